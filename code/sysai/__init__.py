@@ -1,0 +1,1 @@
+"""The package that the textbook System for Artificial Intelligence stands on."""

@@ -1,0 +1,1 @@
+"""Devices, counters and benchmarks that everything else uses."""

@@ -1,0 +1,1 @@
+"""The decoder-only transformer, its weights and tokenizer, and what it costs."""
