@@ -1,0 +1,129 @@
+"""Build both sites: `python book/build.py` writes site/index.html, site/en and site/zh.
+
+Each language is a Sphinx build of the same sources by the function that the `jupyter-book` command calls; only
+what `OVERRIDES` holds differs. Code is executed once: the second language takes the outputs from the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import yaml
+from jupyter_book.sphinx import build_sphinx
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "_build"
+SITE = ROOT / "site"
+
+OVERRIDES = {
+    "en": {"language": "en"},
+    "zh": {
+        "language": "zh_CN",
+        "html_title": "人工智能系统",
+        "author": "《人工智能系统》作者",
+        "html_last_updated_fmt": "%Y 年 %m 月 %d 日",
+        "numfig_format": {
+            "section": "第 %s 节",
+            "figure": "图 %s",
+            "table": "表 %s",
+            "code-block": "代码 %s",
+        },
+        "nb_cell_metadata_key": "mystnb_zh",
+        "nb_code_prompt_show": "显示代码",
+        "nb_code_prompt_hide": "隐藏代码",
+        "html_theme_options": {"search_bar_text": "搜索本书…", "toc_title": "本页内容"},
+    },
+}
+
+
+def repository_url() -> str:
+    """The repository that pages link to: a workflow's own, else the one in _config.yml."""
+    configured = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    return os.environ.get("SYSAI_REPOSITORY_URL", configured).rstrip("/")
+
+
+def site_url() -> str:
+    """Where GitHub Pages serves the sites of that repository."""
+    owner, name = repository_url().split("/")[-2:]
+    return f"https://{owner.lower()}.github.io/{name}/"
+
+
+def build_language(lang: str) -> None:
+    """Build one site into _build/<lang>/html; ends the program where the build warns."""
+    overrides = dict(OVERRIDES[lang])
+    overrides["html_theme_options"] = {
+        "repository_url": repository_url(),
+        **overrides.get("html_theme_options", {}),
+    }
+    failed = build_sphinx(
+        ROOT,
+        OUT / lang / "html",
+        doctreedir=OUT / lang / "doctrees",
+        path_config=ROOT / "_config.yml",
+        noconfig=True,
+        warningiserror=True,
+        keep_going=True,
+        confoverrides={
+            **overrides,
+            "latex_individualpages": False,
+            "external_toc_path": "_toc.yml",
+            "html_baseurl": f"{site_url()}{lang}/",
+            "book_site_url": site_url(),
+            "nb_execution_cache_path": str(OUT / "jupyter_cache"),
+        },
+    )
+    if failed:
+        sys.exit(f"The {lang} site was not built: mend the warnings above.")
+
+
+def publish(languages: list[str]) -> None:
+    """Copy the sites to site/, with the landing page that picks the reader's language."""
+    SITE.mkdir(exist_ok=True)
+    landing = (ROOT / "book/landing.html").read_text(encoding="utf-8")
+    (SITE / "index.html").write_text(landing.replace("{{ site_url }}", site_url()), encoding="utf-8")
+    (SITE / ".nojekyll").touch()
+    for lang in languages:
+        shutil.copytree(OUT / lang / "html", SITE / lang, dirs_exist_ok=True, copy_function=copy_if_changed)
+        for old in list((SITE / lang).rglob("*")):
+            if not (OUT / lang / "html" / old.relative_to(SITE / lang)).exists():
+                shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
+
+
+def copy_if_changed(source: str, target: str) -> None:
+    """Copy a file unless the target holds the same, by size and time."""
+    old, new = Path(target), Path(source)
+    if (
+        not old.exists()
+        or old.stat().st_size != new.stat().st_size
+        or old.stat().st_mtime < new.stat().st_mtime
+    ):
+        shutil.copy2(source, target)
+
+
+def main() -> None:
+    """Build the languages named on the command line, or both."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("languages", nargs="*", metavar="en|zh", help="default: both")
+    languages = parser.parse_args().languages or list(OVERRIDES)
+    if unknown := set(languages) - set(OVERRIDES):
+        parser.error(f"unknown language {', '.join(unknown)}: choose from {', '.join(OVERRIDES)}")
+    for lang in languages:
+        start = time.perf_counter()
+        print(f"── {lang}: building", flush=True)
+        build_language(lang)
+        print(f"── {lang}: built in {time.perf_counter() - start:.1f} s", flush=True)
+    publish(languages)
+    pages = len(re.findall(r"file:|root:", (ROOT / "_toc.yml").read_text(encoding="utf-8")))
+    print(
+        f"── {pages} pages in {' and '.join(languages)}: open {(SITE / 'index.html').relative_to(Path.cwd())}"
+    )
+
+
+if __name__ == "__main__":
+    main()

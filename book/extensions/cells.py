@@ -1,0 +1,50 @@
+"""A page of the book as its cells: prose of one language, prose of both, or code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from myst_nb.core.read import read_myst_markdown_notebook
+from myst_parser.config.main import MdParserConfig
+
+LANGUAGES = ("en", "zh")
+
+# MyST's syntax beyond the defaults, for reading pages outside Sphinx; the same as in _config.yml.
+MYST = MdParserConfig(
+    enable_extensions={"amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"},
+    dmath_double_inline=True,
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a page; `start` and `end` are 0-based lines of the file, `end` excluded."""
+
+    kind: str  # "markdown" or "code"
+    lang: str | None  # None: serves both languages
+    start: int
+    end: int
+    source: str
+    metadata: dict
+
+
+def read_cells(text: str, config: MdParserConfig = MYST) -> list[Cell]:
+    """Split a page's source into cells, with MyST-NB's own reader."""
+    notebook = read_myst_markdown_notebook(text, config, add_source_map=True)
+    starts = [*notebook.metadata["source_map"], len(text.splitlines()) + 1]
+    return [
+        Cell(cell.cell_type, cell.metadata.get("lang"), start, following - 1, cell.source, cell.metadata)
+        for cell, start, following in zip(notebook.cells, starts, starts[1:], strict=False)
+    ]
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Read a page as the notebook that MyST-NB executes: every cell, both languages."""
+    return read_myst_markdown_notebook(path.read_text(encoding="utf-8"), MYST)
+
+
+def language_of(sphinx_language: str) -> str:
+    """`zh_CN` is `zh`, `en` is `en`."""
+    return sphinx_language[:2]

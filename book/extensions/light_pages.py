@@ -1,0 +1,178 @@
+"""What a page carries beside its text: links to its notebook and its twin, icons, and only the scripts it uses."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+from cells import LANGUAGES, language_of
+from docutils import nodes
+from node import module, node
+
+# The icons that the theme's templates and ours name: class of the icon, and its file.
+ICONS = {
+    "angle-left": "solid", "angle-right": "solid", "arrow-up": "solid", "bars": "solid", "chevron-down": "solid",
+    "chevron-right": "solid", "circle-half-stroke": "solid", "download": "solid", "list": "solid",
+    "magnifying-glass": "solid", "moon": "solid", "pencil": "solid", "play": "solid", "sun": "solid",
+    "github": "brands",
+    "circle-info": "solid", "lightbulb": "solid", "triangle-exclamation": "solid",
+}  # fmt: skip
+ADMONITIONS = {
+    ".admonition": "circle-info",
+    ".admonition.tip": "lightbulb",
+    ".admonition.warning": "triangle-exclamation",
+    ".admonition.exercise": "pencil",
+}
+
+WORDS = {
+    "en": {
+        "switch": ("中文", "阅读本页的中文版"),
+        "colab": ("Colab", "Run this chapter in Google Colab"),
+        "notebook": ("Notebook", "Download this chapter as a notebook"),
+        "edit": ("Edit", "Suggest a change to this page"),
+        "contents": "Show or hide the book's contents",
+        "on_page": "Show or hide this page's sections",
+    },
+    "zh": {
+        "switch": ("English", "Read this page in English"),
+        "colab": ("Colab", "在 Google Colab 中运行本章"),
+        "notebook": ("下载笔记本", "下载本章的笔记本"),
+        "edit": ("修改本页", "为本页提出修改"),
+        "contents": "显示或隐藏全书目录",
+        "on_page": "显示或隐藏本页各节",
+    },
+}
+
+# Scripts that extensions load on every page, and the mark in a page's HTML that says it uses them.
+USED_BY = {
+    "clipboard.min.js": 'class="highlight',
+    "copybutton.js": 'class="highlight',
+    "design-tabs.js": "sd-tab-set",
+    "doctools.js": "",
+    "sphinx_highlight.js": "",
+}
+
+
+def page_links(app, pagename: str) -> list[dict]:
+    """Colab and download for a page with code; the page's source for every page."""
+    lang = language_of(app.config.language)
+    options = app.config.html_theme_options
+    repository, branch = options["repository_url"], options.get("repository_branch", "main")
+    words = WORDS[lang]
+    links = []
+
+    def add(name, url, icon, download=False):
+        text, title = words[name]
+        links.append(
+            {"name": name, "url": url, "icon": icon, "text": text, "title": title, "download": download}
+        )
+
+    if pagename in getattr(app.env, "notebook_pages", ()):
+        owner_and_name = "/".join(repository.rstrip("/").split("/")[-2:])
+        path = quote(f"{lang}/{pagename}.ipynb")
+        add(
+            "colab",
+            f"https://colab.research.google.com/github/{owner_and_name}/blob/notebooks/{path}",
+            "fa-solid fa-play",
+        )
+        up = "../" * pagename.count("/")
+        add("notebook", f"{up}_notebooks/{pagename}.ipynb", "fa-solid fa-download", download=True)
+    if (app.srcdir / f"{pagename}.md").exists():
+        add("edit", f"{repository}/edit/{branch}/{pagename}.md", "fa-brands fa-github")
+    return links
+
+
+def describe(doctree) -> str:
+    """The first paragraph of a page, shortened to a search engine's description."""
+    if doctree is None:
+        return ""
+    for paragraph in doctree.findall(nodes.paragraph):
+        text = " ".join(paragraph.astext().split())
+        if len(text) > 40:
+            return text if len(text) <= 160 else text[:157].rsplit(" ", 1)[0] + " …"
+    return ""
+
+
+def fill_context(app, pagename, templatename, context, doctree):
+    """Give the templates what they show."""
+    lang = language_of(app.config.language)
+    other = next(code for code in LANGUAGES if code != lang)
+    name, title = WORDS[lang]["switch"]
+    site = app.config.book_site_url
+    suffix = f"{pagename}.html"
+    context["words"] = WORDS[lang]
+    context["page_links"] = page_links(app, pagename)
+    context["description"] = describe(doctree) or app.config.html_title
+    context["other_language"] = None
+    context["alternates"] = []
+    if site:  # both sites are being built
+        up = "../" * (pagename.count("/") + 1)
+        context["other_language"] = {
+            "code": other,
+            "url": f"{up}{other}/{suffix}",
+            "name": name,
+            "title": title,
+        }
+        context["alternates"] = [(code, f"{site}{code}/{suffix}") for code in LANGUAGES]
+
+
+def drop_unused_scripts(app, pagename, templatename, context, doctree):
+    """Load on a page only the scripts that it uses."""
+    body = context.get("body", "")
+    context["script_files"] = [
+        script for script in context["script_files"] if _used(getattr(script, "filename", ""), pagename, body)
+    ]
+
+
+def _used(script: str, pagename: str, body: str) -> bool:
+    """Whether a page needs a script: a search page needs all, another what its marks say."""
+    if pagename == "search":
+        return True
+    name = re.sub(r"\?.*", "", script or "").rsplit("/", 1)[-1]
+    mark = USED_BY.get(name)
+    return mark is None or (bool(mark) and mark in body)
+
+
+def lighten(app, exception):
+    """Write icons.css and cut from the theme what no page uses."""
+    if exception is not None or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    (static / "icons.css").write_text(icon_styles(), encoding="utf-8")
+    for unused in ("scripts/fontawesome.js", "vendor"):
+        path = static / unused
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for source_map in static.rglob("*.map"):
+        source_map.unlink()
+    subprocess.run([node(), Path(__file__).with_name("purge_styles.mjs"), app.outdir], check=True)
+
+
+def icon_styles() -> str:
+    """Style rules that draw each icon as a mask filled with the colour of its text."""
+    folder = module("@fortawesome/fontawesome-free/svgs")
+    mask = "var(--icon) center/contain no-repeat"
+    drawn = f"content:'';background:currentColor;-webkit-mask:{mask};mask:{mask}"
+    rules = [
+        f"[class*=' fa-']::before{{{drawn};display:inline-block;width:1em;height:1em;vertical-align:-.125em}}",
+        ".fa-lg{font-size:1.25em}",
+        f".admonition>.admonition-title.admonition-title::after{{{drawn}}}",
+    ]
+    for selector, icon in ({".fa-" + name: name for name in ICONS} | ADMONITIONS).items():
+        svg = (folder / ICONS[icon] / f"{icon}.svg").read_text(encoding="utf-8")
+        svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL).strip()
+        rules.append(f'{selector}{{--icon:url("data:image/svg+xml,{quote(svg, safe=" =:/,.-")}")}}')
+    return "\n".join(rules) + "\n"
+
+
+def setup(app):
+    """Register with Sphinx."""
+    app.add_config_value("book_site_url", "", "html")
+    app.add_css_file("icons.css")
+    app.add_js_file("book.js", loading_method="defer")
+    app.connect("html-page-context", fill_context, priority=400)  # before the theme looks which templates are empty
+    app.connect("html-page-context", drop_unused_scripts, priority=900)
+    app.connect("build-finished", lighten, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
