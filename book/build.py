@@ -98,11 +98,7 @@ def publish(languages: list[str]) -> None:
 def copy_if_changed(source: str, target: str) -> None:
     """Copy a file unless the target holds the same, by size and time."""
     old, new = Path(target), Path(source)
-    if (
-        not old.exists()
-        or old.stat().st_size != new.stat().st_size
-        or old.stat().st_mtime < new.stat().st_mtime
-    ):
+    if not old.exists() or old.stat().st_size != new.stat().st_size or old.stat().st_mtime < new.stat().st_mtime:
         shutil.copy2(source, target)
 
 
@@ -120,9 +116,7 @@ def main() -> None:
         print(f"── {lang}: built in {time.perf_counter() - start:.1f} s", flush=True)
     publish(languages)
     pages = len(re.findall(r"file:|root:", (ROOT / "_toc.yml").read_text(encoding="utf-8")))
-    print(
-        f"── {pages} pages in {' and '.join(languages)}: open {(SITE / 'index.html').relative_to(Path.cwd())}"
-    )
+    print(f"── {pages} pages in {' and '.join(languages)}: open {(SITE / 'index.html').relative_to(Path.cwd())}")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,11 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     return read_myst_markdown_notebook(path.read_text(encoding="utf-8"), MYST)
 
 
+def has_code(path: Path) -> bool:
+    """Whether a page has code cells, so that it is executed and has a notebook."""
+    return path.is_file() and "\n```{code-cell}" in path.read_text(encoding="utf-8")
+
+
 def language_of(sphinx_language: str) -> str:
     """`zh_CN` is `zh`, `en` is `en`."""
     return sphinx_language[:2]

@@ -22,9 +22,7 @@ def inline_figures(app, doctree, docname):
         uri = image["uri"]
         if uri.endswith(".svg") and "jupyter_execute" in uri:
             svg = (Path(app.srcdir) / uri).read_text(encoding="utf-8")
-            image.replace_self(
-                nodes.raw("", inline(svg, f"drawn{number}-", image.get("alt", "")), format="html")
-            )
+            image.replace_self(nodes.raw("", inline(svg, f"drawn{number}-", image.get("alt", "")), format="html"))
 
 
 def inline(svg: str, prefix: str, alt: str) -> str:

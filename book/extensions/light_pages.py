@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
-from cells import LANGUAGES, language_of
+from cells import LANGUAGES, has_code, language_of
 from docutils import nodes
 from node import module, node
 
@@ -66,11 +66,9 @@ def page_links(app, pagename: str) -> list[dict]:
 
     def add(name, url, icon, download=False):
         text, title = words[name]
-        links.append(
-            {"name": name, "url": url, "icon": icon, "text": text, "title": title, "download": download}
-        )
+        links.append({"name": name, "url": url, "icon": icon, "text": text, "title": title, "download": download})
 
-    if pagename in getattr(app.env, "notebook_pages", ()):
+    if has_code(app.srcdir / f"{pagename}.md"):
         owner_and_name = "/".join(repository.rstrip("/").split("/")[-2:])
         path = quote(f"{lang}/{pagename}.ipynb")
         add(

@@ -16,16 +16,12 @@ def node() -> str:
     beside = Path(sys.executable).with_name("node")
     found = str(beside) if beside.exists() else shutil.which("node")
     if found is None:
-        raise ExtensionError(
-            "Node is not installed: run `make env`, which installs what the site is made with."
-        )
+        raise ExtensionError("Node is not installed: run `make env`, which installs what the site is made with.")
     return found
 
 
 def module(path: str) -> Path:
     """A file or folder of an installed package."""
     if not (MODULES / path).exists():
-        raise ExtensionError(
-            f"{path} is not installed: run `make env`, which installs what the site is made with."
-        )
+        raise ExtensionError(f"{path} is not installed: run `make env`, which installs what the site is made with.")
     return MODULES / path

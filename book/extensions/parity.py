@@ -1,5 +1,303 @@
-"""Both languages say the same."""
+"""Both languages say the same, in the book's terms and typography: `python book/extensions/parity.py`.
+
+An English cell and its Chinese cell stand next to each other and agree in headings, labels, citations, equations,
+figures, exercises, code spans and quoted numbers. Chinese text keeps the glossary's terms and full-width
+punctuation. Each fault is reported with its file, its line and what to do; in a build it is a warning, and
+warnings stop the build.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+from cells import Cell, read_cells
+from term_glossary import read_terms
+
+ROOT = Path(__file__).parents[2]
+HAN = "\u3400-\u9fff"
+TAKEN = "\ufffc"  # stands in prose for a formula, a code span or another part that was taken out
+FENCE = re.compile(r"^(`{3,}|:{3,}|~{3,})(?:\{([\w-]+)\})?[ \t]*(.*)$")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something to mend: where it stands, what it is, and how to mend it."""
+
+    path: Path
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}"
+
+
+@dataclass
+class Parts:
+    """What a cell holds beside its words, each with its line: `(content, line)` pairs by kind."""
+
+    headings: list = field(default_factory=list)
+    labels: list = field(default_factory=list)
+    equations: list = field(default_factory=list)
+    formulas: list = field(default_factory=list)
+    citations: list = field(default_factory=list)
+    references: list = field(default_factory=list)
+    numbers: list = field(default_factory=list)
+    code: list = field(default_factory=list)
+    boxes: list = field(default_factory=list)
+    names: list = field(default_factory=list)
+    listings: list = field(default_factory=list)
+    prose: list = field(default_factory=list)  # lines of plain words, the rest blanked
+
+
+# Kinds compared in order, and kinds of which each language must hold the same, wherever a sentence puts them.
+ORDERED = {
+    "headings": "heading", "labels": "label", "equations": "equation", "boxes": "box (admonition, figure, exercise)",
+    "names": "name of a box", "listings": "literal block",
+}  # fmt: skip
+UNORDERED = {
+    "citations": "citation", "references": "reference", "numbers": "quoted number", "formulas": "formula",
+    "code": "code span",
+}  # fmt: skip
+
+
+def take_apart(cell: Cell) -> Parts:
+    """Find a prose cell's headings, labels, equations and so on."""
+    parts = Parts()
+    lines = [""] * cell.start + cell.source.splitlines()
+    text = "\n".join(_blank_listings(lines, parts))
+
+    def take(pattern: str, kind: str, group: int | str = 1, flags: int = 0) -> None:
+        nonlocal text
+
+        def blank(match: re.Match) -> str:
+            line = text.count("\n", 0, match.start()) + 1
+            getattr(parts, kind).append((re.sub(r"\s+", " ", match[group].strip()), line))
+            return re.sub(r"[^\n]", TAKEN, match[0])
+
+        text = re.sub(pattern, blank, text, flags=flags)
+
+    take(r"^\(([\w.-]+)\)=[ \t]*$", "labels", flags=re.MULTILINE)
+    for match in re.finditer(r"^(#{1,6}) ", text, flags=re.MULTILINE):
+        parts.headings.append((f"level {len(match[1])}", text.count("\n", 0, match.start()) + 1))
+    take(r"\$\$(.+?\$\$(?:[ \t]*\([\w.-]+\))?)", "equations", flags=re.DOTALL)
+    take(r"^[ \t]*:(?:name|label):[ \t]*(\S+)[ \t]*$", "names", flags=re.MULTILINE)
+    take(r"^[ \t]*(:(?:class|open|widths|header-rows|align|width):.*)$", "boxes", flags=re.MULTILINE)
+    take(r"\{cite(?::\w+)?\}`([^`]+)`", "citations")
+    take(r"\{glue(?::\w+)?\}`([^`]+)`", "numbers")
+    take(r"\{(?:ref|numref|eq|doc)\}`(?:[^`<]*<)?([^`>]+)>?`", "references")
+    take(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", "code", group=2)
+    take(r"(?<![\\$])\$([^$]+?)(?<!\\)\$", "formulas")
+    take(r"\]\((#?[^)\s]*)\)", "references")
+    take(r"(<https?://[^>\s]+>|https?://[^\s)）]+)", "references")
+    parts.prose = list(enumerate(text.splitlines()[cell.start :], start=cell.start + 1))
+    return parts
+
+
+def _blank_listings(lines: list[str], parts: Parts) -> list[str]:
+    """Note boxes and literal blocks; blank the fences, and what stands in literal blocks."""
+    open_fences, kept, listing = [], [], None
+    for number, line in enumerate(lines, start=1):
+        match = FENCE.match(line.strip())
+        if listing is not None:
+            if match and match[1].startswith(listing[0]) and not match[2] and not match[3]:
+                parts.listings.append(("\n".join(listing[1]), listing[2]))
+                listing = None
+            else:
+                listing[1].append(line.strip())
+            kept.append("")
+        elif match and open_fences and match[1] == open_fences[-1] and not match[2] and not match[3]:
+            open_fences.pop()
+            kept.append("")
+        elif match and (match[2] in (None, "math", "code-block", "bibliography")) and match[1][0] != ":":
+            listing = (match[1], [match[2] or match[3]], number)
+            kept.append("")
+        elif match:
+            open_fences.append(match[1])
+            parts.boxes.append((match[2] or "div", number))
+            kept.append(match[3])
+        else:
+            kept.append(line)
+    return kept
+
+
+def compare(path: Path, english: Cell, chinese: Cell) -> list[Fault]:
+    """Faults of a pair of partners."""
+    en, zh = take_apart(english), take_apart(chinese)
+    faults = []
+    for kind, name in ORDERED.items():
+        ours, theirs = getattr(en, kind), getattr(zh, kind)
+        for i in range(max(len(ours), len(theirs))):
+            a, b = (ours[i] if i < len(ours) else None), (theirs[i] if i < len(theirs) else None)
+            if a and b and a[0] == b[0]:
+                continue
+            if b is None:
+                message = (
+                    f"this {name} ({a[0]}) is missing in the Chinese cell at line {chinese.start + 1}: add it there"
+                )
+            elif a is None:
+                message = (
+                    f"this {name} ({b[0]}) is missing in the English cell at line {english.start + 1}: add it there"
+                )
+            else:
+                message = f"this {name} is {b[0]!r}, but {a[0]!r} in English (line {a[1]}): make them the same"
+            faults.append(Fault(path, (b or a)[1], message))
+            break
+    for kind, name in UNORDERED.items():
+        ours, theirs = getattr(en, kind), getattr(zh, kind)
+        for content in {c for c, _ in ours} - {c for c, _ in theirs}:
+            line = next(line for c, line in ours if c == content)
+            faults.append(
+                Fault(path, line, f"the {name} {content!r} is missing in the Chinese cell at line {chinese.start + 1}:"
+                      " add it there, or drop it here")
+            )  # fmt: skip
+        for content in {c for c, _ in theirs} - {c for c, _ in ours}:
+            line = next(line for c, line in theirs if c == content)
+            faults.append(
+                Fault(path, line, f"the {name} {content!r} is missing in the English cell at line {english.start + 1}:"
+                      " add it there, or drop it here")
+            )  # fmt: skip
+    return faults
+
+
+def check_headings(path: Path, cell: Cell) -> list[Fault]:
+    """Every heading has a label on the line before, so that both languages share its address."""
+    lines = cell.source.splitlines()
+    return [
+        Fault(path, line, "this heading has no label: write `(some-label)=` on the line before, the same in both languages")
+        for _, line in take_apart(cell).headings
+        if not re.match(r"\([\w.-]+\)=\s*$", lines[line - cell.start - 2] if line - cell.start >= 2 else "")
+    ]  # fmt: skip
+
+
+TYPOGRAPHY = [
+    (rf"[{HAN}）”》][ \t]*[,;:!?](?![/\w])|[{HAN}）”》]\.(?=\s|$|[{HAN}])", "half-width punctuation after Chinese",
+     "write ，；：！？。"),
+    (rf"[,;:!?][ \t]*[{HAN}]", "half-width punctuation before Chinese", "write ，；：！？"),
+    (rf"[{HAN}]\s?\(|\)\s?[{HAN}]", "half-width parentheses beside Chinese", "write （ and ）"),
+    (rf"[{HAN}]\s?\"|\"\s?[{HAN}]", "straight quotation marks beside Chinese", "write “ and ”"),
+    (rf"[{HAN}][ \t]+(?=[A-Za-z0-9{TAKEN}])|(?<=[A-Za-z0-9{TAKEN}])[ \t]+[{HAN}]", "a space between Chinese and Latin",
+     "remove it: the style sheet sets the gap"),
+    (rf"[{HAN}][ \t]+[{HAN}]", "a space between Chinese characters", "remove it"),
+    (rf"\*\*[^*\n]*[）”。，；：！？]\*\*(?=[{HAN}A-Za-z0-9])", "bold that ends in punctuation, which Markdown does not see",
+     "put the punctuation behind the bold"),
+]  # fmt: skip
+
+
+def check_chinese(path: Path, prose: list[tuple[int, str]]) -> list[Fault]:
+    """Faults of Chinese text against the typography rules and the glossary."""
+    faults = []
+    for line, text in prose:
+        for pattern, what, remedy in TYPOGRAPHY:
+            if match := re.search(pattern, text):
+                faults.append(Fault(path, line, f"{what} ({match[0].strip()!r}): {remedy}"))
+        for term in read_terms():
+            for avoided in term.avoid_zh:
+                if avoided in text:
+                    faults.append(
+                        Fault(path, line, f"{avoided!r} is against the glossary: {term.english} is {term.chinese!r}")
+                    )
+    return faults
+
+
+def check_figures(path: Path, cell: Cell) -> list[Fault]:
+    """A code cell's figure has a caption and an alternative text in both languages, under one name."""
+    en, zh = cell.metadata.get("mystnb"), cell.metadata.get("mystnb_zh")
+    faults = []
+    if bool(en) != bool(zh):
+        have, lack = ("mystnb", "mystnb_zh") if en else ("mystnb_zh", "mystnb")
+        faults.append(
+            Fault(path, cell.start, f"this cell has `{have}` but no `{lack}`: write the caption in both languages")
+        )
+    elif en:
+        if en.get("figure", {}).get("name") != zh.get("figure", {}).get("name"):
+            faults.append(Fault(path, cell.start, "this figure's name differs between `mystnb` and `mystnb_zh`"))
+        for key, texts in (("mystnb", en), ("mystnb_zh", zh)):
+            if "figure" in texts and not texts.get("image", {}).get("alt"):
+                faults.append(
+                    Fault(path, cell.start, f"this figure has no text alternative: add `image: {{alt: …}}` to `{key}`")
+                )
+        caption = zh.get("figure", {}).get("caption", "") + "\n" + zh.get("image", {}).get("alt", "")
+        holder = Cell("markdown", "zh", cell.start, cell.end, caption, {})
+        faults += [Fault(path, cell.start, f.message) for f in check_chinese(path, take_apart(holder).prose)]
+    return faults
+
+
+def check_page(path: Path) -> list[Fault]:
+    """All faults of a page, by line."""
+    faults = []
+    cells = read_cells(path.read_text(encoding="utf-8"))
+    spare = Cell("none", None, 0, 0, "", {})
+    for before, cell, after in zip([spare, *cells], cells, [*cells[1:], spare], strict=False):
+        line = cell.start + 1
+        if cell.kind == "code":
+            faults += check_figures(path, cell)
+        elif cell.lang is None:
+            faults += check_headings(path, cell)
+        elif cell.lang == "en" and after.lang != "zh":
+            faults.append(
+                Fault(
+                    path, line, 'this English cell has no partner: write its `+++ {"lang": "zh"}` cell right behind it'
+                )
+            )
+        elif cell.lang == "zh":
+            if before.lang != "en":
+                faults.append(
+                    Fault(
+                        path,
+                        line,
+                        'this Chinese cell has no partner: write its `+++ {"lang": "en"}` cell right before it',
+                    )
+                )
+            faults += check_headings(path, cell)
+            faults += check_chinese(path, take_apart(cell).prose)
+        elif cell.lang not in ("en", "zh"):
+            faults.append(
+                Fault(path, line, f"unknown language {cell.lang!r}: a cell is `en`, `zh`, or of both (no `lang`)")
+            )
+    for english, chinese in pairwise(cells):
+        if (english.lang, chinese.lang) == ("en", "zh"):
+            faults += compare(path, english, chinese)
+    return sorted(faults, key=lambda fault: fault.line)
+
+
+def pages() -> list[Path]:
+    """The pages that _toc.yml lists."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    return [ROOT / f"{file}.md" for file in files]
+
+
+def report(app, env, docnames):
+    """Make every fault of a page that is read a warning of the build."""
+    from sphinx.util import logging
+
+    logger = logging.getLogger(__name__)
+    for docname in docnames:
+        path = Path(env.doc2path(docname))
+        for fault in check_page(path):
+            logger.warning(fault.message, location=f"{path}:{fault.line}", type="parity")
+
+
+def main() -> int:
+    """Check the pages named on the command line, or all; returns the number of faults."""
+    named = [Path(name) for name in sys.argv[1:]] or pages()
+    faults = [fault for path in named for fault in check_page(path)]
+    for fault in faults:
+        print(fault)
+    print(f"{len(named)} pages, {len(faults)} faults")
+    return min(len(faults), 1)
 
 
 def setup(app):
-    return {}
+    """Register with Sphinx."""
+    app.connect("env-before-read-docs", report)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
