@@ -368,3 +368,10 @@ def test_landing_is_accessible(browser, address, theme):
     found = inaccessible(page)
     context.close()
     assert not found, listed(f"axe, {theme}", found)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_language_folder_leads_home(browser, address, language):
+    with reader(browser, f"{address}{language}/", java_script_enabled=False) as page:
+        page.wait_for_url(f"{address}{language}/book/index.html")
+        assert page.locator("article h1").is_visible()
