@@ -7,6 +7,7 @@ what `OVERRIDES` holds differs. Code is executed once: the second language takes
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
@@ -42,16 +43,35 @@ OVERRIDES = {
 }
 
 
+CONFIGURED_URL = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+
+
 def repository_url() -> str:
     """The repository that pages link to: a workflow's own, else the one in _config.yml."""
-    configured = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
-    return os.environ.get("SYSAI_REPOSITORY_URL", configured).rstrip("/")
+    return os.environ.get("SYSAI_REPOSITORY_URL", CONFIGURED_URL).rstrip("/")
 
 
 def site_url() -> str:
     """Where GitHub Pages serves the sites of that repository."""
     owner, name = repository_url().split("/")[-2:]
     return f"https://{owner.lower()}.github.io/{name}/"
+
+
+def package_digest() -> str:
+    """A digest of the package and the locked versions: where it changes, every cell is executed anew."""
+    files = [ROOT / "requirements.txt", *sorted((ROOT / "code/sysai").rglob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def execution_cache() -> Path:
+    """The folder of executed cells; emptied where the package that they ran with has changed."""
+    folder, digest = OUT / "jupyter_cache", package_digest()
+    mark = folder / "package_digest"
+    if not mark.exists() or mark.read_text(encoding="utf-8") != digest:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        mark.write_text(digest, encoding="utf-8")
+    return folder
 
 
 def build_language(lang: str) -> None:
@@ -75,7 +95,9 @@ def build_language(lang: str) -> None:
             "external_toc_path": "_toc.yml",
             "html_baseurl": f"{site_url()}{lang}/",
             "book_site_url": site_url(),
-            "nb_execution_cache_path": str(OUT / "jupyter_cache"),
+            "book_address": CONFIGURED_URL,
+            "package_digest": package_digest(),
+            "nb_execution_cache_path": str(execution_cache()),
         },
     )
     if failed:
@@ -85,8 +107,9 @@ def build_language(lang: str) -> None:
 def publish(languages: list[str]) -> None:
     """Copy the sites to site/, with the landing page that picks the reader's language."""
     SITE.mkdir(exist_ok=True)
-    landing = (ROOT / "book/landing.html").read_text(encoding="utf-8")
-    (SITE / "index.html").write_text(landing.replace("{{ site_url }}", site_url()), encoding="utf-8")
+    for source, target in (("landing.html", "index.html"), ("404.html", "404.html")):
+        text = (ROOT / "book" / source).read_text(encoding="utf-8")
+        (SITE / target).write_text(text.replace("{{ site_url }}", site_url()), encoding="utf-8")
     (SITE / ".nojekyll").touch()
     for lang in languages:
         shutil.copytree(OUT / lang / "html", SITE / lang, dirs_exist_ok=True, copy_function=copy_if_changed)

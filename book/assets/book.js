@@ -1,8 +1,9 @@
 // The language switch keeps the section that is being read, and remembers the choice for the landing page.
 document.querySelector(".lang-switch")?.addEventListener("click", ({ currentTarget: link }) => {
   localStorage.setItem("book-language", link.hreflang);
-  const read = [...document.querySelectorAll("article section[id]")]
-    .filter(section => section.getBoundingClientRect().top < innerHeight / 3).at(-1);
-  const first = document.querySelector("article section[id]");
-  link.hash = read && read !== first ? read.id : "";
+  const sections = [...document.querySelectorAll("article section[id]")];
+  const top = section => section.getBoundingClientRect().top;
+  const named = sections.find(section => `#${section.id}` === location.hash && top(section) >= 0 && top(section) < innerHeight);
+  const read = named ?? sections.filter(section => top(section) < innerHeight / 3).at(-1);
+  link.hash = read && read !== sections[0] ? read.id : "";
 });

@@ -33,11 +33,14 @@ class Cell:
 def read_cells(text: str, config: MdParserConfig = MYST) -> list[Cell]:
     """Split a page's source into cells, with MyST-NB's own reader."""
     notebook = read_myst_markdown_notebook(text, config, add_source_map=True)
-    starts = [*notebook.metadata["source_map"], len(text.splitlines()) + 1]
-    return [
-        Cell(cell.cell_type, cell.metadata.get("lang"), start, following - 1, cell.source, cell.metadata)
-        for cell, start, following in zip(notebook.cells, starts, starts[1:], strict=False)
-    ]
+    lines = text.splitlines()
+    starts = [*notebook.metadata["source_map"], len(lines) + 1]
+    cells = []
+    for cell, start, following in zip(notebook.cells, starts, starts[1:], strict=False):
+        end = following - 1  # the line of the next cell's `+++` or fence
+        source = "\n".join(lines[start:end]) if cell.cell_type == "markdown" else cell.source
+        cells.append(Cell(cell.cell_type, cell.metadata.get("lang"), start, end, source, cell.metadata))
+    return cells
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

@@ -25,6 +25,12 @@ def select_language(app, docname, source):
     source[0] = "\n".join(lines)
 
 
+def point_at_this_repository(app, docname, source):
+    """Where a fork builds the book, its pages name the fork's address instead of the one in _config.yml."""
+    if app.config.book_address:
+        source[0] = source[0].replace(app.config.book_address, app.config.html_theme_options["repository_url"])
+
+
 def translate_captions(app, config):
     """Of each `English | 中文` caption in _toc.yml, keep this language's half."""
     index = ["en", "zh"].index(language_of(config.language))
@@ -83,7 +89,10 @@ def machine_digest() -> str:
 def setup(app):
     """Register with Sphinx."""
     app.add_config_value("machine_digest", machine_digest(), "env")
+    app.add_config_value("package_digest", "", "env")  # the package that cells are executed with; book/build.py sets it
     app.connect("source-read", select_language)
+    app.add_config_value("book_address", "", "env")
+    app.connect("source-read", point_at_this_repository)
     app.connect("config-inited", translate_captions, priority=950)  # after sphinx_external_toc's 900
     app.connect("doctree-read", join_chinese_lines)
     app.connect("doctree-read", anchor_by_label, priority=100)  # before the tables of contents are collected

@@ -53,6 +53,7 @@ USED_BY = {
     "design-tabs.js": "sd-tab-set",
     "doctools.js": "",
     "sphinx_highlight.js": "",
+    "translations.js": "",
 }
 
 
@@ -117,9 +118,12 @@ def fill_context(app, pagename, templatename, context, doctree):
         context["alternates"] = [(code, f"{site}{code}/{suffix}") for code in LANGUAGES]
 
 
-def drop_unused_scripts(app, pagename, templatename, context, doctree):
-    """Load on a page only the scripts that it uses."""
+def finish_page(app, pagename, templatename, context, doctree):
+    """Load on a page only the scripts that it uses, and drop roles and names that mislead screen readers."""
     body = context.get("body", "")
+    body = body.replace(' aria-label="Toggle hidden content"', "")  # the summary's own words name it, in its language
+    body = re.sub(r'(class="citation-list") role="list"', r"\1", body)  # its children are no list items
+    context["body"] = body
     context["script_files"] = [
         script for script in context["script_files"] if _used(getattr(script, "filename", ""), pagename, body)
     ]
@@ -171,6 +175,6 @@ def setup(app):
     app.add_css_file("icons.css")
     app.add_js_file("book.js", loading_method="defer")
     app.connect("html-page-context", fill_context, priority=400)  # before the theme looks which templates are empty
-    app.connect("html-page-context", drop_unused_scripts, priority=900)
+    app.connect("html-page-context", finish_page, priority=900)
     app.connect("build-finished", lighten, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -183,6 +183,7 @@ TYPOGRAPHY = [
     (rf"[{HAN}][ \t]+(?=[A-Za-z0-9{TAKEN}])|(?<=[A-Za-z0-9{TAKEN}])[ \t]+[{HAN}]", "a space between Chinese and Latin",
      "remove it: the style sheet sets the gap"),
     (rf"[{HAN}][ \t]+[{HAN}]", "a space between Chinese characters", "remove it"),
+    (r"[，。；：！？、）”][ \t]+(?=\S)|(?<=\S)[ \t]+[，。；：！？、（“]", "a space beside full-width punctuation", "remove it"),
     (rf"\*\*[^*\n]*[）”。，；：！？]\*\*(?=[{HAN}A-Za-z0-9])", "bold that ends in punctuation, which Markdown does not see",
      "put the punctuation behind the bold"),
 ]  # fmt: skip
