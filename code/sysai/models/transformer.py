@@ -104,8 +104,10 @@ class Transformer(nn.Module):
         try:
             x_BTD = self.embed(tokens_BT)
         except IndexError:
-            top, size = int(tokens_BT.max()), self.config.vocab_size
-            raise ValueError(f"token id out of range: ids go from 0 to {size - 1}, largest is {top}") from None
+            low, high, size = int(tokens_BT.min()), int(tokens_BT.max()), self.config.vocab_size
+            raise ValueError(
+                f"token id out of range: ids go from 0 to {size - 1}, these from {low} to {high}"
+            ) from None
         if self.config.positions == "learned":
             return x_BTD + self.positions.weight[past : past + tokens_BT.shape[1]], None
         return x_BTD, self.rope(past, tokens_BT.shape[1])

@@ -1,0 +1,10 @@
+"""The real model, loaded once a run."""
+
+import pytest
+from sysai.models.weights import load_smollm2
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """(model, tokenizer) on the CPU in fp32; downloads 93 MB the first time."""
+    return load_smollm2("cpu")
