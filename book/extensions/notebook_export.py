@@ -83,8 +83,12 @@ class Converter:
 
     def inline(self, text: str) -> str:
         """Convert roles, links and numbered equations; code spans stay."""
-        text = re.sub(r"\$\$(.+?)\$\$[ \t]*\(([\w.-]+)\)",
-                      lambda m: f"$${m[1].rstrip()} \\tag{{{self.equation(m[2])}}}$$", text, flags=re.DOTALL)  # fmt: skip
+        text = re.sub(
+            r"\$\$(.+?)\$\$[ \t]*\(([\w.-]+)\)",
+            lambda match: f"$${match[1].rstrip()} \\tag{{{self.equation(match[2])}}}$$",
+            text,
+            flags=re.DOTALL,
+        )
         role = r"\{(?P<role>[\w:]+)\}`(?P<content>[^`]+)`"
         link = r"\[(?P<text>[^\]\[]*)\]\(#(?P<label>[\w.-]+)\)"
         code = r"(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)"

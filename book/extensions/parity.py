@@ -168,7 +168,7 @@ def check_headings(path: Path, cell: Cell) -> list[Fault]:
     """Every heading has a label on the line before, so that both languages share its address."""
     lines = cell.source.splitlines()
     return [
-        Fault(path, line, "this heading has no label: write `(some-label)=` on the line before, the same in both languages")
+        Fault(path, line, "this heading has no label: write `(some-label)=` before it, the same in both languages")
         for _, line in take_apart(cell).headings
         if not re.match(r"\([\w.-]+\)=\s*$", lines[line - cell.start - 2] if line - cell.start >= 2 else "")
     ]  # fmt: skip
@@ -180,12 +180,13 @@ TYPOGRAPHY = [
     (rf"[,;:!?][ \t]*[{HAN}]", "half-width punctuation before Chinese", "write ，；：！？"),
     (rf"[{HAN}]\s?\(|\)\s?[{HAN}]", "half-width parentheses beside Chinese", "write （ and ）"),
     (rf"[{HAN}]\s?\"|\"\s?[{HAN}]", "straight quotation marks beside Chinese", "write “ and ”"),
-    (rf"[{HAN}][ \t]+(?=[A-Za-z0-9{TAKEN}])|(?<=[A-Za-z0-9{TAKEN}])[ \t]+[{HAN}]", "a space between Chinese and Latin",
-     "remove it: the style sheet sets the gap"),
+    (rf"[{HAN}][ \t]+(?=[A-Za-z0-9{TAKEN}])|(?<=[A-Za-z0-9{TAKEN}])[ \t]+[{HAN}]",
+     "a space between Chinese and Latin", "remove it: the style sheet sets the gap"),
     (rf"[{HAN}][ \t]+[{HAN}]", "a space between Chinese characters", "remove it"),
-    (r"[，。；：！？、）”][ \t]+(?=\S)|(?<=\S)[ \t]+[，。；：！？、（“]", "a space beside full-width punctuation", "remove it"),
-    (rf"\*\*[^*\n]*[）”。，；：！？]\*\*(?=[{HAN}A-Za-z0-9])", "bold that ends in punctuation, which Markdown does not see",
-     "put the punctuation behind the bold"),
+    (rf"[，。；：！？、）”][ \t]+(?=[^\s|])|(?<=[\w{TAKEN}])[ \t]+[，。；：！？、（“]",
+     "a space beside full-width punctuation", "remove it"),
+    (rf"\*\*[^*\n]*[）”。，；：！？]\*\*(?=[{HAN}A-Za-z0-9])",
+     "bold that ends in punctuation, which Markdown does not see", "put the punctuation behind the bold"),
 ]  # fmt: skip
 
 

@@ -1,0 +1,81 @@
+"""The two sites, their notebooks and their links, as files."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+import pytest
+from sphinx.util.inventory import InventoryFile
+
+ROOT = Path(__file__).parents[3]
+SITE = ROOT / "site"
+LANGUAGES = ("en", "zh")
+
+
+def labels(lang: str) -> set[str]:
+    with (SITE / lang / "objects.inv").open("rb") as file:
+        inventory = InventoryFile.load(file, "", lambda base, path: path)
+    return {f"{kind} {name} {entry[2]}" for kind in ("std:label", "std:doc") for name, entry in inventory[kind].items()}
+
+
+def test_both_sites_have_the_same_pages_and_labels_at_the_same_addresses():
+    assert labels("en") == labels("zh")
+    assert len(labels("en")) > 40
+
+
+def notebooks(lang: str) -> dict[str, dict]:
+    folder = ROOT / "_build/notebooks" / lang
+    return {str(path.relative_to(folder)): json.loads(path.read_text("utf-8")) for path in folder.rglob("*.ipynb")}
+
+
+def test_code_cells_are_byte_identical_in_both_languages():
+    english, chinese = notebooks("en"), notebooks("zh")
+    assert english.keys() == chinese.keys() != set()
+    for name, notebook in english.items():
+        ours, theirs = ([c for c in nb["cells"] if c["cell_type"] == "code"] for nb in (notebook, chinese[name]))
+        strip = [{key: value for key, value in cell.items() if key != "id"} for cell in ours]
+        assert strip == [{key: value for key, value in cell.items() if key != "id"} for cell in theirs], name
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_download_is_the_exported_notebook(lang):
+    for name, notebook in notebooks(lang).items():
+        assert json.loads((SITE / lang / "_notebooks" / name).read_text("utf-8")) == notebook
+
+
+class Links(HTMLParser):
+    """Collects a page's ids and links."""
+
+    def __init__(self):
+        super().__init__()
+        self.ids, self.links = set(), set()
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids.add(attributes.get("id"))
+        for name in ("href", "src"):
+            if attributes.get(name):
+                self.links.add(attributes[name])
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_link_inside_the_site_leads_somewhere(lang):
+    pages = {}
+    for path in SITE.rglob("*.html"):
+        parser = Links()
+        parser.feed(path.read_text("utf-8"))
+        pages[path.resolve()] = parser
+    broken = []
+    for path in (SITE / lang).rglob("*.html"):
+        for link in pages[path.resolve()].links:
+            if urlparse(link).scheme or link.startswith(("//", "data:")):
+                continue
+            address, fragment = urldefrag(link)
+            target = (path.parent / unquote(address.split("?")[0])).resolve() if address else path.resolve()
+            if target.is_dir():
+                target /= "index.html"
+            anchored = not fragment or target not in pages or unquote(fragment) in pages[target].ids
+            if not target.exists() or not anchored:
+                broken.append(f"{path.relative_to(SITE)}: {link}")
+    assert broken == []
