@@ -67,17 +67,21 @@ def measure_read_bandwidth(device: str | torch.device = "auto", megabytes: int =
 
 
 def measure_matvec_bandwidth(
-    device: str | torch.device = "auto", dtype: torch.dtype = torch.float32, megabytes: int = 512
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    shape: tuple[int, int] = (1536, 576),
+    megabytes: int = 512,
 ) -> float:
     """Bytes/s at which ``F.linear`` with one row reads weights, as a decode step does.
 
-    The matrices together are far larger than the caches, and each is read once a pass.
+    Many matrices of `shape` [outputs, inputs], by default that of SmolLM2's MLP, together far larger than the
+    caches, are each read once a pass. On a CPU the rate depends on the shape, since a library may run the product
+    on one core and pays for every row.
     """
     device = select_device(device)
-    rows, columns = 2048, 2048
-    count = megabytes * 2**20 // (rows * columns * dtype.itemsize)
-    weights = list(torch.randn(count, rows, columns, device=device, dtype=dtype))
-    x = torch.randn(1, columns, device=device, dtype=dtype)
+    count = max(1, megabytes * 2**20 // (shape[0] * shape[1] * dtype.itemsize))
+    weights = torch.randn(count, *shape, device=device, dtype=dtype).unbind()
+    x = torch.randn(1, shape[1], device=device, dtype=dtype)
 
     def one_pass() -> list[Tensor]:
         return [F.linear(x, weight) for weight in weights]
