@@ -74,7 +74,7 @@ def execution_cache() -> Path:
     return folder
 
 
-def build_language(lang: str) -> None:
+def build_language(lang: str, cache: Path) -> None:
     """Build one site into _build/<lang>/html; ends the program where the build warns."""
     overrides = dict(OVERRIDES[lang])
     overrides["html_theme_options"] = {
@@ -97,7 +97,7 @@ def build_language(lang: str) -> None:
             "book_site_url": site_url(),
             "book_address": CONFIGURED_URL,
             "package_digest": package_digest(),
-            "nb_execution_cache_path": str(execution_cache()),
+            "nb_execution_cache_path": str(cache),
         },
     )
     if failed:
@@ -132,10 +132,11 @@ def main() -> None:
     languages = parser.parse_args().languages or list(OVERRIDES)
     if unknown := set(languages) - set(OVERRIDES):
         parser.error(f"unknown language {', '.join(unknown)}: choose from {', '.join(OVERRIDES)}")
+    cache = execution_cache()
     for lang in languages:
         start = time.perf_counter()
         print(f"── {lang}: building", flush=True)
-        build_language(lang)
+        build_language(lang, cache)
         print(f"── {lang}: built in {time.perf_counter() - start:.1f} s", flush=True)
     publish(languages)
     pages = len(re.findall(r"file:|root:", (ROOT / "_toc.yml").read_text(encoding="utf-8")))
