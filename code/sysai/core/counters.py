@@ -53,7 +53,7 @@ class OpCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         operator = func._overloadpacket
-        if operator not in flop_registry and func is not torch.ops.prim.device.default:
+        if operator not in flop_registry:
             with self:  # a composite operator (linear, matmul ... in inference mode) is counted by its parts
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:

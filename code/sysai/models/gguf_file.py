@@ -15,7 +15,7 @@ def open_gguf(source: str | Path | GGUFReader) -> GGUFReader:
         return source
     try:
         return GGUFReader(str(source))
-    except FileNotFoundError:
-        raise ValueError(f"{source} does not exist: give the path of a GGUF file") from None
+    except OSError as error:
+        raise ValueError(f"{source} can't be read ({error.strerror}): give the path of a GGUF file") from None
     except (ValueError, IndexError, OverflowError) as error:
         raise ValueError(f"{source} is no whole GGUF file ({error}): fetch it again") from None

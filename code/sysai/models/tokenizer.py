@@ -29,6 +29,7 @@ _DIGITS_ALONE = (
     r"|\s+(?![^\s\p{N}])|\s+"  # a run of space leaves its last one to the word behind it, not to a digit
 )
 PRE_TOKENIZERS = {"smollm": _DIGITS_ALONE}
+_ADDED = (3, 4)  # GGUF's kinds of tokens that are matched whole: control, user-defined
 
 
 def _byte_symbols() -> dict[int, str]:
@@ -92,7 +93,7 @@ class Tokenizer:
         return cls(
             value("tokenizer.ggml.tokens"),
             [tuple(pair.split(" ")) for pair in value("tokenizer.ggml.merges")],
-            [i for i, kind in enumerate(value("tokenizer.ggml.token_type")) if kind == 3],  # 3: control
+            [i for i, kind in enumerate(value("tokenizer.ggml.token_type")) if kind in _ADDED],
             value("tokenizer.ggml.pre"),
             value("tokenizer.chat_template"),
             value("tokenizer.ggml.eos_token_id"),

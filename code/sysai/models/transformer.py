@@ -113,8 +113,9 @@ class Transformer(nn.Module):
         return x_BTD, self.rope(past, tokens_BT.shape[1])
 
     def _check(self, tokens_BT: Tensor, cache: KVCache | None) -> None:
-        if tokens_BT.dim() != 2 or tokens_BT.numel() == 0:
-            raise ValueError(f"tokens must be a non-empty [batch, sequence], got shape {list(tokens_BT.shape)}")
+        if tokens_BT.dim() != 2 or tokens_BT.numel() == 0 or tokens_BT.is_floating_point():
+            found = f"{list(tokens_BT.shape)} of {tokens_BT.dtype}"
+            raise ValueError(f"tokens must be integers in a non-empty [batch, sequence], got {found}")
         batch, new = tokens_BT.shape
         if cache is not None:
             cache.check_fits(batch, new)

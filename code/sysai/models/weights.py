@@ -15,6 +15,7 @@ import gguf
 import numpy as np
 import torch
 from gguf import GGUFReader
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -102,7 +103,7 @@ def load_safetensors(
     """
     device, folder = select_device(device), Path(folder)
     config = _config_from_json(folder / "config.json")
-    stored = {name: t for file in _shards(folder) for name, t in load_file(file).items()}
+    stored = _read_shards(folder)
     names = {ours: theirs for ours, _, theirs in weight_names(config)}
     if missing := sorted(set(names.values()) - set(stored)):
         raise ValueError(f"{folder} lacks {len(missing)} weights, the first is {missing[0]}")
@@ -134,7 +135,7 @@ def _config_from_gguf(reader: GGUFReader) -> ModelConfig:
     values = {name.removeprefix("llama."): value for name, value in fields.items()}
     d_model, n_heads = values["embedding_length"], values["attention.head_count"]
     return ModelConfig(
-        name=values.get("general.name", "a GGUF model"),
+        name=Path(reader.data.filename).stem,
         vocab_size=values["vocab_size"],
         d_model=d_model,
         n_layers=values["block_count"],
@@ -154,8 +155,8 @@ def _config_from_json(path: Path) -> ModelConfig:
         raise ValueError(f"{path} is missing: the folder must be one of the Hugging Face hub, whole")
     values = json.loads(path.read_text(encoding="utf-8"))
     rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
-    if values.get("model_type") != "llama" or rope.get("rope_type", "default") != "default":
-        kind = (values.get("model_type"), rope.get("rope_type", "default"))
+    kind = values.get("model_type"), rope.get("rope_type") or rope.get("type") or "default"
+    if kind != ("llama", "default"):
         raise ValueError(f"{path} describes {kind}: only 'llama' with default rotary positions is supported")
     if values.get("attention_bias") or values.get("mlp_bias"):
         raise ValueError(f"{path} has biases, which models of Llama's architecture here have not")
@@ -176,11 +177,14 @@ def _config_from_json(path: Path) -> ModelConfig:
     )
 
 
-def _shards(folder: Path) -> list[Path]:
+def _read_shards(folder: Path) -> dict[str, Tensor]:
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.exists():
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     if missing := [name for name in names if not (folder / name).exists()]:
         raise ValueError(f"{folder} lacks {missing[0]}: download the whole folder")
-    return [folder / name for name in names]
+    try:
+        return {key: tensor for name in names for key, tensor in load_file(folder / name).items()}
+    except SafetensorError as error:
+        raise ValueError(f"{folder} holds a damaged file ({error}): download it again") from None

@@ -105,8 +105,8 @@ def test_kv_cache_bytes_equal_those_allocated(config, batch, length):
         assert cache.bytes == kv_cache_bytes(config, batch, length, dtype.itemsize)
 
 
-def read_by_products(config, batch, context):
-    """Bytes of weights and cache that the matrix products of a decode step read, and rows of embeddings."""
+def count_decode(config, batch, context):
+    """What a decode step behind `context` tokens does, counted."""
     model, cache = Transformer(config), KVCache(config, batch, context + 1)
     with torch.inference_mode():
         model(tokens_for(config, batch, context), cache)
@@ -118,11 +118,17 @@ def read_by_products(config, batch, context):
 @examples
 @given(dense_configs(), sizes, st.integers(1, 20))
 def test_decode_bytes_are_a_lower_bound_of_those_counted(config, batch, context):
-    assert decode_bytes(config, batch, context) <= read_by_products(config, batch, context).bytes
+    assert decode_bytes(config, batch, context) <= count_decode(config, batch, context).bytes
+
+
+@examples
+@given(st.one_of(moe_configs(), mla_configs()), st.integers(1, 20))
+def test_decode_bytes_bound_experts_and_latents_too(config, context):
+    assert decode_bytes(config, 1, context) <= count_decode(config, 1, context).bytes
 
 
 def test_decode_bytes_are_nearly_all_that_a_decode_step_moves():
-    counted = read_by_products(SMOLLM2_135M, 1, 256).bytes
+    counted = count_decode(SMOLLM2_135M, 1, 256).bytes
     assert decode_bytes(SMOLLM2_135M, 1, 256) == pytest.approx(counted, rel=0.03)
 
 

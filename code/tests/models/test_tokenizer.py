@@ -93,6 +93,13 @@ def test_bytes_without_a_token_are_those_the_docstring_names(ours, missing):
     assert ours.decode(ours.encode("a\x04b")) == "ab"
 
 
+def test_digits_and_the_last_space_of_a_run_stand_alone():
+    tokenizer = Tokenizer(["1", "2", "12", "Ġ", "ĠĠ", "a", "Ġa"], [("1", "2"), ("Ġ", "Ġ"), ("Ġ", "a")])
+    assert tokenizer.encode("12") == [0, 1]
+    assert tokenizer.encode("  a") == [3, 6]
+    assert tokenizer.encode("  1") == [4, 0]
+
+
 def test_decode_replaces_broken_utf8_and_refuses_unknown_ids(ours):
     first = ours.encode("🙂")[0]
     assert ours.decode([first]) == "\ufffd"

@@ -136,6 +136,11 @@ def test_input_must_be_a_non_empty_matrix(shape):
         Transformer(TINY)(torch.zeros(shape, dtype=torch.long))
 
 
+def test_input_must_be_integers():
+    with pytest.raises(ValueError, match=r"integers.*float32"):
+        Transformer(TINY)(torch.zeros(1, 3))
+
+
 @pytest.mark.parametrize("token", [50, -1])
 def test_token_id_out_of_range_is_refused(token):
     with pytest.raises(ValueError, match="out of range") as error:
