@@ -42,7 +42,7 @@ env: .venv/installed node_modules/installed
 	@touch $@
 
 node_modules/installed: package.json package-lock.json | .venv/installed
-	$(call say,what the pages are made with, in node_modules)
+	$(call say,parts of the pages in node_modules)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --ignore-scripts
 	@touch $@
 

@@ -14,11 +14,14 @@ from pathlib import Path
 import nbformat
 from cells import has_code, language_of, read_notebook
 from jupyter_cache import get_cache
+from languages import CHINESE
 from pybtex.database import parse_file
 from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^(\s*)(:{3,}|`{3,})\{([\w-]+)\}[ \t]*(.*)$")
+BLOCK = re.compile(r"[>#|<$`:]|[-*+] |\d+[.)] ")  # how a line begins that starts a block of its own
+NO_TEXT = ("#", "|", "<", "$$", "```")  # how a line begins that no line continues
 WORDS = {
     "en": {"note": "Note", "warning": "Warning", "tip": "Tip", "important": "Important", "seealso": "See also",
            "two": "{0} and {1}", "more": "{0} et al."},
@@ -58,7 +61,7 @@ class Converter:
             else:
                 result.append(line)
                 i += 1
-        return result
+        return join_chinese(result)
 
     def directive(self, name: str, title: str, body: list[str]) -> list[str]:
         """Convert one directive."""
@@ -162,6 +165,20 @@ class Converter:
         name, _, form = content.partition(":")
         value = self.glued[name]
         return format(value, form) if form else str(value)
+
+
+def join_chinese(lines: list[str]) -> list[str]:
+    """Join the lines of a paragraph beside Chinese characters, where a viewer would draw a space."""
+    joined, in_code = [], False
+    for line in lines:
+        in_code ^= line.lstrip().startswith("```")
+        before, after = (joined[-1] if joined else ""), line.lstrip()
+        flowing = before.strip() and after and not in_code and not BLOCK.match(after) and not before.startswith(NO_TEXT)
+        if flowing and (CHINESE.match(before[-1]) or CHINESE.match(after[0])):
+            joined[-1] += after
+        else:
+            joined.append(line)
+    return joined
 
 
 def _pipe_table(lines: list[str]) -> list[str]:
