@@ -4,6 +4,6 @@ document.querySelector(".lang-switch")?.addEventListener("click", ({ currentTarg
   const sections = [...document.querySelectorAll("article section[id]")];
   const top = section => section.getBoundingClientRect().top;
   const named = sections.find(section => `#${section.id}` === location.hash && top(section) >= 0 && top(section) < innerHeight);
-  const read = named ?? sections.filter(section => top(section) < innerHeight / 3).at(-1);
+  const read = named ?? sections.filter(section => top(section) < 100).at(-1);
   link.hash = read && read !== sections[0] ? read.id : "";
 });

@@ -122,7 +122,7 @@ def finish_page(app, pagename, templatename, context, doctree):
     """Load on a page only the scripts that it uses, and drop roles and names that mislead screen readers."""
     body = context.get("body", "")
     body = body.replace(' aria-label="Toggle hidden content"', "")  # the summary's own words name it, in its language
-    body = re.sub(r'(class="citation-list") role="list"', r"\1", body)  # its children are no list items
+    body = body.replace('role="list" class="citation-list"', 'class="citation-list"')  # its children are no list items
     context["body"] = body
     context["script_files"] = [
         script for script in context["script_files"] if _used(getattr(script, "filename", ""), pagename, body)
@@ -144,7 +144,7 @@ def lighten(app, exception):
         return
     static = Path(app.outdir) / "_static"
     (static / "icons.css").write_text(icon_styles(), encoding="utf-8")
-    for unused in ("scripts/fontawesome.js", "vendor"):
+    for unused in ("scripts/fontawesome.js", "vendor", "webpack-macros.html", "sbt-webpack-macros.html", "locales"):
         path = static / unused
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for source_map in static.rglob("*.map"):

@@ -54,7 +54,7 @@ def measure_matmul_rate(
     """FLOP/s of a product of two [size, size] matrices, written into memory that is already there."""
     device = select_device(device)
     a, b, out = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(3))
-    seconds = measure(lambda: torch.mm(a, b, out=out), repeats=5, warmup=2, device=device).median
+    seconds = measure(lambda: torch.mm(a, b, out=out), repeats=5, warmup=2, device=device).minimum
     return 2 * size**3 / seconds
 
 
@@ -62,7 +62,7 @@ def measure_read_bandwidth(device: str | torch.device = "auto", megabytes: int =
     """Bytes/s of a sum over an array far larger than the caches: one stream, read once."""
     device = select_device(device)
     array = torch.ones(megabytes * 2**20 // 4, device=device)
-    seconds = measure(array.sum, repeats=5, warmup=2, device=device).median
+    seconds = measure(array.sum, repeats=5, warmup=2, device=device).minimum
     return array.nbytes / seconds
 
 
@@ -86,5 +86,5 @@ def measure_matvec_bandwidth(
     def one_pass() -> list[Tensor]:
         return [F.linear(x, weight) for weight in weights]
 
-    seconds = measure(one_pass, repeats=5, warmup=1, device=device).median
+    seconds = measure(one_pass, repeats=5, warmup=1, device=device).minimum
     return sum(weight.nbytes for weight in weights) / seconds
