@@ -116,10 +116,9 @@ def main() -> int:
     chromium = find_chromium()
     if chromium is None:
         print(
-            "needs Chromium: install Debian's package chromium, or name a Chrome in CHROME_PATH",
-            file=sys.stderr,
+            "Lighthouse skipped, for it needs Chromium: install Debian's package chromium, or name a Chrome in CHROME_PATH."
         )
-        return 1
+        return int(os.environ.get("CI") == "true")
     failed = False
     with serve(SITE) as address:
         for page in pages():
