@@ -115,9 +115,7 @@ def main() -> int:
     """Measure every page; the exit status is 1 where one misses a threshold."""
     chromium = find_chromium()
     if chromium is None:
-        print(
-            "Lighthouse skipped, for it needs Chromium: install Debian's package chromium, or name a Chrome in CHROME_PATH."
-        )
+        print("Lighthouse skipped: install Debian's package chromium, or name a Chrome in CHROME_PATH.")
         return int(os.environ.get("CI") == "true")
     failed = False
     with serve(SITE) as address:
