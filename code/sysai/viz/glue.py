@@ -19,9 +19,7 @@ def glue(name: str, value: int | float | str) -> None:
         TypeError: if the value is neither a number nor a string: convert it first, for example with `float`.
     """
     if not isinstance(value, int | float | str):
-        raise TypeError(
-            f"glue({name!r}): {type(value).__name__} is not a number or a string; convert it first."
-        )
+        raise TypeError(f"glue({name!r}): {type(value).__name__} is not a number or a string; convert it first.")
     display(
         {f"{MIME_PREFIX}text/plain": repr(value)},
         metadata={"scrapbook": {"name": name, "mime_prefix": MIME_PREFIX}},
