@@ -80,10 +80,10 @@ def _name(doctree, anchor: str) -> str | None:
 
 
 def machine_digest() -> str:
-    """A digest of the extensions and the term file, so that pages are read anew when one of them changes."""
+    """A digest of what pages are made with, so that they are made anew when one of its files changes."""
     here = Path(__file__).parent
-    files = [*sorted(here.glob("*.py")), here / "render_math.mjs", here.parent / "glossary.tsv"]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    files = [*here.glob("*.py"), *here.glob("*.mjs"), *(here.parent / "assets").iterdir(), here.parent / "glossary.tsv"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
 def setup(app):

@@ -27,6 +27,10 @@ ADMONITIONS = {
     ".admonition.exercise": "pencil",
 }
 
+STYLES = "site.css"  # all style sheets in one: each file that a page waits for costs a round trip
+OWN_STYLES = "book.css"
+UNUSED = ("scripts/fontawesome.js", "vendor", "webpack-macros.html", "sbt-webpack-macros.html", "locales")
+
 WORDS = {
     "en": {
         "switch": ("中文", "阅读本页的中文版"),
@@ -119,37 +123,48 @@ def fill_context(app, pagename, templatename, context, doctree):
 
 
 def finish_page(app, pagename, templatename, context, doctree):
-    """Load on a page only the scripts that it uses, and drop roles and names that mislead screen readers."""
+    """Load one style sheet and only the scripts that the page uses; drop what misleads screen readers."""
     body = context.get("body", "")
     body = body.replace(' aria-label="Toggle hidden content"', "")  # the summary's own words name it, in its language
     body = body.replace('role="list" class="citation-list"', 'class="citation-list"')  # its children are no list items
     context["body"] = body
-    context["script_files"] = [
-        script for script in context["script_files"] if _used(getattr(script, "filename", ""), pagename, body)
-    ]
+    context["css_files"] = [style for style in context["css_files"] if style.filename.endswith(f"/{STYLES}")]
+    if pagename != "search":
+        context["script_files"] = [script for script in context["script_files"] if _used(script, body)]
+        for script in context["script_files"]:
+            script.attributes.setdefault("defer", "defer")  # none of them is needed to draw the page
 
 
-def _used(script: str, pagename: str, body: str) -> bool:
-    """Whether a page needs a script: a search page needs all, another what its marks say."""
-    if pagename == "search":
-        return True
-    name = re.sub(r"\?.*", "", script or "").rsplit("/", 1)[-1]
+def _used(script, body: str) -> bool:
+    """Whether a page uses a script: by its file's mark; of the theme's inline scripts only the search page has need."""
+    name = (script.filename or "").rsplit("/", 1)[-1]
     mark = USED_BY.get(name)
-    return mark is None or (bool(mark) and mark in body)
+    return bool(name) and (mark is None or (bool(mark) and mark in body))
 
 
 def lighten(app, exception):
-    """Write icons.css and cut from the theme what no page uses."""
+    """Write the site's one style sheet, and remove what no page loads."""
     if exception is not None or app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"
-    (static / "icons.css").write_text(icon_styles(), encoding="utf-8")
-    for unused in ("scripts/fontawesome.js", "vendor", "webpack-macros.html", "sbt-webpack-macros.html", "locales"):
-        path = static / unused
+    linked = sorted(app.builder._css_files, key=lambda style: style.priority)
+    names = ["basic.css", "styles/pydata-sphinx-theme.css"]
+    names += [name for style in linked if (name := style.filename.removeprefix("_static/")) not in (STYLES, OWN_STYLES)]
+    sheets = [static / name for name in dict.fromkeys(names)]
+    target = static / STYLES
+    target.write_text("\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets), encoding="utf-8")
+    subprocess.run([node(), Path(__file__).with_name("purge_styles.mjs"), app.outdir, target], check=True)
+    own = (static / OWN_STYLES).read_text(encoding="utf-8")
+    target.write_text(target.read_text(encoding="utf-8") + icon_styles() + own, encoding="utf-8")
+    unused = [
+        *sheets,
+        static / OWN_STYLES,
+        static / "styles/theme.css",
+        *static.rglob("*.map"),
+        *(static / name for name in UNUSED),
+    ]
+    for path in unused:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for source_map in static.rglob("*.map"):
-        source_map.unlink()
-    subprocess.run([node(), Path(__file__).with_name("purge_styles.mjs"), app.outdir], check=True)
 
 
 def icon_styles() -> str:
@@ -172,7 +187,7 @@ def icon_styles() -> str:
 def setup(app):
     """Register with Sphinx."""
     app.add_config_value("book_site_url", "", "html")
-    app.add_css_file("icons.css")
+    app.add_css_file(STYLES)
     app.add_js_file("book.js", loading_method="defer")
     app.connect("html-page-context", fill_context, priority=400)  # before the theme looks which templates are empty
     app.connect("html-page-context", finish_page, priority=900)

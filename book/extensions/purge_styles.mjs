@@ -1,13 +1,11 @@
-// Cut from the site's style sheets what no page uses: node purge_styles.mjs <folder of a built site>
-import { readFileSync, writeFileSync } from "node:fs";
+// Cut from a style sheet what no page uses: node purge_styles.mjs <folder of a built site> <style sheet>
+import { writeFileSync } from "node:fs";
 import { PurgeCSS } from "purgecss";
 
-const site = process.argv[2];
-const sheets = ["styles/pydata-sphinx-theme.css", "styles/sphinx-book-theme.css", "sphinx-design.min.css", "math.css"]
-  .map(name => `${site}/_static/${name}`);
-const purged = await new PurgeCSS().purge({
+const [site, sheet] = process.argv.slice(2);
+const [{ css }] = await new PurgeCSS().purge({
   content: [`${site}/**/*.html`, `${site}/_static/**/*.js`],
-  css: sheets,
+  css: [sheet],
   fontFace: true,
   keyframes: true,
   dynamicAttributes: ["data-theme", "data-mode", "data-bs-theme", "data-bs-popper", "data-popper-placement", "open",
@@ -16,8 +14,4 @@ const purged = await new PurgeCSS().purge({
     greedy: [/::backdrop|:root/] },
   blocklist: [/^fa-/, /^fas?$/, /^fab$/, "ablog__prev-next"],
 });
-for (const { file, css } of purged) {
-  const before = readFileSync(file).length;
-  const text = css.replace(/@font-face\s*{[^}]*Awesome[^}]*}/g, "").replace(/\/\*# sourceMappingURL.*?\*\//g, "");
-  if (text.length < before) writeFileSync(file, text);
-}
+writeFileSync(sheet, css.replace(/@font-face\s*{[^}]*Awesome[^}]*}/g, "").replace(/\/\*[^]*?\*\//g, "") + "\n");

@@ -92,15 +92,9 @@ def write_style_sheet(app, exception):
     mathjax.close()
 
 
-def link_style_sheet(app, pagename, templatename, context, doctree):
-    """Load the style sheet on pages that hold a formula."""
-    if app.env.get_domain("math").has_equations(pagename):
-        app.add_css_file("math.css")
-
-
 def setup(app):
     """Register with Sphinx."""
     app.add_html_math_renderer("static", (visit_math, None), (visit_math_block, None))
-    app.connect("html-page-context", link_style_sheet)
+    app.add_css_file("math.css")
     app.connect("build-finished", write_style_sheet)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}
