@@ -261,15 +261,17 @@ def export_all(app, exception):
     """Write each chapter's notebook: beside the pages for download, and under _build/notebooks for Colab and nbval."""
     if exception is not None or app.builder.format != "html" or not app.config.book_site_url:
         return
-    lang = language_of(app.config.language)
-    for docname in sorted(app.env.found_docs):
-        if has_code(app.srcdir / f"{docname}.md"):
-            text = nbformat.writes(export(app, docname)) + "\n"
-            for folder in (Path(app.outdir) / "_notebooks", ROOT / "_build/notebooks" / lang):
-                target = folder / f"{docname}.ipynb"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.exists() or target.read_text(encoding="utf-8") != text:
-                    target.write_text(text, encoding="utf-8")
+    folders = (Path(app.outdir) / "_notebooks", ROOT / "_build/notebooks" / language_of(app.config.language))
+    pages = {f"{name}.ipynb": name for name in app.env.found_docs if has_code(app.srcdir / f"{name}.md")}
+    for stale in (path for folder in folders for path in folder.rglob("*.ipynb")):
+        if not any(stale == folder / name for folder in folders for name in pages):
+            stale.unlink()
+    for name, docname in pages.items():
+        text = nbformat.writes(export(app, docname)) + "\n"
+        for target in (folder / name for folder in folders):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists() or target.read_text(encoding="utf-8") != text:
+                target.write_text(text, encoding="utf-8")
 
 
 def setup(app):
