@@ -130,16 +130,22 @@ def finish_page(app, pagename, templatename, context, doctree):
     context["body"] = body
     context["css_files"] = [style for style in context["css_files"] if style.filename.endswith(f"/{STYLES}")]
     if pagename != "search":
-        context["script_files"] = [script for script in context["script_files"] if _used(script, body)]
-        for script in context["script_files"]:
-            script.attributes.setdefault("defer", "defer")  # none of them is needed to draw the page
+        context["script_files"] = [_deferred(script) for script in context["script_files"] if _used(script, body)]
 
 
 def _used(script, body: str) -> bool:
-    """Whether a page uses a script: by its file's mark; of the theme's inline scripts only the search page has need."""
-    name = (script.filename or "").rsplit("/", 1)[-1]
-    mark = USED_BY.get(name)
-    return bool(name) and (mark is None or (bool(mark) and mark in body))
+    """Whether a page that is not the search page uses a script."""
+    if not script.filename:  # an inline script: the theme's options are for the search page
+        return "DOCUMENTATION_OPTIONS" not in script.attributes.get("body", "")
+    mark = USED_BY.get(script.filename.rsplit("/", 1)[-1])
+    return mark is None or (bool(mark) and mark in body)
+
+
+def _deferred(script):
+    """The script, to be run when the page is read: none of them is needed to draw it."""
+    if not script.filename:
+        return script
+    return type(script)(script.filename, priority=script.priority, **{**script.attributes, "defer": "defer"})
 
 
 def lighten(app, exception):
