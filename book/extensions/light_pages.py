@@ -153,6 +153,8 @@ def lighten(app, exception):
     if exception is not None or app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"
+    if not (static / "basic.css").exists():
+        return  # no page was written, so Sphinx did not copy the style sheets anew
     linked = sorted(app.builder._css_files, key=lambda style: style.priority)
     names = ["basic.css", "styles/pydata-sphinx-theme.css"]
     names += [name for style in linked if (name := style.filename.removeprefix("_static/")) not in (STYLES, OWN_STYLES)]
