@@ -1,6 +1,6 @@
 """Figures drawn by code, put into the page itself: their text can be selected and searched, and they take its colours.
 
-matplotlib's SVG names ink and paper by the two colours of `sysai.viz`; here these become the page's own, so that
+matplotlib's SVG names ink and paper by the two colours of `sysai.viz.palette`; here these become the page's own, so that
 the same figure is legible on light and on dark pages.
 """
 
@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 
 from docutils import nodes
-from sysai.viz import INK, PAPER
+from sysai.viz.palette import INK, PAPER
 
 
 def inline_figures(app, doctree, docname):

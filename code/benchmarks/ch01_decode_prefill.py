@@ -12,7 +12,7 @@ import torch
 import transformers
 from sysai.core.benchmark import compare
 from sysai.core.device import describe_device, select_device
-from sysai.hardware.roofline import measure_matmul_rate, measure_matvec_bandwidth
+from sysai.hardware.rates import measure_matmul_rate, measure_matvec_bandwidth
 from sysai.models.formulas import decode_bytes, forward_flops
 from sysai.models.kv_cache import KVCache
 from sysai.models.transformer import Transformer

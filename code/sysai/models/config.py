@@ -120,6 +120,13 @@ class ModelConfig:
         return self.n_layers - self.n_dense_layers
 
     @property
+    def cache_widths(self) -> tuple[tuple[int, int], ...]:
+        """(heads, width) of each tensor that a layer keeps for a position: keys and values, or latent and key."""
+        if self.mla:
+            return (1, self.mla.kv_rank), (1, self.mla.rope_dim)
+        return (self.n_kv_heads, self.head_dim), (self.n_kv_heads, self.head_dim)
+
+    @property
     def rope_dim(self) -> int:
         """How many elements of a query or key are rotated."""
         return self.mla.rope_dim if self.mla else self.head_dim

@@ -18,13 +18,6 @@ from torch import Tensor
 from sysai.models.config import ModelConfig
 
 
-def cache_widths(config: ModelConfig) -> tuple[tuple[int, int], ...]:
-    """(heads, width) of each tensor that a layer keeps for a position: keys and values, or latent and key."""
-    if config.mla:
-        return (1, config.mla.kv_rank), (1, config.mla.rope_dim)
-    return (config.n_kv_heads, config.head_dim), (config.n_kv_heads, config.head_dim)
-
-
 class KVCache:
     """Keys and values of all layers for `batch_size` sequences of up to `max_length` positions."""
 
@@ -45,7 +38,7 @@ class KVCache:
         self._layers = [
             [
                 torch.empty(batch_size, heads, max_length, width, device=device, dtype=dtype)
-                for heads, width in cache_widths(config)
+                for heads, width in config.cache_widths
             ]
             for _ in range(config.n_layers)
         ]

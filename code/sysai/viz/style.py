@@ -1,9 +1,4 @@
-"""One look for all figures of the book, legible on light and on dark pages.
-
-The six colours of `PALETTE` can be told apart with the common colour-vision deficiencies and have a contrast of
-at least 3:1 against white and against the site's dark background. Ink and paper are `INK` and `PAPER`; the site
-replaces exactly these two by the colours of the reader's theme.
-"""
+"""One look for all figures that matplotlib draws, legible on light and on dark pages."""
 
 from __future__ import annotations
 
@@ -11,17 +6,7 @@ import matplotlib
 from cycler import cycler
 from IPython import get_ipython
 
-PALETTE = {
-    "blue": "#2b7bba",
-    "orange": "#d2691e",
-    "green": "#1f9468",
-    "red": "#d1495b",
-    "purple": "#9565c4",
-    "grey": "#7b8794",
-}
-INK = "#1f2329"
-PAPER = "#fefefe"
-
+from sysai.viz.palette import INK, PALETTE, PAPER
 
 def use_style() -> None:
     """Set matplotlib's defaults to the book's style; in a notebook, draw figures as SVG and PNG.

@@ -1,10 +1,5 @@
 import pytest
-from sysai.hardware.roofline import (
-    Roofline,
-    measure_matmul_rate,
-    measure_matvec_bandwidth,
-    measure_read_bandwidth,
-)
+from sysai.hardware.roofline import Roofline
 
 
 def test_two_limits_meet_at_the_ridge():
@@ -21,10 +16,3 @@ def test_two_limits_meet_at_the_ridge():
 def test_rates_must_be_positive(rates):
     with pytest.raises(ValueError, match="positive"):
         Roofline(*rates)
-
-
-def test_measured_rates_are_those_of_a_machine():
-    # Wide bounds: what is checked is the unit (bytes, not elements or megabytes), not the machine.
-    assert 1e9 < measure_matmul_rate(size=512) < 1e15
-    assert 1e8 < measure_read_bandwidth(megabytes=64) < 1e14
-    assert 1e8 < measure_matvec_bandwidth(megabytes=64) < 1e14

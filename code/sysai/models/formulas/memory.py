@@ -17,7 +17,6 @@ from dataclasses import dataclass, fields
 
 from sysai.models.config import ModelConfig
 from sysai.models.formulas.parameter_count import expert_parameters, parameters
-from sysai.models.kv_cache import cache_widths
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class MemoryBill:
 
 def kv_cache_bytes(config: ModelConfig, batch: int, context: int, bytes_per_element: int = 4) -> int:
     """Bytes of the keys and values (or latents) of `context` positions of `batch` sequences."""
-    per_position = sum(heads * width for heads, width in cache_widths(config))
+    per_position = sum(heads * width for heads, width in config.cache_widths)
     return config.n_layers * batch * context * per_position * bytes_per_element
 
 
