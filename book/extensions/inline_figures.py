@@ -1,6 +1,6 @@
 """Figures drawn by code, put into the page itself: their text can be selected and searched, and they take its colours.
 
-matplotlib's SVG names ink and paper by the two colours of `sysai.viz.palette`; here these become the page's own, so that
+matplotlib's SVG names ink and paper by two colours of `sysai.viz.palette`; here these become the page's own, so that
 the same figure is legible on light and on dark pages.
 """
 

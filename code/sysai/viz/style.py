@@ -8,6 +8,7 @@ from IPython import get_ipython
 
 from sysai.viz.palette import INK, PALETTE, PAPER
 
+
 def use_style() -> None:
     """Set matplotlib's defaults to the book's style; in a notebook, draw figures as SVG and PNG.
 

@@ -1,0 +1,24 @@
+"""The language of the reader: what reports and controls speak outside the site, whose pages know their own."""
+
+import locale
+import os
+from collections.abc import Mapping
+
+LANGUAGES = ("en", "zh")
+
+Text = Mapping[str, str]
+"""One message in both languages: ``{"en": ..., "zh": ...}``."""
+
+
+def reader_language() -> str:
+    """`en` or `zh`: the environment variable SYSAI_LANGUAGE, else the system's language, else English.
+
+    Raises:
+        ValueError: SYSAI_LANGUAGE names another language.
+    """
+    chosen = os.environ.get("SYSAI_LANGUAGE")
+    if chosen:
+        if chosen not in LANGUAGES:
+            raise ValueError(f"SYSAI_LANGUAGE is {chosen!r}: set it to one of {', '.join(LANGUAGES)}")
+        return chosen
+    return "zh" if (locale.getlocale()[0] or "").lower().startswith(("zh", "chinese")) else "en"
