@@ -59,7 +59,7 @@ class Slider:
         """The value as the reader sees it, `8,192 tokens`."""
         number = f"{value:,}" if isinstance(value, int) else f"{value:,g}"
         unit = self.unit[language]
-        return f"{number} {unit}" if unit and (unit.isascii() or not language == "zh") else number + unit
+        return f"{number} {unit}" if unit and (unit.isascii() or language != "zh") else number + unit
 
     def parse(self, text: str) -> float:
         """The value that an address or a program names."""
