@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from myst_nb.core.read import read_myst_markdown_notebook
 from myst_parser.config.main import MdParserConfig
 
 LANGUAGES = ("en", "zh")
+
+FRONT_MATTER = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 
 # MyST's syntax beyond the defaults, for reading pages outside Sphinx; the same as in _config.yml.
 MYST = MdParserConfig(
@@ -30,8 +33,14 @@ class Cell:
     metadata: dict
 
 
+def without_front_matter(text: str) -> str:
+    """A page's source with its front matter blanked, so that lines keep their numbers."""
+    return FRONT_MATTER.sub(lambda match: "\n" * match[0].count("\n"), text)
+
+
 def read_cells(text: str, config: MdParserConfig = MYST) -> list[Cell]:
-    """Split a page's source into cells, with MyST-NB's own reader."""
+    """Split a page's source into cells, with MyST-NB's own reader; front matter is in none of them."""
+    text = without_front_matter(text)
     notebook = read_myst_markdown_notebook(text, config, add_source_map=True)
     lines = text.splitlines()
     starts = [*notebook.metadata["source_map"], len(lines) + 1]
@@ -41,6 +50,15 @@ def read_cells(text: str, config: MdParserConfig = MYST) -> list[Cell]:
         source = "\n".join(lines[start:end]) if cell.cell_type == "markdown" else cell.source
         cells.append(Cell(cell.cell_type, cell.metadata.get("lang"), start, end, source, cell.metadata))
     return cells
+
+
+def keep_language(text: str, lang: str, config: MdParserConfig = MYST) -> str:
+    """Blank the cells of the other language: blanked, not dropped, so that warnings keep their line numbers."""
+    lines = text.splitlines()
+    for cell in read_cells(text, config):
+        if cell.lang not in (None, lang):
+            lines[cell.start : cell.end] = [""] * (cell.end - cell.start)
+    return "\n".join(lines)
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

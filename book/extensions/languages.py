@@ -6,23 +6,15 @@ import hashlib
 import re
 from pathlib import Path
 
-from cells import language_of, read_cells
+from cells import keep_language, language_of
 from docutils import nodes
 
 CHINESE = re.compile("[\u3000-\u303f\u3400-\u9fff\uff00-\uffef\u2018-\u201d\u2014\u2026]")
 
 
 def select_language(app, docname, source):
-    """Blank the cells of the other language.
-
-    Lines are blanked, not dropped, so that warnings keep their line numbers.
-    """
-    lang = language_of(app.config.language)
-    lines = source[0].splitlines()
-    for cell in read_cells(source[0], app.env.myst_config):
-        if cell.lang not in (None, lang):
-            lines[cell.start : cell.end] = [""] * (cell.end - cell.start)
-    source[0] = "\n".join(lines)
+    """Blank the cells of the other language."""
+    source[0] = keep_language(source[0], language_of(app.config.language), app.env.myst_config)
 
 
 def point_at_this_repository(app, docname, source):

@@ -61,6 +61,17 @@ USED_BY = {
 }
 
 
+def colab_address(app, pagename: str, cell: str = "") -> str | None:
+    """Where Colab opens the notebook of a page, at one of its cells if named; None where there is none to open."""
+    repository = app.config.html_theme_options.get("repository_url")
+    if not (repository and has_code(app.srcdir / f"{pagename}.md")):
+        return None
+    owner_and_name = "/".join(repository.rstrip("/").split("/")[-2:])
+    path = quote(f"{language_of(app.config.language)}/{pagename}.ipynb")
+    address = f"https://colab.research.google.com/github/{owner_and_name}/blob/notebooks/{path}"
+    return f"{address}#scrollTo={cell}" if cell else address
+
+
 def page_links(app, pagename: str) -> list[dict]:
     """Colab and download for a page with code; the page's source for every page."""
     lang = language_of(app.config.language)
@@ -73,14 +84,8 @@ def page_links(app, pagename: str) -> list[dict]:
         text, title = words[name]
         links.append({"name": name, "url": url, "icon": icon, "text": text, "title": title, "download": download})
 
-    if has_code(app.srcdir / f"{pagename}.md"):
-        owner_and_name = "/".join(repository.rstrip("/").split("/")[-2:])
-        path = quote(f"{lang}/{pagename}.ipynb")
-        add(
-            "colab",
-            f"https://colab.research.google.com/github/{owner_and_name}/blob/notebooks/{path}",
-            "fa-solid fa-play",
-        )
+    if address := colab_address(app, pagename):
+        add("colab", address, "fa-solid fa-play")
         up = "../" * pagename.count("/")
         add("notebook", f"{up}_notebooks/{pagename}.ipynb", "fa-solid fa-download", download=True)
     if (app.srcdir / f"{pagename}.md").exists():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 from cells import has_code, language_of, read_notebook
+from exercises import find, notebook_cells, split
 from jupyter_cache import get_cache
 from languages import CHINESE
 from pybtex.database import parse_file
@@ -212,18 +213,24 @@ def _glued(notebook: nbformat.NotebookNode):
                     yield name, text.strip("'\"")
 
 
-def setup_cell(app) -> nbformat.NotebookNode:
-    """The first cell: on Colab it installs the package; everywhere it says which device it found."""
+def setup_cell(app, exercises: bool) -> nbformat.NotebookNode:
+    """The first cell: on Colab it installs the package; everywhere it says which device it found.
+
+    It loads the magic for exercises where there are any, and asks for Chinese reports in a Chinese notebook.
+    """
     options = app.config.html_theme_options
     address = f"{options['repository_url']}@{options.get('repository_branch', 'main')}"
+    chinese = language_of(app.config.language) == "zh"
+    imports, language = ("\nimport os", '\nos.environ["SYSAI_LANGUAGE"] = "zh"') if chinese else ("", "")
+    magic = "\n%load_ext sysai.exercises" if exercises else ""
     source = f"""\
-import importlib.util
+import importlib.util{imports}
 
 if importlib.util.find_spec("sysai") is None:
     %pip install --quiet "sysai @ git+{address}"
 
 from sysai.core.device import describe_device
-
+{language}{magic}
 print(describe_device())"""
     return nbformat.v4.new_code_cell(source, metadata={"tags": ["nbval-ignore-output"]})
 
@@ -235,18 +242,23 @@ def export(app, docname: str) -> nbformat.NotebookNode:
     notebook = read_notebook(path)
     _, notebook = get_cache(app.config.nb_execution_cache_path).merge_match_into_notebook(notebook)
     converter = Converter(app, docname, notebook)
-    cells = [setup_cell(app)]
+    cells = []
     for cell in notebook.cells:
         if cell.metadata.pop("lang", lang) != lang:
             continue
         if cell.cell_type == "markdown":
-            cells.append(nbformat.v4.new_markdown_cell(converter.markdown(cell.source)))
+            for text, exercise in split(cell.source):
+                if text.strip():
+                    cells.append(nbformat.v4.new_markdown_cell(converter.markdown(text)))
+                if exercise:
+                    cells += notebook_cells(find(path.parent, exercise), lang, converter.markdown)
             continue
         figures = {code: cell.metadata.pop(key, {}) for code, key in (("en", "mystnb"), ("zh", "mystnb_zh"))}
         cells.append(cell)
         if figure := figures[lang].get("figure"):
             number = converter.figure_number(figure["name"])
             cells.append(nbformat.v4.new_markdown_cell(f"**{number}.** {converter.markdown(figure['caption'])}"))
+    cells.insert(0, setup_cell(app, exercises=any(cell.source.startswith("%%exercise") for cell in cells)))
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     notebook.cells = cells

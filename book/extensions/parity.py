@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import yaml
-from cells import Cell, read_cells
+from cells import FRONT_MATTER, LANGUAGES, Cell, read_cells
 from term_glossary import read_terms
 
 ROOT = Path(__file__).parents[2]
@@ -185,7 +185,7 @@ TYPOGRAPHY = [
     (rf"[{HAN}][ \t]+[{HAN}]", "a space between Chinese characters", "remove it"),
     (rf"[，。；：！？、）”][ \t]+(?=[^\s|])|(?<=[\w{TAKEN}])[ \t]+[，。；：！？、（“]",
      "a space beside full-width punctuation", "remove it"),
-    (rf"\*\*[^*\n]*[）”。，；：！？]\*\*(?=[{HAN}A-Za-z0-9])",
+    (rf"^(?:[^*]|\*(?!\*)|\*\*[^*]*\*\*)*?(?P<fault>\*\*[^*]*[）”。，；：！？]\*\*)(?=[{HAN}A-Za-z0-9])",
      "bold that ends in punctuation, which Markdown does not see", "put the punctuation behind the bold"),
 ]  # fmt: skip
 
@@ -196,7 +196,9 @@ def check_chinese(path: Path, prose: list[tuple[int, str]]) -> list[Fault]:
     for line, text in prose:
         for pattern, what, remedy in TYPOGRAPHY:
             if match := re.search(pattern, text):
-                faults.append(Fault(path, line, f"{what} ({match[0].strip()!r}): {remedy}"))
+                faults.append(
+                    Fault(path, line, f"{what} ({(match.groupdict().get('fault') or match[0]).strip()!r}): {remedy}")
+                )
         for term in read_terms():
             for avoided in term.avoid_zh:
                 if avoided in text:
@@ -229,10 +231,27 @@ def check_figures(path: Path, cell: Cell) -> list[Fault]:
     return faults
 
 
+def check_front_matter(path: Path, text: str) -> list[Fault]:
+    """An exercise's statement begins with a title in both languages and the minutes it takes."""
+    found = FRONT_MATTER.match(text)
+    matter = yaml.safe_load(found[1]) if found else {}
+    title, faults = matter.get("title"), []
+    if not isinstance(title, dict) or not all(isinstance(title.get(lang), str) for lang in LANGUAGES):
+        faults.append("this exercise has no title in both languages: begin with `title: {en: …, zh: …}` between `---`")
+    else:
+        faults += [fault.message for fault in check_chinese(path, [(1, title["zh"])])]
+    if type(matter.get("minutes")) is not int or matter["minutes"] < 1:
+        faults.append(
+            "this exercise does not say how long it takes: add `minutes: 10`, a whole number, below its title"
+        )
+    return [Fault(path, 1, message) for message in faults]
+
+
 def check_page(path: Path) -> list[Fault]:
-    """All faults of a page, by line."""
-    faults = []
-    cells = read_cells(path.read_text(encoding="utf-8"))
+    """All faults of a page, or of a file that an exercise is made of, by line."""
+    text = path.read_text(encoding="utf-8")
+    faults = check_front_matter(path, text) if path.name == "statement.md" else []
+    cells = read_cells(text)
     spare = Cell("none", None, 0, 0, "", {})
     for before, cell, after in zip([spare, *cells], cells, [*cells[1:], spare], strict=False):
         line = cell.start + 1
@@ -257,7 +276,7 @@ def check_page(path: Path) -> list[Fault]:
                 )
             faults += check_headings(path, cell)
             faults += check_chinese(path, take_apart(cell).prose)
-        elif cell.lang not in ("en", "zh"):
+        elif cell.lang not in LANGUAGES:
             faults.append(
                 Fault(path, line, f"unknown language {cell.lang!r}: a cell is `en`, `zh`, or of both (no `lang`)")
             )
@@ -267,11 +286,16 @@ def check_page(path: Path) -> list[Fault]:
     return sorted(faults, key=lambda fault: fault.line)
 
 
+def exercise_texts(page: Path) -> list[Path]:
+    """What the exercises beside a chapter say, in both languages."""
+    return sorted(path for name in ("statement", "explanation") for path in page.parent.glob(f"exercises/*/{name}.md"))
+
+
 def pages() -> list[Path]:
-    """The pages that _toc.yml lists."""
+    """The pages that _toc.yml lists, and the texts of their exercises."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     files = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
-    return [ROOT / f"{file}.md" for file in files]
+    return [path for file in files for path in (ROOT / f"{file}.md", *exercise_texts(ROOT / f"{file}.md"))]
 
 
 def report(app, env, docnames):
@@ -280,9 +304,10 @@ def report(app, env, docnames):
 
     logger = logging.getLogger(__name__)
     for docname in docnames:
-        path = Path(env.doc2path(docname))
-        for fault in check_page(path):
-            logger.warning(fault.message, location=f"{path}:{fault.line}", type="parity")
+        page = Path(env.doc2path(docname))
+        for path in (page, *exercise_texts(page)):
+            for fault in check_page(path):
+                logger.warning(fault.message, location=f"{path}:{fault.line}", type="parity")
 
 
 def main() -> int:

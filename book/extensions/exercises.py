@@ -1,0 +1,203 @@
+"""An exercise on its chapter's page and in its notebook, from the exercise's own files.
+
+`{exercise} speed-limit` shows chapters/NN-…/exercises/NN-speed-limit: the task, what the student begins with, how to
+check it, and the folded solution. The page includes the files, so that messages name them and a change rebuilds it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import yaml
+from cells import FRONT_MATTER, keep_language, language_of, read_cells, without_front_matter
+from docutils import nodes
+from docutils.statemachine import StringList
+from light_pages import colab_address
+from sphinx.util.docutils import SphinxDirective
+
+WORDS = {
+    "en": {
+        "title": "Exercise {number} · {title}",
+        "minutes": "About {minutes} minutes.",
+        "colab": "Work on it in Colab",
+        "starter": "You begin with `{folder}/starter.py`:",
+        "check": "Your answer goes into `answer.py` beside it ([how to work on exercises](#exercises-work)):",
+        "cell": "Run the first cell of the notebook. Then write your answer into the next cell and run it too.",
+        "solution": "Solution",
+    },
+    "zh": {
+        "title": "练习{number} · {title}",
+        "minutes": "约{minutes}分钟。",
+        "colab": "在Colab中完成",
+        "starter": "起始代码是`{folder}/starter.py`：",
+        "check": "答案写在同一文件夹的`answer.py`中（参见[如何做练习](#exercises-work)）：",
+        "cell": "先运行笔记本的第一个单元，再把答案写进下一个单元并运行。",
+        "solution": "解答",
+    },
+}
+
+PAGE = """\
+{minutes}
+
+```{{include}} /{folder}/statement.md
+```
+
+{starter}
+
+```{{literalinclude}} /{folder}/starter.py
+:language: python
+```
+
+{check}
+
+```bash
+sysai start {id}
+sysai check {id}
+```
+
+{colab}
+
+:::{{dropdown}} {solution}
+```{{include}} /{folder}/explanation.md
+```
+
+```{{literalinclude}} /{folder}/solution.py
+:language: python
+```
+:::
+"""
+
+
+EXERCISE = re.compile(r"^(:{3,}|`{3,})\{exercise\}[ \t]+(\S+)[ \t]*\n\1[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of a chapter."""
+
+    id: str  # 01/speed-limit
+    number: str  # 1.1
+    title: dict[str, str]
+    minutes: int
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """What `[text](#exercise-01-speed-limit)` names."""
+        return f"exercise-{self.id.replace('/', '-')}"
+
+
+def exercises_of(chapter: Path) -> dict[str, Exercise]:
+    """The exercises in a chapter's folder, by slug."""
+    found = {}
+    for folder in sorted(path.parent for path in chapter.glob("exercises/*/statement.md")):
+        matter = yaml.safe_load(FRONT_MATTER.match((folder / "statement.md").read_text(encoding="utf-8"))[1])
+        nn, slug = folder.name.split("-", 1)
+        cc = chapter.name[:2]
+        found[slug] = Exercise(f"{cc}/{slug}", f"{int(cc)}.{int(nn)}", matter["title"], matter["minutes"], folder)
+    return found
+
+
+def find(chapter: Path, slug: str) -> Exercise:
+    """The exercise that a page names; ValueError with those there are."""
+    exercises = exercises_of(chapter)
+    if slug not in exercises:
+        raise ValueError(f"no exercise {slug!r} in {chapter.name}/exercises; there are: {', '.join(exercises)}")
+    return exercises[slug]
+
+
+def title_of(exercise: Exercise, lang: str) -> str:
+    """`Exercise 1.1 · A speed limit`."""
+    return WORDS[lang]["title"].format(number=exercise.number, title=exercise.title[lang])
+
+
+class ExerciseDirective(SphinxDirective):
+    """`{exercise} speed-limit`: an exercise of this page's chapter."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the box, with a label that links can name."""
+        lang = language_of(self.config.language)
+        words, root = WORDS[lang], Path(self.env.srcdir)
+        try:
+            exercise = find((root / self.env.docname).parent, self.arguments[0])
+        except ValueError as error:
+            raise self.error(str(error)) from error
+        title, address = title_of(exercise, lang), colab_address(self.env.app, self.env.docname, exercise.label)
+        folder = exercise.folder.relative_to(root).as_posix()
+        page = PAGE.format(
+            minutes=words["minutes"].format(minutes=exercise.minutes),
+            starter=words["starter"].format(folder=folder), folder=folder, id=exercise.id,
+            check=words["check"], solution=words["solution"],
+            colab=f"[{words['colab']}]({address}){{.btn .btn-sm .btn-outline-primary}}" if address else "",
+        )  # fmt: skip
+        box = nodes.admonition("", nodes.title(title, title), classes=["exercise"], ids=[exercise.label])
+        self.set_source_info(box)
+        self.env.get_domain("std").note_hyperlink_target(exercise.label, self.env.docname, exercise.label, title)
+        self.state.nested_parse(StringList(page.splitlines()), 0, box)
+        return [box]
+
+
+def select_language(app, relative_path, parent, source):
+    """Of a file that a page includes, keep the cells of the language being built."""
+    source[0] = without_front_matter(keep_language(source[0], language_of(app.config.language)))
+
+
+def notebook_cells(exercise: Exercise, lang: str, markdown) -> list[nbformat.NotebookNode]:
+    """An exercise in a notebook: its task, a cell to work in, its folded solution.
+
+    `markdown` turns the text of a cell into plain Markdown.
+    """
+
+    def file(name: str) -> str:
+        return (exercise.folder / name).read_text(encoding="utf-8").rstrip()
+
+    def text(name: str) -> str:
+        return markdown("\n\n".join(cell.source for cell in read_cells(file(name)) if cell.lang in (None, lang)))
+
+    words = WORDS[lang]
+    task = f"""\
+<a id="{exercise.label}"></a>
+
+### {title_of(exercise, lang)}
+
+{words["minutes"].format(minutes=exercise.minutes)}
+
+{text("statement.md")}
+
+{words["cell"]}"""
+    folded = f"""\
+<details><summary><b>{words["solution"]}</b></summary>
+
+{text("explanation.md")}
+
+```python
+{file("solution.py")}
+```
+
+</details>"""
+    return [
+        nbformat.v4.new_markdown_cell(task),
+        nbformat.v4.new_code_cell(
+            f"%%exercise {exercise.id}\n{file('starter.py')}",
+            metadata={"id": exercise.label, "tags": ["nbval-skip"]},  # Colab scrolls to the id that its address names
+        ),
+        nbformat.v4.new_markdown_cell(folded),
+    ]
+
+
+def split(source: str) -> list[tuple[str, str | None]]:
+    """Cut a cell's Markdown behind each exercise: pairs of the text before it, and the exercise's name."""
+    parts = EXERCISE.split(source)
+    return list(zip(parts[::3], [*parts[2::3], None], strict=True))
+
+
+def setup(app):
+    """Register with Sphinx."""
+    app.add_directive("exercise", ExerciseDirective)
+    app.connect("include-read", select_language)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
