@@ -1,0 +1,12 @@
+"""Takes N to be all parameters, also those of experts that a token does not visit."""
+
+from sysai.models.formulas import parameters
+
+
+def understatement(config, sequence, skip_masked):
+    return 1 + sequence / equal_length(config, skip_masked)
+
+
+def equal_length(config, skip_masked):
+    per_position = 12 * config.n_layers * config.n_heads * config.head_dim * (0.5 if skip_masked else 1)
+    return 6 * parameters(config).total / per_position
