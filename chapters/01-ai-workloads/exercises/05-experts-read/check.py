@@ -1,0 +1,98 @@
+"""Gates on expected experts, uses of each, and the batch for a share; exact fractions are the oracle."""
+
+from fractions import Fraction
+
+from sysai.exercises.trial import Hint, Trial
+
+EXPERTS = {"en": "experts", "zh": "个专家"}
+USES = {"en": "tokens an expert", "zh": "个词元（每个专家）"}
+REQUESTS = {"en": "requests", "zh": "个请求"}
+
+
+def check(trial: Trial) -> None:
+    for batch in (1, 8, 32, 128):
+        _check_experts(trial, 256, 8, batch)
+    _check_share(trial, 256, 8, 0.9)
+    for _ in range(15):
+        n_experts = trial.random.randint(4, 300)
+        top_k = trial.random.randint(2, max(2, min(n_experts // 2, 16)))
+        _check_experts(trial, n_experts, top_k, trial.random.randint(2, 6 * n_experts // top_k))
+        _check_share(trial, n_experts, top_k, trial.random.uniform(0.05, 0.99))
+    _check_experts(trial, 8, 8, 5)
+
+
+def _expected(n_experts: int, top_k: int, batch: int) -> Fraction:
+    return n_experts * (1 - (1 - Fraction(top_k, n_experts)) ** batch)
+
+
+def _with_replacement(n_experts: int, top_k: int, batch: int) -> Fraction:
+    return n_experts * (1 - (1 - Fraction(1, n_experts)) ** (top_k * batch))
+
+
+def _check_experts(trial: Trial, n_experts: int, top_k: int, batch: int) -> None:
+    experts, case = _expected(n_experts, top_k, batch), {"n_experts": n_experts, "top_k": top_k, "batch": batch}
+    drawn_twice = _with_replacement(n_experts, top_k, batch)
+    got = trial.call("expected_experts", **case)
+    trial.expect_close(got, float(experts), unit=EXPERTS, hints=_hints(case, drawn_twice, float))
+
+    got = trial.call("uses_per_expert", **case)
+    of_all = Hint(
+        when=top_k * batch / n_experts,
+        en="You divided by all experts. An expert that nobody chose is not read: divide by those that are.",
+        zh="你除以了全部专家。没有人选的专家不会被读；应除以读到的专家数。",
+    )
+    hints = [of_all, *_hints(case, drawn_twice, lambda count: float(top_k * batch / count))]
+    trial.expect_close(got, float(top_k * batch / experts), unit=USES, hints=hints)
+
+
+def _check_share(trial: Trial, n_experts: int, top_k: int, share: float) -> None:
+    batch = _smallest(_expected, n_experts, top_k, share)
+    got = trial.call("batch_for_share", n_experts=n_experts, top_k=top_k, share=share)
+    late = {
+        "en": "This batch reaches the share, but it is not the smallest that does: one request fewer is enough.",
+        "zh": "这个批大小够了，但不是最小的：少一个请求也够。",
+    }
+    early = {
+        "en": "One too few: this batch stays just below the share.",
+        "zh": "少了一个：这个批大小读到的专家数还略低于所求的份额。",
+    }
+    hints = [
+        Hint(when=batch + 1, **late),
+        Hint(when=batch - 1, **early),
+        Hint(when=_smallest(_with_replacement, n_experts, top_k, share), **DRAWN_TWICE),
+    ]
+    trial.expect_equal(got, batch, unit=REQUESTS, hints=hints)
+
+
+def _smallest(expected, n_experts: int, top_k: int, share: float) -> int:
+    batch = 1
+    while expected(n_experts, top_k, batch) < Fraction(share) * n_experts:
+        batch += 1
+    return batch
+
+
+DRAWN_TWICE = {
+    "en": "You let one token draw the same expert twice. Its top_k experts are different: it misses a given expert "
+    "with probability 1 - top_k / n_experts.",
+    "zh": "你让同一个词元两次抽到同一个专家。它的top_k个专家各不相同：不用某个给定专家的概率是1 - top_k / n_experts。",
+}
+
+
+def _hints(case: dict[str, int], drawn_twice: Fraction, value) -> list[Hint]:
+    """Hints for experts counted wrongly; `value(experts)` is what follows from them."""
+    n_experts, choices = case["n_experts"], case["top_k"] * case["batch"]
+    return [
+        Hint(
+            when=value(min(n_experts, choices)),
+            en="You took every choice for another expert. Different tokens often choose the same one.",
+            zh="你把每次选择都当成了新的专家。不同的词元常常选中同一个。",
+        ),
+        Hint(when=value(drawn_twice), **DRAWN_TWICE),
+        Hint(
+            when=value(n_experts - _expected(**case)),
+            en="These are the experts that nobody reads. Subtract them from n_experts.",
+            zh="这是没有人读的专家数，应从n_experts中减去。",
+        )
+        if _expected(**case) != n_experts
+        else Hint(when=value(n_experts + 1), en="There are only n_experts experts.", zh="专家总共只有n_experts个。"),
+    ]
