@@ -1,0 +1,274 @@
+"""Gates on tokens, logits and counted positions, for random small Transformers."""
+
+import math
+from dataclasses import replace
+
+import torch
+from sysai.exercises.configs import random_config
+from sysai.exercises.trial import Hint, Trial
+from sysai.models.attention import attend, causal_mask
+from sysai.models.layers import rotate
+from sysai.models.transformer import Transformer
+
+NEEDS_TORCH = True
+POSITIONS = {"en": "Positions projected in each layer", "zh": "每层投影的位置数"}
+CALLS = {"en": "Calls of `project` for each layer", "zh": "每层调用`project`的次数"}
+SCORED = {"en": "Positions given to `score`", "zh": "交给`score`的位置数"}
+FAULTS = {
+    "positions": {
+        "en": "These are the logits of a model in which every call begins at position 0. `start` is the number of "
+        "tokens that are already in the cache.",
+        "zh": "这样的logits，出自每次调用都从位置0开始的模型。`start`应是缓存中已有的词元数。",
+    },
+    "no mask": {
+        "en": "These are the logits of a model whose tokens look ahead inside a chunk. A mask is needed there.",
+        "zh": "这样的logits，出自一块之内词元可以往后看的模型。这里需要掩码。",
+    },
+    "mask at 0": {
+        "en": "These are the logits of a model whose mask forgets the cache: token i of a chunk sees positions 0 to i, "
+        "and should see 0 to start + i.",
+        "zh": "这样的logits，出自掩码忘了缓存的模型：一块中的第i个词元只看到位置0到i，而它应看到0到start + i。",
+    },
+    "heads": {
+        "en": "These are the logits of a model in which query head h uses key-value head h mod G. Neighbours share a "
+        "head: query h uses h // (H / G).",
+        "zh": "这样的logits，出自查询头h使用第h mod G个键值头的模型。"
+        "共用一个键值头的是相邻的查询头：h对应h // (H / G)。",
+    },
+    "scale": {
+        "en": "These are the logits of a model without the scale 1 / sqrt(K) of the scores.",
+        "zh": "这样的logits，出自分数没有乘以1 / sqrt(K)的模型。",
+    },
+    "chunk alone": {
+        "en": "These are the logits of a model in which a call sees its own tokens only: the cache is not read, or it "
+        "is overwritten.",
+        "zh": "这样的logits，出自每次调用只看得见自己那些词元的模型：没有读缓存，或者缓存被覆盖了。",
+    },
+}
+
+
+def check(trial: Trial) -> None:
+    _check(trial, prompt_length=12, n_new=8, chunk=5)
+    for _ in range(10):
+        prompt_length = trial.random.randint(2, 20)
+        _check(trial, prompt_length, trial.random.randint(2, 8), trial.random.randint(1, prompt_length + 3))
+    _check(trial, prompt_length=9, n_new=1, chunk=3)
+
+
+def _check(trial: Trial, prompt_length: int, n_new: int, chunk: int) -> None:
+    model = _model(trial)
+    prompt = [trial.random.randrange(model.config.vocab_size) for _ in range(prompt_length)]
+    expected, logits_NV = _without_cache(model, prompt, n_new)
+    lent = Lent(model)
+    got = trial.call(
+        "generate",
+        embed=trial.callback(lent.embed),
+        project=trial.callback(lent.project),
+        finish=trial.callback(lent.finish),
+        score=trial.callback(lent.score),
+        n_layers=model.config.n_layers,
+        prompt=prompt,
+        n_new=n_new,
+        chunk=chunk,
+    )
+    trial.expect(
+        isinstance(got, tuple) and len(got) == 2 and isinstance(got[1], torch.Tensor),
+        {
+            "en": "Return a tuple: the list of tokens, and the tensor of logits.",
+            "zh": "应返回元组：词元的列表，以及logits张量。",
+        },
+    )
+    _check_logits(trial, model, prompt, chunk, got[1], logits_NV)
+    trial.expect_equal(got[0], expected, what={"en": "Tokens", "zh": "词元"})
+    _check_counts(trial, lent, prompt_length, n_new, chunk)
+
+
+def _check_logits(trial: Trial, model: Transformer, prompt: list[int], chunk: int, got, expected) -> None:
+    hints = []
+    if got.shape == expected.shape and not _close(got, expected):
+        marks = "".join("ok " if _close(mine, right) else "-- " for mine, right in zip(got, expected, strict=True))
+        pieces = [f"[{' '.join(map(str, prompt[i : i + chunk]))}]" for i in range(0, len(prompt), chunk)]
+        trial.picture(f"prompt, in chunks   {' '.join(pieces)}\nlogits, step by step   {marks}")
+        faulty = {fault: _with_fault(model, prompt, len(expected), chunk, fault) for fault in FAULTS}
+        hints = [Hint(when=faulty[fault], **texts) for fault, texts in FAULTS.items()]
+    trial.expect_tensor(got, expected, rtol=1e-3, atol=1e-3, what={"en": "Logits", "zh": "logits"}, hints=hints)
+
+
+def _close(got: torch.Tensor, expected: torch.Tensor) -> bool:
+    return torch.allclose(got.float(), expected, rtol=1e-3, atol=1e-3)
+
+
+def _check_counts(trial: Trial, lent: "Lent", prompt_length: int, n_new: int, chunk: int) -> None:
+    positions, calls = prompt_length + n_new - 1, math.ceil(prompt_length / chunk) + n_new - 1
+    hints = [
+        Hint(
+            when=sum(range(prompt_length, prompt_length + n_new)),
+            en="The whole sequence passed through the model for every new token. The tokens are right, but the cache "
+            "saves nothing: pass only the positions that are not in it.",
+            zh="每写一个词元，整个序列都通过了一遍模型。词元是对的，但缓存什么也没有省下：只应送入缓存里还没有的位置。",
+        ),
+        Hint(
+            when=positions + 1,
+            en="One too many: the last token was passed through the model as well, though nobody asks what follows it.",
+            zh="多了一个：最后一个词元也送进了模型，可没有人要它的下文。",
+        ),
+        Hint(
+            when=positions + n_new - 1,
+            en="Each new token was passed along with the token before it, which is in the cache already.",
+            zh="每个新词元都和前一个词元一起送了进去，而前一个已经在缓存里。",
+        ),
+    ]
+    for projected, called in zip(lent.projected, lent.calls, strict=True):
+        trial.expect_equal(projected, positions, what=POSITIONS, hints=hints)
+        one_by_one = Hint(
+            when=positions,
+            en="The prompt was read a token at a time. A pass takes up to `chunk` tokens of it at once.",
+            zh="提示词是一个词元一个词元读的。一次可以读入至多`chunk`个。",
+        )
+        at_once = Hint(
+            when=n_new,
+            en="The prompt was read in one piece. A pass may take at most `chunk` tokens of it.",
+            zh="提示词是一次读完的。一次至多可以读入`chunk`个词元。",
+        )
+        trial.expect_equal(called, calls, what=CALLS, hints=[one_by_one, at_once])
+    everywhere = Hint(
+        when=positions,
+        en="You scored every position. Only the last one of the prompt and the new tokens need logits; the head is the "
+        "largest matrix of many models.",
+        zh="你给每个位置都求了分数。只有提示词的最后一个位置和新词元需要logits；在许多模型里，输出头是最大的矩阵。",
+    )
+    chunks = Hint(
+        when=calls,
+        en="You scored the last position of every chunk. Only that of the last chunk is asked for.",
+        zh="你给每一块的最后一个位置都求了分数。只有最后一块的才用得上。",
+    )
+    trial.expect_equal(lent.scored, n_new, what=SCORED, hints=[everywhere, chunks])
+
+
+def _model(trial: Trial) -> Transformer:
+    """A small model whose weights are large enough for attention to decide the answer."""
+    torch.manual_seed(trial.random.randrange(2**31))
+    model = Transformer(replace(random_config(trial.random, width=32), vocab_size=trial.random.randint(40, 90)))
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data *= 10
+    return model.eval()
+
+
+@torch.inference_mode()
+def _without_cache(model: Transformer, prompt: list[int], n_new: int) -> tuple[list[int], torch.Tensor]:
+    """The reference: the whole sequence through the model for every new token."""
+    tokens, logits = list(prompt), []
+    for _ in range(n_new):
+        logits.append(model(torch.tensor([tokens]))[0, -1].clone())
+        tokens.append(int(logits[-1].argmax()))
+    return tokens[len(prompt) :], torch.stack(logits)
+
+
+class Lent:
+    """The model's parts as the answer calls them, and how much it passed through them."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.model = model
+        self.projected = [0] * model.config.n_layers
+        self.calls = [0] * model.config.n_layers
+        self.scored = 0
+
+    @torch.inference_mode()
+    def embed(self, tokens: list[int]) -> torch.Tensor:
+        if type(tokens) is not list or not tokens or not all(type(token) is int for token in tokens):
+            raise ValueError(f"embed takes a list of token ids, such as [3, 1, 4], not {tokens!r:.60}")
+        return self.model.embed(torch.tensor(tokens)).clone()
+
+    @torch.inference_mode()
+    def project(self, layer: int, x_TD: torch.Tensor, start: int) -> tuple[torch.Tensor, ...]:
+        config, block = self.model.config, self._block(layer)
+        self._check_rows("project", x_TD)
+        if type(start) is not int or not 0 <= start <= config.max_positions - len(x_TD):
+            raise ValueError(f"project: start must be a position from 0 on, not {start!r:.60}")
+        self.projected[layer] += len(x_TD)
+        self.calls[layer] += 1
+        return tuple(part.clone() for part in _project(self.model, block, x_TD, start))
+
+    @torch.inference_mode()
+    def finish(self, layer: int, x_TD: torch.Tensor, mixed_THK: torch.Tensor) -> torch.Tensor:
+        config, block = self.model.config, self._block(layer)
+        self._check_rows("finish", x_TD)
+        shape = [len(x_TD), config.n_heads, config.head_dim]
+        if not isinstance(mixed_THK, torch.Tensor) or list(mixed_THK.shape) != shape:
+            found = list(mixed_THK.shape) if isinstance(mixed_THK, torch.Tensor) else type(mixed_THK).__name__
+            raise ValueError(f"finish: mixed_THK must have shape [T, H, K] = {shape}, not {found}")
+        return _finish(block, x_TD, mixed_THK).clone()
+
+    @torch.inference_mode()
+    def score(self, x_TD: torch.Tensor) -> torch.Tensor:
+        self._check_rows("score", x_TD)
+        self.scored += len(x_TD)
+        return _score(self.model, x_TD).clone()
+
+    def _block(self, layer: int):
+        if type(layer) is not int or not 0 <= layer < len(self.calls):
+            raise ValueError(f"layer must be from 0 to {len(self.calls) - 1}, not {layer!r:.60}")
+        return self.model.blocks[layer]
+
+    def _check_rows(self, name: str, x_TD: torch.Tensor) -> None:
+        width = self.model.config.d_model
+        if not isinstance(x_TD, torch.Tensor) or x_TD.dim() != 2 or x_TD.shape[1] != width or not len(x_TD):
+            found = list(x_TD.shape) if isinstance(x_TD, torch.Tensor) else type(x_TD).__name__
+            raise ValueError(f"{name}: x_TD must have shape [T, {width}], not {found}")
+
+
+def _project(model: Transformer, block, x_TD: torch.Tensor, start: int) -> list[torch.Tensor]:
+    attention, normed_TD = block.attention, block.attention_norm(x_TD)
+    rotation = model.rope(start, len(x_TD))
+    q, k, v = (
+        layer(normed_TD).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)
+        for layer in (attention.query, attention.key, attention.value)
+    )
+    return [rotate(q, rotation), rotate(k, rotation), v]
+
+
+def _finish(block, x_TD: torch.Tensor, mixed_THK: torch.Tensor) -> torch.Tensor:
+    x_TD = x_TD + block.attention.output(mixed_THK.flatten(1))
+    return x_TD + block.mlp(block.mlp_norm(x_TD))
+
+
+def _score(model: Transformer, x_TD: torch.Tensor) -> torch.Tensor:
+    head = model.embed if model.config.tie_embeddings else model.head
+    return torch.nn.functional.linear(model.norm(x_TD), head.weight)
+
+
+@torch.inference_mode()
+def _with_fault(model: Transformer, prompt: list[int], n_new: int, chunk: int, fault: str) -> torch.Tensor:
+    """Logits of a cached loop that makes one mistake."""
+    seen, logits = 0, []
+    caches = [[] for _ in model.blocks]
+    pieces = [prompt[i : i + chunk] for i in range(0, len(prompt), chunk)]
+    while len(logits) < n_new:
+        tokens = pieces.pop(0) if pieces else [int(logits[-1].argmax())]
+        x_TD = model.embed(torch.tensor(tokens))
+        for block, cache in zip(model.blocks, caches, strict=True):
+            q, k, v = _project(model, block, x_TD, 0 if fault == "positions" else seen)
+            if fault == "chunk alone":
+                cache.clear()
+            cache.append((k, v))
+            k, v = (torch.cat(parts, dim=1) for parts in zip(*cache, strict=True))
+            x_TD = _finish(block, x_TD, _attend_with_fault(q, k, v, fault))
+        seen += len(tokens)
+        if not pieces:
+            logits.append(_score(model, x_TD[-1:])[0])
+    return torch.stack(logits)
+
+
+def _attend_with_fault(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, fault: str) -> torch.Tensor:
+    (H, T, K), (G, S, _) = q.shape, k.shape
+    if fault == "heads":
+        k, v = k.repeat(H // G, 1, 1), v.repeat(H // G, 1, 1)
+    if fault == "scale":
+        q = q * math.sqrt(K)
+    mask_TS = causal_mask(T, S - T, like=q)
+    if fault == "no mask":
+        mask_TS = None
+    if fault == "mask at 0":
+        mask_TS = torch.full((T, S), float("-inf")).triu(1)
+    return attend(q[None], k[None], v[None], mask_TS)[0].transpose(0, 1)
