@@ -7,16 +7,15 @@ check it, and the folded solution. The page includes the files, so that messages
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-import yaml
-from cells import FRONT_MATTER, keep_language, language_of, read_cells, without_front_matter
+from cells import keep_language, language_of, read_cells, without_front_matter
 from docutils import nodes
 from docutils.statemachine import StringList
 from light_pages import colab_address
 from sphinx.util.docutils import SphinxDirective
+from sysai.exercises.catalogue import Exercise, find_exercises, select
 
 WORDS = {
     "en": {
@@ -74,39 +73,16 @@ sysai check {id}
 EXERCISE = re.compile(r"^(:{3,}|`{3,})\{exercise\}[ \t]+(\S+)[ \t]*\n\1[ \t]*$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Exercise:
-    """One exercise of a chapter."""
-
-    id: str  # 01/speed-limit
-    number: str  # 1.1
-    title: dict[str, str]
-    minutes: int
-    folder: Path
-
-    @property
-    def label(self) -> str:
-        """What `[text](#exercise-01-speed-limit)` names."""
-        return f"exercise-{self.id.replace('/', '-')}"
-
-
-def exercises_of(chapter: Path) -> dict[str, Exercise]:
-    """The exercises in a chapter's folder, by slug."""
-    found = {}
-    for folder in sorted(path.parent for path in chapter.glob("exercises/*/statement.md")):
-        matter = yaml.safe_load(FRONT_MATTER.match((folder / "statement.md").read_text(encoding="utf-8"))[1])
-        nn, slug = folder.name.split("-", 1)
-        cc = chapter.name[:2]
-        found[slug] = Exercise(f"{cc}/{slug}", f"{int(cc)}.{int(nn)}", matter["title"], matter["minutes"], folder)
-    return found
-
-
 def find(chapter: Path, slug: str) -> Exercise:
-    """The exercise that a page names; ValueError with those there are."""
-    exercises = exercises_of(chapter)
-    if slug not in exercises:
-        raise ValueError(f"no exercise {slug!r} in {chapter.name}/exercises; there are: {', '.join(exercises)}")
-    return exercises[slug]
+    """The exercise that a page of a chapter names; ValueError with those there are."""
+    return select(
+        [slug], [exercise for exercise in find_exercises(chapter.parent) if chapter in exercise.folder.parents]
+    )[0]
+
+
+def label_of(exercise: Exercise) -> str:
+    """What `[text](#exercise-01-speed-limit)` names."""
+    return f"exercise-{exercise.id.replace('/', '-')}"
 
 
 def title_of(exercise: Exercise, lang: str) -> str:
@@ -127,7 +103,8 @@ class ExerciseDirective(SphinxDirective):
             exercise = find((root / self.env.docname).parent, self.arguments[0])
         except ValueError as error:
             raise self.error(str(error)) from error
-        title, address = title_of(exercise, lang), colab_address(self.env.app, self.env.docname, exercise.label)
+        title, label = title_of(exercise, lang), label_of(exercise)
+        address = colab_address(self.env.app, self.env.docname, label)
         folder = exercise.folder.relative_to(root).as_posix()
         page = PAGE.format(
             minutes=words["minutes"].format(minutes=exercise.minutes),
@@ -135,9 +112,9 @@ class ExerciseDirective(SphinxDirective):
             check=words["check"], solution=words["solution"],
             colab=f"[{words['colab']}]({address}){{.btn .btn-sm .btn-outline-primary}}" if address else "",
         )  # fmt: skip
-        box = nodes.admonition("", nodes.title(title, title), classes=["exercise"], ids=[exercise.label])
+        box = nodes.admonition("", nodes.title(title, title), classes=["exercise"], ids=[label])
         self.set_source_info(box)
-        self.env.get_domain("std").note_hyperlink_target(exercise.label, self.env.docname, exercise.label, title)
+        self.env.get_domain("std").note_hyperlink_target(label, self.env.docname, label, title)
         self.state.nested_parse(StringList(page.splitlines()), 0, box)
         return [box]
 
@@ -159,9 +136,9 @@ def notebook_cells(exercise: Exercise, lang: str, markdown) -> list[nbformat.Not
     def text(name: str) -> str:
         return markdown("\n\n".join(cell.source for cell in read_cells(file(name)) if cell.lang in (None, lang)))
 
-    words = WORDS[lang]
+    words, label = WORDS[lang], label_of(exercise)
     task = f"""\
-<a id="{exercise.label}"></a>
+<a id="{label}"></a>
 
 ### {title_of(exercise, lang)}
 
@@ -184,7 +161,7 @@ def notebook_cells(exercise: Exercise, lang: str, markdown) -> list[nbformat.Not
         nbformat.v4.new_markdown_cell(task),
         nbformat.v4.new_code_cell(
             f"%%exercise {exercise.id}\n{file('starter.py')}",
-            metadata={"id": exercise.label, "tags": ["nbval-skip"]},  # Colab scrolls to the id that its address names
+            metadata={"id": label, "tags": ["nbval-skip"]},  # Colab scrolls to the id that its address names
         ),
         nbformat.v4.new_markdown_cell(folded),
     ]

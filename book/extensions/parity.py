@@ -236,7 +236,7 @@ def check_front_matter(path: Path, text: str) -> list[Fault]:
     found = FRONT_MATTER.match(text)
     matter = yaml.safe_load(found[1]) if found else {}
     title, faults = matter.get("title"), []
-    if not isinstance(title, dict) or not all(isinstance(title.get(lang), str) for lang in LANGUAGES):
+    if not isinstance(title, dict) or {*title} != {*LANGUAGES} or not all(isinstance(t, str) for t in title.values()):
         faults.append("this exercise has no title in both languages: begin with `title: {en: …, zh: …}` between `---`")
     else:
         faults += [fault.message for fault in check_chinese(path, [(1, title["zh"])])]
