@@ -1,0 +1,163 @@
+"""The command `sysai`: exercises listed, started and checked."""
+
+import argparse
+import json
+import random
+import sys
+from pathlib import Path
+
+from sysai.core.language import LANGUAGES, reader_language
+from sysai.exercises.catalogue import Exercise, UnknownExercise, find_exercises, select
+
+PASSED, FAILED, USAGE = 0, 1, 2
+
+_WORDS = {
+    "unknown": {
+        "en": "There is no exercise {name!r}. There are:",
+        "zh": "没有名为{name!r}的练习。现有的练习：",
+    },
+    "started": {"en": "begun: {path}", "zh": "已创建：{path}"},
+    "kept": {"en": "left as it is: {path}", "zh": "已存在，未改动：{path}"},
+    "then": {
+        "en": "Write your answer there, then: sysai check {id}",
+        "zh": "把答案写在其中，然后运行：sysai check {id}",
+    },
+    "minutes": {"en": "{minutes} min", "zh": "{minutes}分钟"},
+    "yes": {"en": "started", "zh": "已开始"},
+    "no": {"en": "not started", "zh": "未开始"},
+    "total": {"en": "{passed} of {total} passed.", "zh": "{total}题中通过{passed}题。"},
+    "one_file": {
+        "en": "--file goes with the name of one exercise, e.g. sysai check 01/speed-limit --file mine.py",
+        "zh": "--file要配一个练习名使用，例如：sysai check 01/speed-limit --file mine.py",
+    },
+    "no_file": {"en": "cannot read {path}", "zh": "无法读取{path}"},
+    "none_started": {
+        "en": "No exercise has been started. Begin with: sysai start",
+        "zh": "还没有开始任何练习。开始：sysai start",
+    },
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code is 0 if all is well, 1 if an answer did not pass, 2 for wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="replace")
+    options = _parser().parse_args(arguments)
+    try:
+        options.language = options.language or reader_language()
+    except ValueError as error:
+        return _wrong_usage(str(error))
+    try:
+        exercises = select(options.which, find_exercises())
+    except UnknownExercise as error:
+        say = _say(options.language)
+        return _wrong_usage("\n".join([say("unknown", name=error.name), *_table(error.known, options.language)]))
+    return options.run(exercises, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sysai", description="Exercises of System for Artificial Intelligence.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    names = "a chapter (01) or an exercise (01/speed-limit, 01/01, 1.1, speed-limit); all if none is named"
+    for name, run, purpose in (
+        ("exercises", _list, "list the exercises"),
+        ("start", _start, "make answer.py from the starter, where there is none"),
+        ("check", _check, "check answers"),
+    ):
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        command.add_argument("which", nargs="*", metavar="WHICH", help=names)
+        command.add_argument(
+            "--language", choices=LANGUAGES, help="of the messages (default: SYSAI_LANGUAGE, or yours)"
+        )
+        command.set_defaults(run=run)
+    command.add_argument("--started", action="store_true", help="only those that have an answer")
+    command.add_argument("--file", type=Path, metavar="PATH", help="check this file as the answer of one exercise")
+    command.add_argument("--seed", type=int, metavar="N", help="of the random inputs (default: another each time)")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON document, for machines")
+    form.add_argument("--markdown", action="store_true", help="for the summary of a workflow")
+    return parser
+
+
+def _list(exercises: list[Exercise], options: argparse.Namespace) -> int:
+    print("\n".join(_table(exercises, options.language)))
+    return PASSED
+
+
+def _start(exercises: list[Exercise], options: argparse.Namespace) -> int:
+    say = _say(options.language)
+    for exercise in exercises:
+        existed = exercise.answer.exists()
+        if not existed:
+            exercise.answer.write_bytes((exercise.folder / "starter.py").read_bytes())
+        print(say("kept" if existed else "started", path=_shown(exercise.answer)))
+    if len(exercises) == 1:
+        print(say("then", id=exercises[0].id))
+    return PASSED
+
+
+def _check(exercises: list[Exercise], options: argparse.Namespace) -> int:
+    from sysai.exercises.grader import Grader, not_started
+
+    say = _say(options.language)
+    if options.file and (len(options.which) != 1 or len(exercises) != 1):
+        return _wrong_usage(say("one_file"))
+    given = None
+    if options.file:
+        try:
+            given = options.file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return _wrong_usage(say("no_file", path=options.file))
+    if options.started:
+        exercises = [exercise for exercise in exercises if exercise.answer.exists()]
+        if not exercises and not options.json:
+            print(say("none_started"))
+    seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
+    reports = []
+    with Grader(exercises) as grader:
+        for exercise in exercises:
+            source = given if options.file else grader.answer(exercise)
+            if source is None:
+                report = not_started(exercise)
+            else:
+                report = grader.grade(exercise, source, seed, repeat=_command(exercise, options))
+            reports.append(report)
+            if options.markdown:
+                print(report.markdown(options.language), flush=True)
+            elif not options.json:
+                print(report.text(options.language), flush=True)
+    passed = sum(report.passed for report in reports)
+    if options.json:
+        print(json.dumps([report.data() for report in reports], ensure_ascii=False, indent=1))
+    elif len(reports) > 1:
+        print(say("total", passed=passed, total=len(reports)))
+    return PASSED if passed == len(reports) else FAILED
+
+
+def _command(exercise: Exercise, options: argparse.Namespace) -> str:
+    return f"sysai check {exercise.id}" + (f" --file {options.file}" if options.file else "")
+
+
+def _table(exercises: list[Exercise], language: str) -> list[str]:
+    say = _say(language)
+    width = max((len(exercise.id) for exercise in exercises), default=0)
+    return [
+        f"{exercise.number:<5} {exercise.id:<{width}}  {exercise.title[language]}"
+        f" · {say('minutes', minutes=exercise.minutes)} · {say('yes' if exercise.answer.exists() else 'no')}"
+        for exercise in exercises
+    ]
+
+
+def _shown(path: Path) -> Path:
+    """Relative to where the user is, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _say(language: str):
+    return lambda key, **values: _WORDS[key][language].format(**values)
+
+
+def _wrong_usage(message: str) -> int:
+    print(message, file=sys.stderr)
+    return USAGE

@@ -1,0 +1,130 @@
+"""Comparisons, and what a report says about two values that differ."""
+
+import math
+import sys
+
+from sysai.core.language import Text
+from sysai.exercises.failure import Failed, both
+from sysai.exercises.pictures import right_and_wrong
+from sysai.exercises.show import number, show
+
+_TYPE_NAMES = {
+    "int": {"en": "a whole number (int)", "zh": "整数（int）"},
+    "float": {"en": "a number (float)", "zh": "数（float）"},
+    "bool": {"en": "True or False (bool)", "zh": "True或False（bool）"},
+    "str": {"en": "text (str)", "zh": "字符串（str）"},
+    "list": {"en": "a list", "zh": "列表（list）"},
+    "tuple": {"en": "a tuple", "zh": "元组（tuple）"},
+    "dict": {"en": "a dict", "zh": "字典（dict）"},
+    "Tensor": {"en": "a tensor", "zh": "张量（Tensor）"},
+    "NoneType": both("None"),
+}
+
+
+def is_number(value: object) -> bool:
+    """Int or float, exactly."""
+    return type(value) in (int, float)
+
+
+def close(got: float, expected: float, rel: float, abs_: float) -> bool:
+    """Within `rel` of `expected` or within `abs_`; NaN is close to NaN, infinity to itself."""
+    if math.isnan(expected) or math.isnan(got):
+        return math.isnan(expected) and math.isnan(got)
+    if math.isinf(expected) or math.isinf(got):
+        return got == expected
+    return abs(got - expected) <= max(rel * abs(expected), abs_)
+
+
+def first_difference(got: object, expected: object, where: str = "") -> tuple[str, object, object] | None:
+    """(place, got there, expected there) of the first difference in value or type, or None."""
+    here = (where, got, expected)
+    if type(got) is not type(expected):
+        return here
+    if type(got) in (list, tuple):
+        if len(got) != len(expected):
+            return here
+        pairs = zip(range(len(got)), got, expected, strict=True)
+        return next(filter(None, (first_difference(a, b, f"{where}[{i}]") for i, a, b in pairs)), None)
+    if type(got) is dict:
+        if got.keys() != expected.keys():
+            return here
+        found = (first_difference(got[key], expected[key], f"{where}[{key!r}]") for key in expected)
+        return next(filter(None, found), None)
+    torch = sys.modules.get("torch")
+    if torch and isinstance(got, torch.Tensor):
+        same = got.dtype == expected.dtype and got.shape == expected.shape
+        return None if same and tensor_fault(got, expected, 0.0, 0.0) is None else here
+    return None if got == expected or (got != got and expected != expected) else here
+
+
+def wrong_type(got: object, types: tuple[type, ...], where: str = "") -> Failed:
+    """`got` has none of `types`."""
+    at = {"en": f" at {where}" if where else "", "zh": f"（位于{where}）" if where else ""}
+    names = [_TYPE_NAMES.get(kind.__name__, both(kind.__name__)) for kind in types]
+    hint = None
+    if got is None:
+        hint = {"en": "Does every path through your function end in a return?", "zh": "函数的每条路径都有return吗？"}
+    elif type(got) is float and types == (int,):
+        hint = {
+            "en": "A whole number is wanted: // divides without a fraction, round() and int() convert.",
+            "zh": "要的是整数：//是整除，round()和int()可以转换。",
+        }
+    elif type(got).__name__ == "Tensor" and types[0] in (int, float):
+        hint = {
+            "en": "A tensor with one element becomes a number by .item().",
+            "zh": "只有一个元素的张量可用.item()变成数。",
+        }
+    return Failed(
+        "wrong_type",
+        {"en": f"The result has the wrong type{at['en']}.", "zh": f"结果的类型不对{at['zh']}。"},
+        expected={"en": " or ".join(n["en"] for n in names), "zh": "或".join(n["zh"] for n in names)},
+        got=both("None" if got is None else f"{type(got).__name__}  {show(got)}"),
+        hint=hint,
+    )
+
+
+def tensor_fault(got: object, expected, rtol: float, atol: float) -> Failed | None:
+    """What distinguishes two tensors: type, shape, dtype, then values; None if nothing does."""
+    import torch
+
+    if type(got) is not torch.Tensor:
+        return wrong_type(got, (torch.Tensor,))
+    if got.shape != expected.shape:
+        message = {"en": "The tensor has the wrong shape.", "zh": "张量的形状不对。"}
+        return Failed("wrong_type", message, both(str(list(expected.shape))), both(str(list(got.shape))))
+    if got.dtype != expected.dtype:
+        message = {"en": "The tensor has the wrong dtype.", "zh": "张量的dtype不对。"}
+        return Failed("wrong_type", message, both(str(expected.dtype)), both(str(got.dtype)))
+    wrong = ~torch.isclose(got, expected, rtol=rtol, atol=atol, equal_nan=True)
+    if not wrong.any():
+        return None
+    return _wrong_elements(got, expected, wrong)
+
+
+def _wrong_elements(got, expected, wrong) -> Failed:
+    """Counts them and shows the one that is farthest off; a NaN is farther off than any number."""
+    import torch
+
+    wide = torch.complex128 if got.is_complex() else torch.float64
+    distance = (got.to(wide) - expected.to(wide)).abs().nan_to_num(nan=math.inf)
+    distance[~wrong] = -1.0
+    index = tuple(int(i) for i in torch.unravel_index(distance.argmax(), got.shape))
+    count, total = int(wrong.sum()), wrong.numel()
+    place = f"[{', '.join(map(str, index))}]"
+    message = {
+        "en": f"{count:,} of {total:,} elements are wrong. The one farthest off is at {place}.",
+        "zh": f"{total:,}个元素中有{count:,}个不对。相差最大的位于{place}。",
+    }
+    hint = None
+    if got.is_floating_point() and bool(torch.isnan(got).any()) and not bool(torch.isnan(expected).any()):
+        hint = {
+            "en": "There are NaNs. Usual causes: 0/0, infinity minus infinity, a softmax over a row that is all -inf.",
+            "zh": "出现了NaN。常见原因：0/0，无穷减无穷，对整行都是-inf的数据做softmax。",
+        }
+    texts = number(expected[index].item(), 9), number(got[index].item(), 9)
+    return Failed("wrong_value", message, both(texts[0]), both(texts[1]), hint, picture=right_and_wrong(~wrong))
+
+
+def about(what: Text, message: Text) -> Text:
+    """`message`, headed by what was compared."""
+    return {"en": f"{what['en']}: {message['en']}", "zh": f"{what['zh']}：{message['zh']}"}

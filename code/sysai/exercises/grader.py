@@ -1,0 +1,122 @@
+"""Checks answers, one after the other, each in its own process; keeps what they must not touch.
+
+with Grader(exercises) as grader:
+    report = grader.grade(exercise, source, seed=1)
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import sysai
+from sysai.exercises import messages
+from sysai.exercises.catalogue import Exercise
+from sysai.exercises.failure import Failed
+from sysai.exercises.guard import Guard
+from sysai.exercises.limits import Limits
+from sysai.exercises.processes import LostZygote, Zygote, adopt_orphans, zygotes_work
+from sysai.exercises.report import Report
+from sysai.exercises.show import show
+from sysai.exercises.submission import Submission
+from sysai.exercises.trial import Trial
+
+_PRELOAD = ("torch",)
+
+
+class Grader:
+    """Holds the exercises' files as they were before any answer ran, and the processes that answers are forked from."""
+
+    def __init__(self, exercises: list[Exercise]):
+        adopt_orphans()
+        self._guard = Guard([exercise.folder for exercise in exercises] + [Path(p) for p in sysai.__path__])
+        self._zygotes: dict[tuple[str, ...], Zygote] = {}
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for zygote in self._zygotes.values():
+            zygote.close()
+
+    def answer(self, exercise: Exercise) -> str | None:
+        """The student's text as it was when the grader began, None if there is none."""
+        data = self._guard.content(exercise.answer)
+        return None if data is None else data.decode("utf-8", errors="replace")
+
+    def grade(self, exercise: Exercise, source: str, seed: int, repeat: str | None = None) -> Report:
+        """Check `source` as the answer of `exercise`, on inputs that follow from `seed`.
+
+        Args:
+            repeat: the command, without the seed, that the report gives for the same check again.
+        """
+        started = time.monotonic()
+        check_file = exercise.folder / "check.py"
+        code = self._guard.content(check_file)
+        zygote = self._zygote(_PRELOAD if b"\nNEEDS_TORCH = True\n" in code else ())
+        check = {"__name__": f"check of {exercise.id}", "__file__": str(check_file)}
+        exec(compile(code, str(check_file), "exec", dont_inherit=True), check)
+        submission = Submission(zygote, source, check.get("LIMITS", Limits()))
+        trial = Trial(submission, seed)
+        failure = None
+        try:
+            with submission:
+                submission.load()
+                check["check"](trial)
+                submission.finish()
+        except Failed as caught:
+            failure = caught
+        except LostZygote:
+            failure = Failed("tampering", messages.grader_process_killed())
+        changed = self._guard.restore()
+        if changed:
+            failure = Failed("tampering", messages.files_changed([path.name for path in changed]))
+        report = Report(
+            exercise.id,
+            exercise.number,
+            exercise.title,
+            "failed" if failure else "passed",
+            printed=submission.printed,
+            held=trial.held,
+            seed=seed,
+            repeat=f"{repeat} --seed {seed}" if repeat else None,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        return _explain(report, failure, trial, source) if failure else report
+
+    def _zygote(self, preload: tuple[str, ...]) -> Zygote | None:
+        if not zygotes_work():
+            return None
+        zygote = self._zygotes.get(preload)
+        if zygote is None or zygote.popen.poll() is not None:
+            zygote = self._zygotes[preload] = Zygote(preload)
+        return zygote
+
+
+def not_started(exercise: Exercise) -> Report:
+    """The report of an exercise without an answer."""
+    message = messages.not_started(exercise.id)
+    return Report(exercise.id, exercise.number, exercise.title, "not started", message=message)
+
+
+def _explain(report: Report, failure: Failed, trial: Trial, source: str) -> Report:
+    lines = source.splitlines()
+    frames = tuple((line, lines[line - 1].strip()) for line, _ in failure.frames if 0 < line <= len(lines))
+    called = failure.reason not in ("missing_function", "syntax_error", "import_error")
+    returned = None
+    if failure.got and trial.last_value is not None:
+        returned = show(trial.last_value)
+        if type(trial.last_value) not in (list, tuple, dict) or returned == failure.got["en"]:
+            returned = None
+    return replace(
+        report,
+        reason=failure.reason,
+        message=failure.message,
+        call=trial.last_call if called else None,
+        expected=failure.expected,
+        got=failure.got,
+        returned=returned,
+        hint=failure.hint,
+        error=failure.error,
+        frames=frames,
+        picture=failure.picture,
+    )

@@ -1,0 +1,214 @@
+"""What reports say, in both languages."""
+
+from sysai.core.language import Text
+from sysai.exercises.failure import Failed, both
+
+LABELS: dict[str, Text] = {
+    "call": {"en": "call", "zh": "调用"},
+    "expected": {"en": "expected", "zh": "应得"},
+    "got": {"en": "got", "zh": "实得"},
+    "returned": {"en": "returned", "zh": "返回"},
+    "hint": {"en": "hint", "zh": "提示"},
+    "error": {"en": "error", "zh": "错误"},
+    "where": {"en": "where", "zh": "位置"},
+    "printed": {"en": "printed", "zh": "打印"},
+    "picture": {"en": "picture", "zh": "图示"},
+}
+
+VERDICTS: dict[str, Text] = {
+    "passed": {"en": "passed", "zh": "通过"},
+    "failed": {"en": "not yet", "zh": "未通过"},
+    "not started": {"en": "not started", "zh": "未开始"},
+}
+
+
+def not_started(id: str) -> Text:
+    """There is no answer.py."""
+    return {
+        "en": f"There is no answer yet. Begin with: sysai start {id}",
+        "zh": f"还没有答案。开始：sysai start {id}",
+    }
+
+
+def too_slow(seconds: float) -> Text:
+    """A call that did not return."""
+    return {
+        "en": f"Your code was still running after {seconds:g} s, so it was ended. Look for a loop that never ends.",
+        "zh": f"代码运行了{seconds:g}秒仍未结束，已被终止。请检查是否有不会结束的循环。",
+    }
+
+
+def too_much_memory(limit: int) -> Text:
+    """Watched memory."""
+    return {
+        "en": f"Your code took more than {_bytes(limit)} of memory, so it was ended.",
+        "zh": f"代码占用的内存超过了{_bytes(limit)}，已被终止。",
+    }
+
+
+def no_memory() -> Text:
+    """A MemoryError within the limits."""
+    return {
+        "en": "Your code asked for more memory than an answer may use.",
+        "zh": "代码申请的内存超过了允许的上限。",
+    }
+
+
+def killed() -> Text:
+    """SIGKILL from outside: on Linux almost always a lack of memory."""
+    return {
+        "en": "The system ended your code. The usual cause is that memory ran out.",
+        "zh": "代码被操作系统终止，通常是因为内存耗尽。",
+    }
+
+
+def too_much_printed(limit: int) -> Text:
+    """A flood of output."""
+    return {
+        "en": f"Your code printed more than {_bytes(limit)}, so it was ended. Is there a print in a loop?",
+        "zh": f"代码打印的内容超过了{_bytes(limit)}，已被终止。循环里是不是有print？",
+    }
+
+
+def too_many_processes(limit: int) -> Text:
+    """More processes than allowed at once."""
+    return {
+        "en": f"Your code started more than {limit} processes, so they were ended.",
+        "zh": f"代码启动了{limit}个以上的进程，它们已被终止。",
+    }
+
+
+def left_behind(count: int) -> Text:
+    """Processes that outlived the check."""
+    return {
+        "en": f"Your code left {count} {'process' if count == 1 else 'processes'} running; ended now. Wait for "
+        "every process that you start.",
+        "zh": f"代码结束后还有{count}个进程在运行，已被终止。启动的每个进程都要等它结束。",
+    }
+
+
+def crashed(signal: str) -> Text:
+    """Ended by a signal."""
+    return {
+        "en": f"Python itself crashed while it ran your code ({signal}). Recursion without an end can cause this.",
+        "zh": f"运行代码时Python本身崩溃了（{signal}）。没有尽头的递归会造成这种情况。",
+    }
+
+
+def ended(code: int | None) -> Text:
+    """Ended by itself, without an answer."""
+    shown = {"en": f" (exit code {code})", "zh": f"（退出码{code}）"} if code is not None else both("")
+    return {
+        "en": f"Your code ended Python{shown['en']} before it returned a result. Remove calls of exit() and the like.",
+        "zh": f"代码还没有返回结果就结束了Python{shown['zh']}。请去掉exit()之类的调用。",
+    }
+
+
+def garbled() -> Text:
+    """Bytes that do not follow the protocol."""
+    return {
+        "en": "Something other than your function's result arrived. Does your code write to files or pipes that it "
+        "did not open, or start copies of its process?",
+        "zh": "收到的不是函数的返回值。代码是否写了不是自己打开的文件或管道，或者复制了自己的进程？",
+    }
+
+
+def grader_process_killed() -> Text:
+    """The zygote is gone."""
+    return {
+        "en": "Your code ended a process that it had not started.",
+        "zh": "代码结束了一个不是它启动的进程。",
+    }
+
+
+def files_changed(names: list[str]) -> Text:
+    """Exercise files that were written to; they have been restored."""
+    shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return {
+        "en": f"Your code changed files of the book: {shown}. They have been put back as they were.",
+        "zh": f"代码改动了本书的文件：{shown}。这些文件已恢复原状。",
+    }
+
+
+def missing_function(name: str) -> Text:
+    """The answer lacks what the starter has."""
+    return {
+        "en": f"There is no function {name}() in your answer. Keep the names of the starter.",
+        "zh": f"答案里没有函数{name}()。请保留起始代码中的函数名。",
+    }
+
+
+def not_implemented(name: str | None) -> Text:
+    """NotImplementedError, as the starter raises it."""
+    subject = {"en": f"{name}() is", "zh": f"{name}()"} if name else {"en": "A part is", "zh": "有一部分"}
+    return {
+        "en": f"{subject['en']} not written yet: it still raises NotImplementedError.",
+        "zh": f"{subject['zh']}还没有写：它仍在抛出NotImplementedError。",
+    }
+
+
+def unsendable(type: str, where: str, why: str) -> Failed:
+    """A result that is no plain data, or too much of it."""
+    at = {"en": f" at {where}" if where else "", "zh": f"（位于{where}）" if where else ""}
+    if why != "type":
+        text = {
+            "size": {"en": "is too large", "zh": "太大"},
+            "depth": {"en": "is nested too deeply", "zh": "嵌套太深"},
+        }[why]
+        message = {
+            "en": f"Your function's result {text['en']}{at['en']}: {type}.",
+            "zh": f"函数的返回值{text['zh']}{at['zh']}：{type}。",
+        }
+        return Failed("too_large", message)
+    return Failed(
+        "wrong_type",
+        {
+            "en": f"Your function returned an object of a type that is not expected{at['en']}.",
+            "zh": f"函数返回值的类型不对{at['zh']}。",
+        },
+        expected={
+            "en": "plain data: numbers, text, lists, tuples, dicts, tensors",
+            "zh": "普通数据：数、字符串、列表、元组、字典、张量",
+        },
+        got=both(type),
+    )
+
+
+def raised(kind: str, ancestors: list[str], message: str, frames: tuple[tuple[int, str], ...]) -> Failed:
+    """An exception of the answer's."""
+    error = f"{kind}: {message}" if message else kind
+    function = frames[-1][1] if frames else None
+    if kind == "MissingFunction":
+        return Failed("missing_function", missing_function(message))
+    if kind == "NotImplementedError":
+        return Failed("not_implemented", not_implemented(function), frames=frames)
+    if "MemoryError" in ancestors:
+        return Failed("memory", no_memory(), error=error, frames=frames)
+    if "SyntaxError" in ancestors:
+        text = {"en": "Python cannot read your answer.", "zh": "Python读不懂这份答案。"}
+        return Failed("syntax_error", text, error=error, frames=frames)
+    if "ImportError" in ancestors:
+        return Failed("import_error", _import_failed(), error=error, frames=frames)
+    if "SystemExit" in ancestors:
+        text = {
+            "en": "Your code called exit() instead of returning a result.",
+            "zh": "代码调用了exit()，没有返回结果。",
+        }
+        return Failed("ended", text, frames=frames)
+    text = {"en": "Your code raised an exception.", "zh": "代码抛出了异常。"}
+    return Failed("exception", text, error=error, frames=frames)
+
+
+def _import_failed() -> Text:
+    return {
+        "en": "An import of your answer failed. It may use Python's standard library, sysai and what sysai needs "
+        "(torch, numpy); check the spelling.",
+        "zh": "答案中有一处import失败。可以使用Python标准库、sysai以及sysai所依赖的软件包（torch、numpy），请检查拼写。",
+    }
+
+
+def _bytes(count: int) -> str:
+    for scale, unit in ((2**30, "GiB"), (2**20, "MiB")):
+        if count >= scale:
+            return f"{count / scale:g} {unit}"
+    return f"{count:,} bytes"

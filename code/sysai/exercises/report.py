@@ -1,0 +1,211 @@
+"""What a student reads after a check: what was expected, what came, for which input, and how to repeat it.
+
+One `Report` an exercise; it is written as text, HTML, Markdown, or data for machines, from the same parts.
+"""
+
+import html
+import unicodedata
+from dataclasses import asdict, dataclass
+
+from sysai.core.language import Text
+from sysai.exercises.messages import LABELS, VERDICTS
+from sysai.exercises.pipes import Printed
+
+_MARKS = {"passed": "✓", "failed": "✗", "not started": "·"}
+_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of one exercise. `verdict` is passed, failed or not started; `reason` one of `failure.REASONS`.
+
+    `frames` are (line number, source line) of the answer; `held` counts expectations that held; `seconds` tells how
+    long the check took and decides nothing.
+    """
+
+    id: str
+    number: str
+    title: Text
+    verdict: str
+    reason: str | None = None
+    message: Text | None = None
+    call: str | None = None
+    expected: Text | None = None
+    got: Text | None = None
+    returned: str | None = None
+    hint: Text | None = None
+    error: str | None = None
+    frames: tuple[tuple[int, str], ...] = ()
+    picture: str | None = None
+    printed: Printed = Printed()
+    held: int = 0
+    seed: int | None = None
+    repeat: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether every expectation held."""
+        return self.verdict == "passed"
+
+    def data(self) -> dict:
+        """For JSON: every field, texts in both languages."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: dict) -> "Report":
+        """The report whose `data` this is."""
+        frames = tuple((line, source) for line, source in data["frames"])
+        return cls(**{**data, "frames": frames, "printed": Printed(**data["printed"])})
+
+    def text(self, language: str) -> str:
+        """For a terminal."""
+        lines = [self._headline(language)]
+        if self.message:
+            lines += ["", *_wrap(self.message[language], "  ")]
+        parts = self._parts(language)
+        if parts:
+            column = max(_columns(label) for label, _, _ in parts) + 3
+            lines.append("")
+            for label, content, is_code in parts:
+                lines += _aligned(label, content, column, is_code)
+        lines += ["", *_wrap(self._ending(language), "  ")] if self._ending(language) else []
+        return "\n".join(lines) + "\n"
+
+    def html(self, language: str) -> str:
+        """For a notebook; everything that the answer produced is escaped."""
+        colour = {"passed": "#2e7d32", "failed": "#b3261e"}.get(self.verdict, "#666")
+        rows = "".join(
+            f'<tr><th scope="row" style="text-align:left;vertical-align:top;padding:.2em 1em .2em 0">{label}</th>'
+            f'<td style="text-align:left;padding:.2em 0">{_html(content, is_code)}</td></tr>'
+            for label, content, is_code in self._parts(language)
+        )
+        message = f"<p>{_html(self.message[language], False)}</p>" if self.message else ""
+        ending = f"<p>{_html(self._ending(language), False)}</p>" if self._ending(language) else ""
+        return (
+            f'<div lang="{_bcp47(language)}" style="border-left:4px solid {colour};padding:.2em 1em">'
+            f"<p><strong>{html.escape(self._headline(language))}</strong></p>"
+            f"{message}{f'<table>{rows}</table>' if rows else ''}{ending}</div>"
+        )
+
+    def markdown(self, language: str) -> str:
+        """For a workflow's summary."""
+        lines = [f"### {_escape(self._headline(language))}", ""]
+        if self.message:
+            lines += [_escape(self.message[language]), ""]
+        for label, content, is_code in self._parts(language):
+            if is_code:
+                fence = "`" * max(3, _longest_run(content, "`") + 1)
+                lines += [f"**{label}**", "", fence + "text", content, fence, ""]
+            else:
+                lines += [f"**{label}** {_escape(content)}", ""]
+        if self._ending(language):
+            lines += [_escape(self._ending(language)), ""]
+        return "\n".join(lines)
+
+    def _headline(self, language: str) -> str:
+        mark, verdict = _MARKS[self.verdict], VERDICTS[self.verdict][language]
+        return (
+            f"{mark} {self.number} {self.title[language]} ({self.id}): {verdict}"
+            if language == "en"
+            else (f"{mark} {self.number} {self.title[language]}（{self.id}）：{verdict}")
+        )
+
+    def _parts(self, language: str) -> list[tuple[str, str, bool]]:
+        """(label, content, whether it is code), in the order in which they are read."""
+        where = "\n".join(f"answer.py:{line}  {source}".rstrip() for line, source in self.frames)
+        contents = [
+            ("call", self.call, True),
+            ("expected", self.expected and self.expected[language], True),
+            ("got", self.got and self.got[language], True),
+            ("returned", self.returned, True),
+            ("error", self.error, True),
+            ("where", where, True),
+            ("hint", self.hint and self.hint[language], False),
+            ("picture", self.picture, True),
+            ("printed", self._printed(language), True),
+        ]
+        return [(LABELS[key][language], content, is_code) for key, content, is_code in contents if content]
+
+    def _printed(self, language: str) -> str:
+        cut = {"en": "… {:,} characters left out …", "zh": "……省略{:,}个字符……"}[language]
+        parts = [self.printed.head.rstrip("\n")]
+        if self.printed.left_out:
+            parts += [cut.format(self.printed.left_out), self.printed.tail.rstrip("\n")]
+        return "\n".join(parts)
+
+    def _ending(self, language: str) -> str:
+        if self.verdict == "passed":
+            words = {
+                "en": f"{self.held} comparisons held, on random inputs (seed {self.seed}).",
+                "zh": f"{self.held}次比较全部相符，输入是随机产生的（种子{self.seed}）。",
+            }
+            return words[language]
+        if not self.repeat:
+            return ""
+        before = {
+            "en": f"{self.held} comparisons held before. " if self.held else "",
+            "zh": f"在此之前有{self.held}次比较相符。" if self.held else "",
+        }
+        words = {"en": "Same inputs again: ", "zh": "用同样的输入再查一次："}
+        return f"{before[language]}{words[language]}{self.repeat}"
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    """Lines of at most `_WIDTH` columns; Chinese breaks anywhere but before a closing mark."""
+    lines, line = [], indent
+    for word in _words(text):
+        if _columns(line + word.rstrip()) > _WIDTH and line.strip():
+            lines.append(line.rstrip())
+            line = indent + word.lstrip()
+        else:
+            line += word
+    return [*lines, line.rstrip()]
+
+
+def _words(text: str) -> list[str]:
+    """What stays together: Latin words with the space behind them, single Chinese characters with marks behind."""
+    words: list[str] = []
+    for char in text:
+        closing = char in "，。：；？！）”、》]"
+        joins = (
+            words and not words[-1].endswith(" ") and (_is_wide(char) == _is_wide(words[-1][-1]) is False or closing)
+        )
+        if words and (joins or char == " "):
+            words[-1] += char
+        else:
+            words.append(char)
+    return words
+
+
+def _aligned(label: str, content: str, column: int, is_code: bool) -> list[str]:
+    indent = " " * (2 + column)
+    lines = [indent + line for line in content.split("\n")] if is_code else _wrap(content, indent)
+    first = "  " + label + " " * (column - _columns(label)) + lines[0][len(indent) :]
+    return [first, *lines[1:]]
+
+
+def _is_wide(char: str) -> bool:
+    return unicodedata.east_asian_width(char) in "WF"
+
+
+def _columns(text: str) -> int:
+    return sum(2 if _is_wide(char) else 1 for char in text)
+
+
+def _html(content: str, is_code: bool) -> str:
+    escaped = html.escape(content)
+    return f'<pre style="margin:0;white-space:pre-wrap">{escaped}</pre>' if is_code else escaped
+
+
+def _escape(text: str) -> str:
+    """Markdown that shows `text` as it is; backticks keep their meaning."""
+    return "".join("\\" + char if char in r"\*_[]<>#|" else char for char in text)
+
+
+def _longest_run(text: str, char: str) -> int:
+    return max((len(run) for run in "".join(c if c == char else " " for c in text).split()), default=0)
+
+
+def _bcp47(language: str) -> str:
+    return {"en": "en", "zh": "zh-Hans"}[language]
