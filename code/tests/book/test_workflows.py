@@ -49,8 +49,8 @@ def copy(source: Path, folder: Path, find: str, put: str) -> Path:
     return target
 
 
-def test_the_four_workflows_are_there():
-    assert {path.stem for path in WORKFLOWS} == {"ci", "gpu", "publish", "colab"}
+def test_the_five_workflows_are_there():
+    assert {path.stem for path in WORKFLOWS} == {"ci", "gpu", "publish", "colab", "exercises"}
 
 
 @files
@@ -89,6 +89,8 @@ def test_schema_catches(tmp_path, path, find, put, named):
         ("gpu", "permissions:\n      contents: read", "permissions: write-all", "excessive-permissions"),
         ("publish", "permissions:\n      contents: read", "permissions: write-all", "excessive-permissions"),
         ("colab", " # zizmor: ignore.*", "", "unpinned-images"),
+        ("exercises", "with:\n          persist-credentials: false", "with: {}", "artipacked"),
+        ("exercises", '"\\$GITHUB_RUN_NUMBER"', "${{ github.event.head_commit.message }}", "template-injection"),
     ],
 )
 def test_audit_catches(tmp_path, name, find, put, finding):
