@@ -16,9 +16,10 @@ MESSAGE_BYTES = 64 * 2**20
 _JSON_BYTES = 16 * 2**20
 _MAX_DEPTH = 64
 _MAX_INT_BITS = 8192  # JSON writes decimals, and Python reads at most 4300 of them
-_DTYPES = (
-    "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 int64 int32 int16 int8 uint8 bool complex64 complex128"
-).split()
+_DTYPES = {
+    *("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "complex64", "complex128"),
+    *("int64", "int32", "int16", "int8", "uint8", "bool"),
+}
 _LENGTH = struct.Struct("<Q")
 
 
@@ -30,7 +31,7 @@ class Unsendable(Exception):  # noqa: N818
         self.type_name, self.where, self.why = type_name, where, why
 
 
-class Garbled(ValueError):
+class Garbled(ValueError):  # noqa: N818
     """Bytes that `encode` did not write."""
 
 

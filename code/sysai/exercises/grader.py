@@ -6,9 +6,7 @@ with Grader(exercises) as grader:
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
-import sysai
 from sysai.exercises import messages
 from sysai.exercises.catalogue import Exercise
 from sysai.exercises.failure import Failed
@@ -28,7 +26,7 @@ class Grader:
 
     def __init__(self, exercises: list[Exercise]):
         adopt_orphans()
-        self._guard = Guard([exercise.folder for exercise in exercises] + [Path(p) for p in sysai.__path__])
+        self._guard = Guard([exercise.folder for exercise in exercises])
         self._zygotes: dict[tuple[str, ...], Zygote] = {}
 
     def __enter__(self) -> "Grader":
@@ -67,9 +65,9 @@ class Grader:
             failure = caught
         except LostZygote:
             failure = Failed("tampering", messages.grader_process_killed())
-        changed = self._guard.restore()
+        changed, aside = self._guard.restore()
         if changed:
-            failure = Failed("tampering", messages.files_changed([path.name for path in changed]))
+            failure = Failed("tampering", messages.files_changed([path.name for path in changed], str(aside)))
         report = Report(
             exercise.id,
             exercise.number,

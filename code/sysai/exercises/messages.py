@@ -121,12 +121,13 @@ def grader_process_killed() -> Text:
     }
 
 
-def files_changed(names: list[str]) -> Text:
+def files_changed(names: list[str], aside: str) -> Text:
     """Exercise files that were written to; they have been restored."""
     shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
     return {
-        "en": f"Your code changed files of the book: {shown}. They have been put back as they were.",
-        "zh": f"代码改动了本书的文件：{shown}。这些文件已恢复原状。",
+        "en": f"Files of the exercise changed while your code ran: {shown}. They have been put back as they were; "
+        f"the changed versions are in {aside}.",
+        "zh": f"代码运行期间，练习的文件被改动：{shown}。这些文件已恢复原状，改动后的版本保存在{aside}。",
     }
 
 
@@ -203,7 +204,7 @@ def _import_failed() -> Text:
     return {
         "en": "An import of your answer failed. It may use Python's standard library, sysai and what sysai needs "
         "(torch, numpy); check the spelling.",
-        "zh": "答案中有一处import失败。可以使用Python标准库、sysai以及sysai所依赖的软件包（torch、numpy），请检查拼写。",
+        "zh": "答案中有一处import失败。可以使用Python标准库、sysai以及它所依赖的软件包（torch、numpy），请检查拼写。",
     }
 
 

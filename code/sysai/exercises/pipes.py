@@ -28,12 +28,11 @@ class Replies:
 
     def __init__(self, descriptor: int):
         self.queue: queue.Queue[bytes | str] = queue.Queue()
-        self._file = open(descriptor, "rb")
-        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread = threading.Thread(target=self._read, args=(descriptor,), daemon=True)
         self.thread.start()
 
-    def _read(self) -> None:
-        with self._file as file:
+    def _read(self, descriptor: int) -> None:
+        with open(descriptor, "rb") as file:
             while True:
                 head = file.read(FRAME.size)
                 if len(head) < FRAME.size:

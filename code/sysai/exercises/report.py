@@ -13,6 +13,7 @@ from sysai.exercises.pipes import Printed
 
 _MARKS = {"passed": "✓", "failed": "✗", "not started": "·"}
 _WIDTH = 100
+_NOTHING = Printed()
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Report:
     error: str | None = None
     frames: tuple[tuple[int, str], ...] = ()
     picture: str | None = None
-    printed: Printed = Printed()
+    printed: Printed = _NOTHING
     held: int = 0
     seed: int | None = None
     repeat: str | None = None

@@ -144,7 +144,7 @@ class Trial:
         what: Text | None = None,
         hints: Sequence[Hint] = (),
     ) -> None:
-        """A tensor of the expected shape and dtype, each element within ``atol + rtol * |expected|``; NaN equals NaN."""
+        """A tensor of the expected shape and dtype, each element within ``atol + rtol*|expected|``; NaN equals NaN."""
 
         def near(value: object) -> bool:
             return compare.tensor_fault(got, value, rtol, atol) is None
