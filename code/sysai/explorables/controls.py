@@ -1,11 +1,17 @@
 """Controls that several explorables share: which model, which device, which format, how many."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sysai.core.language import Text
-from sysai.explorables.explorable import NO_TEXT, Choice, Slider
-from sysai.hardware.devices import DEVICES
+from sysai.explorables.explorable import Choice, Slider
+from sysai.hardware.devices import DEVICES, Device
+from sysai.models.config import ModelConfig
 from sysai.models.presets import PRESETS
+
+BYTES = {"fp32": 4, "bf16": 2, "fp8": 1, "int4": 0.5}
+"""Bytes of one value; the scales that come with narrow formats are left out."""
+
+REQUESTS: Text = {"en": "requests", "zh": "个请求"}
 
 
 def slug(name: str) -> str:
@@ -13,40 +19,51 @@ def slug(name: str) -> str:
     return name.lower().replace(" ", "-")
 
 
-MODELS = {slug(name): config for name, config in PRESETS.items()}
-CHIPS = {slug(name): device for name, device in DEVICES.items()}
-BYTES = {"fp32": 4, "bf16": 2, "fp8": 1, "int4": 0.5}
-"""Bytes of one value; the scales that come with fp8 and int4 are left out."""
-
-TOKENS: Text = {"en": "tokens", "zh": "个词元"}
-REQUESTS: Text = {"en": "requests", "zh": "个请求"}
+MODELS: dict[str, ModelConfig] = {slug(name): config for name, config in PRESETS.items()}
+CHIPS: dict[str, Device] = {slug(name): device for name, device in DEVICES.items()}
 
 
-def same(name: str) -> Text:
+def model_choice(help: Text, models: Mapping[str, ModelConfig] = MODELS) -> Choice:
+    """One of the models."""
+    options = {key: _same(config.name) for key, config in models.items()}
+    return Choice("model", {"en": "Model", "zh": "模型"}, options, "llama-3-8b", help)
+
+
+def precision_choice(help: Text, formats: Iterable[str] = tuple(BYTES)) -> Choice:
+    """One of the number formats in `BYTES`."""
+    options = {name: _same(name) for name in formats}
+    return Choice("precision", {"en": "Precision", "zh": "精度"}, options, "bf16", help)
+
+
+def device_choice(help: Text) -> Choice:
+    """One of the devices."""
+    options = {key: _same(device.name) for key, device in CHIPS.items()}
+    return Choice("device", {"en": "Device", "zh": "设备"}, options, "nvidia-h100-sxm", help)
+
+
+def device_count(help: Text) -> Slider:
+    """How many devices share the model."""
+    label = {"en": "Number of devices", "zh": "设备数"}
+    return Slider("devices", label, _doubling(1, 64), 1, {"en": "", "zh": "块"}, help)
+
+
+def batch_slider(help: Text, default: int = 16) -> Slider:
+    """How many requests are served together."""
+    label = {"en": "Requests at once", "zh": "同时的请求数"}
+    return Slider("batch", label, _doubling(1, 1_024), default, REQUESTS, help)
+
+
+def context_slider(help: Text) -> Slider:
+    """How many tokens each request holds."""
+    label = {"en": "Context", "zh": "上下文长度"}
+    return Slider("context", label, _doubling(512, 131_072), 8_192, {"en": "tokens", "zh": "个词元"}, help)
+
+
+def _doubling(first: int, last: int) -> tuple[int, ...]:
+    """`first`, twice that, and so on up to `last`."""
+    return (first, *_doubling(2 * first, last)) if first < last else (last,)
+
+
+def _same(name: str) -> Text:
     """A name that is the same in both languages."""
     return {"en": name, "zh": name}
-
-
-def model_choice(default: str = "llama-3-8b", help: Text = NO_TEXT) -> Choice:
-    """One of the presets."""
-    options = {key: same(config.name) for key, config in MODELS.items()}
-    return Choice("model", {"en": "Model", "zh": "模型"}, options, default, help)
-
-
-def device_choice(default: str = "nvidia-h100-sxm", help: Text = NO_TEXT) -> Choice:
-    """One of the devices."""
-    options = {key: same(device.name) for key, device in CHIPS.items()}
-    return Choice("device", {"en": "Device", "zh": "设备"}, options, default, help)
-
-
-def precision_choice(formats: Iterable[str], default: str = "bf16", help: Text = NO_TEXT) -> Choice:
-    """One of the number formats in `BYTES`."""
-    return Choice("precision", {"en": "Precision", "zh": "精度"}, {f: same(f) for f in formats}, default, help)
-
-
-def doubling(name: str, label: Text, first: int, last: int, default: int, unit: Text, help: Text) -> Slider:
-    """A slider over `first`, twice that, and so on up to `last`."""
-    values = [first]
-    while values[-1] < last:
-        values.append(2 * values[-1])
-    return Slider(name, label, tuple(values), default, unit, help)

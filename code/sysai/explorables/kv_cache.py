@@ -10,25 +10,14 @@ import math
 from dataclasses import replace
 
 from sysai.core.language import Text
-from sysai.explorables.controls import (
-    BYTES,
-    CHIPS,
-    MODELS,
-    REQUESTS,
-    TOKENS,
-    device_choice,
-    doubling,
-    model_choice,
-    precision_choice,
-)
+from sysai.explorables import controls, marks
+from sysai.explorables.controls import BYTES, CHIPS, MODELS
 from sysai.explorables.explorable import Choice, Explorable, Prediction
 from sysai.explorables.units import quantity
 from sysai.models.config import ModelConfig
 from sysai.models.formulas.memory import kv_cache_bytes
 from sysai.models.formulas.parameter_count import parameters
-from sysai.viz.palette import INK, PALETTE, PAPER
-
-CONTEXTS = tuple(2**power for power in range(9, 18))
+from sysai.viz.palette import INK
 
 
 def attention(config: ModelConfig, heads: str) -> ModelConfig:
@@ -72,8 +61,7 @@ def draw(
     language: str, *, model: str, heads: str, context: int, batch: int, precision: str, device: str, devices: int
 ) -> dict:
     """The figure: what is filled, and how the cache grows."""
-    config, chip = attention(MODELS[model], heads), CHIPS[device]
-    memory = devices * chip.memory
+    config, memory = attention(MODELS[model], heads), devices * CHIPS[device].memory
     weights, cache = bytes_held(config, batch, context, precision)
     return {
         "description": _describe(language, config, context, batch, precision, device, devices),
@@ -89,133 +77,72 @@ def draw(
 def _filled(language: str, weights: float, cache: float, memory: float) -> dict:
     """One bar of weights and cache, and a line where the devices end."""
     names = _TEXTS[language]
-    top = 1.06 * max(weights + cache, memory) / 1e9
-    x = {"type": "quantitative", "scale": {"domain": [0, top], "nice": False}}
-    bars = [
-        {"part": names["weights"], "start": 0, "end": weights / 1e9},
-        {"part": names["cache"], "start": weights / 1e9, "end": (weights + cache) / 1e9},
-    ]
-    end = {"GB": memory / 1e9, "text": f"{names['memory']} {quantity(memory, 'B')}"}
-    right = end["GB"] > top / 2
+    x = marks.linear(0, 1.06 * max(weights + cache, memory) / 1e9)
+    bar = marks.stacked("", {names["weights"]: weights / 1e9, names["cache"]: cache / 1e9})
     return {
         "width": 470,
         "height": 36,
         "layer": [
             {
-                "data": {"values": bars},
+                "data": {"values": bar},
                 "mark": {"type": "bar", "height": 26},
                 "encoding": {
                     "x": {"field": "start", **x, "title": names["held"], "axis": {"tickCount": 6, "grid": False}},
                     "x2": {"field": "end"},
-                    "color": {
-                        "field": "part",
-                        "type": "nominal",
-                        "scale": {
-                            "domain": [names["weights"], names["cache"]],
-                            "range": [PALETTE["blue"], PALETTE["orange"]],
-                        },
-                        "legend": {"title": None, "orient": "top"},
-                    },
+                    "color": marks.colours({names["weights"]: "blue", names["cache"]: "orange"}),
                 },
             },
-            {
-                "data": {"values": [end]},
-                "layer": [
-                    {"mark": {"type": "rule", "color": PALETTE["red"], "strokeWidth": 2}},
-                    {
-                        "mark": {
-                            "type": "text",
-                            "align": "right" if right else "left",
-                            "dx": -4 if right else 4,
-                            "y": -9,
-                            "color": PALETTE["red"],
-                        },
-                        "encoding": {"text": {"field": "text"}},
-                    },
-                ],
-                "encoding": {"x": {"field": "GB", **x}},
-            },
+            marks.limit_down(memory / 1e9, names["memory"].format(memory=quantity(memory, "B")), x),
         ],
     }
 
 
 def _growth(language: str, model: str, heads: str, context: int, batch: int, precision: str, room: float) -> dict:
     """The batch's cache over context, a line for each kind of attention, and a line at the room that there is."""
-    names = _TEXTS[language]
-    chosen = kind(attention(MODELS[model], heads), language)
-    kinds = {
-        kind(changed, language): changed
-        for changed in (attention(MODELS[model], key) for key in ("mha", "gqa", "mqa", "model"))
-    }
+    names, chosen = _TEXTS[language], kind(attention(MODELS[model], heads), language)
+    changed = [attention(MODELS[model], key) for key in ("mha", "gqa", "mqa", "model")]
+    kinds = {kind(config, language): config for config in changed}
     rows = [
-        {"kind": name, "tokens": tokens, "GB": bytes_held(changed, batch, tokens, precision)[1] / 1e9}
-        for name, changed in kinds.items()
-        for tokens in CONTEXTS
+        {"part": name, "tokens": tokens, "GB": bytes_held(config, batch, tokens, precision)[1] / 1e9}
+        for name, config in kinds.items()
+        for tokens in _CONTEXT.values
     ]
-    here = [row for row in rows if row["kind"] == chosen and row["tokens"] == context]
-    shown = [row["GB"] for row in rows] + ([room / 1e9] if room > 0 else [])
-    low, high = math.floor(math.log10(min(shown))), math.ceil(math.log10(max(shown)))
-    x = {"type": "quantitative", "scale": {"type": "log", "domain": [CONTEXTS[0], CONTEXTS[-1]], "nice": False}}
-    y = {"type": "quantitative", "scale": {"type": "log", "domain": [10**low, 10**high], "nice": False}}
-    colours = [PALETTE[name] for name in ("purple", "green", "grey", "orange")]
-    layers = [
-        {
-            "data": {"values": rows},
-            "mark": {"type": "line"},
-            "encoding": {
-                "x": {
-                    "field": "tokens",
-                    **x,
-                    "title": names["context"],
-                    "axis": {"values": CONTEXTS[1::2], "format": ",", "grid": False},
-                },
-                "y": {
-                    "field": "GB",
-                    **y,
-                    "title": names["cached"],
-                    "axis": {"values": [10**power for power in range(low, high + 1)], "format": ",~g"},
-                },
-                "color": {
-                    "field": "kind",
-                    "type": "nominal",
-                    "scale": {"domain": list(kinds), "range": colours[: len(kinds)]},
-                    "legend": {"title": None, "orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 3},
-                },
-                "strokeWidth": {"condition": {"test": f"datum.kind === {chosen!r}", "value": 4}, "value": 1.5},
+    here = [row for row in rows if row["part"] == chosen and row["tokens"] == context]
+    ticks = marks.decades([row["GB"] for row in rows] + ([room / 1e9] if room > 0 else []))
+    x, y = marks.logarithmic(*_CONTEXT.values[:: len(_CONTEXT.values) - 1]), marks.logarithmic(ticks[0], ticks[-1])
+    colours = dict(zip(kinds, ("purple", "green", "grey", "orange"), strict=False))
+    lines = {
+        "data": {"values": rows},
+        "mark": "line",
+        "encoding": {
+            "x": {
+                "field": "tokens",
+                **x,
+                "title": names["context"],
+                "axis": {"values": _CONTEXT.values[1::2], "format": ",", "grid": False},
             },
+            "y": {"field": "GB", **y, "title": names["cached"], "axis": {"values": ticks, "format": ",~g"}},
+            "color": marks.colours(colours, symbolType="stroke", symbolStrokeWidth=3),
+            "strokeWidth": {"condition": {"test": f"datum.part === {chosen!r}", "value": 4}, "value": 1.5},
         },
-        {
-            "data": {"values": here},
-            "mark": {"type": "point", "filled": True, "size": 110, "color": INK, "opacity": 1},
-            "encoding": {"x": {"field": "tokens", **x}, "y": {"field": "GB", **y}},
-        },
-    ]
-    if room > 0:
-        layers.append(_room(names["room"].format(room=quantity(room, "B")), room / 1e9, y))
-    return {"width": 470, "height": 150, "layer": layers}
-
-
-def _room(text: str, level: float, y: dict) -> dict:
-    """A line across at `level`, with its text at the left, legible over other lines."""
-    label = {"type": "text", "align": "left", "baseline": "bottom", "x": 6, "dy": -5}
-    return {
-        "data": {"values": [{"GB": level, "text": text}]},
-        "encoding": {"y": {"field": "GB", **y}},
-        "layer": [
-            {"mark": {"type": "rule", "color": PALETTE["red"], "strokeWidth": 2}},
-            {"mark": label | {"stroke": PAPER, "strokeWidth": 4}, "encoding": {"text": {"field": "text"}}},
-            {"mark": label | {"color": PALETTE["red"]}, "encoding": {"text": {"field": "text"}}},
-        ],
     }
+    point = {
+        "data": {"values": here},
+        "mark": {"type": "point", "filled": True, "size": 110, "color": INK, "opacity": 1},
+        "encoding": {"x": {"field": "tokens", **x}, "y": {"field": "GB", **y}},
+    }
+    layers = [lines, point]
+    if room > 0:
+        layers.insert(1, marks.limit_across(room / 1e9, names["room"].format(room=quantity(room, "B")), y))
+    return {"width": 470, "height": 150, "layer": layers}
 
 
 def _describe(
     language: str, config: ModelConfig, context: int, batch: int, precision: str, device: str, devices: int
 ) -> str:
-    memory = devices * CHIPS[device].memory
+    chip, says = CHIPS[device], _TEXTS[language]
     weights, cache = bytes_held(config, batch, context, precision)
-    room = fit(config, context, precision, memory)
-    says = _TEXTS[language]
+    memory = devices * chip.memory
     verdict = "over" if weights > memory else "full" if weights + cache > memory else "fits"
     return (says["readout"] + says[verdict]).format(
         model=config.name,
@@ -223,16 +150,16 @@ def _describe(
         precision=precision,
         token=quantity(cache / batch / context, "B"),
         batch=f"{batch:,}",
+        s="s" * (batch > 1),
         context=f"{context:,}",
         cache=quantity(cache, "B"),
         weights=quantity(weights, "B"),
         total=quantity(weights + cache, "B"),
         memory=quantity(memory, "B"),
         devices=devices,
-        device=CHIPS[device].name,
-        needed=math.ceil(weights / CHIPS[device].memory),
-        fit=f"{room:,}",
-        s="s" * (batch > 1),
+        device=chip.name,
+        needed=f"{math.ceil(weights / chip.memory):,}",
+        fit=f"{fit(config, context, precision, memory):,}",
     )
 
 
@@ -240,30 +167,31 @@ _TEXTS: dict[str, dict[str, str]] = {
     "en": {
         "weights": "weights",
         "cache": "KV cache",
-        "memory": "memory",
+        "memory": "memory {memory}",
         "held": "held (GB)",
         "context": "context of each request (tokens)",
         "cached": "KV cache (GB)",
         "room": "room beside the weights: {room}",
         "readout": (
-            "{model} with {kind}, {precision}: a token of context keeps {token}. "
-            "{batch} request{s} of {context} tokens keep {cache} beside {weights} of weights, together {total}; {devices} × {device} hold {memory}. "
+            "{model} with {kind}, {precision}: a token of context keeps {token}. {batch} request{s} of {context} "
+            "tokens keep {cache}; with {weights} of weights that makes {total}. Memory of {devices} × {device}: "
+            "{memory}. "
         ),
-        "fits": "There is room for {fit} such requests in all.",
-        "full": "That is too much: there is room for {fit} such requests.",
+        "fits": "In all, {fit} such requests fit.",
+        "full": "That is too much: {fit} such requests fit.",
         "over": "The weights alone need {needed} devices.",
     },
     "zh": {
         "weights": "权重",
         "cache": "KV缓存",
-        "memory": "内存",
+        "memory": "内存{memory}",
         "held": "占用（GB）",
         "context": "每个请求的上下文长度（词元）",
         "cached": "KV缓存（GB）",
         "room": "除去权重还剩{room}",
         "readout": (
-            "{model}，{kind}，{precision}：上下文中每个词元占{token}。{batch}个请求、每个{context}个词元，缓存共{cache}，"
-            "加上权重{weights}，合计{total}；{devices}块{device}的内存是{memory}。"
+            "{model}，{kind}，{precision}：上下文中每个词元占{token}。{batch}个请求、每个{context}个词元，缓存共{cache}；"
+            "加上权重{weights}，合计{total}。{devices}块{device}的内存共{memory}。"
         ),
         "fits": "这样的请求总共放得下{fit}个。",
         "full": "放不下：这样的请求只放得下{fit}个。",
@@ -278,81 +206,69 @@ _HEADS: dict[str, Text] = {
     "mqa": {"en": "MQA: one for all", "zh": "MQA：共用一个"},
 }
 
+_CONTEXT = controls.context_slider(
+    {
+        "en": "Tokens that each request holds: what it has read and what it has written.",
+        "zh": "每个请求持有的词元数：读入的加上写出的。",
+    }
+)
+
 kv_cache = Explorable(
     name="kv_cache",
     title={"en": "Memory of a KV cache", "zh": "KV缓存占多少内存"},
     controls=(
-        model_choice(),
+        controls.model_choice(
+            {
+                "en": "Layers, key-value heads and head size decide what a token of context keeps.",
+                "zh": "层数、键值头数和头大小，决定上下文中每个词元要占多少。",
+            }
+        ),
         Choice(
             "heads",
             {"en": "Key-value heads", "zh": "键值头"},
             _HEADS,
             "model",
             {
-                "en": "Query heads that share a key-value head share its cache. Weights change with the heads, too.",
+                "en": "Query heads that share a key-value head share its cache. The weights change a little, too.",
                 "zh": "共用一个键值头的各查询头，也共用它的缓存。键值头变了，权重也略有变化。",
             },
         ),
-        doubling(
-            "context",
-            {"en": "Context", "zh": "上下文长度"},
-            CONTEXTS[0],
-            CONTEXTS[-1],
-            8_192,
-            TOKENS,
+        _CONTEXT,
+        controls.batch_slider(
             {
-                "en": "Tokens that each request holds: what it has read and what it has written.",
-                "zh": "每个请求持有的词元数：读入的加上写出的。",
-            },
-        ),
-        doubling(
-            "batch",
-            {"en": "Requests at once", "zh": "同时的请求数"},
-            1,
-            1_024,
-            16,
-            REQUESTS,
-            {
-                "en": "Each request has a cache of its own; the weights are shared by all.",
+                "en": "Each request has a cache of its own; all share the weights.",
                 "zh": "每个请求有自己的缓存；权重由所有请求共用。",
-            },
+            }
         ),
-        precision_choice(
-            BYTES,
-            help={
-                "en": "Of weights and cache alike: 4, 2, 1 or half a byte a value; scales of narrow formats not counted.",
-                "zh": "权重与缓存相同：每个数值4、2、1或0.5字节，未计窄格式附带的缩放系数。",
-            },
+        controls.precision_choice(
+            {
+                "en": "Of weights and cache alike: 4, 2, 1 or half a byte a value, not counting scales.",
+                "zh": "权重与缓存相同：每个数值4、2、1或0.5字节，不计缩放系数。",
+            }
         ),
-        device_choice(
-            help={
+        controls.device_choice(
+            {
                 "en": "Its memory by the data sheet, all of it for weights and cache.",
                 "zh": "内存取自产品手册，假设全部用于权重和缓存。",
             }
         ),
-        doubling(
-            "devices",
-            {"en": "Number of devices", "zh": "设备数"},
-            1,
-            64,
-            1,
-            {"en": "", "zh": "块"},
+        controls.device_count(
             {
-                "en": "Weights and cache divided evenly over all of them.",
+                "en": "Weights and cache are divided evenly over all of them.",
                 "zh": "权重和缓存在各块设备上平分。",
-            },
+            }
         ),
     ),
     draw=draw,
     prediction=Prediction(
         question={
             "en": (
-                "Llama 3 8B, bf16, on one H100 with 80 GB; every request holds 8,192 tokens. "
-                "How many requests have room beside the weights?"
+                "Llama 3 8B in bf16 on one H100 with 80 GB; every request holds 8,192 tokens. "
+                "How many requests fit beside the weights?"
             ),
             "zh": "Llama 3 8B，bf16，一块80 GB的H100，每个请求持有8,192个词元。除去权重，放得下多少个请求？",
         },
-        unit=REQUESTS,
+        unit=controls.REQUESTS,
         answer=lambda *, model, heads, context, precision, device, devices, **_: fit(
             attention(MODELS[model], heads), context, precision, devices * CHIPS[device].memory
         ),
