@@ -78,18 +78,16 @@ def _check(trial: Trial, prompt_length: int, n_new: int, chunk: int) -> None:
             "zh": "应返回元组：词元的列表，以及logits张量。",
         },
     )
-    _check_logits(trial, model, prompt, chunk, got[1], logits_NV)
+    _check_logits(trial, lent, prompt, chunk, got[1], logits_NV)
     trial.expect_equal(got[0], expected, what={"en": "Tokens", "zh": "词元"})
     _check_counts(trial, lent, prompt_length, n_new, chunk)
 
 
-def _check_logits(trial: Trial, model: Transformer, prompt: list[int], chunk: int, got, expected) -> None:
+def _check_logits(trial: Trial, lent: "Lent", prompt: list[int], chunk: int, got, expected) -> None:
     hints = []
     if got.shape == expected.shape and not _close(got, expected):
-        marks = "".join("ok " if _close(mine, right) else "-- " for mine, right in zip(got, expected, strict=True))
-        pieces = [f"[{' '.join(map(str, prompt[i : i + chunk]))}]" for i in range(0, len(prompt), chunk)]
-        trial.picture(f"prompt, in chunks   {' '.join(pieces)}\nlogits, step by step   {marks}")
-        faulty = {fault: _with_fault(model, prompt, len(expected), chunk, fault) for fault in FAULTS}
+        trial.picture(lent.picture())
+        faulty = {fault: _with_fault(lent.model, prompt, len(expected), chunk, fault) for fault in FAULTS}
         hints = [Hint(when=faulty[fault], **texts) for fault, texts in FAULTS.items()]
     trial.expect_tensor(got, expected, rtol=1e-3, atol=1e-3, what={"en": "Logits", "zh": "logits"}, hints=hints)
 
@@ -173,11 +171,16 @@ class Lent:
         self.projected = [0] * model.config.n_layers
         self.calls = [0] * model.config.n_layers
         self.scored = 0
+        self.pieces: list[list[int]] = []  # tokens of each call of embed
+        self.first_layer: list[torch.Tensor] = []  # what each call left layer 0 with
 
     @torch.inference_mode()
     def embed(self, tokens: list[int]) -> torch.Tensor:
         if type(tokens) is not list or not tokens or not all(type(token) is int for token in tokens):
             raise ValueError(f"embed takes a list of token ids, such as [3, 1, 4], not {tokens!r:.60}")
+        if not 0 <= min(tokens) <= max(tokens) < self.model.config.vocab_size:
+            raise ValueError(f"embed: token ids go from 0 to {self.model.config.vocab_size - 1}, not {tokens!r:.60}")
+        self.pieces.append(tokens)
         return self.model.embed(torch.tensor(tokens)).clone()
 
     @torch.inference_mode()
@@ -198,13 +201,30 @@ class Lent:
         if not isinstance(mixed_THK, torch.Tensor) or list(mixed_THK.shape) != shape:
             found = list(mixed_THK.shape) if isinstance(mixed_THK, torch.Tensor) else type(mixed_THK).__name__
             raise ValueError(f"finish: mixed_THK must have shape [T, H, K] = {shape}, not {found}")
-        return _finish(block, x_TD, mixed_THK).clone()
+        y_TD = _finish(block, x_TD, mixed_THK).clone()
+        if layer == 0:
+            self.first_layer.append(y_TD)
+        return y_TD
 
     @torch.inference_mode()
     def score(self, x_TD: torch.Tensor) -> torch.Tensor:
         self._check_rows("score", x_TD)
         self.scored += len(x_TD)
         return _score(self.model, x_TD).clone()
+
+    @torch.inference_mode()
+    def picture(self) -> str:
+        """A line for each pass, a sign for each of its tokens: whether it left layer 0 as it should."""
+        tokens = [token for piece in self.pieces for token in piece][: self.model.config.max_positions]
+        x_BTD = self.model.embed(torch.tensor([tokens], dtype=torch.long))
+        rotation, mask_TT = self.model.rope(0, len(tokens)), causal_mask(len(tokens), 0, like=x_BTD)
+        expected_TD = self.model.blocks[0](x_BTD, rotation, mask_TT, None)[0]
+        lines, start = ["tokens of each pass: right (·) or wrong (█) behind layer 0"], 0
+        for piece, y_TD in zip(self.pieces, self.first_layer, strict=False):
+            rows = zip(y_TD, expected_TD[start : start + len(y_TD)], strict=False)
+            lines.append("".join("·" if _close(got, expected) else "█" for got, expected in rows))
+            start += len(piece)
+        return "\n".join(lines)
 
     def _block(self, layer: int):
         if type(layer) is not int or not 0 <= layer < len(self.calls):
