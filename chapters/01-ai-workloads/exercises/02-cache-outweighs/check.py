@@ -30,7 +30,7 @@ def _check(trial: Trial, config, context: int, weight: float, element: int, band
     got = trial.call("balance_batch", config, context=context, bytes_per_weight=weight, bytes_per_element=element)
     wrong_table = -weight * table if config.tie_embeddings else weight * table
     hints = [
-        *_cache_hints(lambda c: math.ceil(weights / c), cache, by_query_heads),
+        *_cache_hints(lambda c: math.ceil(weights / c), cache, by_query_heads, element),
         Hint(
             when=math.floor(weights / cache),
             en="One too few: at this batch size the weights still weigh more. Round up.",
@@ -47,7 +47,7 @@ def _check(trial: Trial, config, context: int, weight: float, element: int, band
 
     got = trial.call("throughput_ceiling", config, context=context, bytes_per_element=element, bandwidth=bandwidth)
     hints = [
-        *_cache_hints(lambda c: bandwidth / c, cache, by_query_heads),
+        *_cache_hints(lambda c: bandwidth / c, cache, by_query_heads, element),
         Hint(
             when=bandwidth / cache / 2,
             en="This is the throughput at the balance, where half of the bytes are weights. As the batch grows, "
@@ -58,7 +58,7 @@ def _check(trial: Trial, config, context: int, weight: float, element: int, band
     trial.expect_close(got, bandwidth / cache, unit=RATE, hints=hints)
 
 
-def _cache_hints(value, cache: int, by_query_heads: int) -> list[Hint]:
+def _cache_hints(value, cache: int, by_query_heads: int, element: int) -> list[Hint]:
     """Hints for a cache counted wrongly; `value(cache)` is what follows from it."""
     return [
         Hint(
@@ -71,5 +71,11 @@ def _cache_hints(value, cache: int, by_query_heads: int) -> list[Hint]:
             when=value(cache // 2),
             en="Half of the cache is missing: it keeps keys and values.",
             zh="缓存少算了一半：键和值都要存。",
+        ),
+        Hint(
+            when=value(cache * 4 // element),
+            en="The cache's elements take bytes_per_element bytes. kv_cache_bytes takes it as its last argument, 4 "
+            "where left out.",
+            zh="缓存里每个元素占bytes_per_element字节。它是kv_cache_bytes的最后一个参数，省略时取4。",
         ),
     ]

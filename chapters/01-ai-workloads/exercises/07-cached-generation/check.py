@@ -214,15 +214,16 @@ class Lent:
 
     @torch.inference_mode()
     def picture(self) -> str:
-        """A line for each pass, a sign for each of its tokens: whether it left layer 0 as it should."""
+        """A line for each pass, headed by its first position; a sign for each token: whether it left layer 0 right."""
         tokens = [token for piece in self.pieces for token in piece][: self.model.config.max_positions]
         x_BTD = self.model.embed(torch.tensor([tokens], dtype=torch.long))
         rotation, mask_TT = self.model.rope(0, len(tokens)), causal_mask(len(tokens), 0, like=x_BTD)
         expected_TD = self.model.blocks[0](x_BTD, rotation, mask_TT, None)[0]
-        lines, start = ["tokens of each pass: right (·) or wrong (█) behind layer 0"], 0
+        lines, start = ["tokens behind layer 0, pass by pass: · right  █ wrong"], 0
         for piece, y_TD in zip(self.pieces, self.first_layer, strict=False):
             rows = zip(y_TD, expected_TD[start : start + len(y_TD)], strict=False)
-            lines.append("".join("·" if _close(got, expected) else "█" for got, expected in rows))
+            signs = "".join("·" if _close(got, expected) else "█" for got, expected in rows)
+            lines.append(f"{start:>4}  {signs}")
             start += len(piece)
         return "\n".join(lines)
 

@@ -86,6 +86,12 @@ def _check(trial: Trial, config, memory: int, share: float, context: int, block:
             zh="你用了全部内存，而可用的只有`share`这一份额。",
         ),
         Hint(
+            when=tokens(free, bytes_per_token * 4 // element),
+            en="The cache's elements take bytes_per_element bytes. kv_cache_bytes takes it as its last argument, 4 "
+            "where left out.",
+            zh="缓存里每个元素占bytes_per_element字节。它是kv_cache_bytes的最后一个参数，省略时取4。",
+        ),
+        Hint(
             when=blocks(free),
             en="These are blocks. Wanted are the tokens in them.",
             zh="这是块数。要的是这些块里的词元数。",
