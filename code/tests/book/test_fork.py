@@ -1,4 +1,4 @@
-"""The workflow `Exercises`, its steps run as GitHub runs them, in a copy of the repository that holds answers."""
+"""Exercises in a fork: the workflow's steps run as GitHub runs them, and the page's commands run as a student would."""
 
 import json
 import os
@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sysai.exercises.limits import Limits
+from sysai.exercises.messages import LABELS
 
 ROOT = Path(__file__).resolve().parents[3]
 SOLVED, WRONG = "01-speed-limit", "02-cache-outweighs"
 EXERCISES = "chapters/01-ai-workloads/exercises"
+PAGE = (ROOT / "book/exercises.md").read_text(encoding="utf-8")
 
 
 def workflow(name: str) -> dict:
@@ -102,3 +105,67 @@ def test_answers_start_this_workflow_and_no_other():
     assert not answer.with_name("solution.py").match(started[0])
     for name in ("ci", "publish"):
         assert workflow(name)["on"]["push"]["paths-ignore"] == started
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Reader", "-c", "user.email=reader@example.org"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def page_command(start: str) -> list[str]:
+    """A command of the page, word by word."""
+    lines = [line for line in PAGE.splitlines() if line.startswith(start)]
+    assert len(lines) == 1, lines
+    return lines[0].split()[1:]
+
+
+@pytest.mark.parametrize("change", ["a starter rewritten", "an exercise renumbered"])
+def test_pulling_a_later_edition_keeps_the_answers(fork, tmp_path, change):
+    upstream, clone = tmp_path / "upstream", tmp_path / "clone"
+    (fork / EXERCISES / WRONG / "answer.py").unlink()
+    answer = (fork / EXERCISES / SOLVED / "answer.py").read_bytes()
+    (fork / EXERCISES / SOLVED / "answer.py").unlink()
+    upstream.mkdir()
+    shutil.move(fork / "chapters", upstream)
+    git(upstream, "init", "--quiet", "--initial-branch=main")
+    git(upstream, "add", ".")
+    git(upstream, "commit", "--quiet", "--message", "First edition")
+    git(tmp_path, "clone", "--quiet", str(upstream), str(clone))
+    git(clone, *page_command("git remote add upstream")[:-1], str(upstream))
+    git(clone, *page_command("git config"))
+    (clone / EXERCISES / SOLVED / "answer.py").write_bytes(answer)
+    git(clone, *page_command("git add"))
+    git(clone, "commit", "--quiet", "--message", "Solve exercise 1.1")
+
+    number = SOLVED
+    if change == "a starter rewritten":
+        starter = upstream / EXERCISES / SOLVED / "starter.py"
+        starter.write_text('"""Another task."""\n' + starter.read_text(encoding="utf-8"), encoding="utf-8")
+    else:
+        number = SOLVED.replace("01", "09", 1)
+        git(upstream, "mv", f"{EXERCISES}/{SOLVED}", f"{EXERCISES}/{number}")
+    git(upstream, "add", ".")
+    git(upstream, "commit", "--quiet", "--message", "Second edition")
+    git(clone, *page_command("git pull"))
+    assert (clone / EXERCISES / number / "answer.py").read_bytes() == answer
+    for name in ("starter.py", "check.py"):
+        assert (clone / EXERCISES / number / name).read_bytes() == (upstream / EXERCISES / number / name).read_bytes()
+    assert git(clone, "status", "--porcelain") == ""
+
+
+def test_students_can_commit_their_answers():
+    ignored = subprocess.run(["git", "check-ignore", "--quiet", f"{EXERCISES}/{SOLVED}/answer.py"], cwd=ROOT)
+    assert ignored.returncode == 1, "answer.py must not be ignored"
+
+
+def test_the_page_gives_the_limits_and_the_lines_of_a_report_as_they_are():
+    limits = Limits()
+    values = [f"{limits.seconds:g} s", f"{limits.memory / 2**30:g} GiB", str(limits.processes)]
+    values += [f"{size / 2**20:g} MiB" for size in (limits.printed, limits.file_size)]
+    for value in values:
+        assert PAGE.count(f"| {value} |") == 2, f"{value} in the tables of both languages"
+    for name in ("call", "expected", "got", "hint", "error", "where", "printed"):
+        for label in LABELS[name].values():
+            assert f"**{label}**" in PAGE
