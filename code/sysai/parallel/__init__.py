@@ -1,0 +1,1 @@
+"""Training one model on several devices: by data, by shards of its state, by layers, by operators."""
