@@ -89,7 +89,7 @@ def _filled(language: str, weights: float, cache: float, memory: float) -> dict:
                 "encoding": {
                     "x": {"field": "start", **x, "title": names["held"], "axis": {"tickCount": 6, "grid": False}},
                     "x2": {"field": "end"},
-                    "color": marks.colours({names["weights"]: "blue", names["cache"]: "orange"}),
+                    "color": marks.colours({names["weights"]: "blue", names["cache"]: "purple"}),
                 },
             },
             marks.limit_down(memory / 1e9, names["memory"].format(memory=quantity(memory, "B")), x),
@@ -110,7 +110,7 @@ def _growth(language: str, model: str, heads: str, context: int, batch: int, pre
     here = [row for row in rows if row["part"] == chosen and row["tokens"] == context]
     ticks = marks.decades([row["GB"] for row in rows] + ([room / 1e9] if room > 0 else []))
     x, y = marks.logarithmic(*_CONTEXT.values[:: len(_CONTEXT.values) - 1]), marks.logarithmic(ticks[0], ticks[-1])
-    colours = dict(zip(kinds, ("purple", "green", "grey", "orange"), strict=False))
+    colours = dict(zip(kinds, ("orange", "green", "grey", "purple"), strict=False))
     lines = {
         "data": {"values": rows},
         "mark": "line",
@@ -173,9 +173,9 @@ _TEXTS: dict[str, dict[str, str]] = {
         "cached": "KV cache (GB)",
         "room": "room beside the weights: {room}",
         "readout": (
-            "{model} with {kind}, {precision}: a token of context keeps {token}. {batch} request{s} of {context} "
-            "tokens keep {cache}; with {weights} of weights that makes {total}. Memory of {devices} × {device}: "
-            "{memory}. "
+            "{model} with {kind}, {precision}: a token of context keeps {token}. The cache of {batch} request{s} of "
+            "{context} tokens is {cache}; with the weights, {weights}, that makes {total}. "
+            "Memory of {devices} × {device}: {memory}. "
         ),
         "fits": "In all, {fit} such requests fit.",
         "full": "That is too much: {fit} such requests fit.",

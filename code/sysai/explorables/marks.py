@@ -42,6 +42,25 @@ def stacked(row: str, parts: Mapping[str, float]) -> list[dict]:
     return rows
 
 
+def bars(rows: list[dict], parts: Mapping[str, str], title: str, width: int) -> dict:
+    """Horizontal bars of `stacked` rows in their order, over an axis from 0; `parts` as in `colours`."""
+    order = list(dict.fromkeys(row["row"] for row in rows))
+    names = {"domain": False, "ticks": False}
+    x = linear(0, 1.04 * max(row["end"] for row in rows))
+    return {
+        "width": width,
+        "height": 26 * len(order),
+        "data": {"values": rows},
+        "mark": {"type": "bar", "height": 19},
+        "encoding": {
+            "y": {"field": "row", "type": "nominal", "sort": order, "title": None, "axis": names},
+            "x": {"field": "start", **x, "title": title, "axis": {"tickCount": 6}},
+            "x2": {"field": "end"},
+            "color": colours(parts),
+        },
+    }
+
+
 def limit_across(level: float, text: str, y: dict) -> dict:
     """A red line across at `level`, its text at the left and legible over other lines."""
     label = {"type": "text", "align": "left", "baseline": "bottom", "x": 6, "dy": -5}
