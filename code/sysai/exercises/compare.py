@@ -6,7 +6,7 @@ import sys
 from sysai.core.language import Text
 from sysai.exercises.failure import Failed, both
 from sysai.exercises.pictures import right_and_wrong
-from sysai.exercises.show import number, show
+from sysai.exercises.show import show, show_pair
 
 _TYPE_NAMES = {
     "int": {"en": "a whole number (int)", "zh": "整数（int）"},
@@ -121,8 +121,9 @@ def _wrong_elements(got, expected, wrong) -> Failed:
             "en": "There are NaNs. Usual causes: 0/0, infinity minus infinity, a softmax over a row that is all -inf.",
             "zh": "出现了NaN。常见原因：0/0，无穷减无穷，对整行都是-inf的数据做softmax。",
         }
-    texts = number(expected[index].item(), 9), number(got[index].item(), 9)
-    return Failed("wrong_value", message, both(texts[0]), both(texts[1]), hint, picture=right_and_wrong(~wrong))
+    picture = right_and_wrong(~wrong)
+    texts = show_pair(expected[index].item(), got[index].item())
+    return Failed("wrong_value", message, both(texts[0]), both(texts[1]), hint, picture=picture and both(picture))
 
 
 def about(what: Text, message: Text) -> Text:

@@ -37,7 +37,7 @@ class Failed(Exception):  # noqa: N818
     hint: Text | None = None
     error: str | None = None
     frames: tuple[tuple[int, str], ...] = ()
-    picture: str | None = None
+    picture: Text | None = None
 
     def __post_init__(self):
         assert self.reason in REASONS, self.reason

@@ -19,6 +19,7 @@ from sysai.exercises.submission import Submission
 from sysai.exercises.trial import Trial
 
 _PRELOAD = ("torch",)
+_SAID_IN_THE_MESSAGE = ("not_implemented", "missing_function")  # which call it was
 
 
 class Grader:
@@ -75,6 +76,7 @@ class Grader:
             "failed" if failure else "passed",
             printed=submission.printed,
             held=trial.held,
+            loaded=submission.loaded,
             seed=seed,
             repeat=f"{repeat} --seed {seed}" if repeat else None,
             seconds=round(time.monotonic() - started, 3),
@@ -99,7 +101,6 @@ def not_started(exercise: Exercise) -> Report:
 def _explain(report: Report, failure: Failed, trial: Trial, source: str) -> Report:
     lines = source.splitlines()
     frames = tuple((line, lines[line - 1].strip()) for line, _ in failure.frames if 0 < line <= len(lines))
-    called = failure.reason not in ("missing_function", "syntax_error", "import_error")
     returned = None
     if failure.got and trial.last_value is not None:
         returned = show(trial.last_value)
@@ -109,7 +110,7 @@ def _explain(report: Report, failure: Failed, trial: Trial, source: str) -> Repo
         report,
         reason=failure.reason,
         message=failure.message,
-        call=trial.last_call if called else None,
+        call=None if failure.reason in _SAID_IN_THE_MESSAGE else trial.last_call,
         expected=failure.expected,
         got=failure.got,
         returned=returned,

@@ -17,7 +17,7 @@ LABELS: dict[str, Text] = {
 
 VERDICTS: dict[str, Text] = {
     "passed": {"en": "passed", "zh": "通过"},
-    "failed": {"en": "not yet", "zh": "未通过"},
+    "failed": {"en": "not passed", "zh": "未通过"},
     "not started": {"en": "not started", "zh": "未开始"},
 }
 

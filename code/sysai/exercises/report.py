@@ -20,7 +20,8 @@ _NOTHING = Printed()
 class Report:
     """The result of one exercise. `verdict` is passed, failed or not started; `reason` one of `failure.REASONS`.
 
-    `frames` are (line number, source line) of the answer; `held` counts expectations that held; `seconds` tells how
+    `frames` are (line number, source line) of the answer; `held` counts expectations that held; `loaded` tells
+    whether the answer's top level ran to its end; `repeat` is the command for the same inputs; `seconds` tells how
     long the check took and decides nothing.
     """
 
@@ -37,9 +38,10 @@ class Report:
     hint: Text | None = None
     error: str | None = None
     frames: tuple[tuple[int, str], ...] = ()
-    picture: str | None = None
+    picture: Text | None = None
     printed: Printed = _NOTHING
     held: int = 0
+    loaded: bool = False
     seed: int | None = None
     repeat: str | None = None
     seconds: float = 0.0
@@ -70,7 +72,10 @@ class Report:
             lines.append("")
             for label, content, is_code in parts:
                 lines += _aligned(label, content, column, is_code)
-        lines += ["", *_wrap(self._ending(language), "  ")] if self._ending(language) else []
+        if self._ending(language):
+            lines += ["", *_wrap(self._ending(language), "  ")]
+        if self._depends_on_inputs:
+            lines += ["", f"      {self.repeat}"]
         return "\n".join(lines) + "\n"
 
     def html(self, language: str) -> str:
@@ -83,6 +88,8 @@ class Report:
         )
         message = f"<p>{_html(self.message[language], False)}</p>" if self.message else ""
         ending = f"<p>{_html(self._ending(language), False)}</p>" if self._ending(language) else ""
+        if self._depends_on_inputs:
+            ending += _html(self.repeat, True)
         return (
             f'<div lang="{_bcp47(language)}" style="border-left:4px solid {colour};padding:.2em 1em">'
             f"<p><strong>{html.escape(self._headline(language))}</strong></p>"
@@ -102,6 +109,8 @@ class Report:
                 lines += [f"**{label}** {_escape(content)}", ""]
         if self._ending(language):
             lines += [_escape(self._ending(language)), ""]
+        if self._depends_on_inputs:
+            lines += ["```text", self.repeat, "```", ""]
         return "\n".join(lines)
 
     def _headline(self, language: str) -> str:
@@ -123,7 +132,7 @@ class Report:
             ("error", self.error, True),
             ("where", where, True),
             ("hint", self.hint and self.hint[language], False),
-            ("picture", self.picture, True),
+            ("picture", self.picture and self.picture[language], True),
             ("printed", self._printed(language), True),
         ]
         return [(LABELS[key][language], content, is_code) for key, content, is_code in contents if content]
@@ -135,21 +144,22 @@ class Report:
             parts += [cut.format(self.printed.left_out), self.printed.tail.rstrip("\n")]
         return "\n".join(parts)
 
+    @property
+    def _depends_on_inputs(self) -> bool:
+        return self.verdict == "failed" and self.call is not None and self.repeat is not None
+
     def _ending(self, language: str) -> str:
-        if self.verdict == "passed":
-            words = {
-                "en": f"{self.held} comparisons held, on random inputs (seed {self.seed}).",
-                "zh": f"{self.held}次比较全部相符，输入是随机产生的（种子{self.seed}）。",
-            }
-            return words[language]
-        if not self.repeat:
+        times = {"en": f"{self.held} comparison{'s' * (self.held != 1)}", "zh": f"{self.held}次比较"}[language]
+        if self.passed:
+            return {
+                "en": f"{times} held, on random inputs (seed {self.seed}).",
+                "zh": f"{times}全部相符，输入是随机产生的（种子{self.seed}）。",
+            }[language]
+        if not self._depends_on_inputs:
             return ""
-        before = {
-            "en": f"{self.held} comparisons held before. " if self.held else "",
-            "zh": f"在此之前有{self.held}次比较相符。" if self.held else "",
-        }
-        words = {"en": "Same inputs again: ", "zh": "用同样的输入再查一次："}
-        return f"{before[language]}{words[language]}{self.repeat}"
+        before = {"en": f"{times} held before this one. ", "zh": f"在此之前有{times}相符。"}[language]
+        again = {"en": "To check the same inputs again:", "zh": "用同样的输入再检查一次："}[language]
+        return (before if self.held else "") + again
 
 
 def _wrap(text: str, indent: str) -> list[str]:

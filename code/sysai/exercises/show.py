@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import textwrap
 from collections.abc import Mapping
 
 _ITEMS = 12
@@ -20,7 +21,12 @@ def show_call(function: str, args: tuple, kwargs: Mapping[str, object]) -> str:
     line = f"{function}({', '.join(parts)})"
     if len(line) <= 80:
         return line
-    return f"{function}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+    return f"{function}(\n" + "".join(_indented(f"{part},") for part in parts) + ")"
+
+
+def _indented(part: str) -> str:
+    lines = textwrap.wrap(part, 84, break_long_words=False, break_on_hyphens=False, subsequent_indent="    ")
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def show_pair(got: object, expected: object) -> tuple[str, str]:
@@ -46,6 +52,8 @@ def number(value: object, digits: int = 6) -> str:
 
 def _show(value: object) -> str:
     torch = sys.modules.get("torch")
+    if type(value) is float:
+        return _show_float(value)
     if torch and isinstance(value, torch.Tensor):
         return _show_tensor(value)
     if torch and isinstance(value, torch.nn.Module):
@@ -59,6 +67,14 @@ def _show(value: object) -> str:
         pairs = [f"{_show(k)}: {_show(x)}" for k, x in list(value.items())[:_ITEMS]]
         return "{" + ", ".join(pairs + ["…"] * (len(value) > _ITEMS)) + "}"
     return repr(value)
+
+
+def _show_float(value: float) -> str:
+    """3.35e+12 rather than 3350000000000.0, where that is the same number."""
+    short = f"{value:.6g}"
+    if float(short) != value:
+        return repr(value)
+    return short if set(".en") & set(short) else short + ".0"
 
 
 def _show_items(value: list | tuple) -> str:

@@ -53,6 +53,7 @@ class Submission:
 
     def __init__(self, zygote: Zygote | None, source: str, limits: Limits):
         self.source, self.limits, self.printed = source, limits, Printed()
+        self.loaded = False
         self._zygote = zygote
         self._callbacks: dict[int, Callback] = {}
         self._number = 0
@@ -83,6 +84,7 @@ class Submission:
         folder.mkdir()
         (folder / FILE).write_text(self.source, encoding="utf-8")
         self._request("load", self.source, str(folder), self.limits)
+        self.loaded = True
 
     def call(self, name: str, args: tuple, kwargs: dict) -> object:
         """What the answer's function `name` returns."""

@@ -43,7 +43,7 @@ class Trial:
         self.random, self.seed, self.held = random.Random(seed), seed, 0
         self.last_call: str | None = None
         self.last_value: object = None
-        self.drawn: str | None = None
+        self.drawn: Text | None = None
         self._submission = submission
 
     def torch_generator(self):
@@ -68,9 +68,9 @@ class Trial:
         self.last_value = self._submission.call(function, args, kwargs)
         return self.last_value
 
-    def picture(self, text: str) -> None:
+    def picture(self, text: str | Text) -> None:
         """Show `text` (monospaced, a few lines) in the report if a later expectation on this call fails."""
-        self.drawn = text
+        self.drawn = both(text) if isinstance(text, str) else text
 
     def expect(self, condition: bool, message: Text, hint: Text | None = None) -> None:
         """`condition` holds; `message` tells the student what does not."""
