@@ -294,13 +294,6 @@ model_shape = Explorable(
         answer=lambda *, model, depth, width, sequence, batch, precision: (
             training(shaped(MODELS[model], depth, width), batch, sequence, precision).total / 1e9
         ),
-        settings={
-            "model": "llama-3-8b",
-            "depth": 1,
-            "width": 1,
-            "sequence": 8_192,
-            "batch": 1,
-            "precision": "bf16",
-        },
+        settings={"model": "llama-3-8b", "depth": 1, "width": 1, "sequence": 8_192, "batch": 1, "precision": "bf16"},
     ),
 )

@@ -163,7 +163,8 @@ _TEXTS: dict[str, dict[str, str]] = {
         "decode readout": (
             "A decode step of {batch} request{s}, with {context} tokens in each cache, has {step_intensity} "
             "FLOP/byte and is {step_bound}. It takes at least {step_time} ms: {weights_time} to read weights, "
-            "{cache_time} to read cache, {flops_time} to compute meanwhile. At most {step_rate} tokens/s, {each} a request. "
+            "{cache_time} to read cache, {flops_time} to compute meanwhile. At most {step_rate} tokens/s, "
+            "{each} a request. "
         ),
         "prefill readout": (
             "Prefill of {batch} prompt{s} of that length has {read_intensity} FLOP/byte and is {read_bound}: "
@@ -220,7 +221,7 @@ roofline = Explorable(
         ),
         controls.precision_choice(
             {
-                "en": "Of weights and cache: 2, 1 or half a byte a value. A device that lacks a format multiplies in bf16.",
+                "en": "Of weights and cache: 2, 1 or half a byte a value. Formats that a device lacks compute in bf16.",
                 "zh": "权重与缓存：每个数值2、1或0.5字节。设备不支持的格式用bf16做乘法。",
             },
             ("bf16", "fp8", "int4"),

@@ -18,18 +18,17 @@ RECIPES = {"fp32": PLAIN_ADAM, "bf16": MIXED_ADAM}
 
 def shaped(config: ModelConfig, depth: float, width: float) -> ModelConfig:
     """The model with `depth` times the layers (rounded) and `width` times the width."""
-    if depth != 1:
-        config = replace(config, n_layers=max(1, round(config.n_layers * depth)))
-    if width == 1:
-        return config
 
-    def wider(part, *fields: str):
-        return part and replace(part, **{field: int(getattr(part, field) * width) for field in fields})
+    def wider(part: object, *fields: str) -> dict[str, int]:
+        return {field: int(getattr(part, field) * width) for field in fields}
 
+    moe, mla = config.moe, config.mla
     return replace(
-        wider(config, "d_model", "head_dim", "d_ff"),
-        moe=wider(config.moe, "d_expert"),
-        mla=wider(config.mla, "q_rank", "kv_rank", "nope_dim", "rope_dim", "v_dim"),
+        config,
+        n_layers=max(1, round(config.n_layers * depth)),
+        **wider(config, "d_model", "head_dim", "d_ff"),
+        moe=moe and replace(moe, **wider(moe, "d_expert")),
+        mla=mla and replace(mla, **wider(mla, "q_rank", "kv_rank", "nope_dim", "rope_dim", "v_dim")),
     )
 
 
