@@ -81,18 +81,20 @@ DRAWN_TWICE = {
 def _hints(case: dict[str, int], drawn_twice: Fraction, value) -> list[Hint]:
     """Hints for experts counted wrongly; `value(experts)` is what follows from them."""
     n_experts, choices = case["n_experts"], case["top_k"] * case["batch"]
-    return [
+    hints = [
         Hint(
             when=value(min(n_experts, choices)),
             en="You took every choice for another expert. Different tokens often choose the same one.",
             zh="你把每次选择都当成了新的专家。不同的词元常常选中同一个。",
         ),
         Hint(when=value(drawn_twice), **DRAWN_TWICE),
-        Hint(
-            when=value(n_experts - _expected(**case)),
-            en="These are the experts that nobody reads. Subtract them from n_experts.",
-            zh="这是没有人读的专家数，应从n_experts中减去。",
-        )
-        if _expected(**case) != n_experts
-        else Hint(when=value(n_experts + 1), en="There are only n_experts experts.", zh="专家总共只有n_experts个。"),
     ]
+    if missed := n_experts - _expected(**case):
+        hints.append(
+            Hint(
+                when=value(missed),
+                en="These are the experts that nobody reads. Subtract them from n_experts.",
+                zh="这是没有人读的专家数，应从n_experts中减去。",
+            )
+        )
+    return hints

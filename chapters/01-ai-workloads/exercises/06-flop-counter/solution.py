@@ -11,7 +11,7 @@ PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}
 
 
 class ProductCounter(TorchDispatchMode):
-    """Adds the FLOPs of every matrix product to the innermost running module."""
+    """Adds the FLOPs of every product to the innermost running module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,20 +21,24 @@ class ProductCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         if func.overloadpacket in PRODUCTS:
-            left = args[-2]  # the last two are the factors; a bias to add stands before them
+            left = args[-2]  # behind a bias, if there is one to add
             self.flops[self.running[-1]] += 2 * result.numel() * left.shape[-1]
         return result
 
 
 def flops_by_module(model: nn.Module, inputs: Tensor) -> dict[str, int]:
-    """Run `model(inputs)` once and count the FLOPs of its matrix products, each in the innermost running module."""
+    """Count the FLOPs of `model(inputs)`, each in the innermost module."""
     counter, hooks = ProductCounter(), []
 
-    def leave(*_) -> None:  # a hook that returned anything would replace the module's output
+    def enter(name: str) -> None:
+        counter.running.append(name)
+
+    def leave(*_) -> None:  # what a hook returns replaces the output
         counter.running.pop()
 
     for name, module in model.named_modules():
-        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: counter.running.append(name)))
+        begin = module.register_forward_pre_hook(lambda *_, name=name: enter(name))
+        hooks.append(begin)
         hooks.append(module.register_forward_hook(leave))
     try:
         with torch.no_grad(), counter:

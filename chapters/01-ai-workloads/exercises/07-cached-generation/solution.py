@@ -1,7 +1,7 @@
 """Greedy generation with a KV cache, the prompt read chunk by chunk.
 
-Shapes: T positions of one call, S positions so far, D model, H query heads, G key-value heads, K head size,
-V vocabulary.
+Shapes: T positions of one call, S positions so far, D model, H query heads, G
+key-value heads, K head size, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -20,18 +20,19 @@ def generate(
     n_new: int,
     chunk: int,
 ) -> tuple[list[int], Tensor]:
-    """Return (n_new tokens, logits [n_new, V] from which each was chosen, the largest wins)."""
+    """Return (n_new tokens, logits [n_new, V]); the largest logit wins."""
     cache: list[tuple[Tensor, Tensor] | None] = [None] * n_layers
     seen = 0
 
     def run(tokens: list[int]) -> Tensor:
-        """Pass tokens through all layers, behind those in the cache; the last position's vector, [1, D]."""
+        """Pass tokens through all layers; the last one's vector, [1, D]."""
         nonlocal seen
         x_TD = embed(tokens)
         for layer in range(n_layers):
             q_HTK, k_GSK, v_GSK = project(layer, x_TD, seen)
             if past := cache[layer]:
-                k_GSK, v_GSK = torch.cat([past[0], k_GSK], dim=1), torch.cat([past[1], v_GSK], dim=1)
+                k_GSK = torch.cat([past[0], k_GSK], dim=1)
+                v_GSK = torch.cat([past[1], v_GSK], dim=1)
             cache[layer] = k_GSK, v_GSK
             x_TD = finish(layer, x_TD, attend(q_HTK, k_GSK, v_GSK))
         seen += len(tokens)
@@ -49,10 +50,10 @@ def generate(
 
 
 def attend(q_HTK: Tensor, k_GSK: Tensor, v_GSK: Tensor) -> Tensor:
-    """What the last T of S positions gather from those up to their own, [T, H, K]."""
+    """What the last T of S positions gather from the past, [T, H, K]."""
     (H, T, K), (G, S, _) = q_HTK.shape, k_GSK.shape
-    q_GRTK = q_HTK.view(G, H // G, T, K)  # the H/G query heads of one key-value head, side by side
+    q_GRTK = q_HTK.view(G, H // G, T, K)  # R = H/G share a key-value head
     scores_GRTS = q_GRTK @ k_GSK[:, None].mT * K**-0.5
     ahead_TS = torch.ones(T, S, dtype=torch.bool).triu(S - T + 1)
-    probabilities = scores_GRTS.masked_fill(ahead_TS, float("-inf")).softmax(-1)
-    return (probabilities @ v_GSK[:, None]).view(H, T, K).transpose(0, 1)
+    scores_GRTS = scores_GRTS.masked_fill(ahead_TS, float("-inf"))
+    return (scores_GRTS.softmax(-1) @ v_GSK[:, None]).view(H, T, K).transpose(0, 1)

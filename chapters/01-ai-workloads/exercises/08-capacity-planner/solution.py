@@ -13,10 +13,12 @@ def capacity(
     bytes_per_weight: int,
     bytes_per_element: int,
 ) -> tuple[int, int, int]:
-    """Return (tokens of cache in whole blocks, requests, unused bytes), or (0, 0, 0) if the weights do not fit."""
-    free = int(share * memory_bytes) - parameters(config).total * bytes_per_weight
+    """Return (tokens, requests, unused bytes), or zeros without room for weights."""
+    weights = parameters(config).total * bytes_per_weight
+    free = int(share * memory_bytes) - weights
     if free < 0:
         return 0, 0, 0
-    blocks, unused = divmod(free, kv_cache_bytes(config, 1, block_tokens, bytes_per_element))
+    block = kv_cache_bytes(config, 1, block_tokens, bytes_per_element)
+    blocks, unused = divmod(free, block)
     blocks_per_request = -(-context // block_tokens)
     return blocks * block_tokens, blocks // blocks_per_request, unused
