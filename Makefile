@@ -48,8 +48,8 @@ node_modules/installed: package.json package-lock.json | .venv/installed
 
 lint: env
 	$(call say,ruff)
-	$(BIN)/ruff check book code
-	$(BIN)/ruff format --check book code
+	$(BIN)/ruff check book chapters code
+	$(BIN)/ruff format --check book chapters code
 	$(MAKE) --no-print-directory parity
 
 parity: env
