@@ -110,7 +110,7 @@ class ExerciseDirective(SphinxDirective):
             minutes=words["minutes"].format(minutes=exercise.minutes),
             starter=words["starter"].format(folder=folder), folder=folder, id=exercise.id,
             check=words["check"], solution=words["solution"],
-            colab=f"[{words['colab']}]({address}){{.btn .btn-sm .btn-outline-primary}}" if address else "",
+            colab=f"[{words['colab']}]({address}){{.colab}}" if address else "",
         )  # fmt: skip
         box = nodes.admonition("", nodes.title(title, title), classes=["exercise"], ids=[label])
         self.set_source_info(box)

@@ -4,14 +4,17 @@ import io
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 from build import OVERRIDES
-from exercises import split
+from exercises import find, notebook_cells, split
 from jupyter_book.config import get_final_config
+from nbclient import NotebookClient
 from notebook_export import export
 from parity import check_page
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
+from sysai.exercises.messages import VERDICTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of sphinx_jupyterbook_latex
 ROOT = Path(__file__).resolve().parents[3]
@@ -245,6 +248,27 @@ def test_the_first_cell_loads_the_magic_and_sets_the_language_of_reports(books):
     assert [line for line in chinese if line not in language] == english
     assert [line for line in chinese if line in language] == language
     assert chinese.index(language[1]) < chinese.index("%load_ext sysai.exercises")
+
+
+def test_in_a_live_kernel_the_cell_gives_the_report(book, tmp_path, monkeypatch):
+    """The starter as exported, then the solution in its place, in one of chapter 01's own exercises."""
+    monkeypatch.delenv("SYSAI_LANGUAGE", raising=False)
+    monkeypatch.setenv("LC_ALL", "C")  # where the notebook names no language, reports are English
+    lang, _, exported = book
+    exercise = find(ROOT / "chapters/01-ai-workloads", "speed-limit")
+    _, live, folded = notebook_cells(exercise, lang, markdown=str)
+    solution = folded.source.split("```python\n")[1].split("\n```")[0]
+    answer = nbformat.v4.new_code_cell(f"%%exercise {exercise.id}\n{solution}")
+    after = nbformat.v4.new_code_cell("decode_tokens_per_second.__name__")
+    notebook = nbformat.v4.new_notebook(cells=[exported.cells[0], live, answer, after])
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    begun, done = ("".join(o.data["text/plain"] for o in cell.outputs) for cell in (live, answer))
+    assert exercise.title[lang] in begun
+    assert VERDICTS["failed"][lang] in begun
+    assert "NotImplementedError" in begun
+    assert VERDICTS["passed"][lang] in done
+    assert "<strong>" in answer.outputs[0].data["text/html"]
+    assert after.outputs[0].data["text/plain"] == "'decode_tokens_per_second'"
 
 
 def test_an_unknown_exercise_is_an_error_that_says_what_there_is(tmp_path):
