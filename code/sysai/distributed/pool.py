@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.reduction import send_handle
 from pathlib import Path
 from typing import TextIO
+
+from sysai.distributed.scratch import new_scratch
 
 GRACE = 0.2  # seconds in which a rank's death is seen after the errors that it causes on others
 FRAMES_SHOWN = 4
@@ -63,7 +64,7 @@ class Pool:
 
     def __init__(self, modules: Iterable[str] = ()) -> None:
         self.owner = os.getpid()
-        self._scratch = Path(tempfile.mkdtemp(prefix="sysai-"))
+        self._scratch = new_scratch()
         self._jobs_done = 0
         self._ranks: list[_Rank] = []
         self._control, theirs = Pipe()

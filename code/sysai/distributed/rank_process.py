@@ -23,12 +23,14 @@ import torch
 import torch.distributed as dist
 
 from sysai.distributed.pool import Job
+from sysai.distributed.scratch import VARIABLE as SCRATCH
 from sysai.distributed.world import device_of_rank, join_world, keep_to_loopback
 
 
 def serve_jobs(connection: Connection, scratch: Path) -> None:
     """A rank: do jobs until the notebook is gone."""
     keep_to_loopback()
+    os.environ[SCRATCH] = str(scratch)
     stack = open(scratch / f"stack-{os.getpid()}", "w")  # noqa: SIM115
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=False)
     send_lock = threading.Lock()
