@@ -68,13 +68,13 @@ def test_every_setting_is_drawn(name, language):
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_figure_fits_its_page(name, language):
-    """Within 600 by 480 pixels, with nothing outside its frame and all text in the page's language."""
+    """Within 560 by 460 pixels, with nothing outside its frame and all text in the page's language."""
     explorable = find(name)
     for settings in list(settings_to_try(explorable, f"{name} {language} drawn"))[-6:]:
         svg = to_svg(explorable.figure(language, **settings))
         width, height = map(float, re.search(r'width="([\d.]+)" height="([\d.]+)"', svg).groups())
-        assert width <= 600, settings
-        assert height <= 480, settings
+        assert width <= 560, settings
+        assert height <= 460, settings
         words = " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
         assert bool(re.search(r"[\u4e00-\u9fff]", words)) == (language == "zh"), settings
 
