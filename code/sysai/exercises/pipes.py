@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sysai.exercises.child import FRAME
 from sysai.exercises.encoding import MESSAGE_BYTES
+from sysai.exercises.show import plain
 
 _KEPT = 2000
 _PENDING = 4  # an answer that plays by the rules has one reply under way
@@ -71,9 +72,9 @@ class Prints:
 
     def result(self) -> Printed:
         """What came so far."""
-        text = _plain(bytes(self._head))
+        text = _text(self._head)
         skipped = self.total - len(self._head) - len(self._tail)
-        rest = _plain(bytes(self._tail))
+        rest = _text(self._tail)
         if not skipped:
             text, rest = text + rest, ""
         if not skipped and len(text) <= 2 * _KEPT:
@@ -97,7 +98,5 @@ def _write(descriptor: int, data: bytes) -> None:
         return
 
 
-def _plain(data: bytes) -> str:
-    """Text without control characters, which could rewrite a terminal's screen."""
-    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+def _text(data: bytearray) -> str:
+    return plain(data.decode("utf-8", errors="replace").replace("\r\n", "\n"))

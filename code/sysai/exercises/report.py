@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from sysai.core.language import Text
 from sysai.exercises.messages import LABELS, VERDICTS
 from sysai.exercises.pipes import Printed
+from sysai.exercises.show import plain
 
 _MARKS = {"passed": "✓", "failed": "✗", "not started": "·"}
 _WIDTH = 100
+_PRINTED_LINES = 10
 _NOTHING = Printed()
 
 
@@ -65,7 +67,7 @@ class Report:
         """For a terminal."""
         lines = [self._headline(language)]
         if self.message:
-            lines += ["", *_wrap(self.message[language], "  ")]
+            lines += ["", *_wrap(self._message(language), "  ")]
         parts = self._parts(language)
         if parts:
             column = max(_columns(label) for label, _, _ in parts) + 3
@@ -86,7 +88,7 @@ class Report:
             f'<td style="text-align:left;padding:.2em 0">{_html(content, is_code)}</td></tr>'
             for label, content, is_code in self._parts(language)
         )
-        message = f"<p>{_html(self.message[language], False)}</p>" if self.message else ""
+        message = f"<p>{_html(self._message(language), False)}</p>" if self.message else ""
         ending = f"<p>{_html(self._ending(language), False)}</p>" if self._ending(language) else ""
         if self._depends_on_inputs:
             ending += _html(self.repeat, True)
@@ -100,7 +102,7 @@ class Report:
         """For a workflow's summary."""
         lines = [f"### {_escape(self._headline(language))}", ""]
         if self.message:
-            lines += [_escape(self.message[language]), ""]
+            lines += [_escape(self._message(language)), ""]
         for label, content, is_code in self._parts(language):
             if is_code:
                 fence = "`" * max(3, _longest_run(content, "`") + 1)
@@ -135,14 +137,23 @@ class Report:
             ("picture", self.picture and self.picture[language], True),
             ("printed", self._printed(language), True),
         ]
-        return [(LABELS[key][language], content, is_code) for key, content, is_code in contents if content]
+        return [(LABELS[key][language], plain(content), is_code) for key, content, is_code in contents if content]
 
     def _printed(self, language: str) -> str:
-        cut = {"en": "… {:,} characters left out …", "zh": "……省略{:,}个字符……"}[language]
-        parts = [self.printed.head.rstrip("\n")]
-        if self.printed.left_out:
-            parts += [cut.format(self.printed.left_out), self.printed.tail.rstrip("\n")]
-        return "\n".join(parts)
+        """The first and the last lines, and how many characters between them are not shown."""
+        head, tail = self.printed.head.rstrip("\n"), self.printed.tail.rstrip("\n")
+        first = head.split("\n")
+        last = tail.split("\n") if tail else first[_PRINTED_LINES:]
+        shown, end = "\n".join(first[:_PRINTED_LINES]), "\n".join(last[-_PRINTED_LINES:])
+        total = len(head) + len(tail) + self.printed.left_out
+        left_out = total - len(shown) - len(end)
+        if not end:
+            return shown
+        cut = {"en": f"… {left_out:,} characters not shown …", "zh": f"……{left_out:,}个字符未显示……"}[language]
+        return "\n".join([shown, cut, end] if left_out > 1 else [shown, end])
+
+    def _message(self, language: str) -> str:
+        return plain(self.message[language])
 
     @property
     def _depends_on_inputs(self) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Mapping
 
 _ITEMS = 12
@@ -36,6 +37,11 @@ def show_pair(got: object, expected: object) -> tuple[str, str]:
         if texts[0] != texts[1]:
             break
     return texts
+
+
+def plain(text: str) -> str:
+    """`text` without control characters, which could rewrite a terminal's screen or turn the direction of writing."""
+    return "".join("�" if unicodedata.category(c)[0] == "C" and c not in "\n\t" else c for c in text)
 
 
 def number(value: object, digits: int = 6) -> str:
