@@ -19,6 +19,9 @@ import yaml
 from jupyter_book.sphinx import build_sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book/extensions"))
+from explorable_files import files  # noqa: E402
+
 OUT = ROOT / "_build"
 SITE = ROOT / "site"
 
@@ -111,11 +114,26 @@ def publish(languages: list[str]) -> None:
         text = (ROOT / "book" / source).read_text(encoding="utf-8")
         (SITE / target).write_text(text.replace("{{ site_url }}", site_url()), encoding="utf-8")
     (SITE / ".nojekyll").touch()
+    publish_explorables(SITE / "explorables")
     for lang in languages:
         shutil.copytree(OUT / lang / "html", SITE / lang, dirs_exist_ok=True, copy_function=copy_if_changed)
         for old in list((SITE / lang).rglob("*")):
             if not (OUT / lang / "html" / old.relative_to(SITE / lang)).exists():
                 shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
+
+
+def publish_explorables(folder: Path) -> None:
+    """Put what explorables load beside the sites, and remove what earlier versions left there."""
+    wanted = {folder / name: source for name, source in files().items()}
+    for old in list(folder.rglob("*")):
+        if old.is_file() and old not in wanted:
+            old.unlink()
+    for target, source in wanted.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, Path):
+            copy_if_changed(source, target)
+        elif not target.exists() or target.read_bytes() != source:
+            target.write_bytes(source)
 
 
 def copy_if_changed(source: str, target: str) -> None:

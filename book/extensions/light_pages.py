@@ -56,6 +56,7 @@ USED_BY = {
     "copybutton.js": 'class="highlight',
     "design-tabs.js": "sd-tab-set",
     "doctools.js": "",
+    "explorables.js": 'class="explorable"',
     "sphinx_highlight.js": "",
     "translations.js": "",
 }

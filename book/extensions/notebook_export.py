@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 from cells import has_code, language_of, read_notebook
 from exercises import find, notebook_cells, split
+from explorables import notebook_output
 from jupyter_cache import get_cache
 from languages import CHINESE
 from pybtex.database import parse_file
@@ -254,6 +255,8 @@ def export(app, docname: str) -> nbformat.NotebookNode:
                     cells += notebook_cells(find(path.parent, exercise), lang, converter.markdown)
             continue
         figures = {code: cell.metadata.pop(key, {}) for code, key in (("en", "mystnb"), ("zh", "mystnb_zh"))}
+        for output in cell.outputs:
+            output.update(notebook_output(output, lang))
         cells.append(cell)
         if figure := figures[lang].get("figure"):
             number = converter.figure_number(figure["name"])
