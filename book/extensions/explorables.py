@@ -146,9 +146,7 @@ def control_html(control: Slider | Choice, name: str, language: str) -> str:
     common = f'id="{identity}" name="{control.name}" autocomplete="off" {described}'
     if isinstance(control, Slider):
         index = control.values.index(control.default)
-        width = max(sum(1 if char.isascii() else 2 for char in text) for text in texts)
-        shown = f"""\
-<span class="explorable-value" style="min-width: {width}ch" aria-hidden="true">{escape(texts[index])}</span>"""
+        shown = f'<span class="explorable-value" aria-hidden="true">{escape(texts[index])}</span>'
         values = escape(json.dumps([str(value) for value in control.values]))
         field = f"""\
 <input type="range" {common} min="0" max="{len(texts) - 1}" value="{index}" aria-valuetext="{escape(texts[index])}" \
@@ -207,10 +205,21 @@ def _prune(element: ElementTree.Element) -> None:
     element[:] = children
 
 
+def make_no_widgets(app):
+    """Tell the kernels that execute the book that pages have controls of their own."""
+    os.environ["SYSAI_EXPLORABLES"] = "static"
+
+
+def make_widgets(app, exception):
+    """Leave the environment as it was."""
+    del os.environ["SYSAI_EXPLORABLES"]
+
+
 def setup(app):
     """Register with Sphinx."""
-    os.environ["SYSAI_EXPLORABLES"] = "static"  # the kernels that execute the book make no widgets
     app.add_config_value("explorables_worker", worker_address(), "env")  # pages name it
     app.add_js_file("explorables.js")
+    app.connect("builder-inited", make_no_widgets)
+    app.connect("build-finished", make_widgets)
     app.connect("doctree-resolved", place_explorables)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
