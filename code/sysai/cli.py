@@ -16,8 +16,8 @@ _WORDS = {
         "en": "There is no exercise {name!r}. There are:",
         "zh": "没有名为{name!r}的练习。现有的练习：",
     },
-    "started": {"en": "begun: {path}", "zh": "已创建：{path}"},
-    "kept": {"en": "left as it is: {path}", "zh": "已存在，未改动：{path}"},
+    "started": {"en": "created: {path}", "zh": "已创建：{path}"},
+    "kept": {"en": "exists, left as it is: {path}", "zh": "已存在，未改动：{path}"},
     "then": {
         "en": "Write your answer there, then: sysai check {id}",
         "zh": "把答案写在其中，然后运行：sysai check {id}",

@@ -23,6 +23,8 @@ REASONS = (
     "too_large",
     "ended",
     "tampering",
+    # a fault of the check
+    "check_failed",
 )
 
 

@@ -5,11 +5,13 @@ with Grader(exercises) as grader:
 """
 
 import time
+import traceback
 from dataclasses import replace
+from pathlib import Path
 
 from sysai.exercises import messages
 from sysai.exercises.catalogue import Exercise
-from sysai.exercises.failure import Failed
+from sysai.exercises.failure import Failed, both
 from sysai.exercises.guard import Guard
 from sysai.exercises.limits import Limits
 from sysai.exercises.processes import LostZygote, Zygote, adopt_orphans, zygotes_work
@@ -53,7 +55,7 @@ class Grader:
         code = self._guard.content(check_file)
         zygote = self._zygote(_PRELOAD if b"\nNEEDS_TORCH = True\n" in code else ())
         check = {"__name__": f"check of {exercise.id}", "__file__": str(check_file)}
-        exec(compile(code, str(check_file), "exec", dont_inherit=True), check)
+        exec(compile(code, str(check_file), "exec", dont_inherit=True), check)  # a fault here is an author's
         submission = Submission(zygote, source, check.get("LIMITS", Limits()))
         trial = Trial(submission, seed)
         failure = None
@@ -61,11 +63,14 @@ class Grader:
             with submission:
                 submission.load()
                 check["check"](trial)
+                trial.last_call = None
                 submission.finish()
         except Failed as caught:
             failure = caught
         except LostZygote:
             failure = Failed("tampering", messages.grader_process_killed())
+        except Exception as error:
+            failure = _check_failed(error, check_file, trial)
         changed, aside = self._guard.restore()
         if changed:
             failure = Failed("tampering", messages.files_changed([path.name for path in changed], str(aside)))
@@ -96,6 +101,13 @@ def not_started(exercise: Exercise) -> Report:
     """The report of an exercise without an answer."""
     message = messages.not_started(exercise.id)
     return Report(exercise.id, exercise.number, exercise.title, "not started", message=message)
+
+
+def _check_failed(error: Exception, check_file: Path, trial: Trial) -> Failed:
+    """The check met a result that it was not written for; the other exercises go on."""
+    line = next(f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(check_file))
+    text = f"{type(error).__name__}: {error} (check.py:{line})"
+    return Failed("check_failed", messages.check_failed(), got=both(show(trial.last_value)), error=text)
 
 
 def _explain(report: Report, failure: Failed, trial: Trial, source: str) -> Report:

@@ -131,6 +131,15 @@ def files_changed(names: list[str], aside: str) -> Text:
     }
 
 
+def check_failed() -> Text:
+    """An exception of the check's own."""
+    return {
+        "en": "The check cannot judge what your function returned. Compare it with the types that the starter states; "
+        "if it has them, the book is at fault: please report it.",
+        "zh": "检查程序无法判断函数的返回值。请对照起始代码所写的类型；若类型没有错，就是本书的问题，请告诉我们。",
+    }
+
+
 def missing_function(name: str) -> Text:
     """The answer lacks what the starter has."""
     return {

@@ -104,9 +104,12 @@ class Report:
         if self.message:
             lines += [_escape(self._message(language)), ""]
         for label, content, is_code in self._parts(language):
-            if is_code:
+            if is_code and "\n" in content:
                 fence = "`" * max(3, _longest_run(content, "`") + 1)
                 lines += [f"**{label}**", "", fence + "text", content, fence, ""]
+            elif is_code:
+                fence = "`" * (_longest_run(content, "`") + 1)
+                lines += [f"**{label}** {fence} {content} {fence}", ""]
             else:
                 lines += [f"**{label}** {_escape(content)}", ""]
         if self._ending(language):

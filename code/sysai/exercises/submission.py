@@ -26,7 +26,7 @@ from sysai.exercises.processes import Family, LostZygote, Zygote, signal_name, s
 
 _POLL_SECONDS = 0.02
 _TREE_SECONDS = 0.1
-_STACK_SECONDS = 0.1
+_STACK_SECONDS = 1.0
 _LEAVE_SECONDS = 1.0
 _FRAME = re.compile(rf'File "{re.escape(FILE)}", line (\d{{1,7}}) in (\w{{1,100}}|<module>)')
 
@@ -204,8 +204,11 @@ class Submission:
         """Where the answer is at this moment, as far as its process can still write it down."""
         with contextlib.suppress(OSError, AttributeError):  # Windows has no SIGUSR1
             os.kill(self._process.pid, signal.SIGUSR1)
-            time.sleep(_STACK_SECONDS)
-            with open(Path(self._root, STACK_FILE), encoding="utf-8", errors="replace") as file:
-                found = _FRAME.findall(file.read(65536))
-            return tuple((int(line), name) for line, name in reversed(found[:8]))
+            deadline = time.monotonic() + _STACK_SECONDS
+            while time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+                with open(Path(self._root, STACK_FILE), encoding="utf-8", errors="replace") as file:
+                    found = _FRAME.findall(file.read(65536))
+                if found:
+                    return tuple((int(line), name) for line, name in reversed(found[:8]))
         return ()

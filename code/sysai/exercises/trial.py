@@ -192,4 +192,7 @@ def _find(hints: Sequence[Hint], got: object, near: Callable[[object], bool]) ->
 
 
 def _with_unit(text: Text, unit: Text | None) -> Text:
-    return {language: f"{content} {unit[language]}" for language, content in text.items()} if unit else text
+    if unit is None:
+        return text
+    space = {language: " " if unit[language][0].isascii() or language == "en" else "" for language in text}
+    return {language: f"{content}{space[language]}{unit[language]}" for language, content in text.items()}

@@ -119,7 +119,7 @@ def test_markdown_for_a_summary(sysai, answers):
     answers[0].write_text("print('``` <b>')\n" + PERIMETER)
     done = sysai("check", "--started", "--markdown", "--seed", "5", language="zh")
     assert done.stdout.startswith("### ✗ 7.1 面积（07/area）：未通过")
-    assert "````text\n``` <b>\n````" in done.stdout
+    assert "```` ``` <b> ````" in done.stdout
     assert "sysai check 07/area --seed 5" in done.stdout
 
 

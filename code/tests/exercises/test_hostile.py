@@ -33,7 +33,7 @@ HOSTILE = {
     "exit in the call": ("ended", "import os\ndef area(width, height): os._exit(0)"),
     "recursion": ("exception", "def area(width, height): return area(width, height)"),
     "recursion without a limit": (
-        "ended memory exception",
+        "ended memory exception time",
         """
         import sys
         sys.setrecursionlimit(10**9)

@@ -1,5 +1,7 @@
 """What each expectation accepts, and what its report says otherwise."""
 
+import re
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -42,7 +44,7 @@ def test_equal_shows_unit_and_hint(trial):
     fault = failure(
         trial.expect_equal, 20_000, 40_000, unit=UNIT, hints=[Hint(1, "no", "否"), Hint(20_000, "half", "半")]
     )
-    assert fault.expected == {"en": "40,000 bytes", "zh": "40,000 字节"}
+    assert fault.expected == {"en": "40,000 bytes", "zh": "40,000字节"}
     assert fault.hint == {"en": "half", "zh": "半"}
 
 
@@ -163,3 +165,26 @@ def test_callbacks_run_in_the_grader_and_their_errors_in_the_answer(exercises):
         report = grader.grade(exercise, "def use(twice, stop): twice(object())", 1)
         assert (report.reason, report.error[:9]) == ("exception", "TypeError")
         assert "use(twice, stop)" in report.call
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CONTRIBUTING.zh.md"])
+def test_the_check_that_contributing_shows_works(exercises, name):
+    text = (Path(__file__).parents[3] / name).read_text(encoding="utf-8")
+    (check,) = re.findall(r"```python\n((?:(?!```).)*def check(?:(?!```).)*)```", text, flags=re.DOTALL)
+    exercise = exercises["area"]
+    (exercise.folder / "check.py").write_text(check, encoding="utf-8")
+    with Grader([exercise]) as grader:
+        right = grader.grade(exercise, "def cache_bytes(n, heads, width): return 4 * n * heads * width", 1)
+        wrong = grader.grade(exercise, "def cache_bytes(n, heads, width): return 2 * n * heads * width", 1)
+    assert (right.verdict, right.held) == ("passed", 20)
+    assert wrong.hint["zh"] == "缓存里既有键也有值。"
+
+
+def test_a_result_that_the_check_was_not_written_for_harms_no_other(exercises):
+    exercise = exercises["area"]
+    (exercise.folder / "check.py").write_text("def check(trial):\n    got = trial.call('area')\n    got[0] + 1\n")
+    with Grader([exercise]) as grader:
+        report = grader.grade(exercise, "def area(): return 3", 1)
+        assert (report.verdict, report.reason, report.got["en"]) == ("failed", "check_failed", "3")
+        assert "check.py:3" in report.error
+        assert grader.grade(exercise, "def area(): return [3]", 1).passed
