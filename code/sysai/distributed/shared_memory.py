@@ -56,11 +56,15 @@ class SharedMemory:
         self._rung = 0
 
     def ring(self, rank: int, note: bytes = b"!") -> None:
-        """Write `note` (at most 512 bytes, which pipes keep together) into another rank's bell."""
+        """Write `note` (at most 512 bytes, which pipes keep together) into another rank's bell.
+
+        Raises:
+            ConnectionError: that rank has ended, or has given its shared memory up.
+        """
         try:
             os.write(self._bells[rank], note)
         except BrokenPipeError:
-            raise RuntimeError(f"rank {rank} of axis {self.axis.name!r} is gone") from None
+            raise ConnectionError(f"rank {rank} of axis {self.axis.name!r} is gone") from None
 
     def listen(self, nbytes: int) -> bytes:
         """Sleep until this rank's bell rings; return at most `nbytes` of what was written.

@@ -5,6 +5,7 @@ that says which; the receiver copies it out and rings back that the slot is free
 in small packets and through the kernel, and its receiver first has to tell the sender that it waits.
 """
 
+import contextlib
 import struct
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -74,7 +75,8 @@ class SharedMemoryTransport(Transport):
                     f"where rank {self.axis.rank} expects {part.total:,}"
                 )
             part.data.copy_(self._slot(source, self.axis.rank, note.slot, note.nbytes))
-            self._memory.ring(source, NOTE.pack(self.axis.rank, note.slot, 0, GIVEN_BACK))
+            with contextlib.suppress(ConnectionError):  # a sender that has finished needs no slot any more
+                self._memory.ring(source, NOTE.pack(self.axis.rank, note.slot, 0, GIVEN_BACK))
             part.handle.left -= 1
 
     def _slot(self, owner: int, receiver: int, slot: int, nbytes: int) -> Tensor:

@@ -269,7 +269,7 @@ def test_nothing_is_left_when_the_parent_is_killed(tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(temporary)}
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=os.environ | {"SYSAI_SCRATCH": str(temporary)}
     ) as parent:
         pids = [int(parent.stdout.readline().split()[-1]) for _ in range(3)]
         everyone = psutil.Process(parent.pid).children(recursive=True)

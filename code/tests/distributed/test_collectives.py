@@ -1,0 +1,276 @@
+"""Each collective on each path: equal to an independent reference and to gloo, its messages counted and predicted."""
+
+import itertools
+
+import pytest
+import torch
+import torch.distributed as dist
+from sysai.distributed import costs
+from sysai.distributed.collectives import Communicator
+from sysai.distributed.launch import RankError, run
+from sysai.distributed.mesh import Mesh
+from sysai.distributed.p2p import SocketTransport
+from sysai.distributed.ring import ring_all_gather, ring_all_reduce, ring_broadcast, ring_reduce_scatter
+from sysai.distributed.shared_memory_collectives import (
+    shared_memory_all_gather,
+    shared_memory_all_reduce,
+    shared_memory_broadcast,
+    shared_memory_reduce_scatter,
+)
+from sysai.distributed.shared_memory_transport import SharedMemoryTransport
+from sysai.distributed.staging import Staging
+
+RING = (ring_all_reduce, ring_reduce_scatter, ring_all_gather, ring_broadcast)
+SHARED = (
+    shared_memory_all_reduce,
+    shared_memory_reduce_scatter,
+    shared_memory_all_gather,
+    shared_memory_broadcast,
+)
+PATHS = {"sockets": (SocketTransport, RING), "messages": (SharedMemoryTransport, RING), "shared": (Staging, SHARED)}
+SHAPES = [(), (0,), (1,), (3,), (5,), (7, 3), (2, 0), (1000,), (700_001,)]
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.complex64]
+
+
+def part_of(rank, shape, dtype):
+    """Small whole numbers, whose sums every dtype represents exactly."""
+    numel = torch.Size(shape).numel()
+    return ((torch.arange(numel) * (rank + 2)) % 11).to(dtype).reshape(shape)
+
+
+def uneven(numel, size):
+    """Chunks that grow, the first one empty."""
+    sizes = [numel * rank // (size * size) for rank in range(size)]
+    sizes[-1] += numel - sum(sizes)
+    return sizes
+
+
+def check_path(world, path, shapes, dtypes):
+    """Compare every collective with its reference; return how many comparisons were made."""
+    axis = world["world"]
+    make, (all_reduce, reduce_scatter, all_gather, broadcast) = PATHS[path]
+    over = make(axis)
+    checked = 0
+    for shape, dtype in itertools.product(shapes, dtypes):
+        parts = [part_of(rank, shape, dtype) for rank in range(axis.size)]
+        own, total = parts[axis.rank], torch.stack(parts).sum(0, dtype=dtype)
+        numel = own.numel()
+
+        result = own.clone()
+        assert all_reduce(result, over) is result
+        assert torch.equal(result, total)
+        for sizes in (None, uneven(numel, axis.size)):
+            chunks = total.view(-1).split(sizes) if sizes else total.view(-1).tensor_split(axis.size)
+            kept = own.clone()
+            chunk = reduce_scatter(kept, over, sizes)
+            assert torch.equal(chunk, chunks[axis.rank])
+            assert torch.equal(kept, own)
+            assert torch.equal(all_gather(chunk, over, sizes or [len(c) for c in chunks]), total.view(-1))
+            out = torch.empty_like(chunk)
+            assert reduce_scatter(own, over, sizes, out) is out
+            assert torch.equal(out, chunk)
+        assert torch.equal(all_gather(own, over), torch.cat([p.view(-1) for p in parts]))
+        for source in range(axis.size):
+            result = own.clone()
+            assert broadcast(result, over, source) is result
+            assert torch.equal(result, parts[source])
+        checked += 1
+    return checked
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+def test_every_collective_equals_its_reference(path, world_size):
+    assert run(check_path, world_size, path, SHAPES, [torch.float32]) == [len(SHAPES)] * world_size
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_any_dtype_that_has_a_sum(path):
+    run(check_path, 3, path, [(5,), (4, 3)], DTYPES)
+
+
+def count(world, path, numel, sizes):
+    """What each collective sent, as (messages, bytes), and received."""
+    make, (all_reduce, reduce_scatter, all_gather, broadcast) = PATHS[path]
+    axis = world["world"]
+    x = torch.zeros(numel)
+    programs = {
+        "all_reduce": lambda over: all_reduce(x, over),
+        "reduce_scatter": lambda over: reduce_scatter(x, over, sizes),
+        "all_gather": lambda over: all_gather(torch.zeros(sizes[axis.rank]), over, sizes),
+        "broadcast": lambda over: broadcast(x, over, axis.size - 1),
+    }
+    counted = {}
+    for name, program in programs.items():
+        over = make(axis)
+        program(over)
+        traffic = over.traffic
+        counted[name] = (
+            (traffic.messages_sent.total(), traffic.bytes_sent.total()),
+            (traffic.messages_received.total(), traffic.bytes_received.total()),
+        )
+        assert traffic.agreements == (isinstance(over, SocketTransport | SharedMemoryTransport) and axis.size > 1)
+    return counted
+
+
+def predicted(path, numel, sizes, size, rank):
+    if path == "shared":
+        return {
+            "all_reduce": costs.shared_memory_all_reduce_cost(numel, 4, size, rank),
+            "reduce_scatter": costs.shared_memory_reduce_scatter_cost(sizes, 4, rank),
+            "all_gather": costs.shared_memory_all_gather_cost(sizes, 4, rank),
+        }
+    return {
+        "all_reduce": costs.ring_all_reduce_cost(numel, 4, size, rank),
+        "reduce_scatter": costs.ring_reduce_scatter_cost(sizes, 4, rank),
+        "all_gather": costs.ring_all_gather_cost(sizes, 4, rank),
+        "broadcast": costs.ring_broadcast_cost(numel, 4, size, rank, size - 1),
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+@pytest.mark.parametrize("numel", [0, 1, 12, 1001, 1_500_001])
+def test_counted_messages_and_bytes_equal_the_formulas(path, world_size, numel):
+    sizes = uneven(numel, world_size)
+    counted = run(count, world_size, path, numel, sizes)
+    for name in predicted(path, numel, sizes, world_size, 0):
+        for rank in range(world_size):
+            cost = predicted(path, numel, sizes, world_size, rank)[name]
+            assert counted[rank][name][0] == (cost.messages, cost.bytes), (name, rank)
+    for name in counted[0]:  # what was sent was received
+        sent, received = (tuple(map(sum, zip(*(c[name][i] for c in counted), strict=True))) for i in range(2))
+        assert sent == received
+
+
+def test_random_numbers_agree_with_gloo_and_all_ranks_with_each_other():
+    def compare(world):
+        torch.manual_seed(world.rank)
+        x = torch.randn(300_001)
+        theirs = x.clone()
+        dist.all_reduce(theirs)
+        ours = [all_reduce(x.clone(), make(world["world"])) for make, (all_reduce, *_) in PATHS.values()]
+        for result in ours:
+            # four numbers of size 1 in another order: some units in the last place of their sum
+            torch.testing.assert_close(result, theirs, rtol=1e-6, atol=1e-6)
+        return ours
+
+    for results in zip(*run(compare, 4), strict=True):
+        assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_strided_tensors_and_parameters():
+    def strided(world):
+        for make, (all_reduce, reduce_scatter, all_gather, broadcast) in PATHS.values():
+            over = make(world["world"])
+            x = torch.arange(12.0).reshape(3, 4).T
+            reference = x.contiguous() * world.size
+            assert torch.equal(reduce_scatter(x, over), reference.view(-1).tensor_split(world.size)[world.rank])
+            assert torch.equal(all_gather(x, over)[:12], x.reshape(-1))
+            all_reduce(x, over)
+            assert torch.equal(x, reference)
+            parameter = torch.nn.Parameter(torch.full((2, 3), float(world.rank)).T)
+            broadcast(parameter, over, 1)
+            assert torch.equal(parameter, torch.ones(3, 2))
+            assert parameter.grad_fn is None
+
+    run(strided, 2)
+
+
+def test_subgroups_work_at_the_same_time():
+    def along_both_axes(world):
+        mesh = Mesh({"dp": 2, "pp": 2})
+        sums = []
+        for make, (all_reduce, *_) in PATHS.values():
+            sums.append([all_reduce(torch.tensor([world.rank]), make(mesh[name])).item() for name in ("dp", "pp")])
+        return sums
+
+    for rank, sums in enumerate(run(along_both_axes, 4)):
+        assert sums == [[2 * (rank % 2) + 2, 4 * (rank // 2) + 1]] * len(PATHS)
+
+
+def test_many_collectives_of_changing_kind_and_size_in_a_row():
+    def churn(world, path):
+        make, (all_reduce, reduce_scatter, all_gather, broadcast) = PATHS[path]
+        over = make(world["world"])
+        generator = torch.Generator().manual_seed(3)
+        for _ in range(60):
+            numel = int(torch.randint(0, 400_000, (1,), generator=generator))
+            x = torch.full((numel,), world.rank + 1.0)
+            assert torch.equal(all_reduce(x, over), torch.full((numel,), 6.0))
+            chunk = reduce_scatter(x, over)
+            assert (chunk == 18).all()
+            assert (all_gather(torch.tensor([float(world.rank)]), over) == torch.arange(3.0)).all()
+            assert (broadcast(torch.full((9,), float(world.rank)), over, 2) == 2).all()
+
+    for path in PATHS:
+        run(churn, 3, path)
+
+
+def test_the_communicator_takes_shared_memory_here_and_counts():
+    def use(world):
+        communicator = Communicator(world["world"])
+        total = communicator.all_reduce(torch.ones(8))
+        chunk = communicator.reduce_scatter(total)
+        whole = communicator.all_gather(chunk)
+        communicator.broadcast(whole, 1)
+        return whole, communicator.traffic.bytes_sent
+
+    for whole, sent in run(use, 2):
+        assert torch.equal(whole, torch.full((8,), 4.0))
+        assert sent.total() in (32 + 16 + 16, 32 + 16 + 16 + 32)  # the source of the broadcast sends 32 more
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("change", "texts"),
+    [
+        (lambda rank: torch.zeros(3 + (rank == 1)), ["float32[3]", "float32[4]"]),
+        (lambda rank: torch.zeros(4, dtype=torch.float64 if rank == 1 else torch.float32), ["float32", "float64"]),
+        (lambda rank: torch.zeros((2, 3) if rank == 1 else (3, 2)), ["[2, 3]", "[3, 2]"]),
+    ],
+)
+def test_a_mismatch_names_ranks_and_shapes_instead_of_hanging(path, change, texts):
+    def mismatch(world):
+        make, (all_reduce, *_) = PATHS[path]
+        over = make(world["world"])
+        all_reduce(torch.ones(4), over)
+        all_reduce(change(world.rank), over)
+
+    with pytest.raises(RankError, match="ranks of axis 'world' disagree: ") as caught:
+        run(mismatch, 3, timeout=20)
+    message = str(caught.value)
+    assert all(text in message for text in (*texts, "rank 1 does", "ValueError"))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_different_collectives_and_sources_are_a_mismatch_too(path):
+    def mismatch(world, by_source):
+        make, (all_reduce, _, _, broadcast) = PATHS[path]
+        over, x = make(world["world"]), torch.ones(4)
+        broadcast(x, over, world.rank) if by_source or world.rank else all_reduce(x, over)
+
+    for by_source in (True, False):
+        with pytest.raises(RankError, match="disagree"):
+            run(mismatch, 2, by_source, timeout=20)
+
+
+BAD_CALLS = {
+    "sizes .* add up to 6": lambda path, over, x: path[1](x, over, [1, 2]),
+    "sizes .* must be 2 numbers": lambda path, over, x: path[2](x, over, [6]),
+    "that of rank [01] 6": lambda path, over, x: path[2](x, over, [1, 1]),
+    r"out must be a contiguous torch.float32 vector of 3 .* got float32\[4\]": lambda path, over, x: path[1](
+        x, over, out=torch.ones(4)
+    ),
+    "source 2 is not a rank": lambda path, over, x: path[3](x, over, 2),
+}
+
+
+@pytest.mark.parametrize("message", BAD_CALLS)
+def test_bad_arguments_are_refused(message):
+    def ask(world):
+        for make, path in PATHS.values():
+            with pytest.raises(ValueError, match=message):
+                BAD_CALLS[message](path, make(world["world"]), torch.ones(6))
+
+    run(ask, 2)
