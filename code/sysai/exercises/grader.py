@@ -105,8 +105,10 @@ def not_started(exercise: Exercise) -> Report:
 
 def _check_failed(error: Exception, check_file: Path, trial: Trial) -> Failed:
     """The check met a result that it was not written for; the other exercises go on."""
-    line = next(f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(check_file))
-    text = f"{type(error).__name__}: {error} (check.py:{line})"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(check_file)]
+    if not lines:
+        raise error
+    text = f"{type(error).__name__}: {error} (check.py:{lines[-1]})"
     return Failed("check_failed", messages.check_failed(), got=both(show(trial.last_value)), error=text)
 
 

@@ -65,9 +65,15 @@ class Forked(Process):
 class Spawned(Process):
     """A fresh Python."""
 
-    def __init__(self, popen: subprocess.Popen):
-        super().__init__(popen.pid, popen.stdin.fileno(), popen.stdout.fileno(), popen.stderr.fileno())
-        self.popen = popen
+    def __init__(self):
+        ours, theirs = _pipes()
+        command = [sys.executable, "-m", "sysai.exercises.child"]
+        try:
+            stdin, stdout, stderr = theirs
+            self.popen = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=_environment())
+        finally:
+            _close(theirs)
+        super().__init__(self.popen.pid, *ours)
 
     def exit_code(self, timeout: float) -> int | None:
         """See `Process`."""
@@ -103,22 +109,16 @@ class Zygote:
         Raises:
             LostZygote: it does not answer.
         """
-        ours, theirs = [], []
-        for towards_child in (True, False, False):
-            read, write = os.pipe()
-            ours.append(write if towards_child else read)
-            theirs.append(read if towards_child else write)
+        ours, theirs = _pipes()
         try:
             socket.send_fds(self.socket, [b"f"], theirs)
             line = self.read_line(_START_SECONDS)
         except OSError:
             line = None
         finally:
-            for descriptor in theirs:
-                os.close(descriptor)
+            _close(theirs)
         if not line:
-            for descriptor in ours:
-                os.close(descriptor)
+            _close(ours)
             raise LostZygote
         return Forked(self, int(line.split()[1]), *ours)
 
@@ -201,12 +201,12 @@ class Family:
 
 
 def start(zygote: Zygote | None) -> Process:
-    """A new process for an answer, from `zygote` where there is one."""
-    if zygote:
-        return zygote.fork()
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-m", "sysai.exercises.child"]
-    return Spawned(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=_environment(), bufsize=0))
+    """A new process for an answer, from `zygote` where there is one.
+
+    Raises:
+        LostZygote: it does not answer.
+    """
+    return zygote.fork() if zygote else Spawned()
 
 
 def zygotes_work() -> bool:
@@ -219,6 +219,18 @@ def signal_name(code: int) -> str:
     with contextlib.suppress(ValueError):
         return signal.Signals(-code).name if code < 0 else str(code)
     return str(code)
+
+
+def _pipes() -> tuple[list[int], list[int]]:
+    """Both ends of three pipes: requests to the child, replies from it, and what it prints."""
+    ends = [os.pipe() for _ in range(3)]
+    (requests, ours), (replies, to_replies), (prints, to_prints) = ends
+    return [ours, replies, prints], [requests, to_replies, to_prints]
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _is_alive(process: psutil.Process) -> bool:

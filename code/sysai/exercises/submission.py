@@ -59,9 +59,9 @@ class Submission:
         self._number = 0
 
     def __enter__(self) -> "Submission":
-        self._root = tempfile.mkdtemp(prefix="sysai-")
         self._family = Family()
         self._process = start(self._zygote)
+        self._root = tempfile.mkdtemp(prefix="sysai-")
         self._family.note_baseline(self._process.pid)
         self._replies, self._prints = Replies(self._process.replies), Prints(self._process.prints)
         return self
