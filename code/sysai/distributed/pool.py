@@ -136,10 +136,13 @@ class Pool:
             rank.connection.close()
         try:
             self._control.send(("end", [rank.pid for rank in ranks]))
-            return self._control.recv()
+            exit_codes = self._control.recv()
         except (EOFError, OSError):  # the server is gone: nobody else will end its children
             _kill(ranks)
             return {}
+        shutil.rmtree(self._scratch)  # what they had there, and had no time to remove
+        self._scratch.mkdir(mode=0o700)
+        return exit_codes
 
     def _gather(self, ranks: list[_Rank], timeout: float) -> list[bytes]:
         """Print what the ranks print, until each has reported its result or one has failed."""

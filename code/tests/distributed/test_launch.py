@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+import nbclient
+import nbformat
 import psutil
 import pytest
 import torch
@@ -278,3 +280,22 @@ def test_nothing_is_left_when_the_parent_is_killed(tmp_path):
     _, alive = psutil.wait_procs(everyone, timeout=5)
     assert not alive
     assert not list(temporary.iterdir())
+
+
+def test_a_function_of_a_notebook_cell_runs_and_its_output_appears_in_the_cell():
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("from sysai.distributed.launch import run\nimport torch\nscale = 3"),
+            nbformat.v4.new_code_cell("torch.ones(600, 600) @ torch.ones(600, 600)  # threads that a fork would miss"),
+            nbformat.v4.new_code_cell(
+                "def double(world, x):\n    print('here', flush=True)\n    return scale * x + world.rank\n"
+                "run(double, 3, torch.ones(2))"
+            ),
+            nbformat.v4.new_code_cell("scale = 4\nrun(double, 2, torch.ones(1))"),
+        ]
+    )
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    outputs = [{o.output_type: o.get("text") or o.data["text/plain"] for o in c.outputs} for c in notebook.cells]
+    assert sorted(outputs[2]["stream"].splitlines()) == [f"[rank {rank}] here" for rank in range(3)]
+    assert outputs[2]["execute_result"] == "[tensor([3., 3.]), tensor([4., 4.]), tensor([5., 5.])]"
+    assert outputs[3]["execute_result"] == "[tensor([4.]), tensor([5.])]"
