@@ -46,11 +46,11 @@ def too_much_memory(limit: int) -> Text:
     }
 
 
-def no_memory() -> Text:
+def no_memory(limit: int) -> Text:
     """A MemoryError within the limits."""
     return {
-        "en": "Your code asked for more memory than an answer may use.",
-        "zh": "代码申请的内存超过了允许的上限。",
+        "en": f"Your code asked for more memory than an answer may use ({_bytes(limit)}).",
+        "zh": f"代码申请的内存超过了允许的上限（{_bytes(limit)}）。",
     }
 
 
@@ -184,7 +184,9 @@ def unsendable(type: str, where: str, why: str) -> Failed:
     )
 
 
-def raised(kind: str, ancestors: list[str], message: str, frames: tuple[tuple[int, str], ...]) -> Failed:
+def raised(
+    kind: str, ancestors: list[str], message: str, frames: tuple[tuple[int, str], ...], memory_limit: int
+) -> Failed:
     """An exception of the answer's."""
     error = f"{kind}: {message}" if message else kind
     function = frames[-1][1] if frames else None
@@ -193,7 +195,7 @@ def raised(kind: str, ancestors: list[str], message: str, frames: tuple[tuple[in
     if kind == "NotImplementedError":
         return Failed("not_implemented", not_implemented(function), frames=frames)
     if "MemoryError" in ancestors:
-        return Failed("memory", no_memory(), error=error, frames=frames)
+        return Failed("memory", no_memory(memory_limit), error=error, frames=frames)
     if "SyntaxError" in ancestors:
         text = {"en": "Python cannot read your answer.", "zh": "Python读不懂这份答案。"}
         return Failed("syntax_error", text, error=error, frames=frames)

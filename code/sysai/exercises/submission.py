@@ -196,7 +196,8 @@ class Submission:
                 return messages.unsendable(**message["unsendable"])
             error = message["error"]
             frames = tuple((int(line), str(name)) for line, name in error["frames"])
-            return messages.raised(str(error["type"]), list(error["ancestors"]), str(error["message"]), frames)
+            kind, ancestors, text = str(error["type"]), list(error["ancestors"]), str(error["message"])
+            return messages.raised(kind, ancestors, text, frames, self.limits.memory)
         except (KeyError, TypeError, ValueError):
             return Failed("tampering", messages.garbled())
 
