@@ -1,0 +1,53 @@
+"""Each technique on 1 to 4 ranks takes the same steps as one process does on the whole batch.
+
+Tolerance: the ranks add the same fp32 numbers in another order. The mean over BATCH examples of a gradient then
+moves by a few units in the last place of the largest addend (2^-24 = 6e-8 relative), which for small elements is
+more than their own last place: hence 1e-5 of a tensor's largest gradient. Parameters follow the gradients linearly
+with SGD. AdamW divides by the root of the second moment, and can turn an error in a nearly zero gradient into a part
+of a step: 1e-3 of the way that the learning rate allows. A forgotten mean, micro-batch or decay is far outside.
+"""
+
+import pytest
+from sysai.distributed.launch import run
+from training import MODELS, OPTIMIZERS, TECHNIQUES, train
+
+STEPS = 4
+
+
+def largest_errors(ours, reference, optimizer):
+    """The largest error of a gradient and of a parameter, in units of the tolerance."""
+    gradient_error = max(
+        float((mine[name] - theirs[name]).abs().max() / (1e-5 * theirs[name].abs().max()))
+        for mine, theirs in zip(ours.gradients, reference.gradients, strict=True)
+        for name in theirs
+    )
+    step = OPTIMIZERS[optimizer][1]["lr"]
+    parameter_error = max(
+        float((ours.parameters[name] - value).abs().max() / (1e-3 * step * STEPS if optimizer == "adamw" else 1e-6))
+        for name, value in reference.parameters.items()
+    )
+    return gradient_error, parameter_error
+
+
+def all_of(world, technique, micro_batches):
+    return {
+        (name, optimizer): train(world, name, technique, optimizer, STEPS, micro_batches)
+        for name in MODELS
+        for optimizer in OPTIMIZERS
+    }
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return run(all_of, 1, "single process", 1)[0]
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_steps_equal_those_of_one_process(reference, technique, world_size, micro_batches):
+    for rank, runs in enumerate(run(all_of, world_size, technique, micro_batches)):
+        for (name, optimizer), ours in runs.items():
+            assert ours.parameters.keys() == reference[name, optimizer].parameters.keys()
+            errors = largest_errors(ours, reference[name, optimizer], optimizer)
+            assert max(errors) < 1, (rank, name, optimizer)
