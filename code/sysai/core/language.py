@@ -21,4 +21,5 @@ def reader_language() -> str:
         if chosen not in LANGUAGES:
             raise ValueError(f"SYSAI_LANGUAGE is {chosen!r}: set it to one of {', '.join(LANGUAGES)}")
         return chosen
-    return "zh" if (locale.getlocale()[0] or "").lower().startswith(("zh", "chinese")) else "en"
+    named = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), locale.getlocale()[0] or "")
+    return "zh" if named.lower().startswith(("zh", "chinese")) else "en"
