@@ -29,7 +29,7 @@ def colours(parts: Mapping[str, str], **legend: object) -> dict:
         "field": "part",
         "type": "nominal",
         "scale": {"domain": list(parts), "range": [PALETTE[colour] for colour in parts.values()]},
-        "legend": {"title": None, "orient": "top", **legend},
+        "legend": {"title": None, "orient": "top", "columnPadding": 16, **legend},
     }
 
 
