@@ -12,6 +12,8 @@ from jupyter_book.config import get_final_config
 from nbclient import NotebookClient
 from notebook_export import export
 from parity import check_page
+from pygments.styles import get_style_by_name
+from pygments.token import Name, Punctuation, Text, Whitespace
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 from sysai.exercises.messages import VERDICTS
@@ -202,6 +204,16 @@ def test_the_page_shows_the_exercise_in_its_language(book):
     other = WORDS["zh" if lang == "en" else "en"]
     assert not any(word in page for word in other), "the other language's words are on the page"
     assert "minutes: 5" not in page
+
+
+def test_code_has_elements_only_where_it_is_coloured(book):
+    """Names, punctuation and spaces have none, because in both styles their colour is that of plain text."""
+    _, page, _ = book
+    assert '<span class="k">def</span> <span class="nf">half</span>(x: <span class="nb">float</span>)' in page
+    for name in ("light", "dark"):
+        style = get_style_by_name(f"a11y-high-contrast-{name}")
+        colours = {style.style_for_token(token)["color"] for token in (Text, Name, Punctuation, Whitespace)}
+        assert len(colours) == 1
 
 
 def test_links_lead_to_it_in_both_languages_and_know_its_title(book):
