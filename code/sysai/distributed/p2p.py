@@ -128,10 +128,11 @@ class SocketTransport(Transport):
     def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> Handle:
         ranks, group = self.axis.ranks, self.axis.group
         # receives first: gloo sends only what the other side has said that it waits for
-        operations = [dist.P2POp(dist.irecv, tensor, ranks[source], group) for tensor, source in receives]
-        operations += [dist.P2POp(dist.isend, tensor, ranks[to], group) for tensor, to in sends]
-        # one batch, because NCCL would run a send and a receive one after the other and wait for ever
-        return _AllOf(dist.batch_isend_irecv(operations) if operations else [])
+        operations = [(dist.irecv, tensor, ranks[source]) for tensor, source in receives]
+        operations += [(dist.isend, tensor, ranks[to]) for tensor, to in sends]
+        if self.axis.device.type == "cuda":  # NCCL would run a send and a receive in turn, and wait for ever
+            return _AllOf(dist.batch_isend_irecv([dist.P2POp(*operation, group) for operation in operations]))
+        return _AllOf([start(tensor, rank, group) for start, tensor, rank in operations])
 
 
 @dataclass

@@ -12,6 +12,8 @@ A chunk travels in segments: while one is being received, the one before is adde
 small messages on many ranks, where the steps, not the bytes, take the time.
 """
 
+import itertools
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -22,7 +24,8 @@ from torch import Tensor
 from sysai.distributed.chunks import as_vector, check_out, chunk_sizes, copy_back, describe, gathered_sizes
 from sysai.distributed.p2p import Handle, Transport
 
-SEGMENT_BYTES = 1 << 20
+SEGMENT_BYTES = 1 << 21
+IN_FLIGHT = 4  # segments, so that what they are received into is small and stays in the cache
 
 
 def ring_all_reduce(tensor: Tensor, transport: Transport) -> Tensor:
@@ -39,7 +42,7 @@ def ring_all_reduce(tensor: Tensor, transport: Transport) -> Tensor:
     transport.agree(f"all_reduce of {describe(tensor)}")
     flat = as_vector(tensor)
     chunks = flat.tensor_split(transport.axis.size)
-    _reduce_scatter(chunks, chunks[transport.axis.rank], transport)
+    _reduce_scatter(chunks, chunks, chunks[transport.axis.rank], transport)
     _all_gather(chunks, transport)
     copy_back(flat, tensor)
     return tensor
@@ -68,7 +71,8 @@ def ring_reduce_scatter(
     if axis.size == 1:
         return out.copy_(chunks[0])
     transport.agree(f"reduce_scatter of {describe(tensor)} to {sizes}")
-    _reduce_scatter(chunks, out, transport)
+    partial_sum = torch.empty_like(max(chunks, key=len)) if axis.size > 2 else out  # two ranks have none to pass on
+    _reduce_scatter(chunks, [partial_sum] * axis.size, out, transport)
     return out
 
 
@@ -128,58 +132,73 @@ def ring_broadcast(tensor: Tensor, transport: Transport, source: int = 0) -> Ten
     return tensor
 
 
-def _reduce_scatter(chunks: Sequence[Tensor], out: Tensor, transport: Transport) -> None:
-    """Put the sum over ranks of chunk `rank` into `out`, which may be that chunk itself; n - 1 steps."""
+def _reduce_scatter(chunks: Sequence[Tensor], sums: Sequence[Tensor], out: Tensor, transport: Transport) -> None:
+    """Put the total of chunk `rank` into `out`; partial sums of the other chunks pass through `sums`. n - 1 steps."""
     n, rank = transport.axis.size, transport.axis.rank
-    scratch = [torch.empty_like(max(chunks, key=len)) for _ in range(min(2, n - 1))]
-    arrivals = [_Arrival(segment) for segment in _segments(chunks[(rank - 1) % n])]
-    for step in range(n - 1):
-        own = chunks[(rank - 2 - step) % n]
-        partial_sum = scratch[step % 2][: len(own)]
-        total = partial_sum if step < n - 2 else out
-        arrivals = _pass_on(arrivals, map(_Arrival, *map(_segments, (partial_sum, own, total))), transport)
-    for arrival in arrivals:
-        arrival.complete()
+    longest = max(_segments(max(chunks, key=len)), key=len, default=chunks[0])
+    buffers = itertools.cycle([torch.empty_like(longest) for _ in range(IN_FLIGHT)])
+
+    def exchanges():
+        for step in range(n - 1):
+            sent, received = (rank - 1 - step) % n, (rank - 2 - step) % n
+            outgoing = sums[sent][: len(chunks[sent])] if step else chunks[sent]
+            total = sums[received][: len(chunks[received])] if step < n - 2 else out
+            segments = zip_longest(*map(_segments, (outgoing, chunks[received], total)))
+            for k, (segment, addend, result) in enumerate(segments):
+                buffer = None if addend is None else next(buffers)[: len(addend)]
+                yield _Exchange((step, k), segment, buffer, addend, result)
+
+    _run(exchanges(), transport)
 
 
 def _all_gather(chunks: Sequence[Tensor], transport: Transport) -> None:
     """Fill all chunks, of which this rank has the one with its number; n - 1 steps."""
     n, rank = transport.axis.size, transport.axis.rank
-    arrivals = [_Arrival(segment) for segment in _segments(chunks[rank])]
-    for step in range(n - 1):
-        arrivals = _pass_on(arrivals, map(_Arrival, _segments(chunks[(rank - 1 - step) % n])), transport)
-    for arrival in arrivals:
-        arrival.complete()
+
+    def exchanges():
+        for step in range(n - 1):
+            pair = chunks[(rank - step) % n], chunks[(rank - 1 - step) % n]
+            for k, (outgoing, incoming) in enumerate(zip_longest(*map(_segments, pair))):
+                yield _Exchange((step, k), outgoing, incoming)
+
+    _run(exchanges(), transport)
 
 
 @dataclass
-class _Arrival:
-    """A segment that arrives in `buffer`; the sum of it and `addend`, if any, goes to `total` and is passed on."""
+class _Exchange:
+    """Segment k of a step: one goes to the next rank while another comes, to which `addend` may have to be added."""
 
-    buffer: Tensor | None
+    place: tuple[int, int]
+    outgoing: Tensor | None
+    incoming: Tensor | None
     addend: Tensor | None = None
     total: Tensor | None = None
     handle: Handle | None = None
 
-    def complete(self) -> Tensor | None:
-        """Wait, add, and return what the next rank is to get."""
-        if self.handle:
-            self.handle.wait()
-        return self.buffer if self.addend is None else torch.add(self.buffer, self.addend, out=self.total)
-
-
-def _pass_on(arrivals: Iterable[_Arrival], coming: Iterable[_Arrival], transport: Transport) -> list[_Arrival]:
-    """One step: segment by segment, complete what was to arrive, send it on, and begin to receive the next."""
-    axis, started = transport.axis, []
-    for arrival, new in zip_longest(arrivals, coming):
-        segment = arrival.complete() if arrival else None
-        new = new or _Arrival(None)  # a chunk with fewer segments than the one before: only a send to wait for
-        new.handle = transport.start(
-            sends=[] if segment is None else [(segment, (axis.rank + 1) % axis.size)],
-            receives=[] if new.buffer is None else [(new.buffer, (axis.rank - 1) % axis.size)],
+    def start(self, transport: Transport) -> None:
+        rank, size = transport.axis.rank, transport.axis.size
+        self.handle = transport.start(
+            sends=[] if self.outgoing is None else [(self.outgoing, (rank + 1) % size)],
+            receives=[] if self.incoming is None else [(self.incoming, (rank - 1) % size)],
         )
-        started.append(new)
-    return started
+
+    def finish(self) -> None:
+        self.handle.wait()
+        if self.addend is not None:
+            torch.add(self.incoming, self.addend, out=self.total)
+
+
+def _run(exchanges: Iterable[_Exchange], transport: Transport) -> None:
+    """Keep up to IN_FLIGHT exchanges under way; what a step sends is what the step before has finished."""
+    under_way: deque[_Exchange] = deque()
+    for exchange in exchanges:
+        step, k = exchange.place
+        while under_way and (len(under_way) == IN_FLIGHT or under_way[0].place <= (step - 1, k)):
+            under_way.popleft().finish()
+        exchange.start(transport)
+        under_way.append(exchange)
+    for exchange in under_way:
+        exchange.finish()
 
 
 def _segments(chunk: Tensor) -> Sequence[Tensor]:
