@@ -20,7 +20,6 @@ from pathlib import Path
 
 def serve(control_fd: int, scratch: Path, modules: list[str]) -> None:
     """Import torch and `modules`, then obey ("fork", None) and ("end", process ids) until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the notebook, which then ends the ranks
     for module in ("sysai.distributed.rank_process", *modules):
         importlib.import_module(module)
     gc.freeze()  # what is imported is never garbage: collections in the ranks need not look at it

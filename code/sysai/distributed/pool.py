@@ -73,8 +73,12 @@ class Pool:
             "from pathlib import Path; from sysai.distributed.fork_server import serve\n"
             f"serve({theirs.fileno()}, Path({str(self._scratch)!r}), {list(modules)!r})"
         )
+        # in a session of its own: who kills the notebook's whole process group leaves the server to clean up
         self._server = subprocess.Popen(
-            [sys.executable, "-c", program], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            [sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
         )
         theirs.close()
 

@@ -265,18 +265,24 @@ def test_a_plain_script_needs_no_main_guard(tmp_path):
     assert not any(map(psutil.pid_exists, pids))
 
 
-def test_nothing_is_left_when_the_parent_is_killed(tmp_path):
+@pytest.mark.parametrize("kill", [os.kill, os.killpg])  # Jupyter kills the process group of a kernel
+def test_nothing_is_left_when_the_parent_is_killed(tmp_path, kill):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(seconds=60))
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=os.environ | {"SYSAI_SCRATCH": str(temporary)}
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"SYSAI_SCRATCH": str(temporary)},
+        start_new_session=True,
     ) as parent:
         pids = [int(parent.stdout.readline().split()[-1]) for _ in range(3)]
         everyone = psutil.Process(parent.pid).children(recursive=True)
         assert set(pids) < {process.pid for process in everyone}
-        parent.kill()
+        assert list(temporary.iterdir())
+        kill(parent.pid, signal.SIGKILL)
     _, alive = psutil.wait_procs(everyone, timeout=5)
     assert not alive
     assert not list(temporary.iterdir())
