@@ -1,11 +1,13 @@
 """Training with a pipeline: executes any schedule on the ranks of an axis, one device each.
 
-    pipeline = Pipeline(zb_h1(p, m), stages, world["pp"], loss=F.cross_entropy)
+    pipeline = Pipeline(zb_h1(p, m), stages, world["pp"], loss=cross_entropy)
     step = pipeline.step(tokens, targets)        # gradients are in the parameters' .grad, as after loss.backward()
 
 Each rank goes through its list of operations and blocks where a value is missing; there is no other coordination.
 The loss of a micro-batch is divided by their number m, so that gradients are those of the whole batch's mean.
-Its messages are counted in `transport.traffic`. Production (torch.distributed.pipelining, Megatron-LM) adds stages of
+Its messages are counted in `transport.traffic`. A receive is started before a send that must not wait for it, which
+gloo and shared memory allow; NCCL runs the messages of a group one after the other and would need a group for each
+direction between two ranks. Production (torch.distributed.pipelining, Megatron-LM) adds stages of
 several inputs and outputs, inference, and overlap with data-parallel and tensor-parallel communication.
 """
 
@@ -59,7 +61,7 @@ class Pipeline:
         tied: parameters of which several stages hold a copy, by name, with those stages; their gradients are summed.
 
     Raises:
-        ValueError: a wrong schedule, or one for other devices or stages.
+        ValueError: a wrong schedule, one for other devices or stages, or no transport for several GPUs.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Pipeline:
                 f"{list(schedule.stages_on(axis.rank))} on it"
             )
         self.schedule, self.stages, self.axis, self.loss = schedule, dict(stages), axis, loss
-        self.transport = transport or transport_for(axis)
+        self.transport = transport or _default_transport(axis)
         self._copies = self._held_elsewhere(tied or {})
         self._specs: dict[Spec, list[Spec]] = {}
 
@@ -116,7 +118,13 @@ class Pipeline:
         return Step(execution.loss, execution.peak_held, tuple(execution.intervals))
 
     def timeline(self, step: Step) -> Timeline:
-        """The recorded timeline of all ranks, on each of them. Collective."""
+        """The recorded timeline of all ranks, on each of them. Collective.
+
+        Raises:
+            ValueError: the step was not recorded.
+        """
+        if not step.intervals:
+            raise ValueError("nothing was recorded in this step: call step(inputs, targets, record=True)")
         devices: list = [None] * self.axis.size
         dist.all_gather_object(devices, step.intervals, group=self.axis.group)
         return Timeline(f"{self.schedule.name}, measured", tuple(devices))
@@ -244,3 +252,12 @@ def _output_spec(stage: nn.Module, entering: Spec, device: torch.device) -> Spec
     if not isinstance(y, Tensor):
         raise ValueError(f"a stage must return one tensor, this one returned {type(y).__name__}: cut elsewhere")
     return Spec(tuple(y.shape), y.dtype)
+
+
+def _default_transport(axis: Axis) -> Transport:
+    if axis.device.type == "cuda" and axis.size > 1:
+        raise ValueError(
+            "over NCCL a receive that is started early holds up the sends behind it: give Pipeline a transport "
+            "with a group for each direction between two ranks, or run it on device='cpu'"
+        )
+    return transport_for(axis)

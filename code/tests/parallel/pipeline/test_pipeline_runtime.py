@@ -293,9 +293,13 @@ def test_the_measured_timeline_is_the_schedule(tmp_path):
 
 def test_without_recording_nothing_is_timed():
     def unrecorded(world):
-        return pipeline_of(UNTIED, gpipe(1, 2), world["world"]).step(*batch()).intervals
+        pipeline = pipeline_of(UNTIED, gpipe(1, 2), world["world"])
+        step = pipeline.step(*batch())
+        assert step.intervals == ()
+        pipeline.timeline(step)
 
-    assert run(unrecorded, 1) == [()]
+    with pytest.raises(RankError, match="record=True"):
+        run(unrecorded, 1)
 
 
 def test_learning_shapes_leaves_no_trace_in_a_stage():

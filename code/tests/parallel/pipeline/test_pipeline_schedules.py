@@ -61,6 +61,7 @@ def test_zb_v_warms_up_and_alternates_as_its_paper_says():
         assert chunks[p - 1 - d :] == (["second", "first"] * m)[: m - (p - 1 - d)]
 
 
+@settings(deadline=None)
 @given(schedules())
 def test_any_schedule_is_right_and_each_pass_stands_once(schedule):
     assert Counter(validate(schedule)) == Counter(o for order in schedule.orders for o in order)
@@ -71,6 +72,7 @@ def test_any_schedule_is_right_and_each_pass_stands_once(schedule):
     )
 
 
+@settings(deadline=None)
 @given(schedules())
 def test_memory_comes_back_to_nothing(schedule):
     for order in schedule.orders:
@@ -79,6 +81,7 @@ def test_memory_comes_back_to_nothing(schedule):
         assert held[-1] == (0, 0)
 
 
+@settings(deadline=None)
 @given(p=st.integers(1, 8), extra=st.integers(0, 9), share=st.floats(0, 1))
 def test_peak_memory_is_that_of_the_papers(p, extra, share):
     m = 2 * p - 1 + extra
@@ -89,7 +92,7 @@ def test_peak_memory_is_that_of_the_papers(p, extra, share):
     assert peak_held(zb_v(p, m)) == [2 * p] * p  # of half stages: p micro-batches
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(p=st.integers(1, 6), rounds=st.integers(3, 5), v=st.integers(2, 4))
 def test_interleaving_holds_p_minus_one_chunks_more_than_1f1b(p, rounds, v):
     assert peak_held(interleaved_1f1b(p, rounds * p, v))[0] == v * p + p - 1
@@ -102,6 +105,7 @@ def test_a_pipeline_needs_a_device_and_a_microbatch(generate, p, m):
         generate(p, m)
 
 
+@settings(deadline=None)
 @given(p=st.integers(2, 8), m=st.integers(1, 40))
 def test_interleaving_refuses_an_unfinished_round(p, m):
     if m % p:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline_cases import schedules
 from sysai.parallel.pipeline.memory import peak_held
@@ -54,6 +54,7 @@ def test_gpipes_speedups(devices, measured):
     assert alone / pipeline == pytest.approx(measured, rel=GPIPE["tolerance"])
 
 
+@settings(deadline=None)
 @given(
     p=st.integers(1, 9),
     extra=st.integers(0, 9),
@@ -76,6 +77,7 @@ def test_closed_forms_of_the_bubble(p, extra, f, b, w):
     assert f != b or b != w or bubble(zb_v(p, m), v=2) == 0
 
 
+@settings(deadline=None)
 @given(p=st.integers(1, 6), rounds=st.integers(1, 4), v=st.integers(2, 4), f=st.integers(0, 9), b=st.integers(0, 9))
 def test_interleaving_divides_the_bubble_by_the_chunks(p, rounds, v, f, b):
     m = rounds * p
@@ -83,6 +85,7 @@ def test_interleaving_divides_the_bubble_by_the_chunks(p, rounds, v, f, b):
     assert cost - m * v * (f + b) == (p - 1) * (f + b)
 
 
+@settings(deadline=None)
 @given(schedules(), st.data())
 def test_unequal_stages_conserve_work_and_obey_every_dependency(schedule, data):
     one_time = st.integers(0, 20)

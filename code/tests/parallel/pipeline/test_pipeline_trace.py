@@ -39,7 +39,7 @@ def test_rows_have_names_and_counters_the_memory():
         assert counts[-1] == {"for_backward": 0, "for_weights": 0}
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(schedules(), st.floats(1e-6, 1.0), st.floats(1e-6, 1.0), st.floats(1e-6, 1.0))
 def test_passes_of_a_device_do_not_overlap(schedule, f, b, w):
     events = trace(simulate(schedule, PassTimes.equal(schedule.stages, f, b, w)))["traceEvents"]

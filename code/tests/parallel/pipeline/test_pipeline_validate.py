@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pipeline_cases import schedules
 from sysai.parallel.pipeline.schedules import BW, B, F, Operation, Schedule, W, one_f_one_b, zb_h1
@@ -16,6 +16,7 @@ def with_order(schedule, device, order):
     return replace(schedule, orders=tuple(orders))
 
 
+@settings(deadline=None)
 @given(schedules(), st.data())
 def test_a_missing_or_doubled_operation_is_named(schedule, data):
     device = data.draw(st.integers(0, schedule.devices - 1))
@@ -29,6 +30,7 @@ def test_a_missing_or_doubled_operation_is_named(schedule, data):
     assert str(victim) in str(error.value)
 
 
+@settings(deadline=None)
 @given(schedules(), st.data())
 def test_any_exchange_is_refused_or_harmless(schedule, data):
     """Whatever two operations change places: what is accepted also runs when values are awaited one by one."""
