@@ -36,12 +36,17 @@ async function loadVega() {
 }
 
 const loaded = Promise.all([loadPython(), loadVega()]).then(([python]) => python);
-loaded.then(() => postMessage({ loaded: true }), error => postMessage({ loaded: false, error: String(error) }));
+loaded.then(() => postMessage({ loaded: true }));
+addEventListener("unhandledrejection", event => { // also of promises within Pyodide, which leaves its own unsettled
+  event.preventDefault();
+  postMessage({ loaded: false, error: String(event.reason) });
+});
 
 async function figure(python, { name, at, language, settings }) {
   const spec = JSON.parse(python("figure")(name, at, language, JSON.stringify(settings)));
   const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "none" });
-  const svg = (await view.toSVG()).replaceAll(python("INK"), "var(--ink)").replaceAll(python("PAPER"), "var(--paper)");
+  const svg = (await view.toSVG()).replaceAll(python("INK"), "var(--ink)").replaceAll(python("PAPER"), "var(--paper)")
+    .replace(/ (?:role|aria-\w+)="[^"]*"/g, ""); // the figure as a whole is one image, which the page describes
   view.finalize();
   return { spec, svg };
 }
