@@ -8,8 +8,9 @@ of a step: 1e-3 of the way that the learning rate allows. A forgotten mean, micr
 """
 
 import pytest
+import torch
 from sysai.distributed.launch import run
-from training import MODELS, OPTIMIZERS, TECHNIQUES, train
+from training import MODELS, OPTIMIZERS, TECHNIQUES, Partly, train, whole_gradients, wrap
 
 STEPS = 4
 
@@ -51,3 +52,29 @@ def test_steps_equal_those_of_one_process(reference, technique, world_size, micr
             assert ours.parameters.keys() == reference[name, optimizer].parameters.keys()
             errors = largest_errors(ours, reference[name, optimizer], optimizer)
             assert max(errors) < 1, (rank, name, optimizer)
+
+
+def partly_used(world, technique, used_by_first):
+    """The averaged gradients of a model of which ranks use different parts, and their plain mean."""
+    torch.manual_seed(0)
+    plain = Partly(used_by_first)
+    torch.manual_seed(0)
+    model, optimizer = wrap(Partly(used_by_first), technique, world["world"], "sgd")
+    x = torch.ones(2, 3)
+    means = {name: torch.zeros_like(p) for name, p in plain.named_parameters()}
+    for rank in range(world.size):
+        plain.zero_grad()
+        plain(x * (rank + 1), rank).square().sum().backward()
+        for name, p in plain.named_parameters():
+            means[name] += 0 if p.grad is None else p.grad / world.size
+    model(x * (world.rank + 1), world.rank).square().sum().backward()
+    return whole_gradients(model, optimizer), means
+
+
+@pytest.mark.parametrize("used_by_first", [False, True])
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_what_a_rank_does_not_use_counts_as_zero(technique, used_by_first):
+    for gradients, means in run(partly_used, 3, technique, used_by_first):
+        assert means["blocks.1.1.weight"].any() == used_by_first
+        for name, mean in means.items():
+            torch.testing.assert_close(gradients[name], mean, rtol=1e-5, atol=1e-6)

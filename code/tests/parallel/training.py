@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from sysai.models.config import ModelConfig
@@ -143,3 +144,23 @@ def live_bytes() -> int:
     gc.collect()
     tensors = [x for x in gc.get_objects() if isinstance(x, Tensor) and x.is_floating_point()]
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+class Partly(nn.Module):
+    """The second half of what it holds is used by rank 0 alone, or by no rank."""
+
+    def __init__(self, used_by_first: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)]) for _ in range(2))
+        for block in self.blocks:
+            block.forward = partial(self.run_block, block)
+        self.second_half = used_by_first
+
+    def run_block(self, block: nn.ModuleList, x: Tensor, rank: int) -> Tensor:
+        x = block[0](x)
+        return block[1](x) if self.second_half and rank == 0 else x
+
+    def forward(self, x: Tensor, rank: int) -> Tensor:
+        for block in self.blocks:
+            x = block(x, rank)
+        return x
