@@ -107,6 +107,16 @@ class ZeroOptimizer(torch.optim.Optimizer):
         self._pending: list[tuple[_Bucket, Tensor, Pending]] = []
         self._watch = BucketWatch([b.parameters for b in self._buckets], self._store, self._send, self._finish)
 
+    def add_param_group(self, param_group: dict) -> None:
+        """Called by torch for each group while the optimizer is made.
+
+        Raises:
+            ValueError: afterwards, when the buckets are fixed.
+        """
+        if hasattr(self, "_inner"):
+            raise ValueError("the groups are fixed when ZeroOptimizer is made: pass them all to it")
+        super().add_param_group(param_group)
+
     def _make_buckets(self, parameters: list[nn.Parameter], bucket_bytes: int) -> list[_Bucket]:
         if not all(parameter.requires_grad for parameter in parameters):
             raise ValueError("a parameter requires no gradient: pass [p for p in params if p.requires_grad]")

@@ -232,3 +232,11 @@ def test_a_state_of_other_groups_is_refused():
 
     with pytest.raises(RankError, match="make the groups as when saving"):
         run(load, 1)
+
+
+def test_groups_cannot_be_added_later():
+    def add(world):
+        zero(world, make_model("mlp"), 1).add_param_group({"params": [nn.Parameter(torch.ones(2))]})
+
+    with pytest.raises(RankError, match="pass them all"):
+        run(add, 1)
