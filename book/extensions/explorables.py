@@ -32,7 +32,7 @@ WORDS = {
         "predict": "Predict first",
         "compare": "Compare",
         "hint": "Each control says here what it means.",
-        "loading": "Loading Python, a few megabytes…",
+        "loading": "Loading Python, about 7 MB…",
         "failed": "Python could not be loaded, so the figure stays as it was. It needs a recent browser, a connection, "
         "and a page that comes from a web server. Move a control to try again.",
         "error": "This can't be drawn: {error}. Choose another setting, or reset.",
@@ -48,7 +48,7 @@ WORDS = {
         "predict": "先预测",
         "compare": "对答案",
         "hint": "选中一个控件，这里会说明它的含义。",
-        "loading": "正在加载Python，约数兆字节……",
+        "loading": "正在加载Python，约7 MB……",
         "failed": "Python未能加载，图保持原样。这需要较新的浏览器、网络连接，并且页面须来自网站而非本地文件。"
         "再动一下控件即可重试。",
         "error": "无法画出这一设置：{error}。请换一个设置，或者复位。",

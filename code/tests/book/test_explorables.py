@@ -1,5 +1,6 @@
 """Explorables on a page and in a notebook, as HTML and files; test_explorables.py in code/tests/browser uses them."""
 
+import gzip
 import io
 import json
 import os
@@ -83,6 +84,12 @@ def test_publishing_again_writes_nothing_and_removes_what_is_old(tmp_path):
     times = {path: os.stat(path).st_mtime_ns for path in tmp_path.rglob("*") if path.is_file() and path != old}
     publish_explorables(tmp_path)
     assert {path: os.stat(path).st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == times
+
+
+def test_the_page_says_how_much_is_loaded():
+    contents = [source if isinstance(source, bytes) else source.read_bytes() for source in files().values()]
+    megabytes = round(sum(len(gzip.compress(content)) for content in contents) / 1e6)
+    assert all(f" {megabytes} MB" in words["loading"].replace("约", " ") for words in WORDS.values())
 
 
 @every_language
