@@ -64,7 +64,7 @@ notebooks: book
 
 nbval: book
 	$(call say,nbval: every notebook$(,) run afresh$(,) against its published outputs)
-	$(BIN)/python -m pytest --nbval --nbval-sanitize-with $(TESTS)/nbval.cfg -p no:cacheprovider $(NOTEBOOKS)
+	SYSAI_LANGUAGE=en $(BIN)/python -m pytest --nbval --nbval-sanitize-with $(TESTS)/nbval.cfg -p no:cacheprovider $(NOTEBOOKS)
 
 browser: book
 	$(call say,every page of both sites in a browser)
