@@ -35,14 +35,18 @@ def shaped(config: ModelConfig, depth: float, width: float) -> ModelConfig:
 def training(config: ModelConfig, batch: int, sequence: int, precision: str) -> MemoryBill:
     """Bytes held in a training step; activations are 0 where they are not defined."""
     number, recipe = parameters(config).total, RECIPES[precision]
-    defined = config.moe is None and config.mla is None
-    activations = activation_bytes(config, batch, sequence) * BYTES[precision] // 4 if defined else 0
     return MemoryBill(
         weights=recipe.weights * number,
         gradients=recipe.gradients * number,
         optimizer=recipe.optimizer * number,
-        activations=activations,
+        activations=activations(config, batch, sequence, precision),
     )
+
+
+def activations(config: ModelConfig, batch: int, sequence: int, precision: str) -> int:
+    """Bytes kept for the backward pass; 0 where they are not defined, and where there is no sequence."""
+    defined = config.moe is None and config.mla is None
+    return activation_bytes(config, batch, sequence) * BYTES[precision] // 4 if defined and batch else 0
 
 
 def work(config: ModelConfig, batch: int, sequence: int) -> dict[str, tuple[int, int]]:

@@ -1,0 +1,356 @@
+"""How much memory each device needs to train a model with data parallelism, and what ZeRO's stages divide.
+
+    stage 0   weights + gradients + optimizer + activations        1, 2, 3: one more of them is divided by devices
+
+Two pictures: the four stages at the chosen number of devices, and how each goes on with more of them. The bill is
+`sysai.parallel.memory`'s: buckets, gathered units, fragmentation and what libraries hold are left out.
+"""
+
+from dataclasses import dataclass, replace
+
+from sysai.core.language import Text
+from sysai.explorables import controls, marks
+from sysai.explorables.controls import CHIPS, MODELS
+from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.shapes import activations
+from sysai.explorables.units import count, quantity
+from sysai.models.config import ModelConfig
+from sysai.models.formulas.memory import MIXED_ADAM, PLAIN_ADAM, MemoryBill, Recipe
+from sysai.models.formulas.parameter_count import parameters
+from sysai.parallel.memory import STAGES, state_memory, step_traffic
+from sysai.viz.palette import INK, PALETTE
+
+USES = {"weights": "blue", "gradients": "green", "optimizer": "orange", "activations": "grey"}
+DASHES = ([1, 0], [9, 3], [5, 4], [1.5, 3])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its number of parameters, and its shape where that is known."""
+
+    name: str
+    parameters: int
+    config: ModelConfig | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What an optimizer keeps of each parameter, and the format of activations."""
+
+    recipe: Recipe
+    precision: str
+
+
+TRAINED = {
+    "zero-7.5b": Trained("7.5B (ZeRO)", 7_500_000_000),  # arXiv 1910.02054 says its size alone
+    **{key: Trained(config.name, parameters(config).total, config) for key, config in MODELS.items()},
+}
+
+OPTIMIZERS = {
+    "mixed_adam": Training(MIXED_ADAM, "bf16"),
+    "adam": Training(PLAIN_ADAM, "fp32"),
+    "momentum": Training(Recipe("fp32 SGD with momentum", weights=4, gradients=4, optimizer=4), "fp32"),
+}
+
+
+def bill(model: str, optimizer: str, devices: int, stage: int, batch: int, sequence: int) -> MemoryBill:
+    """Bytes that each device holds in a training step with `batch` sequences on each."""
+    trained, training = TRAINED[model], OPTIMIZERS[optimizer]
+    state = state_memory(trained.parameters, devices, stage, training.recipe)
+    kept = activations(trained.config, batch, sequence, training.precision) if trained.config else 0
+    return replace(state, activations=kept)
+
+
+def draw(
+    language: str, *, model: str, optimizer: str, devices: int, stage: int, batch: int, sequence: int, device: str
+) -> dict:
+    """The figure: the stages at this number of devices, and at any."""
+    names, memory = _TEXTS[language], CHIPS[device].memory
+    label = names["memory"].format(memory=quantity(memory, "B"))
+    run = {"model": model, "optimizer": optimizer, "batch": batch, "sequence": sequence}
+    return {
+        "description": _describe(language, devices, stage, device, **run),
+        "vconcat": [
+            _stages(language, devices, stage, memory, label, **run),
+            _growth(language, devices, stage, memory, **run),
+        ],
+        "spacing": 14,
+        "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
+    }
+
+
+def _stages(language: str, devices: int, stage: int, memory: float, label: str, **run: int | str) -> dict:
+    """A bar for each stage, the chosen one in full colour, and a line where the device ends."""
+    names = _TEXTS[language]
+    bills = {names[f"stage {k}"]: bill(devices=devices, stage=k, **run) for k in STAGES}
+    rows = [
+        row
+        for name, held in bills.items()
+        for row in marks.stacked(name, {names[use]: getattr(held, use) / 1e9 for use in USES})
+    ]
+    chosen = names[f"stage {stage}"]
+    bars = marks.bars(rows, {names[use]: colour for use, colour in USES.items()}, names["bars"], 385)
+    size = {key: bars.pop(key) for key in ("width", "height")}
+    x = marks.linear(0, 1.04 * max(memory / 1e9, *(row["end"] for row in rows)))
+    bars["encoding"]["x"] |= x | {"axis": {"tickCount": 4}}
+    bars["encoding"]["y"]["axis"] |= {
+        "labelFontWeight": {"condition": {"test": f"datum.value === {chosen!r}", "value": "bold"}, "value": "normal"}
+    }
+    bars["encoding"]["opacity"] = {"condition": {"test": f"datum.row === {chosen!r}", "value": 1}, "value": 0.45}
+    return size | {"layer": [bars, marks.limit_down(memory / 1e9, label, x)]}
+
+
+def _growth(language: str, devices: int, stage: int, memory: float, **run: int | str) -> dict:
+    """The bill over the number of devices, a line for each stage, and one at the device's memory."""
+    names = _TEXTS[language]
+    rows = [
+        {"part": names["stage"].format(k), "devices": n, "GB": bill(devices=n, stage=k, **run).total / 1e9}
+        for k in STAGES
+        for n in _DEVICES.values
+    ]
+    here = bill(devices=devices, stage=stage, **run).total / 1e9
+    ticks = marks.decades([row["GB"] for row in rows] + [memory / 1e9])
+    x, y = marks.logarithmic(1, _DEVICES.values[-1]), marks.logarithmic(ticks[0], ticks[-1])
+    chosen = names["stage"].format(stage)
+    place = {
+        "x": {
+            "field": "devices",
+            **x,
+            "title": names["devices"],
+            "axis": {"values": _DEVICES.values[::2], "format": ",", "grid": False},
+        },
+        "y": {"field": "GB", **y, "title": names["each"], "axis": {"values": ticks, "format": ",~g"}},
+    }
+    dash = {
+        "field": "part",
+        "type": "nominal",
+        "scale": {"domain": [names["stage"].format(k) for k in STAGES], "range": DASHES},
+        "legend": {"title": None, "columnPadding": 16, "symbolSize": 400},
+    }
+    limit = {
+        "data": {"values": [{"limit": memory / 1e9}]},
+        "mark": {"type": "rule", "color": PALETTE["red"], "strokeWidth": 2},
+        "encoding": {"y": {"field": "limit", **y}},
+    }
+    lines = {
+        "data": {"values": rows},
+        "mark": {"type": "line", "color": PALETTE["purple"]},
+        "encoding": {
+            **place,
+            "strokeDash": dash,
+            "strokeWidth": {"condition": {"test": f"datum.part === {chosen!r}", "value": 4}, "value": 1.5},
+        },
+    }
+    point = {
+        "data": {"values": [{"devices": devices, "GB": here}]},
+        "mark": {"type": "point", "filled": True, "size": 110, "color": INK, "opacity": 1},
+        "encoding": place,
+    }
+    return {"width": 440, "height": 130, "layer": [limit, lines, point]}
+
+
+def _describe(language: str, devices: int, stage: int, device: str, **run: int | str) -> str:
+    says, chip, trained = _TEXTS[language], CHIPS[device], TRAINED[run["model"]]
+    recipe = OPTIMIZERS[run["optimizer"]].recipe
+    held = bill(devices=devices, stage=stage, **run)
+    fitting = [k for k in STAGES if bill(devices=devices, stage=k, **run).total <= chip.memory]
+    sent = {k: step_traffic(trained.parameters, devices, k, recipe) for k in STAGES}
+    least = [k for k in fitting if sent[k] == min(sent[k] for k in fitting)]
+    parts = [says["held"], says["activated"] if held.activations else says["undefined"] if run["batch"] else ""]
+    parts += [
+        says["sent"],
+        says["gathered"] if stage == 3 else "",
+        says["none" if not fitting else "one" if len(fitting) == 1 else "fit"],
+    ]
+    return "".join(parts).format(
+        model=trained.name,
+        parameters=count(trained.parameters),
+        recipe=_OPTIMIZER_TEXTS[run["optimizer"]][language],
+        devices=f"{devices:,}",
+        device=chip.name,
+        stage=stage,
+        divided=says[f"divided {stage}"],
+        total=quantity(held.total, "B"),
+        weights=quantity(held.weights, "B"),
+        gradients=quantity(held.gradients, "B"),
+        optimizer=quantity(held.optimizer, "B"),
+        activations=quantity(held.activations, "B"),
+        batch=run["batch"],
+        s="s" * (run["batch"] > 1),
+        sequence=f"{run['sequence']:,}",
+        sent=quantity(sent[stage], "B"),
+        memory=quantity(chip.memory, "B"),
+        fitting=says["comma"].join(map(str, fitting)),
+        least=says["comma"].join(map(str, least)),
+        s_least="s" * (len(least) == 1),
+    )
+
+
+_TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "stage 0": "0: data parallel",
+        "stage 1": "1: optimizer state",
+        "stage 2": "2: and gradients",
+        "stage 3": "3: and weights",
+        "stage": "stage {}",
+        "divided 0": "nothing is divided",
+        "divided 1": "optimizer state is divided",
+        "divided 2": "optimizer state and gradients are divided",
+        "divided 3": "optimizer state, gradients and weights are divided",
+        "weights": "weights",
+        "gradients": "gradients",
+        "optimizer": "optimizer state",
+        "activations": "activations",
+        "memory": "memory {memory}",
+        "bars": "held on each device (GB)",
+        "devices": "devices",
+        "each": "each device (GB)",
+        "comma": ", ",
+        "held": (
+            "{model}, {parameters} parameters, {recipe}, on {devices} × {device}. At stage {stage}, where {divided}, "
+            "each device holds {total}: {weights} of weights, {gradients} of gradients, {optimizer} of optimizer state"
+        ),
+        "activated": ", {activations} of activations for {batch} sequence{s} of {sequence} tokens",
+        "undefined": "; activations are counted for dense models of known shape only",
+        "sent": ". In a step it sends {sent}. ",
+        "gathered": "The units that it gathers come on top. ",
+        "fit": "Stages {fitting} fit into {memory}; of these, {least} send{s_least} least.",
+        "one": "Only stage {fitting} fits into {memory}.",
+        "none": "No stage fits into {memory}.",
+    },
+    "zh": {
+        "stage 0": "0：数据并行",
+        "stage 1": "1：切优化器状态",
+        "stage 2": "2：再切梯度",
+        "stage 3": "3：再切权重",
+        "stage": "阶段{}",
+        "divided 0": "不切分",
+        "divided 1": "切分优化器状态",
+        "divided 2": "切分优化器状态和梯度",
+        "divided 3": "切分优化器状态、梯度和权重",
+        "weights": "权重",
+        "gradients": "梯度",
+        "optimizer": "优化器状态",
+        "activations": "激活值",
+        "memory": "内存{memory}",
+        "bars": "每块设备占用（GB）",
+        "devices": "设备数",
+        "each": "每块设备（GB）",
+        "comma": "、",
+        "held": (
+            "{model}，{parameters}个参数，{recipe}，{devices}块{device}。阶段{stage}（{divided}），每块设备占用{total}："
+            "权重{weights}，梯度{gradients}，优化器状态{optimizer}"
+        ),
+        "activated": "，{batch}条{sequence}个词元的序列的激活值{activations}",
+        "undefined": "；激活值只对形状已知的稠密模型计算",
+        "sent": "。一步要发送{sent}。",
+        "gathered": "收集起来的单元另计。",
+        "fit": "{memory}之内放得下的有阶段{fitting}，其中发送最少的是阶段{least}。",
+        "one": "{memory}之内只放得下阶段{fitting}。",
+        "none": "没有哪个阶段放得进{memory}。",
+    },
+}
+
+_OPTIMIZER_TEXTS: dict[str, Text] = {
+    "mixed_adam": {"en": "Adam in mixed precision", "zh": "混合精度Adam"},
+    "adam": {"en": "Adam in fp32", "zh": "fp32 Adam"},
+    "momentum": {"en": "SGD with momentum in fp32", "zh": "fp32动量SGD"},
+}
+
+_DEVICES = Slider(
+    "devices",
+    {"en": "Number of devices", "zh": "设备数"},
+    tuple(2**power for power in range(11)),
+    64,
+    {"en": "", "zh": "块"},
+    {
+        "en": "Each works on sequences of its own; what a stage divides is divided by this number.",
+        "zh": "每块设备处理自己的序列；各阶段所切分的，都除以这个数。",
+    },
+)
+
+training_memory = Explorable(
+    name="training_memory",
+    title={"en": "Memory of a training step, and ZeRO's stages", "zh": "训练一步占多少内存，ZeRO各阶段又如何"},
+    controls=(
+        controls.model_choice(
+            {
+                "en": "Its number of parameters gives the state, its shape the activations.",
+                "zh": "状态由参数个数决定，激活值由形状决定。",
+            },
+            TRAINED,
+        ),
+        Choice(
+            "optimizer",
+            {"en": "Optimizer", "zh": "优化器"},
+            _OPTIMIZER_TEXTS,
+            "mixed_adam",
+            {
+                "en": "Bytes a parameter of weight, gradient and state: 2 + 2 + 12, 4 + 4 + 8, or 4 + 4 + 4.",
+                "zh": "每个参数的权重、梯度、状态各几字节：2 + 2 + 12，4 + 4 + 8，或4 + 4 + 4。",
+            },
+        ),
+        _DEVICES,
+        Slider(
+            "stage",
+            {"en": "ZeRO stage", "zh": "ZeRO阶段"},
+            tuple(STAGES),
+            1,
+            help={
+                "en": "0 is plain data parallelism; 3 is what FSDP does.",
+                "zh": "0就是普通的数据并行；3就是FSDP的做法。",
+            },
+        ),
+        Slider(
+            "batch",
+            {"en": "Batch on each device", "zh": "每块设备的批大小"},
+            (0, 1, 2, 4, 8, 16),
+            1,
+            {"en": "sequences", "zh": "条序列"},
+            {
+                "en": "Activations grow with it, and no stage divides them. With 0 there are none.",
+                "zh": "激活值随它增长，哪个阶段都不切分它。取0就没有激活值。",
+            },
+        ),
+        Slider(
+            "sequence",
+            {"en": "Sequence", "zh": "序列长度"},
+            tuple(2**power for power in range(9, 15)),
+            2_048,
+            {"en": "tokens", "zh": "个词元"},
+            {
+                "en": "Activations are those of a program that runs operator by operator and recomputes nothing.",
+                "zh": "激活值按逐算子运行、不做重计算的程序来数。",
+            },
+        ),
+        controls.device_choice(
+            {
+                "en": "Its memory by the data sheet; libraries and fragmentation leave less.",
+                "zh": "内存取自产品手册；除去库和碎片，实际更少。",
+            }
+        ),
+    ),
+    draw=draw,
+    prediction=Prediction(
+        question={
+            "en": (
+                "Llama 3 70B, Adam in mixed precision, 64 H100s with 80 GB, ZeRO stage 2. "
+                "How much state (weights, gradients, optimizer state) does each of them hold?"
+            ),
+            "zh": (
+                "Llama 3 70B，混合精度Adam，64块80 GB的H100，ZeRO阶段2。每一块要存多少状态（权重、梯度、优化器状态）？"
+            ),
+        },
+        unit={"en": "GB", "zh": "GB"},
+        answer=lambda *, device, **run: bill(**run).total / 1e9,
+        settings={
+            "model": "llama-3-70b",
+            "optimizer": "mixed_adam",
+            "devices": 64,
+            "stage": 2,
+            "batch": 0,
+            "sequence": 2_048,
+            "device": "nvidia-h100-sxm",
+        },
+    ),
+)
