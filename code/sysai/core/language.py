@@ -10,6 +10,12 @@ Text = Mapping[str, str]
 """One message in both languages: ``{"en": ..., "zh": ...}``."""
 
 
+def with_unit(number: str, unit: str, language: str) -> str:
+    """A number and its unit, `3 GB` and `3 requests`; Chinese leaves no space before a Chinese word, `3个请求`."""
+    space = " " if unit and (language != "zh" or unit[0].isascii()) else ""
+    return number + space + unit
+
+
 def reader_language() -> str:
     """`en` or `zh`: the environment variable SYSAI_LANGUAGE, else the system's language, else English.
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import UnionType
 
-from sysai.core.language import Text
+from sysai.core.language import Text, with_unit
 from sysai.exercises import compare
 from sysai.exercises.failure import Failed, both
 from sysai.exercises.show import number, show, show_call, show_pair
@@ -194,5 +194,4 @@ def _find(hints: Sequence[Hint], got: object, near: Callable[[object], bool]) ->
 def _with_unit(text: Text, unit: Text | None) -> Text:
     if unit is None:
         return text
-    space = {language: " " if unit[language][0].isascii() or language == "en" else "" for language in text}
-    return {language: f"{content}{space[language]}{unit[language]}" for language, content in text.items()}
+    return {language: with_unit(content, unit[language], language) for language, content in text.items()}

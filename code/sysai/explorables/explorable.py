@@ -11,7 +11,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from sysai.core.language import LANGUAGES, Text
+from sysai.core.language import LANGUAGES, Text, with_unit
+from sysai.explorables.units import digits
 from sysai.viz.palette import INK, PALETTE, PAPER
 
 NO_TEXT: Text = {"en": "", "zh": ""}
@@ -58,8 +59,7 @@ class Slider:
     def text(self, value: float, language: str) -> str:
         """The value as the reader sees it, `8,192 tokens`."""
         number = f"{value:,}" if isinstance(value, int) else f"{value:,g}"
-        unit = self.unit[language]
-        return f"{number} {unit}" if unit and (unit.isascii() or language != "zh") else number + unit
+        return with_unit(number, self.unit[language], language)
 
     def parse(self, text: str) -> float:
         """The value that an address or a program names."""
@@ -169,8 +169,9 @@ class Explorable:
         elif 0.9 <= factor <= 1.1:
             verdict = says["right"]
         else:
-            verdict = says["high" if factor > 1 else "low"].format(times=f"{max(factor, 1 / factor):.2g}")
-        return says["reply"].format(guess=f"{guess:,g}", answer=f"{answer:,.3g}", unit=unit, verdict=verdict)
+            verdict = says["high" if factor > 1 else "low"].format(times=digits(max(factor, 1 / factor)))
+        said = {"guess": with_unit(f"{guess:,g}", unit, language), "answer": with_unit(digits(answer), unit, language)}
+        return says["reply"].format(**said, verdict=verdict)
 
     def _ipython_display_(self) -> None:
         from sysai.explorables.notebook import show
@@ -180,18 +181,18 @@ class Explorable:
 
 _REPLIES = {
     "en": {
-        "reply": "You predicted {guess} {unit}; it is {answer} {unit}. {verdict}",
+        "reply": "You predicted {guess}; it is {answer}. {verdict}",
         "right": "Within ten percent: well predicted.",
         "high": "You were {times} times too high.",
         "low": "You were {times} times too low.",
         "none": "A prediction above zero can be compared.",
     },
     "zh": {
-        "reply": "你的预测是{guess} {unit}，实际是{answer} {unit}。{verdict}",
+        "reply": "你的预测是{guess}，实际是{answer}。{verdict}",
         "right": "误差在一成以内，预测得很准。",
         "high": "偏高，是实际的{times}倍。",
         "low": "偏低，实际是你预测的{times}倍。",
-        "none": "预测值大于零才能比较。",
+        "none": "预测值要大于零才能比较。",
     },
 }
 

@@ -1,5 +1,5 @@
 import pytest
-from sysai.core.language import reader_language
+from sysai.core.language import reader_language, with_unit
 
 VARIABLES = ("SYSAI_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 
@@ -26,3 +26,13 @@ def test_a_language_that_the_book_does_not_have_is_refused(monkeypatch):
     monkeypatch.setenv("SYSAI_LANGUAGE", "fr")
     with pytest.raises(ValueError, match="set it to one of en, zh"):
         reader_language()
+
+
+def test_a_unit_stands_apart_except_in_chinese():
+    assert with_unit("3", "requests", "en") == "3 requests"
+    assert (with_unit("3", "GB", "zh"), with_unit("3", "个请求", "zh"), with_unit("3", "FLOPs/词元", "zh")) == (
+        "3 GB",
+        "3个请求",
+        "3 FLOPs/词元",
+    )
+    assert with_unit("3", "", "en") == "3"

@@ -12,6 +12,7 @@ import pytest
 import sysai
 import sysai.explorables
 import vl_convert
+from parity import check_chinese
 from sysai.core.language import LANGUAGES
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider, find
 from sysai.explorables.notebook import to_svg
@@ -60,6 +61,7 @@ def test_every_setting_is_drawn(name, language):
         assert re.search(r"\d", spec["description"]), settings
         assert "{" not in spec["description"], settings
         assert bool(re.search(r"[\u4e00-\u9fff]", spec["description"])) == (language == "zh"), settings
+        assert check_chinese(name, [(0, spec["description"])]) == [], settings
         for part in parts(spec):
             low, *_ = part.get("scale", {}).get("domain", [None])
             assert part.get("scale", {}).get("type") != "log" or low > 0, settings
@@ -101,6 +103,7 @@ def test_the_prediction_is_answered(name):
     for language in LANGUAGES:
         assert prediction.question[language]
         assert explorable.reply(language, answer) != explorable.reply(language, 3 * answer)
+        assert check_chinese(name, [(0, explorable.reply(language, 3 * answer))]) == []
     assert "3 times too high" in explorable.reply("en", 3 * answer)
     assert "2 times too low" in explorable.reply("en", answer / 2)
     assert "well predicted" in explorable.reply("en", 1.05 * answer)
