@@ -39,10 +39,10 @@ WORDS = {
         "refused": "The address asks for {setting}, which is not offered here; the figure shows {shown} instead.",
     },
     "zh": {
-        "reset": "复位",
+        "reset": "重置",
         "reset_title": "回到最初的设置",
         "link": "复制链接",
-        "link_title": "复制一个网址，打开后就是当前设置",
+        "link_title": "复制一个网址，打开后本页就是当前设置",
         "linked": "已复制：用这个网址打开本页，就是当前设置。",
         "linked_bar": "地址栏里已是当前设置的链接。",
         "predict": "先预测",
@@ -51,8 +51,8 @@ WORDS = {
         "loading": "正在加载Python，约7 MB……",
         "failed": "Python未能加载，图保持原样。这需要较新的浏览器、网络连接，并且页面须来自网站而非本地文件。"
         "再动一下控件即可重试。",
-        "error": "无法画出这一设置：{error}。请换一个设置，或者复位。",
-        "refused": "网址要求{setting}，这里没有这个选项；图中显示的是{shown}。",
+        "error": "无法画出这一设置：{error}。请换一个设置，或者重置。",
+        "refused": "网址要求{setting}，这里没有这个选项，图中改用{shown}。",
     },
 }
 SAID_LATER = ("loading", "failed", "error", "refused", "linked", "linked_bar")  # by the script

@@ -49,7 +49,7 @@ def device_count(help: Text) -> Slider:
 
 def batch_slider(help: Text, default: int = 16) -> Slider:
     """How many requests are served together."""
-    label = {"en": "Requests at once", "zh": "同时的请求数"}
+    label = {"en": "Requests at once", "zh": "并发请求数"}
     return Slider("batch", label, _doubling(1, 1_024), default, REQUESTS, help)
 
 

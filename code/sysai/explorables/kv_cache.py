@@ -190,7 +190,7 @@ _TEXTS: dict[str, dict[str, str]] = {
         "cached": "KV缓存（GB）",
         "room": "除去权重还剩{room}",
         "readout": (
-            "{model}，{kind}，{precision}：上下文中每个词元占{token}。{batch}个请求、每个{context}个词元，缓存共{cache}；"
+            "{model}，{kind}，{precision}：上下文中每个词元占{token}。{batch}个请求、每个持有{context}个词元，缓存共{cache}；"
             "加上权重{weights}，合计{total}。{devices}块{device}的内存共{memory}。"
         ),
         "fits": "这样的请求总共放得下{fit}个。",
@@ -220,7 +220,7 @@ kv_cache = Explorable(
         controls.model_choice(
             {
                 "en": "Layers, key-value heads and head size decide what a token of context keeps.",
-                "zh": "层数、键值头数和头大小，决定上下文中每个词元要占多少。",
+                "zh": "层数、键值头数和头大小，决定上下文中每个词元要占多少内存。",
             }
         ),
         Choice(
@@ -243,13 +243,13 @@ kv_cache = Explorable(
         controls.precision_choice(
             {
                 "en": "Of weights and cache alike: 4, 2, 1 or half a byte a value, not counting scales.",
-                "zh": "权重与缓存相同：每个数值4、2、1或0.5字节，不计缩放系数。",
+                "zh": "权重与缓存用同一种格式：每个数值4、2、1或0.5字节，不计缩放系数。",
             }
         ),
         controls.device_choice(
             {
                 "en": "Its memory by the data sheet, all of it for weights and cache.",
-                "zh": "内存取自产品手册，假设全部用于权重和缓存。",
+                "zh": "内存大小取自产品手册，假设全部用于权重和缓存。",
             }
         ),
         controls.device_count(
@@ -266,7 +266,7 @@ kv_cache = Explorable(
                 "Llama 3 8B in bf16 on one H100 with 80 GB; every request holds 8,192 tokens. "
                 "How many requests fit beside the weights?"
             ),
-            "zh": "Llama 3 8B，bf16，一块80 GB的H100，每个请求持有8,192个词元。除去权重，放得下多少个请求？",
+            "zh": "Llama 3 8B，bf16，一块80 GB的H100，每个请求持有8,192个词元。放下权重之后，还放得下多少个请求？",
         },
         unit=controls.REQUESTS,
         answer=lambda *, model, heads, context, precision, device, devices, **_: fit(

@@ -214,7 +214,7 @@ _TEXTS: dict[str, dict[str, str]] = {
         "expanded": "（这里的每一步都把缓存的潜在向量全部展开成键和值；推理服务会避免这样做。）",
         "held": "用{recipe}和Adam训练，权重、梯度和优化器状态占{states}",
         "activated": "，激活值占{activations}，合计{held}。",
-        "undefined": "；激活值只对不用潜在注意力的稠密模型计算。",
+        "undefined": "；激活值没有计入，只有不用潜在注意力的稠密模型才计。",
         "served": "用{precision}推理占{served}，其中KV缓存{cache}。",
     },
 }
@@ -225,12 +225,12 @@ _TIMES = {"values": (0.25, 0.5, 1, 2, 4), "default": 1, "unit": {"en": "times", 
 
 model_shape = Explorable(
     name="model_shape",
-    title={"en": "From a model's shape to its costs", "zh": "从模型的形状到它的代价"},
+    title={"en": "From a model's shape to its costs", "zh": "从模型形状到各项代价"},
     controls=(
         controls.model_choice(
             {
                 "en": "Published shapes; the two sliders below change them.",
-                "zh": "已公布的形状；下面两个滑块可以改变它。",
+                "zh": "已公布的模型形状，可用下面两个滑块改变。",
             }
         ),
         Slider(
@@ -238,7 +238,7 @@ model_shape = Explorable(
             label={"en": "Layers", "zh": "层数"},
             help={
                 "en": "Blocks are alike: parameters, FLOPs and cache grow in proportion; embedding and head stay.",
-                "zh": "各块相同，所以参数、运算量和缓存都成比例增长；嵌入与输出头不变。",
+                "zh": "各层相同，所以参数、运算量和缓存都成比例增长；嵌入与输出头不变。",
             },
             **_TIMES,
         ),
@@ -247,7 +247,7 @@ model_shape = Explorable(
             label={"en": "Width", "zh": "宽度"},
             help={
                 "en": "Of vectors, heads and feed-forward networks: matrices grow with its square.",
-                "zh": "向量、头和前馈网络同时加宽：矩阵按平方增长。",
+                "zh": "向量、头和前馈网络同时加宽：矩阵按宽度的平方增长。",
             },
             **_TIMES,
         ),
@@ -259,7 +259,7 @@ model_shape = Explorable(
             {"en": "tokens", "zh": "个词元"},
             {
                 "en": "Tokens of each sequence. Scores of attention grow with its square.",
-                "zh": "每条序列的词元数。注意力的分数按它的平方增长。",
+                "zh": "每条序列的词元数。注意力分数的个数按它的平方增长。",
             },
         ),
         Slider(
@@ -288,7 +288,7 @@ model_shape = Explorable(
                 "Llama 3 8B is trained with Adam in mixed precision, operator by operator, on one sequence of 8,192 "
                 "tokens. How much memory does the step hold?"
             ),
-            "zh": "用Adam和混合精度逐算子训练Llama 3 8B，一条8,192个词元的序列。这一步要占多少内存？",
+            "zh": "用Adam和混合精度训练Llama 3 8B，逐算子执行，批次里只有一条8,192个词元的序列。一步训练占多少内存？",
         },
         unit={"en": "GB", "zh": "GB"},
         answer=lambda *, model, depth, width, sequence, batch, precision: (

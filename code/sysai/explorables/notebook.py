@@ -21,7 +21,7 @@ from sysai.explorables.explorable import Choice, Explorable, Slider, find
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _TEXTS = {
     "en": {"predict": "Predict, then see", "reset": "Reset"},
-    "zh": {"predict": "提交预测，看结果", "reset": "复位"},
+    "zh": {"predict": "提交预测，看结果", "reset": "重置"},
 }
 
 

@@ -182,13 +182,13 @@ _TEXTS: dict[str, dict[str, str]] = {
         "weights": "权重",
         "cache": "KV缓存",
         "flops": "运算",
-        "step": "一步解码（ms）",
+        "step": "一步解码的时间（ms）",
         "memory": "访存受限",
         "compute": "计算受限",
         "computed": "（乘法用{computed}）",
         "roof": "{model}，{precision}{computed}，{devices}块{device}，脊点在每字节{ridge}次运算。",
         "decode readout": (
-            "{batch}个请求、每个缓存{context}个词元，一步解码每字节做{step_intensity}次运算，{step_bound}，"
+            "{batch}个请求、每个缓存里有{context}个词元，一步解码每字节做{step_intensity}次运算，{step_bound}，"
             "至少要{step_time} ms：读权重{weights_time} ms，读缓存{cache_time} ms，同时进行的运算{flops_time} ms。"
             "每秒至多{step_rate}个词元，每个请求{each}个。"
         ),
@@ -196,14 +196,14 @@ _TEXTS: dict[str, dict[str, str]] = {
             "预填充{batch}个同样长的提示词，每字节做{read_intensity}次运算，{read_bound}：至少要{read_time} s，"
             "每秒至多{read_rate}个词元。"
         ),
-        "room": "权重和缓存共{held}，超出了内存{memory}：设备更多才行。",
+        "room": "权重和缓存共{held}，超出了{memory}的内存：要有更多设备才放得下。",
     },
 }
 
 _BATCH = controls.batch_slider(
     {
         "en": "Requests that take a step together share one reading of the weights, but each reads its own cache.",
-        "zh": "一起走一步的请求共用一次权重读取，但各读各的缓存。",
+        "zh": "同一步里的各个请求共用一次权重读取，但各读各的缓存。",
     },
     default=1,
 )
@@ -236,13 +236,13 @@ roofline = Explorable(
         controls.device_choice(
             {
                 "en": "Peak of dense products and bandwidth by the data sheet; programs reach less.",
-                "zh": "稠密乘法的峰值和带宽取自产品手册；实际程序达不到。",
+                "zh": "稠密乘法的峰值速率和带宽取自产品手册；实际程序达不到。",
             }
         ),
         controls.device_count(
             {
                 "en": "All rates add up, as if messages between devices cost nothing.",
-                "zh": "各项速率直接相加，设备之间的消息当作不花时间。",
+                "zh": "各项速率直接相加，设备之间的通信当作不花时间。",
             }
         ),
     ),
@@ -254,7 +254,7 @@ roofline = Explorable(
                 "With 32 requests at once instead of one, how many times as many tokens does decode write in a second?"
             ),
             "zh": (
-                "Llama 3 8B，bf16，一块H100，每个请求的缓存里有8,192个词元。同时的请求从1个增加到32个，"
+                "Llama 3 8B，bf16，一块H100，每个请求的缓存里有8,192个词元。并发请求从1个增加到32个，"
                 "解码每秒写出的词元数是原来的多少倍？"
             ),
         },
