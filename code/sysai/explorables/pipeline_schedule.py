@@ -1,0 +1,300 @@
+"""A pipeline schedule drawn and timed: what each device does when, how long it waits, and what it holds meanwhile.
+
+The schedules are those that the runtime executes, timed by `sysai.parallel.pipeline.simulate`.
+"""
+
+from sysai.core.language import Text
+from sysai.explorables import marks
+from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.pipelines import most_held, timed
+from sysai.explorables.units import digits
+from sysai.parallel.pipeline.schedules import B, F, Schedule, W
+from sysai.parallel.pipeline.timeline import Interval, Timeline
+from sysai.viz.palette import INK, PAPER
+
+WIDTH = 480
+_SHADES = {"type": "quantitative", "scale": {"domain": [0, 1], "range": [0, 1]}}
+
+
+def draw(language: str, **settings: float | str) -> dict:
+    """The figure: the passes of each device, and below what the first and the last one hold."""
+    schedule, timeline = timed(**settings)
+    end = max(intervals[-1].end for intervals in timeline.devices)
+    x = {"axis": {"tickCount": 8, "grid": False}, **marks.linear(0, end)}
+    return {
+        "description": _describe(language, schedule, timeline, **settings),
+        "vconcat": [_passes(language, schedule, timeline, x, WIDTH / end), _memory(language, schedule, timeline, x)],
+        "spacing": 10,
+        "resolve": {"scale": {"color": "independent"}},
+    }
+
+
+def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixels: float) -> dict:
+    """A bar for each pass, paler in later chunks of a device; the micro-batch's number where it has room."""
+    names, chunks = _TEXTS[language], schedule.stages // schedule.devices
+    split = any(interval.operation.kind == W for interval in timeline.devices[0])
+    kinds = {names[F]: "blue", names[B if split else "both"]: "orange"} | ({names[W]: "green"} if split else {})
+    shade = {
+        stage: i / max(1, chunks - 1) for d in range(schedule.devices) for i, stage in enumerate(schedule.stages_on(d))
+    }
+
+    def row(interval: Interval) -> dict:
+        kind, stage, j = interval.operation
+        part = names[kind if kind in (F, W) else B if split else "both"]
+        place = {"device": str(interval.device + 1), "part": part, "start": interval.start, "end": interval.end}
+        return place | {"stage": stage + 1, "microbatch": j + 1, "opacity": 1 - 0.65 * shade[stage]}
+
+    rows = [row(interval) for intervals in timeline.devices for interval in intervals]
+    labelled = [
+        row | {"middle": (row["start"] + row["end"]) / 2, "text": str(row["microbatch"])}
+        for row in rows
+        if (row["end"] - row["start"]) * pixels >= 6 * len(str(row["microbatch"])) + 2
+    ]
+    devices = [str(device + 1) for device in range(schedule.devices)]
+    bare = {"domain": False, "ticks": False}
+    y = {"field": "device", "type": "nominal", "sort": devices, "title": names["device"], "axis": bare}
+    label = {"type": "text", "baseline": "middle", "fontSize": 10}
+    number = {"x": {"field": "middle", **x}, "y": y, "text": {"field": "text"}}
+    return {
+        "width": WIDTH,
+        "height": 22 * schedule.devices,
+        "layer": [
+            {
+                "data": {"values": rows},
+                "mark": {"type": "bar", "height": 18, "stroke": PAPER, "strokeWidth": 0.7},
+                "encoding": {
+                    "x": {"field": "start", **x, "title": None},
+                    "x2": {"field": "end"},
+                    "y": y,
+                    "color": marks.colours(kinds),
+                    "opacity": {"field": "opacity", **_SHADES, "legend": None},
+                },
+            },
+            *(
+                {
+                    "data": {"values": [row for row in labelled if (row["opacity"] < 0.6) == pale]},
+                    "mark": label | {"color": INK if pale else PAPER},
+                    "encoding": number,
+                }
+                for pale in (False, True)
+            ),
+        ],
+    }
+
+
+def _memory(language: str, schedule: Schedule, timeline: Timeline, x: dict) -> dict:
+    """A line of what is held for the first device, and one for the last."""
+    names = _TEXTS[language]
+    colours = {names["held by"].format(1): "purple", names["held by"].format(schedule.devices): "grey"}
+    share = schedule.devices / schedule.stages
+    rows = [
+        {"part": name, "time": time, "held": share * held}
+        for name, device in zip(colours, (0, schedule.devices - 1), strict=True)
+        for time, held in {0.0: 0.0, **{time: held.amount() for time, held in timeline.held(device)}}.items()
+    ]
+    y = marks.linear(0, 1.1 * max(row["held"] for row in rows))
+    return {
+        "width": WIDTH,
+        "height": 70,
+        "data": {"values": rows},
+        "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
+        "encoding": {
+            "x": {"field": "time", **x, "title": names["time"]},
+            "y": {"field": "held", **y, "title": names["in flight"], "axis": {"tickCount": 3}},
+            "color": marks.colours(colours, symbolType="stroke", symbolStrokeWidth=3),
+        },
+    }
+
+
+def _describe(language: str, made: Schedule, timeline: Timeline, **settings: float | str) -> str:
+    says, held = _TEXTS[language], most_held(made)
+    asked, shown = settings["microbatches"], made.microbatches
+    reference, reference_timeline = timed(**settings | {"schedule": "1f1b", "microbatches": shown})
+    parts = [says["changed"] if asked != shown else "", says["setting"], says["slow"] if settings["slow"] > 1 else ""]
+    parts += [says["result"], says["chunks"] if made.stages > made.devices else ""]
+    parts += [says["even" if min(held) == max(held) else "uneven"]]
+    parts += [says["reference"] if settings["schedule"] != "1f1b" else ""]
+    return "".join(parts).format(
+        asked=asked,
+        stages=made.devices,
+        shown=shown,
+        es="es" * (shown > 1),
+        name=_SCHEDULES[settings["schedule"]][language],
+        b=digits(settings["backward_input"]),
+        w=digits(settings["backward_weight"]),
+        message=digits(settings["message"]),
+        slow=digits(settings["slow"]),
+        cost=digits(timeline.cost),
+        rate=_percent(timeline),
+        most=digits(max(held)),
+        most_es="es" * (max(held) > 1),
+        where=says["comma"].join(str(i + 1) for i, amount in enumerate(held) if amount == max(held)),
+        least=digits(min(held)),
+        reference_rate=_percent(reference_timeline),
+        reference_most=digits(max(most_held(reference))),
+    )
+
+
+def _percent(timeline: Timeline) -> str:
+    return f"{100 * max(0.0, timeline.bubble_rate):.1f}"
+
+
+_TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        F: "forward",
+        B: "backward, input",
+        W: "backward, weights",
+        "both": "backward",
+        "device": "device",
+        "time": "time (forward passes)",
+        "in flight": "held",
+        "held by": "held by device {}",
+        "comma": ", ",
+        "changed": (
+            "Interleaving takes micro-batches in rounds of {stages}, the number of devices, and {asked} are no whole "
+            "rounds: {shown} are shown. "
+        ),
+        "setting": (
+            "{name}, {stages} devices, {shown} micro-batch{es}; a forward takes 1, its backward {b} for the input and "
+            "{w} for the weights, a message {message}. "
+        ),
+        "slow": "The last device is {slow} times as slow. ",
+        "result": "From first to last pass a device takes up to {cost}; on average {rate}% of that is bubble. ",
+        "chunks": "Paler passes are those of a device's later chunks. ",
+        "even": "Each holds the activations of at most {most} micro-batch{most_es}.",
+        "uneven": "Most is held by device {where}, the activations of {most} micro-batches; least is {least}.",
+        "reference": " 1F1B at the same setting: a bubble of {reference_rate}%, at most {reference_most} held.",
+    },
+    "zh": {
+        F: "前向",
+        B: "反向：对输入",
+        W: "反向：对权重",
+        "both": "反向",
+        "device": "设备",
+        "time": "时间（一次前向为1）",
+        "in flight": "微批次数",
+        "held by": "设备{}持有",
+        "comma": "、",
+        "changed": "交错式调度按轮取微批次，每轮{stages}个，与设备数相同；{asked}个凑不成整轮，这里画的是{shown}个。",
+        "setting": "{name}，{stages}台设备，{shown}个微批次；前向用时1，反向对输入{b}、对权重{w}，一条消息{message}。",
+        "slow": "末台设备用时是别人的{slow}倍。",
+        "result": "设备从第一次计算到最后一次，至多经过{cost}，其中平均{rate}%是气泡。",
+        "chunks": "颜色较浅的，属于同一设备靠后的段。",
+        "even": "每台设备最多同时持有{most}个微批次的激活值。",
+        "uneven": "持有最多的是设备{where}，达{most}个微批次的激活值；最少的是{least}个。",
+        "reference": "同样条件下，1F1B的气泡为{reference_rate}%，最多持有{reference_most}个。",
+    },
+}
+
+_SCHEDULES: dict[str, Text] = {
+    "gpipe": {"en": "GPipe", "zh": "GPipe"},
+    "1f1b": {"en": "1F1B", "zh": "1F1B"},
+    "interleaved_2": {"en": "Interleaved 1F1B, 2 chunks", "zh": "交错式1F1B，每台2段"},
+    "interleaved_4": {"en": "Interleaved 1F1B, 4 chunks", "zh": "交错式1F1B，每台4段"},
+    "zb_h1": {"en": "ZB-H1", "zh": "ZB-H1"},
+    "zb_h2": {"en": "ZB-H2", "zh": "ZB-H2"},
+    "zb_v": {"en": "ZB-V", "zh": "ZB-V"},
+}
+
+_FORWARDS = {"en": "forward passes", "zh": "次前向"}
+_PASS = ((0.5, 0.75, 1, 1.25, 1.5, 2), 1, _FORWARDS)
+
+pipeline_schedule = Explorable(
+    name="pipeline_schedule",
+    title={"en": "Pipeline schedules and their bubbles", "zh": "流水线调度与气泡"},
+    controls=(
+        Choice(
+            "schedule",
+            {"en": "Schedule", "zh": "调度"},
+            _SCHEDULES,
+            "1f1b",
+            {
+                "en": "In which order each device takes its passes. Only the three ZB split the backward pass.",
+                "zh": "每台设备按什么次序计算。只有三种ZB把反向传播拆成两半。",
+            },
+        ),
+        Slider(
+            "stages",
+            {"en": "Devices", "zh": "设备数"},
+            (2, 3, 4, 6, 8),
+            4,
+            {"en": "", "zh": "台"},
+            {
+                "en": "Each holds one part of the layers, or several where a schedule has chunks.",
+                "zh": "每台持有一部分层；有些调度把这部分再切成几段。",
+            },
+        ),
+        Slider(
+            "microbatches",
+            {"en": "Micro-batches", "zh": "微批次数"},
+            (1, 2, 3, 4, 6, 8, 12, 16),
+            8,
+            {"en": "", "zh": "个"},
+            {
+                "en": "Into as many parts the batch is cut; interleaving takes them in rounds.",
+                "zh": "批次切成几份；交错式调度要按轮次取。",
+            },
+        ),
+        Slider(
+            "backward_input",
+            {"en": "Backward, input", "zh": "反向，对输入"},
+            *_PASS,
+            {
+                "en": "Time for the gradient of the input, for which the device before is waiting.",
+                "zh": "求对输入的梯度用时多少；前一台设备等着它。",
+            },
+        ),
+        Slider(
+            "backward_weight",
+            {"en": "Backward, weights", "zh": "反向，对权重"},
+            *_PASS,
+            {
+                "en": "Time for the gradients of the weights, for which nobody waits until the step ends.",
+                "zh": "求对权重的梯度用时多少；这一步结束之前没有谁等它。",
+            },
+        ),
+        Slider(
+            "slow",
+            {"en": "Slowness of the last device", "zh": "末台设备慢多少"},
+            (1, 1.25, 1.5, 2, 3),
+            1,
+            {"en": "times", "zh": "倍"},
+            {
+                "en": "All its passes take so many times as long, as if it held more layers, or the head.",
+                "zh": "它的每次计算用时都是别人的这么多倍，好比多分了几层，或者还带着输出头。",
+            },
+        ),
+        Slider(
+            "message",
+            {"en": "Time of a message", "zh": "一条消息的时间"},
+            (0, 0.05, 0.1, 0.2, 0.5, 1),
+            0,
+            _FORWARDS,
+            {
+                "en": "From the end of a pass until the next device has its result. The sender computes on.",
+                "zh": "从一次计算结束，到下一台设备拿到结果。发送方不必等。",
+            },
+        ),
+    ),
+    draw=draw,
+    prediction=Prediction(
+        question={
+            "en": (
+                "1F1B on four devices with eight micro-batches, each of the three passes taking the same time, has a "
+                "bubble of 27%. Now the last device needs half as long again. How large is the bubble?"
+            ),
+            "zh": "四台设备、八个微批次的1F1B，三种计算用时相同，气泡为27%。现在末台设备用时多了一半，气泡有多大？",
+        },
+        unit={"en": "%", "zh": "%"},
+        answer=lambda **settings: 100 * timed(**settings)[1].bubble_rate,
+        settings={
+            "schedule": "1f1b",
+            "stages": 4,
+            "microbatches": 8,
+            "backward_input": 1,
+            "backward_weight": 1,
+            "slow": 1.5,
+            "message": 0,
+        },
+    ),
+)
