@@ -7,7 +7,7 @@ from sysai.exercises.trial import Hint, Trial
 from sysai.models.presets import PRESETS
 
 H100 = {"bandwidth": 3.35e12, "peak": 989e12}
-SECONDS = {"en": "s", "zh": "秒"}
+SECONDS = {"en": "s", "zh": "s"}
 RATE = {"en": "tokens/s", "zh": "词元/秒"}
 
 
@@ -53,13 +53,13 @@ def _check_prefill(trial: Trial, config, tokens: int, **machine) -> None:
             when=min(arithmetic, traffic),
             en="You took the shorter of the two times here. A call is no faster than its arithmetic and no faster "
             "than its reading of the weights: take the larger time. Few tokens leave it bound by memory.",
-            zh="这里取了两个时间中较短的一个。一次调用既不会比运算快，也不会比读权重快，应取两个时间中较大的；"
+            zh="你在这里取了两个时间中较短的一个。一次调用既不会比运算快，也不会比读权重快，应取较长的一个；"
             "词元很少时，它受限于访存。",
         ),
         Hint(
             when=arithmetic + traffic,
             en="You added the two times. The limit assumes that they overlap perfectly: take the larger one.",
-            zh="你把两个时间加了起来。上限假定两者完全重叠，应取较大的一个。",
+            zh="你把两个时间加了起来。上限假定两者完全重叠，应取较长的一个。",
         ),
         Hint(
             when=arithmetic / 2,

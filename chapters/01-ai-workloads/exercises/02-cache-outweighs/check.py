@@ -47,13 +47,13 @@ def _check(trial: Trial, config, context: int, weight: float, element: int, band
 
     got = trial.call("throughput_ceiling", config, context=context, bytes_per_element=element, bandwidth=bandwidth)
     hints = [
-        *_cache_hints(lambda c: bandwidth / c, cache, by_query_heads, element),
-        Hint(
+        Hint(  # first: with two bytes an element, the default of kv_cache_bytes gives the same
             when=bandwidth / cache / 2,
             en="This is the throughput at the balance, where half of the bytes are weights. As the batch grows, "
             "their share tends to nothing.",
             zh="这是两者相等时的吞吐量，那时有一半字节是权重。批次继续增大，权重所占的份额趋于零。",
         ),
+        *_cache_hints(lambda c: bandwidth / c, cache, by_query_heads, element),
     ]
     trial.expect_close(got, bandwidth / cache, unit=RATE, hints=hints)
 

@@ -118,6 +118,6 @@ def _check_utilization(trial: Trial, **report) -> None:
     ]
     trial.expect_close(got[0], rate, unit=RATE, hints=hints)
     per_cent = Hint(
-        when=100 * rate / peak, en="A fraction is wanted, not a percentage.", zh="要的是分数值，不是百分数。"
+        when=100 * rate / peak, en="A fraction is wanted, not a percentage.", zh="应返回小数形式的份额，不是百分数。"
     )
     trial.expect_close(got[1], rate / peak, what=SHARE, hints=[per_cent])

@@ -4,7 +4,7 @@ from sysai.exercises.configs import random_config
 from sysai.exercises.trial import Hint, Trial
 from sysai.models.presets import PRESETS
 
-TIMES = {"en": "times 6ND", "zh": "倍于6ND"}
+TIMES = {"en": "times 6ND", "zh": "倍（相对于6ND）"}
 TOKENS = {"en": "tokens", "zh": "个词元"}
 
 
@@ -45,7 +45,7 @@ def _hints(config, total_by_active: float, value) -> list[Hint]:
         Hint(
             when=value(config.n_heads / config.n_kv_heads),
             en="You counted scores of key-value heads. Each of the n_heads query heads computes scores of its own.",
-            zh="你按键值头数了分数。n_heads个查询头各自都要算分数。",
+            zh="你按键值头来数分数了。n_heads个查询头各自都要算分数。",
         ),
         Hint(
             when=value(3.0),

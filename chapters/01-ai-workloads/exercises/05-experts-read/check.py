@@ -5,7 +5,7 @@ from fractions import Fraction
 from sysai.exercises.trial import Hint, Trial
 
 EXPERTS = {"en": "experts", "zh": "个专家"}
-USES = {"en": "tokens an expert", "zh": "个词元（每个专家）"}
+USES = {"en": "tokens an expert", "zh": "词元/专家"}
 REQUESTS = {"en": "requests", "zh": "个请求"}
 
 
@@ -39,7 +39,7 @@ def _check_experts(trial: Trial, n_experts: int, top_k: int, batch: int) -> None
     of_all = Hint(
         when=top_k * batch / n_experts,
         en="You divided by all experts. An expert that nobody chose is not read: divide by those that are.",
-        zh="你除以了全部专家。没有人选的专家不会被读；应除以读到的专家数。",
+        zh="你除以了全部专家。没有词元选的专家不会被读；应除以所读的专家数。",
     )
     hints = [of_all, *_hints(case, drawn_twice, lambda count: float(top_k * batch / count))]
     trial.expect_close(got, float(top_k * batch / experts), unit=USES, hints=hints)
@@ -54,7 +54,7 @@ def _check_share(trial: Trial, n_experts: int, top_k: int, share: float) -> None
     }
     early = {
         "en": "One too few: this batch stays just below the share.",
-        "zh": "少了一个：这个批大小读到的专家数还略低于所求的份额。",
+        "zh": "少了一个：在这个批大小下，所读专家数的期望还略低于所要的份额。",
     }
     hints = [
         Hint(when=batch + 1, **late),
@@ -94,7 +94,7 @@ def _hints(case: dict[str, int], drawn_twice: Fraction, value) -> list[Hint]:
             Hint(
                 when=value(missed),
                 en="These are the experts that nobody reads. Subtract them from n_experts.",
-                zh="这是没有人读的专家数，应从n_experts中减去。",
+                zh="这是没有读到的专家数，应从n_experts中减去。",
             )
         )
     return hints

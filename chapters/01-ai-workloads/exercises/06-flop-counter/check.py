@@ -3,6 +3,7 @@
 import dataclasses
 
 import torch
+from sysai.core.language import Text
 from sysai.exercises.configs import random_config
 from sysai.exercises.trial import Hint, Trial
 from sysai.models.config import ModelConfig
@@ -138,13 +139,17 @@ def _hints(name: str, expected: int, inside: int, batch: int, model: nn.Module) 
     return hints
 
 
-def _table(flops: dict[str, int], got: dict[str, object]) -> str:
+def _table(flops: dict[str, int], got: dict[str, object]) -> Text:
     """Expected and got, a line a module."""
-    lines = [f"{'module':<26}{'expected':>12}{'got':>12}"]
+    lines = []
     for name, expected in flops.items():
         mark = "" if got.get(name) == expected else "  <--"
         lines.append(f"{name or repr(''):<26}{expected:>12,}{_number(got.get(name)):>12}{mark}")
-    return "\n".join(lines)
+    table = "\n".join(lines)
+    return {
+        "en": f"{'module':<26}{'expected':>12}{'got':>12}\n{table}",
+        "zh": f"{'模块':<24}{'应得':>10}{'实得':>10}\n{table}",  # each of these characters is two columns wide
+    }
 
 
 def _number(value: object) -> str:

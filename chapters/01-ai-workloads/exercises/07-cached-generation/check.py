@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import torch
+from sysai.core.language import Text
 from sysai.exercises.configs import random_config
 from sysai.exercises.trial import Hint, Trial
 from sysai.models.attention import attend, causal_mask
@@ -214,19 +215,23 @@ class Lent:
         return _score(self.model, x_TD).clone()
 
     @torch.inference_mode()
-    def picture(self) -> str:
+    def picture(self) -> Text:
         """A line for each pass, headed by its first position; a sign for each token: whether it left layer 0 right."""
         tokens = [token for piece in self.pieces for token in piece][: self.model.config.max_positions]
         x_BTD = self.model.embed(torch.tensor([tokens], dtype=torch.long))
         rotation, mask_TT = self.model.rope(0, len(tokens)), causal_mask(len(tokens), 0, like=x_BTD)
         expected_TD = self.model.blocks[0](x_BTD, rotation, mask_TT, None)[0]
-        lines, start = ["tokens behind layer 0, pass by pass: · right  █ wrong"], 0
+        lines, start = [], 0
         for piece, y_TD in zip(self.pieces, self.first_layer, strict=False):
             rows = zip(y_TD, expected_TD[start : start + len(y_TD)], strict=False)
             signs = "".join("·" if _close(got, expected) else "█" for got, expected in rows)
             lines.append(f"{start:>4}  {signs}")
             start += len(piece)
-        return "\n".join(lines)
+        drawn = "\n".join(lines)
+        return {
+            "en": f"tokens behind layer 0, pass by pass: · right  █ wrong\n{drawn}",
+            "zh": f"各次调用的词元经过第0层之后：·对  █错\n{drawn}",
+        }
 
     def _block(self, layer: int):
         if type(layer) is not int or not 0 <= layer < len(self.calls):
