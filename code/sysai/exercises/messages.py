@@ -26,7 +26,7 @@ def not_started(id: str) -> Text:
     """There is no answer.py."""
     return {
         "en": f"There is no answer yet. Begin with: sysai start {id}",
-        "zh": f"还没有答案。开始：sysai start {id}",
+        "zh": f"还没有答案。请先运行：sysai start {id}",
     }
 
 
@@ -74,7 +74,7 @@ def too_many_processes(limit: int) -> Text:
     """More processes than allowed at once."""
     return {
         "en": f"Your code started more than {limit} processes, so they were ended.",
-        "zh": f"代码启动了{limit}个以上的进程，它们已被终止。",
+        "zh": f"代码启动的进程超过了{limit}个，已被终止。",
     }
 
 
@@ -83,7 +83,7 @@ def left_behind(count: int) -> Text:
     return {
         "en": f"Your code left {count} {'process' if count == 1 else 'processes'} running; ended now. Wait for "
         "every process that you start.",
-        "zh": f"代码结束后还有{count}个进程在运行，已被终止。启动的每个进程都要等它结束。",
+        "zh": f"代码结束后还有{count}个由它启动的进程在运行，已被终止。每启动一个进程，都要等它结束。",
     }
 
 
@@ -109,7 +109,7 @@ def garbled() -> Text:
     return {
         "en": "Something other than your function's result arrived. Does your code write to files or pipes that it "
         "did not open, or start copies of its process?",
-        "zh": "收到的不是函数的返回值。代码是否写了不是自己打开的文件或管道，或者复制了自己的进程？",
+        "zh": "收到的不是函数的返回值。代码是否写入了不是由它打开的文件或管道，或者复制了自身的进程？",
     }
 
 
@@ -123,11 +123,12 @@ def grader_process_killed() -> Text:
 
 def files_changed(names: list[str], aside: str) -> Text:
     """Exercise files that were written to; they have been restored."""
-    shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    more = len(names) > 3
+    shown = {"en": ", ".join(names[:3]) + " …" * more, "zh": "、".join(names[:3]) + "等" * more}
     return {
-        "en": f"Files of the exercise changed while your code ran: {shown}. They have been put back as they were; "
-        f"the changed versions are in {aside}.",
-        "zh": f"代码运行期间，练习的文件被改动：{shown}。这些文件已恢复原状，改动后的版本保存在{aside}。",
+        "en": f"Files of the exercise changed while your code ran: {shown['en']}. They have been put back as they "
+        f"were; the changed versions are in {aside}.",
+        "zh": f"代码运行期间，练习的文件被改动：{shown['zh']}。这些文件已恢复原状，改动后的版本保存在{aside}。",
     }
 
 
@@ -223,4 +224,4 @@ def _bytes(count: int) -> str:
     for scale, unit in ((2**30, "GiB"), (2**20, "MiB")):
         if count >= scale:
             return f"{count / scale:g} {unit}"
-    return f"{count:,} bytes"
+    return f"{count:,} B"
