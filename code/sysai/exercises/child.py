@@ -23,8 +23,8 @@ from sysai.exercises.limits import Limits, impose
 FILE = "answer.py"
 STACK_FILE = "stack"
 FRAME = struct.Struct("<Q")
-_MESSAGE_CHARACTERS = 2000
-_FRAMES = 8
+MESSAGE_CHARACTERS = 2000
+FRAMES = 8
 
 _server: "Server | None" = None
 
@@ -151,8 +151,8 @@ def describe(error: BaseException) -> dict:
     frames = [(f.lineno, f.name) for f in traceback.extract_tb(error.__traceback__) if f.filename == FILE]
     if isinstance(error, SyntaxError) and error.filename == FILE:
         frames = [(error.lineno or 0, "")]
-    if len(frames) > _FRAMES:
-        frames = frames[: _FRAMES // 2] + frames[-_FRAMES // 2 :]
+    if len(frames) > FRAMES:
+        frames = frames[: FRAMES // 2] + frames[-FRAMES // 2 :]
     try:
         message = error.msg if isinstance(error, SyntaxError) else str(error)
     except BaseException:
@@ -160,7 +160,7 @@ def describe(error: BaseException) -> dict:
     return {
         "type": type(error).__name__[:100],
         "ancestors": [kind.__name__[:100] for kind in type(error).__mro__[:20]],
-        "message": message[:_MESSAGE_CHARACTERS],
+        "message": message[:MESSAGE_CHARACTERS],
         "frames": [[line or 0, name[:100]] for line, name in frames],
     }
 

@@ -26,8 +26,17 @@ def is_number(value: object) -> bool:
     return type(value) in (int, float)
 
 
+def as_float(value: float) -> float:
+    """`value`, infinite if it is a whole number beyond all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def close(got: float, expected: float, rel: float, abs_: float) -> bool:
     """Within `rel` of `expected` or within `abs_`; NaN is close to NaN, infinity to itself."""
+    got = as_float(got)
     if math.isnan(expected) or math.isnan(got):
         return math.isnan(expected) and math.isnan(got)
     if math.isinf(expected) or math.isinf(got):

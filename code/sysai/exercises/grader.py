@@ -11,12 +11,13 @@ from pathlib import Path
 
 from sysai.exercises import messages
 from sysai.exercises.catalogue import Exercise
+from sysai.exercises.child import MESSAGE_CHARACTERS
 from sysai.exercises.failure import Failed, both
 from sysai.exercises.guard import Guard
 from sysai.exercises.limits import Limits
 from sysai.exercises.processes import LostZygote, Zygote, adopt_orphans, zygotes_work
 from sysai.exercises.report import Report
-from sysai.exercises.show import show
+from sysai.exercises.show import shorten, show
 from sysai.exercises.submission import Submission
 from sysai.exercises.trial import Trial
 
@@ -51,6 +52,7 @@ class Grader:
             repeat: the command, without the seed, that the report gives for the same check again.
         """
         started = time.monotonic()
+        source = source.removeprefix("\ufeff")  # some editors on Windows begin a file with it
         check_file = exercise.folder / "check.py"
         code = self._guard.content(check_file)
         zygote = self._zygote(_PRELOAD if b"\nNEEDS_TORCH = True\n" in code else ())
@@ -108,13 +110,13 @@ def _check_failed(error: Exception, check_file: Path, trial: Trial) -> Failed:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(check_file)]
     if not lines:
         raise error
-    text = f"{type(error).__name__}: {error} (check.py:{lines[-1]})"
+    text = f"{shorten(f'{type(error).__name__}: {error}')} (check.py:{lines[-1]})"
     return Failed("check_failed", messages.check_failed(), got=both(show(trial.last_value)), error=text)
 
 
 def _explain(report: Report, failure: Failed, trial: Trial, source: str) -> Report:
     lines = source.splitlines()
-    frames = tuple((line, lines[line - 1].strip()) for line, _ in failure.frames if 0 < line <= len(lines))
+    frames = tuple((line, shorten(lines[line - 1].strip())) for line, _ in failure.frames if 0 < line <= len(lines))
     returned = None
     if failure.got and trial.last_value is not None:
         returned = show(trial.last_value)
@@ -123,7 +125,7 @@ def _explain(report: Report, failure: Failed, trial: Trial, source: str) -> Repo
     return replace(
         report,
         reason=failure.reason,
-        message=failure.message,
+        message={language: shorten(text, MESSAGE_CHARACTERS) for language, text in failure.message.items()},
         call=None if failure.reason in _SAID_IN_THE_MESSAGE else trial.last_call,
         expected=failure.expected,
         got=failure.got,

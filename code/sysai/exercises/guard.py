@@ -1,66 +1,76 @@
 """The exercises' own files, remembered before answers run and put back where an answer changed them.
 
-The changed versions are kept aside, because it may have been an author who saved a file meanwhile. `answer.py` is
-the student's, who may go on editing it: it is put back only if it has vanished.
+The changed versions are kept aside, because it may have been an author who saved a file meanwhile. Other files are
+nobody's business here, such as what an editor saves beside them. `answer.py` is the student's, who may go on editing
+it: it is put back only if it has vanished.
 """
 
+import contextlib
+import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
-_IGNORED = {"__pycache__", ".ipynb_checkpoints"}
 _ANSWER = "answer.py"
+_OWN = ("statement.md", "starter.py", "check.py", "solution.py", "explanation.md", "wrong/*.py")
 
 
 class Guard:
-    """What the files under `folders` hold; read once, before any answer runs."""
+    """What the files of the exercises in `folders` hold; read once, before any answer runs."""
 
     def __init__(self, folders: list[Path]):
-        self.folders = folders
-        self.files = self._read()
+        paths = [path for folder in folders for pattern in (*_OWN, _ANSWER) for path in folder.glob(pattern)]
+        self.files = {path: path.read_bytes() for path in paths if path.is_file()}
 
     def content(self, path: Path) -> bytes | None:
         """What the file held, None if there was none."""
-        return self.files[path][1] if path in self.files else None
+        return self.files.get(path)
 
     def restore(self) -> tuple[list[Path], Path | None]:
-        """Put files back as they were; (those that had been changed, added or removed, folder of changed versions)."""
-        now = self._read()
-        changed = [path for path in sorted(now.keys() | self.files.keys()) if self._is_changed(path, now)]
+        """Put files back as they were; (those that had been changed or removed, folder of changed versions)."""
+        changed = [path for path in sorted(self.files) if self._is_changed(path)]
         if not changed:
             return [], None
         aside = Path(tempfile.mkdtemp(prefix="sysai-changed-"))
         for path in changed:
-            if path in now:
-                copy = aside / path.parent.name / path.name
-                copy.parent.mkdir(exist_ok=True)
-                copy.write_bytes(now[path][1])
-                path.unlink()
-            if path in self.files:
-                _make_room(path)
-                path.write_bytes(self.files[path][1])
+            copy = aside / path.parent.name / path.name
+            with contextlib.suppress(OSError):
+                if path.is_file():
+                    copy.parent.mkdir(exist_ok=True)
+                    shutil.copyfile(path, copy)
+            _make_room(path)
+            path.write_bytes(self.files[path])
         return changed, aside
 
-    def _is_changed(self, path: Path, now: dict[Path, tuple[bool, bytes]]) -> bool:
-        if path.name == _ANSWER:
-            return path not in now
-        return now.get(path) != self.files.get(path)
+    def _is_changed(self, path: Path) -> bool:
+        try:
+            if not path.is_file():
+                return True
+            if path.name == _ANSWER:
+                return False
+            return path.stat().st_size != len(self.files[path]) or path.read_bytes() != self.files[path]
+        except OSError:  # no longer readable
+            return True
 
-    def _read(self) -> dict[Path, tuple[bool, bytes]]:
-        """Content by path, and whether a link leads to it."""
-        found = {}
-        for folder in self.folders:
-            for path in folder.rglob("*"):
-                if not _IGNORED & set(path.parts) and (path.is_symlink() or path.is_file()):
-                    found[path] = (path.is_symlink(), path.read_bytes() if path.is_file() else b"")
-        return found
+
+def remove_tree(folder: str | Path) -> None:
+    """Remove a folder that somebody else filled, as far as possible."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:  # nested deeper than Python's stack
+        subprocess.run(["rm", "-rf", str(folder)], stderr=subprocess.DEVNULL)
 
 
 def _make_room(path: Path) -> None:
     """Remove whatever lies at `path` or stands in the way to it."""
     for place in reversed(path.parents):
-        if place.exists() and not place.is_dir():
+        if os.path.lexists(place) and not place.is_dir():
             place.unlink()
-    if path.is_dir():
-        shutil.rmtree(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.R_OK | os.W_OK | os.X_OK):
+        path.parent.chmod(0o755)
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    elif os.path.lexists(path):
+        path.unlink()

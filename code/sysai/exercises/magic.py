@@ -15,6 +15,7 @@ from pathlib import Path
 from IPython.core.error import UsageError
 from IPython.display import display
 
+from sysai.cli import FAILED, PASSED
 from sysai.core.language import LANGUAGES, reader_language
 from sysai.exercises.report import Report
 
@@ -45,7 +46,7 @@ def check(which: str, source: str, seed: int | None = None) -> Report:
         command = [sys.executable, "-m", "sysai", "check", which, "--file", str(file), "--json"]
         command += [] if seed is None else ["--seed", str(seed)]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
-    if not done.stdout:
+    if done.returncode not in (PASSED, FAILED) or not done.stdout:
         raise UsageError(done.stderr.strip())
     report = Report.from_data(json.loads(done.stdout)[0])
     return dataclasses.replace(report, repeat=f"%%exercise {report.id} --seed {report.seed}")

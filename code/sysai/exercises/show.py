@@ -12,8 +12,12 @@ _CHARACTERS = 400
 
 def show(value: object) -> str:
     """`value` in one line of Python, shortened."""
-    text = _show(value)
-    return text if len(text) <= _CHARACTERS else text[:_CHARACTERS] + " …"
+    return shorten(_show(value))
+
+
+def shorten(text: str, characters: int = _CHARACTERS) -> str:
+    """At most `characters` of `text`."""
+    return text if len(text) <= characters else text[:characters] + " …"
 
 
 def show_call(function: str, args: tuple, kwargs: Mapping[str, object]) -> str:

@@ -9,7 +9,6 @@ import os
 import pickle
 import queue
 import re
-import shutil
 import signal
 import tempfile
 import time
@@ -17,12 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sysai.exercises import messages
-from sysai.exercises.child import FILE, STACK_FILE, Proxy
+from sysai.exercises.child import FILE, FRAMES, MESSAGE_CHARACTERS, STACK_FILE, Proxy
 from sysai.exercises.encoding import Garbled, decode
 from sysai.exercises.failure import Failed
+from sysai.exercises.guard import remove_tree
 from sysai.exercises.limits import Limits
 from sysai.exercises.pipes import Printed, Prints, Replies, send
 from sysai.exercises.processes import Family, LostZygote, Zygote, signal_name, start
+from sysai.exercises.show import shorten
 
 _POLL_SECONDS = 0.02
 _TREE_SECONDS = 0.1
@@ -48,6 +49,20 @@ class Callback:
         return self.name
 
 
+class _Deadline:
+    """`seconds` from now, and what `extend` adds."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self._end = seconds, time.monotonic() + seconds
+
+    def extend(self, seconds: float) -> None:
+        self._end += seconds
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() > self._end
+
+
 class Submission:
     """The process of one answer; every method that talks to it raises `Failed` where the answer is at fault."""
 
@@ -57,6 +72,7 @@ class Submission:
         self._zygote = zygote
         self._callbacks: dict[int, Callback] = {}
         self._number = 0
+        self._next_look = 0.0
 
     def __enter__(self) -> "Submission":
         self._family = Family()
@@ -76,14 +92,14 @@ class Submission:
         with contextlib.suppress(OSError):
             os.close(self._process.requests)
         self.printed = self._prints.result()
-        shutil.rmtree(self._root, ignore_errors=True)
+        remove_tree(self._root)
 
     def load(self) -> None:
         """Run the answer's text."""
         folder = Path(self._root, "work")
         folder.mkdir()
         (folder / FILE).write_text(self.source, encoding="utf-8")
-        self._request("load", self.source, str(folder), self.limits)
+        self._request(self.limits.load_seconds, "load", self.source, str(folder), self.limits)
         self.loaded = True
 
     def call(self, name: str, args: tuple, kwargs: dict) -> object:
@@ -91,14 +107,14 @@ class Submission:
         for value in (*args, *kwargs.values()):
             if isinstance(value, Callback):
                 self._callbacks[id(value)] = value
-        return self._request("call", name, pickle.dumps((args, kwargs)))
+        return self._request(self.limits.seconds, "call", name, pickle.dumps((args, kwargs)))
 
     def finish(self) -> None:
         """Let the process end, and see that it leaves nothing behind."""
         if self._exit_code(0.0) is not None:
             raise self._ended()
         self._send(self._number + 1, "end")
-        code = self._exit_code(_LEAVE_SECONDS)
+        code = self._exit_code(self.limits.seconds)  # on a busy machine, giving memory back takes its time
         deadline = time.monotonic() + _LEAVE_SECONDS
         while (left := self._family.members()) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
@@ -110,35 +126,38 @@ class Submission:
     def _send(self, *content: object) -> None:
         send(self._process.requests, pickle.dumps(content))
 
-    def _request(self, action: str, *details: object) -> object:
+    def _request(self, seconds: float, action: str, *details: object) -> object:
         self._number += 1
         self._send(self._number, action, *details)
-        deadline = time.monotonic() + self.limits.seconds
+        deadline = _Deadline(seconds)
         while True:
             message = self._receive(deadline)
             if set(message) == {"number", "callback", "args", "kwargs"}:
                 before = time.monotonic()
                 self._answer_callback(message)
-                deadline += time.monotonic() - before
+                deadline.extend(time.monotonic() - before)
+                self._watch(deadline)  # there may always be another callback
                 continue
             if set(message) == {"number", "value"}:
                 return message["value"]
             raise self._refusal(message)
 
-    def _receive(self, deadline: float) -> dict:
+    def _receive(self, deadline: "_Deadline") -> dict:
         """The next message of the current request."""
-        next_look = time.monotonic() + _TREE_SECONDS
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._read(self._replies.queue.get(timeout=_POLL_SECONDS))
-            now = time.monotonic()
-            if self._prints.total > self.limits.printed:
-                raise Failed("output", messages.too_much_printed(self.limits.printed), frames=self._frames())
-            if now > next_look:
-                self._look_at_processes()
-                next_look = time.monotonic() + _TREE_SECONDS
-            if now > deadline:
-                raise Failed("time", messages.too_slow(self.limits.seconds), frames=self._frames())
+            self._watch(deadline)
+
+    def _watch(self, deadline: "_Deadline") -> None:
+        """Hold the answer to its limits while it runs."""
+        if self._prints.total > self.limits.printed:
+            raise Failed("output", messages.too_much_printed(self.limits.printed), frames=self._frames())
+        if time.monotonic() > self._next_look:
+            self._look_at_processes()
+            self._next_look = time.monotonic() + _TREE_SECONDS
+        if deadline.passed:
+            raise Failed("time", messages.too_slow(deadline.seconds), frames=self._frames())
 
     def _read(self, data: bytes | str) -> dict:
         if data == Replies.CLOSED:
@@ -193,10 +212,12 @@ class Submission:
         """The failure that the child describes, read with the care that anything from there needs."""
         try:
             if "unsendable" in message:
-                return messages.unsendable(**message["unsendable"])
+                details = message["unsendable"]
+                return messages.unsendable(*(shorten(str(details[key])) for key in ("type", "where", "why")))
             error = message["error"]
-            frames = tuple((int(line), str(name)) for line, name in error["frames"])
-            kind, ancestors, text = str(error["type"]), list(error["ancestors"]), str(error["message"])
+            frames = tuple((int(line), str(name)) for line, name in error["frames"][:FRAMES])
+            kind, text = shorten(str(error["type"])), shorten(str(error["message"]), MESSAGE_CHARACTERS)
+            ancestors = list(error["ancestors"])
             return messages.raised(kind, ancestors, text, frames, self.limits.memory)
         except (KeyError, TypeError, ValueError):
             return Failed("tampering", messages.garbled())
@@ -211,5 +232,5 @@ class Submission:
                 with open(Path(self._root, STACK_FILE), encoding="utf-8", errors="replace") as file:
                     found = _FRAME.findall(file.read(65536))
                 if found:
-                    return tuple((int(line), name) for line, name in reversed(found[:8]))
+                    return tuple((int(line), name) for line, name in reversed(found[:FRAMES]))
         return ()

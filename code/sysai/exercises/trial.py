@@ -112,7 +112,7 @@ class Trial:
             return compare.is_number(value) and compare.close(got, value, rel, abs)
 
         def fault() -> Failed:
-            texts = show_pair(float(got) if type(expected) is float else got, expected)
+            texts = show_pair(compare.as_float(got) if type(expected) is float else got, expected)
             return self._wrong(*texts, unit, what, _find(hints, got, near))
 
         self._hold(near(expected), fault)

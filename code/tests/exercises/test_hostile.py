@@ -1,6 +1,9 @@
 """Answers that are broken or try to get by: each fails for the right reason, in bounded time, and harms no other."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -101,6 +104,10 @@ HOSTILE = {
         """,
     ),
     "bool for a number": ("wrong_type", "def area(width, height): return True"),
+    "whole number beyond all floats": (
+        "wrong_value",
+        "area = lambda width, height: width * height\ndiagonal = lambda *a: -(10**2000)",
+    ),
     "NaN": ("wrong_value", "area = lambda width, height: width * height\ndiagonal = lambda *a: float('nan')"),
     "infinity": ("wrong_value", "area = lambda width, height: width * height\ndiagonal = lambda *a: float('inf')"),
     "keyboard interrupt": ("exception", "def area(width, height): raise KeyboardInterrupt"),
@@ -274,7 +281,8 @@ WRITERS = {
     "puts a folder in place of the check": "import os; os.remove({folder!r} + '/check.py'); "
     "os.mkdir({folder!r} + '/check.py')",
     "puts a file in place of the exercise": "import shutil; shutil.rmtree({folder!r}); open({folder!r}, 'w').close()",
-    "adds a file": "open({folder!r} + '/extra.py', 'w').close()",
+    "puts a pipe in place of the check": "import os; os.remove({folder!r} + '/check.py'); "
+    "os.mkfifo({folder!r} + '/check.py')",
     "writes to another exercise": "open({other!r} + '/check.py', 'w').write('def check(trial): pass')",
 }
 
@@ -295,6 +303,71 @@ def test_an_answer_that_is_edited_during_its_check_is_left_alone(grade, exercise
     report = grade(HONEST + f"open({str(answer)!r}, 'w').write('newer')")
     assert report.passed
     assert answer.read_text() == "newer"
+
+
+def test_files_that_nobody_may_read_any_more_are_put_back(tmp_path):
+    (tmp_path / "check.py").write_text("honest")
+    code = f"""if True:
+        import os
+        from pathlib import Path
+        from sysai.exercises.guard import Guard
+        folder = Path({str(tmp_path)!r})
+        if os.geteuid() == 0:  # root may read everything
+            os.chown(folder, 65534, 65534), os.chown(folder / "check.py", 65534, 65534)
+            for parent in folder.parents[:3]:
+                os.chmod(parent, 0o755)
+            os.setuid(65534)
+        guard = Guard([folder])
+        (folder / "check.py").chmod(0)
+        folder.chmod(0)
+        changed, _ = guard.restore()
+        assert changed == [folder / "check.py"], changed
+        assert (folder / "check.py").read_text() == "honest"
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_an_editor_saves_beside_the_exercise_is_left_alone(grade, exercises):
+    swap = exercises["area"].folder / ".answer.py.swp"
+    assert grade(HONEST + f"open({str(swap)!r}, 'w').write('unsaved')").passed
+    assert swap.read_text() == "unsaved"
+
+
+def test_folders_nested_deeper_than_pythons_stack_are_removed(grade, exercises):
+    dig = "import os\nhere = os.getcwd()\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')\n"
+    report = grade(HONEST + dig + "area = lambda width, height: here")
+    assert not Path(report.got["en"].split("'")[1]).exists()
+    assert grade(HONEST).passed
+
+
+def test_an_answer_that_calls_back_without_end_is_ended(grade):
+    report = grade("def running_mean(x_T, add):\n    while True: add(1.0, 2.0)", "running-mean")
+    assert report.reason == "time"
+    assert grade(HONEST).passed
+
+
+def test_a_flood_of_prints_between_callbacks_is_ended(grade):
+    source = "def running_mean(x_T, add):\n    while True:\n        print('x' * 10**6)\n        add(1.0, 2.0)"
+    assert grade(source, "running-mean").reason == "output"
+
+
+FORGED = {
+    "exception": {"error": {"type": "X" * 10**6, "ancestors": [], "message": "y" * 10**7, "frames": [[5, ""]] * 10**4}},
+    "type": {"unsendable": {"type": "X" * 10**7, "where": "z" * 10**7, "why": "type"}},
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_forged_refusal_cannot_flood_the_report(grade, kind):
+    source = f"""
+        from sysai.exercises import child
+        from sysai.exercises.encoding import encode
+        def area(width, height):
+            child._server.send(encode({{"number": child._server.number, **{FORGED[kind]}}}))
+        """
+    report = grade(dedent(source))
+    assert report.verdict == "failed"
+    assert all(len(text) < 10_000 for text in (report.text("en"), report.markdown("zh"), str(report.data())))
 
 
 def test_a_tensor_of_another_class_is_not_accepted(grade):

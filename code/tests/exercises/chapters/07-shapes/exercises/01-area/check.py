@@ -5,7 +5,7 @@ import math
 from sysai.exercises.limits import Limits
 from sysai.exercises.trial import Hint, Trial
 
-LIMITS = Limits(seconds=2.0, memory=256 * 2**20, processes=8, printed=2**20)
+LIMITS = Limits(seconds=2.0, load_seconds=4.0, memory=256 * 2**20, processes=8, printed=2**20)
 AREA = {"en": "cm²", "zh": "平方厘米"}
 LENGTH = {"en": "cm", "zh": "厘米"}
 
