@@ -222,7 +222,7 @@ def test_it_draws_in_the_browser_what_python_draws_here(live, path, box):
 def test_it_moves_by_mouse_and_by_keyboard(live, path, box):
     explorable, language, seen = explorable_of(path, box), path[:2], live(path)
     element = seen.box(box)
-    element.locator("[data-does=reset]").click()
+    move(seen, box, [shown_first(path, box)])
     chosen = dict(explorable.defaults)
     for control in explorable.controls:
         field = element.locator(f"[name={control.name}]")
@@ -252,6 +252,7 @@ def test_it_moves_by_mouse_and_by_keyboard(live, path, box):
 @every_explorable
 def test_a_slider_is_dragged(live, path, box):
     explorable, seen = explorable_of(path, box), live(path)
+    move(seen, box, [shown_first(path, box)])
     slider = next(control for control in explorable.controls if isinstance(control, Slider))
     field = seen.box(box).locator(f"[name={slider.name}]")
     field.scroll_into_view_if_needed()
@@ -269,8 +270,6 @@ def test_a_slider_is_dragged(live, path, box):
         native(explorable, path[:2], **{slider.name: slider.values[-1]}),
         seen.page.evaluate("box => document.getElementById(box).spec", box),
     )
-    seen.box(box).locator("[data-does=reset]").click()
-    seen.wait_drawn(box)
     assert not found, listed("after a drag", found)
 
 
@@ -313,16 +312,15 @@ def test_a_prediction_is_answered_and_the_figure_follows(live, path, box):
 @every_page
 def test_accessible_before_and_after_a_touch(live, reader, path):
     """In both colour schemes; test_pages looks at the pages as a whole."""
-    for seen in (reader(path), live(path)):
+    untouched = reader(path)
+    for seen in (untouched, live(path)):
         seen.page.evaluate(AXE.read_text(encoding="utf-8"))
         for theme in ("light", "dark"):
             seen.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
             found = seen.page.evaluate(AXE_IN)
             assert not found, listed(f"axe, {theme}", found)
-    seen = reader(path)
-    seen.page.evaluate(AXE.read_text(encoding="utf-8"))
-    seen.page.evaluate("document.querySelector('.explorable label').remove()")
-    assert seen.page.evaluate(AXE_IN), "the check does not see a control without a label"
+    untouched.page.evaluate("document.querySelector('.explorable label').remove()")
+    assert untouched.page.evaluate(AXE_IN), "the check does not see a control without a label"
 
 
 @every_page
