@@ -1,0 +1,237 @@
+"""Gates on stage, bytes held, bytes sent and seconds, for two published models and random clusters and recipes."""
+
+from dataclasses import dataclass, replace
+
+from sysai.exercises.trial import Hint, Trial
+from sysai.models.formulas.memory import MIXED_ADAM, PLAIN_ADAM, Recipe
+
+BYTES = {"en": "bytes", "zh": "字节"}
+SECONDS = {"en": "s", "zh": "秒"}
+STAGE = {"en": "The stage, the first of the four", "zh": "四个数中的第一个，级别"}
+HELD = {"en": "Bytes held, the second of the four", "zh": "四个数中的第二个，占用的字节数"}
+SENT = {"en": "Bytes sent, the third of the four", "zh": "四个数中的第三个，发送的字节数"}
+TIME = {"en": "Seconds, the fourth of the four", "zh": "四个数中的第四个，秒数"}
+RECIPES = (
+    MIXED_ADAM,
+    PLAIN_ADAM,
+    Recipe("bf16 weights, fp32 gradients, momentum", weights=2, gradients=4, optimizer=8),
+    Recipe("fp8 weights, bf16 gradients, Adam", weights=1, gradients=2, optimizer=12),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, a recipe and a cluster."""
+
+    parameters: int
+    largest_unit: int
+    devices: int
+    memory: int
+    activations: int
+    recipe: Recipe
+    micro_batches: int
+    bandwidth: float
+
+    @property
+    def shard(self) -> int:
+        return (self.parameters + self.devices - 1) // self.devices
+
+    def held(self, stage: int) -> int:
+        """Bytes on each device: a part is whole below its stage, and a shard from there on."""
+        parts = ((self.recipe.optimizer, 1), (self.recipe.gradients, 2), (self.recipe.weights, 3))
+        total = sum(size * (self.shard if stage >= first else self.parameters) for size, first in parts)
+        return total + self.activations + (self.gathered if stage == 3 else 0)
+
+    @property
+    def gathered(self) -> int:
+        return 2 * self.largest_unit * self.recipe.weights
+
+    def sent(self, stage: int) -> int:
+        """Bytes that each device sends in a step."""
+        reductions = self.micro_batches if stage >= 2 else 1
+        gathers = 2 * self.micro_batches if stage == 3 else 1
+        gathered = self.recipe.gradients if stage == 0 else self.recipe.weights
+        return (reductions * self.recipe.gradients + gathers * gathered) * self.shard * (self.devices - 1)
+
+    def stage(self) -> int | None:
+        """The lowest that fits."""
+        return next((stage for stage in range(4) if self.held(stage) <= self.memory), None)
+
+
+def check(trial: Trial) -> None:
+    gigabyte = 10**9
+    node = {"memory": 80 * gigabyte, "activations": 20 * gigabyte, "recipe": MIXED_ADAM, "bandwidth": 50e9}
+    _check(trial, Case(8_030_261_248, 218_112_000, 8, micro_batches=1, **node))
+    _check(trial, Case(70_553_706_496, 855_654_400, 64, micro_batches=1, **node))
+    for i in range(16):
+        _check(trial, _random_case(trial, wanted=(0, 1, 2, 3, None)[i % 5]))
+
+
+def _random_case(trial: Trial, wanted: int | None) -> Case:
+    """A cluster whose memory makes `wanted` the lowest stage that fits."""
+    random = trial.random
+    while True:
+        parameters = random.randint(10**9, 10**11)
+        case = Case(
+            parameters,
+            parameters // random.randint(30, 100),
+            random.randint(2, 64),
+            memory=0,
+            activations=random.randint(1, 30) * 10**9,
+            recipe=random.choice(RECIPES),
+            micro_batches=random.randint(2, 8),
+            bandwidth=float(random.randint(5, 400) * 10**9),
+        )
+        least = min(case.held(stage) for stage in range(4)) // 2 if wanted is None else case.held(wanted)
+        below = range(4) if wanted is None else range(wanted)
+        most = min((case.held(stage) for stage in below), default=2 * least)
+        if least < most - 1:
+            return replace(case, memory=random.randint(least, most - 1))
+
+
+def _check(trial: Trial, case: Case) -> None:
+    got = trial.call(
+        "plan",
+        case.parameters,
+        case.largest_unit,
+        devices=case.devices,
+        memory=case.memory,
+        activations=case.activations,
+        recipe=case.recipe,
+        micro_batches=case.micro_batches,
+        bandwidth=case.bandwidth,
+    )
+    stage = case.stage()
+    if stage is None:
+        least = min(case.held(s) for s in range(4))
+        trial.expect(
+            got is None,
+            {
+                "en": f"No stage fits: the smallest takes {least:,} bytes. Return None.",
+                "zh": f"哪一级都放不下：最省的也要{least:,}字节。应返回None。",
+            },
+            hint=_stage_hint(case, got[0]) if type(got) is tuple and got and type(got[0]) is int else None,
+        )
+        return
+    trial.expect(
+        type(got) is tuple and len(got) == 4,
+        {
+            "en": "Return a tuple: stage, bytes held, bytes sent, seconds.",
+            "zh": "应返回元组：级别，占用的字节数，发送的字节数，秒数。",
+        },
+        hint={
+            "en": f"Stage {stage} fits: it holds {case.held(stage):,} bytes.",
+            "zh": f"第{stage}级放得下：占用{case.held(stage):,}字节。",
+        }
+        if got is None
+        else None,
+    )
+    wrong = _stage_hint(case, got[0])
+    hints = [Hint(when=lambda _: True, **wrong)] if wrong else []
+    trial.expect_equal(got[0], stage, what=STAGE, hints=hints)
+    trial.expect_equal(got[1], case.held(stage), unit=BYTES, what=HELD, hints=_held_hints(case, stage))
+    trial.expect_equal(got[2], case.sent(stage), unit=BYTES, what=SENT, hints=_sent_hints(case, stage))
+    trial.expect_close(got[3], case.sent(stage) / case.bandwidth, unit=SECONDS, what=TIME)
+
+
+def _stage_hint(case: Case, stage: object) -> dict[str, str] | None:
+    """Why this stage is not the lowest that fits."""
+    if type(stage) is not int or not 0 <= stage <= 3:
+        return None
+    held = case.held(stage)
+    if held <= case.memory:
+        return {
+            "en": f"Stage {stage} fits, but a lower one does, too.",
+            "zh": f"第{stage}级放得下，但更低的一级也放得下。",
+        }
+    if held - case.activations <= case.memory:
+        return {
+            "en": f"Stage {stage} fits only without the activations. They need room as well.",
+            "zh": f"第{stage}级不算激活值才放得下。激活值也要占地方。",
+        }
+    if stage == 3 and held - case.gathered <= case.memory:
+        return {
+            "en": "Stage 3 fits only without the two gathered units: whole weights exist while they compute.",
+            "zh": "第3级不算收集来的两个单元才放得下：计算时，它们的权重是完整的。",
+        }
+    return {
+        "en": f"Stage {stage} holds {held:,} bytes, more than there are.",
+        "zh": f"第{stage}级要占用{held:,}字节，超出了内存。",
+    }
+
+
+def _held_hints(case: Case, stage: int) -> list[Hint]:
+    held = case.held(stage)
+    hints = [
+        Hint(
+            when=held - case.activations,
+            en="The activations are missing.",
+            zh="漏了激活值。",
+        )
+    ]
+    if stage == 3:
+        forgotten = Hint(
+            when=held - case.gathered,
+            en="The two gathered units are missing: 2 largest_unit weights of recipe.weights bytes.",
+            zh="漏了收集来的两个单元：2 largest_unit个权重，每个recipe.weights字节。",
+        )
+        one = Hint(
+            when=held - case.gathered // 2,
+            en="One gathered unit is there while it computes, and the next one is on its way: two.",
+            zh="一个单元在计算，下一个已在路上：收集来的单元有两个。",
+        )
+        hints += [forgotten, one]
+    return hints
+
+
+def _sent_hints(case: Case, stage: int) -> list[Hint]:
+    sent = case.sent(stage)
+    once = replace(case, micro_batches=1).sent(stage)
+    per_gather = case.recipe.weights * case.shard * (case.devices - 1)
+    hints = [
+        Hint(
+            when=lambda got: got != sent and got * (case.devices - 1) == sent * case.devices,
+            en="This counts N shards. In a ring a device sends N - 1: one chunk it keeps, or need not pass on.",
+            zh="这里算了N个分片。环上一块设备发送N - 1个：有一块留给自己，或者不必再往下传。",
+        ),
+        Hint(
+            when=case.recipe.gradients * case.shard * (case.devices - 1),
+            en="This is one collective. An all-reduce is a reduce-scatter and an all-gather.",
+            zh="这只是一次集合通信。all-reduce等于一次reduce-scatter加一次all-gather。",
+        ),
+    ]
+    if stage >= 2 and case.micro_batches > 1:
+        no_room = Hint(
+            when=once,
+            en="Here every micro-batch communicates: this stage has no room to add up whole gradients (nor, in stage "
+            "3, to keep whole weights) until the last one.",
+            zh="在这一级，每个微批次都要通信：它没有地方把完整的梯度累加到最后一个微批次（第3级也没有地方保留完整的权重）。",
+        )
+        hints.append(no_room)
+    if stage < 2 and case.micro_batches > 1:
+        too_often = Hint(
+            when=once * case.micro_batches,
+            en="Stages 0 and 1 keep whole gradients, and add them up over the micro-batches: they reduce once a step.",
+            zh="第0、1级保留完整的梯度，在各微批次间累加，每步只归约一次。",
+        )
+        hints.append(too_often)
+    if stage == 3:
+        one_gather = Hint(
+            when=sent - case.micro_batches * per_gather,
+            en="The weights are gathered twice for each micro-batch: the backward pass needs them again.",
+            zh="每个微批次要收集两次权重：反向传播还要用一次。",
+        )
+        hints.append(one_gather)
+    if case.recipe.weights != case.recipe.gradients:
+        mixed = Hint(
+            when=2 * case.recipe.gradients * case.shard * (case.devices - 1),
+            en="What is gathered are weights, of recipe.weights bytes, and not gradients.",
+            zh="收集的是权重，每个recipe.weights字节，而不是梯度。",
+        )
+        weights = Hint(
+            when=2 * per_gather,
+            en="What is reduced are gradients, of recipe.gradients bytes, and not weights.",
+            zh="归约的是梯度，每个recipe.gradients字节，而不是权重。",
+        )
+        hints += [mixed, weights]
+    return hints

@@ -1,0 +1,32 @@
+"""Gathers the weights of stage 3 for the forward pass only."""
+
+from sysai.models.formulas.memory import Recipe
+
+
+def plan(
+    parameters: int,
+    largest_unit: int,
+    devices: int,
+    memory: int,
+    activations: int,
+    recipe: Recipe,
+    micro_batches: int,
+    bandwidth: float,
+) -> tuple[int, int, int, float] | None:
+    """Return (stage, bytes held, bytes sent a step, seconds), or None."""
+    w, g, o = recipe.weights, recipe.gradients, recipe.optimizer
+    shard = -(-parameters // devices)
+    gathered = 2 * largest_unit * w
+    held = [
+        (w + g + o) * parameters,
+        (w + g) * parameters + o * shard,
+        w * parameters + (g + o) * shard,
+        (w + g + o) * shard + gathered,
+    ]
+    # bytes that a shard costs in a step: reduce-scatters of gradients, all-gathers of gradients or weights
+    rounds = [g + g, g + w, micro_batches * g + w, micro_batches * (g + w)]
+    for stage in range(4):
+        if held[stage] + activations <= memory:
+            sent = rounds[stage] * shard * (devices - 1)
+            return stage, held[stage] + activations, sent, sent / bandwidth
+    return None
