@@ -14,7 +14,7 @@ PASSED, FAILED, USAGE = 0, 1, 2
 _WORDS = {
     "unknown": {
         "en": "There is no exercise {name!r}. There are:",
-        "zh": "没有名为{name!r}的练习。现有的练习：",
+        "zh": "没有名为{name!r}的练习。现有的练习如下：",
     },
     "started": {"en": "created: {path}", "zh": "已创建：{path}"},
     "kept": {"en": "exists, left as it is: {path}", "zh": "已存在，未改动：{path}"},
@@ -28,12 +28,12 @@ _WORDS = {
     "total": {"en": "{passed} of {total} passed.", "zh": "{total}题中通过{passed}题。"},
     "one_file": {
         "en": "--file goes with the name of one exercise, e.g. sysai check 01/speed-limit --file mine.py",
-        "zh": "--file要配一个练习名使用，例如：sysai check 01/speed-limit --file mine.py",
+        "zh": "--file要与一道练习的名字连用，例如：sysai check 01/speed-limit --file mine.py",
     },
     "no_file": {"en": "cannot read {path}", "zh": "无法读取{path}"},
     "none_started": {
         "en": "No exercise has been started. Begin with: sysai start",
-        "zh": "还没有开始任何练习。开始：sysai start",
+        "zh": "还没有开始任何练习。请先运行：sysai start",
     },
 }
 

@@ -72,7 +72,10 @@ def wrong_type(got: object, types: tuple[type, ...], where: str = "") -> Failed:
     names = [_TYPE_NAMES.get(kind.__name__, both(kind.__name__)) for kind in types]
     hint = None
     if got is None:
-        hint = {"en": "Does every path through your function end in a return?", "zh": "函数的每条路径都有return吗？"}
+        hint = {
+            "en": "Does every path through your function end in a return?",
+            "zh": "函数的每条路径都以return结束吗？",
+        }
     elif type(got) is float and types == (int,):
         hint = {
             "en": "A whole number is wanted: // divides without a fraction, round() and int() convert.",
@@ -102,7 +105,7 @@ def tensor_fault(got: object, expected, rtol: float, atol: float) -> Failed | No
         message = {"en": "The tensor has the wrong shape.", "zh": "张量的形状不对。"}
         return Failed("wrong_type", message, both(str(list(expected.shape))), both(str(list(got.shape))))
     if got.dtype != expected.dtype:
-        message = {"en": "The tensor has the wrong dtype.", "zh": "张量的dtype不对。"}
+        message = {"en": "The tensor has the wrong dtype.", "zh": "张量的数据类型（dtype）不对。"}
         return Failed("wrong_type", message, both(str(expected.dtype)), both(str(got.dtype)))
     wrong = ~torch.isclose(got, expected, rtol=rtol, atol=atol, equal_nan=True)
     if not wrong.any():
@@ -128,7 +131,7 @@ def _wrong_elements(got, expected, wrong) -> Failed:
     if got.is_floating_point() and bool(torch.isnan(got).any()) and not bool(torch.isnan(expected).any()):
         hint = {
             "en": "There are NaNs. Usual causes: 0/0, infinity minus infinity, a softmax over a row that is all -inf.",
-            "zh": "出现了NaN。常见原因：0/0，无穷减无穷，对整行都是-inf的数据做softmax。",
+            "zh": "结果中有NaN。常见原因：0/0、无穷减无穷、对整行都是-inf的数据做softmax。",
         }
     picture = right_and_wrong(~wrong)
     texts = show_pair(expected[index].item(), got[index].item())
