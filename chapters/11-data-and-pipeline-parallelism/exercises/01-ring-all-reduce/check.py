@@ -37,7 +37,7 @@ def _check(trial: Trial, ranks: int, size: int) -> None:
         trial.expect_equal(len(plan), 2 * (ranks - 1), what=STEPS, hints=[half, once_more])
         plans.append(plan)
     vectors = _run(trial, plans, size)
-    _check_sums(trial, vectors, size)
+    _check_sums(trial, plans, vectors, size)
     for rank, plan in enumerate(plans):
         _check_traffic(trial, plan, rank, ranks, size)
 
@@ -89,7 +89,7 @@ def _run(trial: Trial, plans: list[list], size: int) -> list[list[int]]:
     return vectors
 
 
-def _check_sums(trial: Trial, vectors: list[list[int]], size: int) -> None:
+def _check_sums(trial: Trial, plans: list[list], vectors: list[list[int]], size: int) -> None:
     ranks = len(vectors)
     right = [[_parts(value, ranks) == [1] * ranks for value in vector] for vector in vectors]
     wrong = [(rank, i) for i in range(size) for rank in range(ranks) if not right[rank][i]]
@@ -114,8 +114,24 @@ def _check_sums(trial: Trial, vectors: list[list[int]], size: int) -> None:
             "en": f"Element {i} of rank {rank} is not the sum over {ranks} ranks: {'; '.join(en)}.",
             "zh": f"{rank}号进程的第{i}个元素不是{ranks}个进程的总和：{'；'.join(zh)}。",
         },
-        hint=_hint(wrong, ranks, size, bool(twice)),
+        hint=_displaced(plans) or _hint(wrong, ranks, size, bool(twice)),
     )
+
+
+def _displaced(plans: list[list]) -> dict[str, str] | None:
+    """The first message that is put elsewhere than where it comes from."""
+    for k in range(len(plans[0])):
+        for rank, plan in enumerate(plans):
+            sent, received = plans[rank - 1][k][0], plan[k][1]
+            if sent != received and sent[0] < sent[1]:
+                sender = (rank - 1) % len(plans)
+                return {
+                    "en": f"In step {k} rank {sender} sends elements {sent}, and rank {rank} puts them to {received}. "
+                    "What a rank receives is the chunk that the rank before it sends in the same step.",
+                    "zh": f"第{k}步中，{sender}号进程发出元素{sent}，{rank}号进程却把它们放到{received}。"
+                    "一个进程接收的，就是它前一个进程在同一步发出的那一块。",
+                }
+    return None
 
 
 def _hint(wrong: list[tuple[int, int]], ranks: int, size: int, twice: bool) -> dict[str, str]:

@@ -53,8 +53,9 @@ def _check(trial: Trial, stages: int, microbatches: int) -> None:
 
 
 ORDER = {
-    "en": "Gradients come back in the order in which micro-batches went forward: go backward with the oldest first.",
-    "zh": "梯度传回的先后，就是微批次前向的先后：应先做最早那个微批次的反向。",
+    "en": "All stages must take micro-batches in the same order, forward and backward. The oldest first keeps nobody "
+    "waiting: its gradient comes back first.",
+    "zh": "所有阶段处理微批次的先后必须一致，前向、反向都是如此。最早的先做，才不会让谁空等：它的梯度最先传回来。",
 }
 
 
