@@ -108,14 +108,9 @@ def page_html(explorable: Explorable, key: str, language: str, root: str | None)
     group = f'class="explorable" id="{name}" role="group" aria-labelledby="{name}-title"'
     if root is None:
         return f"<div {group}>{title}{figure}{readout}</div>"
-    changed = {
-        setting: value
-        for setting, value in explorable.defaults.items()
-        if value != find(explorable.name).defaults[setting]
-    }
     data = {
         "explorable": explorable.name,
-        "at": json.dumps(changed),
+        "at": json.dumps(explorable.changed),
         "worker": f"{root}explorables/{worker_address()}",
         "words": json.dumps({word: words[word] for word in SAID_LATER}, ensure_ascii=False),
     }

@@ -127,6 +127,12 @@ class Explorable:
         """The settings that are shown first."""
         return {control.name: control.default for control in self.controls}
 
+    @property
+    def changed(self) -> dict[str, float | str]:
+        """Of `defaults`, those that `at` has changed: how this one differs from that of its module."""
+        original = find(self.name).defaults
+        return {name: value for name, value in self.defaults.items() if value != original[name]}
+
     def at(self, **settings: float | str) -> "Explorable":
         """The same explorable, shown first at other settings.
 

@@ -16,7 +16,7 @@ import vl_convert
 from IPython.display import display
 
 from sysai.core.language import reader_language
-from sysai.explorables.explorable import Choice, Explorable, Slider, find
+from sysai.explorables.explorable import Choice, Explorable, Slider
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _TEXTS = {
@@ -37,9 +37,7 @@ def show(explorable: Explorable) -> None:
 
 def static_html(explorable: Explorable, spec: dict) -> str:
     """The figure without controls; its attributes say which explorable this is, and at which settings."""
-    defaults = find(explorable.name).defaults
-    changed = {name: value for name, value in explorable.defaults.items() if value != defaults[name]}
-    settings = escape(json.dumps(changed))
+    settings = escape(json.dumps(explorable.changed))
     return (
         f'<figure class="explorable" data-explorable="{explorable.name}" data-settings="{settings}">'
         f"{picture(spec)}</figure>"

@@ -116,6 +116,7 @@ def _describe(
     computed = chip.computes_in(precision)
     rate = tokens_per_second(roof, step)
     parts = [says["roof"], says["decode readout"], says["prefill readout"]]
+    parts += [says["experts"]] if config.moe and batch > 1 else []
     parts += [says["room"]] if held > devices * chip.memory else []
     return "".join(parts).format(
         devices=devices,
@@ -170,6 +171,10 @@ _TEXTS: dict[str, dict[str, str]] = {
             "Prefill of {batch} prompt{s} of that length has {read_intensity} FLOP/byte and is {read_bound}: "
             "at least {read_time} s, at most {read_rate} tokens/s."
         ),
+        "experts": (
+            " The requests of a step are taken to visit as many different experts as they can; they often share some, "
+            "and read less."
+        ),
         "room": " Weights and caches, {held}, exceed the memory, {memory}: only more devices would allow it.",
     },
     "zh": {
@@ -196,6 +201,7 @@ _TEXTS: dict[str, dict[str, str]] = {
             "预填充{batch}个同样长的提示词，每字节做{read_intensity}次运算，{read_bound}：至少要{read_time} s，"
             "每秒至多{read_rate}个词元。"
         ),
+        "experts": "这里假设同一步里的各个请求尽量选用不同的专家；实际上它们常选中相同的专家，读得更少。",
         "room": "权重和缓存共{held}，超出了{memory}的内存：要有更多设备才放得下。",
     },
 }

@@ -1,12 +1,14 @@
 """Numbers as a reader wants them: three digits and a prefix."""
 
+from decimal import Decimal
+
 _PREFIXES = ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 
 
 def digits(number: float) -> str:
-    """Three significant digits, and all digits of a whole part that has more: `0.524`, `8.03`, `59`, `1,342`."""
-    return f"{number:,.0f}" if number >= 99.95 else f"{number:.3g}"
+    """Three significant digits, and all digits of a whole part that has more: `0.0000264`, `8.03`, `59`, `1,342`."""
+    return f"{number:,.0f}" if number >= 99.95 else f"{Decimal(f'{number:.3g}'):f}"
 
 
 def quantity(number: float, unit: str) -> str:

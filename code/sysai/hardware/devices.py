@@ -111,7 +111,7 @@ _DEVICES = (
         source=Source("Google Cloud documentation, TPU v5p", "https://docs.cloud.google.com/tpu/docs/v5p"),
     ),
     Device(
-        name="Huawei Ascend 910B",
+        name="Huawei Ascend 910B",  # the fastest of its variants; others reach 294.9 and 245.8 TFLOP/s
         peak_flops={"bf16": 353.9e12},
         memory=64e9,
         bandwidth=1.6e12,

@@ -191,3 +191,12 @@ def test_values_are_shown_with_their_unit(sample):
     size = sample.controls[0]
     assert (size.text(2.5, "en"), size.text(2.5, "zh")) == ("2.5 cm", "2.5厘米")
     assert Slider("n", {}, (8192,), 8192).text(8192, "en") == "8,192"
+
+
+def test_what_changed_is_told_from_the_explorable_of_the_module():
+    kv_cache = find("kv_cache")
+    assert kv_cache.changed == {}
+    assert kv_cache.at(batch=64, model=kv_cache.defaults["model"]).at(heads="mqa").changed == {
+        "batch": 64,
+        "heads": "mqa",
+    }

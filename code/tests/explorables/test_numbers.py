@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sysai.explorables.calls import decode
 from sysai.explorables.controls import BYTES, CHIPS, MODELS
 from sysai.explorables.explorable import find
 from sysai.explorables.kv_cache import attention, fit
@@ -202,6 +203,26 @@ def test_a_wider_mixture_of_experts_grows_with_the_square():
 )
 def test_quantities_have_three_digits_and_a_prefix(number, text):
     assert quantity(number, "B") == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (2.64e-5, "0.0000264"), (0.5237, "0.524"), (8, "8"), (59.04, "59"), (99.96, "100"), (1342.4, "1,342")],
+)
+def test_small_numbers_are_written_without_powers_of_ten(number, text):
+    assert digits(number) == text
+
+
+def test_a_step_of_a_mixture_reads_no_more_experts_than_its_tokens_can_visit():
+    model = MODELS["qwen3-235b-a22b"]  # 94 layers, 8 of 128 experts of three matrices 4096 x 1536
+    expert = 94 * 3 * 4096 * 1536
+    one, two, many = (decode(model, batch, 512, "bf16").weights for batch in (1, 2, 64))
+    assert two - one == 2 * (8 * expert + 4096)
+    assert many - one == 2 * (120 * expert + 63 * 4096)
+    assumed = "as many different experts as they can"
+    for at, said in (({}, False), ({"batch": 2}, True), ({"batch": 2, "model": "llama-3-8b"}, False)):
+        spec = find("roofline").figure("en", **{"model": "qwen3-235b-a22b", **at})
+        assert (assumed in spec["description"]) == said
 
 
 @pytest.mark.parametrize(("number", "text"), [(134_515_008, "135M"), (8.03e9, "8.03B"), (2.57e13, "25.7T"), (12, "12")])
