@@ -196,7 +196,5 @@ def test_values_are_shown_with_their_unit(sample):
 def test_what_changed_is_told_from_the_explorable_of_the_module():
     kv_cache = find("kv_cache")
     assert kv_cache.changed == {}
-    assert kv_cache.at(batch=64, model=kv_cache.defaults["model"]).at(heads="mqa").changed == {
-        "batch": 64,
-        "heads": "mqa",
-    }
+    same = kv_cache.defaults["model"]
+    assert kv_cache.at(batch=64, model=same).at(heads="mqa").changed == {"batch": 64, "heads": "mqa"}
