@@ -188,7 +188,7 @@ _TEXTS: dict[str, dict[str, str]] = {
             "{model}的{layers}层（{parameters}个参数，bf16梯度{gradients}），{devices}块H100按峰值的40%计算，每块{tokens}个"
             "词元：反向传播要{computed} ms。带宽{bandwidth} GB/s，每步延迟{latency} µs，分桶至多{bucket} MiB，"
             "共{messages}条消息，合计{sending} ms；其中{exposed} ms没有被掩盖，是反向传播的{share}%。"
-            "横轴上最好的分桶大小是{best} MiB，只剩{best_exposed} ms。"
+            "横轴各值中，上限取{best} MiB最好，未掩盖的只有{best_exposed} ms。"
         ),
     },
 }
@@ -207,7 +207,7 @@ _BUCKET = Slider(
 
 gradient_overlap = Explorable(
     name="gradient_overlap",
-    title={"en": "Gradients on their way during the backward pass", "zh": "反向传播途中的梯度通信"},
+    title={"en": "Gradients on their way during the backward pass", "zh": "梯度通信与反向传播的重叠"},
     controls=(
         controls.model_choice(
             {
@@ -224,7 +224,7 @@ gradient_overlap = Explorable(
             {"en": "", "zh": "层"},
             {
                 "en": "Computation and messages grow alike; the fewer there are, the more the last bucket weighs.",
-                "zh": "计算与消息同样增长；层数越少，最后一桶的分量越重。",
+                "zh": "计算量与通信量同比增长；层数越少，最后一桶的比重越大。",
             },
         ),
         Slider(

@@ -177,7 +177,7 @@ _TEXTS: dict[str, dict[str, str]] = {
         "comma": "、",
         "changed": "交错式调度按轮取微批次，每轮{stages}个，与设备数相同；{asked}个凑不成整轮，这里画的是{shown}个。",
         "setting": "{name}，{stages}台设备，{shown}个微批次；前向用时1，反向对输入{b}、对权重{w}，一条消息{message}。",
-        "slow": "末台设备用时是别人的{slow}倍。",
+        "slow": "最后一台设备的用时是其他设备的{slow}倍。",
         "result": "设备从第一次计算到最后一次，至多经过{cost}，其中平均{rate}%是气泡。",
         "chunks": "颜色较浅的，属于同一设备靠后的段。",
         "even": "每台设备最多同时持有{most}个微批次的激活值。",
@@ -210,7 +210,7 @@ pipeline_schedule = Explorable(
             "1f1b",
             {
                 "en": "In which order each device takes its passes. Only the three ZB split the backward pass.",
-                "zh": "每台设备按什么次序计算。只有三种ZB把反向传播拆成两半。",
+                "zh": "各设备计算的次序。只有三种ZB调度把反向传播拆成两部分。",
             },
         ),
         Slider(
@@ -232,7 +232,7 @@ pipeline_schedule = Explorable(
             {"en": "", "zh": "个"},
             {
                 "en": "Into as many parts the batch is cut; interleaving takes them in rounds.",
-                "zh": "批次切成几份；交错式调度要按轮次取。",
+                "zh": "一个批次切成几份；交错式调度按轮次取用。",
             },
         ),
         Slider(
@@ -241,7 +241,7 @@ pipeline_schedule = Explorable(
             *_PASS,
             {
                 "en": "Time for the gradient of the input, for which the device before is waiting.",
-                "zh": "求对输入的梯度用时多少；前一台设备等着它。",
+                "zh": "计算对输入的梯度所用的时间；前一台设备在等这个结果。",
             },
         ),
         Slider(
@@ -250,18 +250,18 @@ pipeline_schedule = Explorable(
             *_PASS,
             {
                 "en": "Time for the gradients of the weights, for which nobody waits until the step ends.",
-                "zh": "求对权重的梯度用时多少；这一步结束之前没有谁等它。",
+                "zh": "计算对权重的梯度所用的时间；这一步结束之前没有谁要等它。",
             },
         ),
         Slider(
             "slow",
-            {"en": "Slowness of the last device", "zh": "末台设备慢多少"},
+            {"en": "Slowness of the last device", "zh": "最后一台的用时倍数"},
             (1, 1.25, 1.5, 2, 3),
             1,
             {"en": "times", "zh": "倍"},
             {
                 "en": "All its passes take so many times as long, as if it held more layers, or the head.",
-                "zh": "它的每次计算用时都是别人的这么多倍，好比多分了几层，或者还带着输出头。",
+                "zh": "它每次计算的用时是其他设备的多少倍；层分得多，或者还要算输出头，就会这样。",
             },
         ),
         Slider(
@@ -272,7 +272,7 @@ pipeline_schedule = Explorable(
             _FORWARDS,
             {
                 "en": "From the end of a pass until the next device has its result. The sender computes on.",
-                "zh": "从一次计算结束，到下一台设备拿到结果。发送方不必等。",
+                "zh": "从一次计算结束，到下一台设备收到结果的时间。发送方不必等待。",
             },
         ),
     ),
@@ -283,7 +283,7 @@ pipeline_schedule = Explorable(
                 "1F1B on four devices with eight micro-batches, each of the three passes taking the same time, has a "
                 "bubble of 27%. Now the last device needs half as long again. How large is the bubble?"
             ),
-            "zh": "四台设备、八个微批次的1F1B，三种计算用时相同，气泡为27%。现在末台设备用时多了一半，气泡有多大？",
+            "zh": "四台设备、八个微批次的1F1B，三种计算用时相同，气泡为27%。若最后一台设备的用时增加一半，气泡有多大？",
         },
         unit={"en": "%", "zh": "%"},
         answer=lambda **settings: 100 * timed(**settings)[1].bubble_rate,

@@ -2,76 +2,32 @@
 
     stage 0   weights + gradients + optimizer + activations        1, 2, 3: one more of them is divided by devices
 
-Two pictures: the four stages at the chosen number of devices, and how each goes on with more of them. The bill is
-`sysai.parallel.memory`'s: buckets, gathered units, fragmentation and what libraries hold are left out.
+The bill is `sysai.parallel.memory`'s: buckets, gathered units, fragmentation and what libraries hold are left out.
 """
-
-from dataclasses import dataclass, replace
 
 from sysai.core.language import Text
 from sysai.explorables import controls, marks
-from sysai.explorables.controls import CHIPS, MODELS
+from sysai.explorables.controls import CHIPS
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
-from sysai.explorables.shapes import activations
+from sysai.explorables.training_bill import OPTIMIZERS, TRAINED, bill
 from sysai.explorables.units import count, quantity
-from sysai.models.config import ModelConfig
-from sysai.models.formulas.memory import MIXED_ADAM, PLAIN_ADAM, MemoryBill, Recipe
-from sysai.models.formulas.parameter_count import parameters
-from sysai.parallel.memory import STAGES, state_memory, step_traffic
+from sysai.parallel.memory import STAGES, step_traffic
 from sysai.viz.palette import INK, PALETTE
 
 USES = {"weights": "blue", "gradients": "green", "optimizer": "orange", "activations": "grey"}
 DASHES = ([1, 0], [9, 3], [5, 4], [1.5, 3])
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A model with its number of parameters, and its shape where that is known."""
-
-    name: str
-    parameters: int
-    config: ModelConfig | None = None
-
-
-@dataclass(frozen=True)
-class Training:
-    """What an optimizer keeps of each parameter, and the format of activations."""
-
-    recipe: Recipe
-    precision: str
-
-
-TRAINED = {
-    "zero-7.5b": Trained("7.5B (ZeRO)", 7_500_000_000),  # arXiv 1910.02054 says its size alone
-    **{key: Trained(config.name, parameters(config).total, config) for key, config in MODELS.items()},
-}
-
-OPTIMIZERS = {
-    "mixed_adam": Training(MIXED_ADAM, "bf16"),
-    "adam": Training(PLAIN_ADAM, "fp32"),
-    "momentum": Training(Recipe("fp32 SGD with momentum", weights=4, gradients=4, optimizer=4), "fp32"),
-}
-
-
-def bill(model: str, optimizer: str, devices: int, stage: int, batch: int, sequence: int) -> MemoryBill:
-    """Bytes that each device holds in a training step with `batch` sequences on each."""
-    trained, training = TRAINED[model], OPTIMIZERS[optimizer]
-    state = state_memory(trained.parameters, devices, stage, training.recipe)
-    kept = activations(trained.config, batch, sequence, training.precision) if trained.config else 0
-    return replace(state, activations=kept)
-
-
 def draw(
     language: str, *, model: str, optimizer: str, devices: int, stage: int, batch: int, sequence: int, device: str
 ) -> dict:
     """The figure: the stages at this number of devices, and at any."""
-    names, memory = _TEXTS[language], CHIPS[device].memory
-    label = names["memory"].format(memory=quantity(memory, "B"))
+    memory = CHIPS[device].memory
     run = {"model": model, "optimizer": optimizer, "batch": batch, "sequence": sequence}
     return {
         "description": _describe(language, devices, stage, device, **run),
         "vconcat": [
-            _stages(language, devices, stage, memory, label, **run),
+            _stages(language, devices, stage, memory, **run),
             _growth(language, devices, stage, memory, **run),
         ],
         "spacing": 14,
@@ -79,7 +35,7 @@ def draw(
     }
 
 
-def _stages(language: str, devices: int, stage: int, memory: float, label: str, **run: int | str) -> dict:
+def _stages(language: str, devices: int, stage: int, memory: float, **run: int | str) -> dict:
     """A bar for each stage, the chosen one in full colour, and a line where the device ends."""
     names = _TEXTS[language]
     bills = {names[f"stage {k}"]: bill(devices=devices, stage=k, **run) for k in STAGES}
@@ -97,6 +53,7 @@ def _stages(language: str, devices: int, stage: int, memory: float, label: str, 
         "labelFontWeight": {"condition": {"test": f"datum.value === {chosen!r}", "value": "bold"}, "value": "normal"}
     }
     bars["encoding"]["opacity"] = {"condition": {"test": f"datum.row === {chosen!r}", "value": 1}, "value": 0.45}
+    label = names["memory"].format(memory=quantity(memory, "B"))
     return size | {"layer": [bars, marks.limit_down(memory / 1e9, label, x)]}
 
 
@@ -108,25 +65,17 @@ def _growth(language: str, devices: int, stage: int, memory: float, **run: int |
         for k in STAGES
         for n in _DEVICES.values
     ]
-    here = bill(devices=devices, stage=stage, **run).total / 1e9
+    chosen = names["stage"].format(stage)
+    here = [row for row in rows if (row["part"], row["devices"]) == (chosen, devices)]
     ticks = marks.decades([row["GB"] for row in rows] + [memory / 1e9])
     x, y = marks.logarithmic(1, _DEVICES.values[-1]), marks.logarithmic(ticks[0], ticks[-1])
-    chosen = names["stage"].format(stage)
+    axis = {"values": _DEVICES.values[::2], "format": ",", "grid": False}
     place = {
-        "x": {
-            "field": "devices",
-            **x,
-            "title": names["devices"],
-            "axis": {"values": _DEVICES.values[::2], "format": ",", "grid": False},
-        },
+        "x": {"field": "devices", **x, "title": names["devices"], "axis": axis},
         "y": {"field": "GB", **y, "title": names["each"], "axis": {"values": ticks, "format": ",~g"}},
     }
-    dash = {
-        "field": "part",
-        "type": "nominal",
-        "scale": {"domain": [names["stage"].format(k) for k in STAGES], "range": DASHES},
-        "legend": {"title": None, "columnPadding": 16, "symbolSize": 400},
-    }
+    dashes = {"domain": [names["stage"].format(k) for k in STAGES], "range": DASHES}
+    legend = {"title": None, "columnPadding": 16, "symbolSize": 400}
     limit = {
         "data": {"values": [{"limit": memory / 1e9}]},
         "mark": {"type": "rule", "color": PALETTE["red"], "strokeWidth": 2},
@@ -137,12 +86,12 @@ def _growth(language: str, devices: int, stage: int, memory: float, **run: int |
         "mark": {"type": "line", "color": PALETTE["purple"]},
         "encoding": {
             **place,
-            "strokeDash": dash,
+            "strokeDash": {"field": "part", "type": "nominal", "scale": dashes, "legend": legend},
             "strokeWidth": {"condition": {"test": f"datum.part === {chosen!r}", "value": 4}, "value": 1.5},
         },
     }
     point = {
-        "data": {"values": [{"devices": devices, "GB": here}]},
+        "data": {"values": here},
         "mark": {"type": "point", "filled": True, "size": 110, "color": INK, "opacity": 1},
         "encoding": place,
     }
@@ -151,17 +100,12 @@ def _growth(language: str, devices: int, stage: int, memory: float, **run: int |
 
 def _describe(language: str, devices: int, stage: int, device: str, **run: int | str) -> str:
     says, chip, trained = _TEXTS[language], CHIPS[device], TRAINED[run["model"]]
-    recipe = OPTIMIZERS[run["optimizer"]].recipe
     held = bill(devices=devices, stage=stage, **run)
     fitting = [k for k in STAGES if bill(devices=devices, stage=k, **run).total <= chip.memory]
-    sent = {k: step_traffic(trained.parameters, devices, k, recipe) for k in STAGES}
+    sent = {k: step_traffic(trained.parameters, devices, k, OPTIMIZERS[run["optimizer"]].recipe) for k in STAGES}
     least = [k for k in fitting if sent[k] == min(sent[k] for k in fitting)]
     parts = [says["held"], says["activated"] if held.activations else says["undefined"] if run["batch"] else ""]
-    parts += [
-        says["sent"],
-        says["gathered"] if stage == 3 else "",
-        says["none" if not fitting else "one" if len(fitting) == 1 else "fit"],
-    ]
+    parts += [says["sent"], says["gathered"] if stage == 3 else "", says[("none", "one", "fit")[min(len(fitting), 2)]]]
     return "".join(parts).format(
         model=trained.name,
         parameters=count(trained.parameters),
@@ -242,12 +186,12 @@ _TEXTS: dict[str, dict[str, str]] = {
             "权重{weights}，梯度{gradients}，优化器状态{optimizer}"
         ),
         "activated": "，{batch}条{sequence}个词元的序列的激活值{activations}",
-        "undefined": "；激活值只对形状已知的稠密模型计算",
+        "undefined": "；激活值没有计入，只有形状已知的稠密模型才计",
         "sent": "。一步要发送{sent}。",
-        "gathered": "收集起来的单元另计。",
-        "fit": "{memory}之内放得下的有阶段{fitting}，其中发送最少的是阶段{least}。",
-        "one": "{memory}之内只放得下阶段{fitting}。",
-        "none": "没有哪个阶段放得进{memory}。",
+        "gathered": "使用时收集的单元另计。",
+        "fit": "{memory}放得下的是阶段{fitting}，其中发送最少的是阶段{least}。",
+        "one": "{memory}只放得下阶段{fitting}。",
+        "none": "哪个阶段都超出了{memory}。",
     },
 }
 
@@ -271,7 +215,7 @@ _DEVICES = Slider(
 
 training_memory = Explorable(
     name="training_memory",
-    title={"en": "Memory of a training step, and ZeRO's stages", "zh": "训练一步占多少内存，ZeRO各阶段又如何"},
+    title={"en": "Memory of a training step, and ZeRO's stages", "zh": "训练一步的内存与ZeRO的各个阶段"},
     controls=(
         controls.model_choice(
             {
@@ -298,7 +242,7 @@ training_memory = Explorable(
             1,
             help={
                 "en": "0 is plain data parallelism; 3 is what FSDP does.",
-                "zh": "0就是普通的数据并行；3就是FSDP的做法。",
+                "zh": "0是普通的数据并行；3是FSDP的做法。",
             },
         ),
         Slider(
@@ -320,13 +264,13 @@ training_memory = Explorable(
             {"en": "tokens", "zh": "个词元"},
             {
                 "en": "Activations are those of a program that runs operator by operator and recomputes nothing.",
-                "zh": "激活值按逐算子运行、不做重计算的程序来数。",
+                "zh": "激活值按逐算子执行、不做重计算的程序计算。",
             },
         ),
         controls.device_choice(
             {
                 "en": "Its memory by the data sheet; libraries and fragmentation leave less.",
-                "zh": "内存取自产品手册；除去库和碎片，实际更少。",
+                "zh": "内存大小取自产品手册；扣除库和碎片，实际更少。",
             }
         ),
     ),
@@ -337,9 +281,7 @@ training_memory = Explorable(
                 "Llama 3 70B, Adam in mixed precision, 64 H100s with 80 GB, ZeRO stage 2. "
                 "How much state (weights, gradients, optimizer state) does each of them hold?"
             ),
-            "zh": (
-                "Llama 3 70B，混合精度Adam，64块80 GB的H100，ZeRO阶段2。每一块要存多少状态（权重、梯度、优化器状态）？"
-            ),
+            "zh": "Llama 3 70B，混合精度Adam，64块80 GB的H100，ZeRO阶段2。每块要存多少状态（权重、梯度、优化器状态）？",
         },
         unit={"en": "GB", "zh": "GB"},
         answer=lambda *, device, **run: bill(**run).total / 1e9,
