@@ -11,7 +11,9 @@ Text = Mapping[str, str]
 
 
 def with_unit(number: str, unit: str, language: str) -> str:
-    """A number and its unit, `3 GB` and `3 requests`; Chinese leaves no space before a Chinese word, `3个请求`."""
+    """A number and its unit: `3 GB`, `3 requests`, `1 request`; in Chinese `3 GB`, `3个请求`."""
+    if language == "en" and number == "1" and unit.isalpha() and len(unit) > 2:
+        unit = unit.removesuffix("s")
     space = " " if unit and (language != "zh" or unit[0].isascii()) else ""
     return number + space + unit
 
