@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 
@@ -159,6 +160,7 @@ class Family:
     def __init__(self):
         self.before = set(psutil.Process().children(recursive=True))
         self._resident: dict[int, int] = {}
+        self._known = {process.pid for process in self.before}
 
     def members(self) -> list[psutil.Process]:
         """Those alive, children of children included."""
@@ -177,6 +179,7 @@ class Family:
 
     def note_baseline(self, pid: int) -> None:
         """Take the memory that `pid` has now as what every process of the family starts with."""
+        self._known.add(pid)  # whoever started it asks for its end
         with contextlib.suppress(psutil.Error):
             self._resident[pid] = psutil.Process(pid).memory_info().rss
 
@@ -184,7 +187,7 @@ class Family:
         """End all members. They are stopped before they are killed, so that none starts another in between."""
         killed: set[psutil.Process] = set()
         deadline = time.monotonic() + _END_SECONDS
-        while (members := self.members()) and time.monotonic() < deadline:
+        while ((members := self.members()) or self.bury(kill=True)) and time.monotonic() < deadline:
             for send in (psutil.Process.suspend, psutil.Process.kill):
                 for process in members:
                     with contextlib.suppress(psutil.Error):
@@ -192,6 +195,21 @@ class Family:
             killed.update(members)
             self._reap(members)
         self._reap(killed)
+
+    def bury(self, kill: bool = False) -> int:
+        """How many orphans there are, dead or alive (Linux); the dead are gone from the process table afterwards.
+
+        A chain of processes, each of which starts the next and ends, is never seen alive: it is seen here. With
+        `kill` orphans are ended by their group, in which none can start another in between.
+        """
+        orphans = _children_now() - self._known
+        for pid in orphans:
+            with contextlib.suppress(OSError):
+                if kill and (group := os.getpgid(pid)) != os.getpgrp():
+                    os.killpg(group, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+        return len(orphans)
 
     def _reap(self, processes) -> None:
         """Adopted orphans stay in the process table until their new parent has asked for them."""
@@ -226,6 +244,15 @@ def _pipes() -> tuple[list[int], list[int]]:
     ends = [os.pipe() for _ in range(3)]
     (requests, ours), (replies, to_replies), (prints, to_prints) = ends
     return [ours, replies, prints], [requests, to_replies, to_prints]
+
+
+def _children_now() -> set[int]:
+    """Pids of this process's own children, the dead among them too (Linux; elsewhere nobody is adopted)."""
+    found: set[int] = set()
+    for file in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found.update(map(int, file.read_text(encoding="ascii").split()))
+    return found
 
 
 def _close(descriptors: list[int]) -> None:

@@ -116,10 +116,10 @@ class Submission:
         self._send(self._number + 1, "end")
         code = self._exit_code(self.limits.seconds)  # on a busy machine, giving memory back takes its time
         deadline = time.monotonic() + _LEAVE_SECONDS
-        while (left := self._family.members()) and time.monotonic() < deadline:
+        while (left := len(self._family.members())) or (left := self._family.bury()):
+            if time.monotonic() > deadline:
+                raise Failed("processes", messages.left_behind(left))
             time.sleep(_POLL_SECONDS)
-        if left:
-            raise Failed("processes", messages.left_behind(len(left)))
         if code != 0:
             raise self._ended()
 

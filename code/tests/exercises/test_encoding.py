@@ -68,11 +68,16 @@ class Int(int):
     pass
 
 
+class Float(float):
+    pass
+
+
 @pytest.mark.parametrize(
     ("value", "where", "type_name"),
     [
         ([1, {"a": (object(),)}], "[1]['a'][0]", "object"),
         (Int(3), "", "test_encoding.Int"),
+        ([Float(3)], "[0]", "test_encoding.Float"),
         ({Int(3): 1}, " (key)", "test_encoding.Int"),
         ({1, 2}, "", "set"),
         (b"bytes", "", "bytes"),

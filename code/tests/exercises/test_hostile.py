@@ -64,6 +64,18 @@ HOSTILE = {
         """)
         + HONEST,
     ),
+    "chain of processes": (
+        "processes",
+        dedent("""
+        import os, time
+        if not os.fork():
+            os.setsid()
+            end = time.time() + 15
+            while time.time() < end:
+                if os.fork(): os._exit(0)
+        """)
+        + HONEST,
+    ),
     "fork bomb": (
         "processes",
         """
