@@ -102,6 +102,14 @@ def test_a_file_elsewhere_is_checked_and_the_shown_command_repeats_it(sysai, tmp
     assert sysai(*command[1:-1], "77").stdout != first.stdout
 
 
+def test_an_answer_that_windows_saved_with_a_byte_order_mark_is_read(sysai, answers, tmp_path):
+    answers[0].write_text(RIGHT, encoding="utf-8-sig")
+    assert sysai("check", "07/area").returncode == 0
+    file = tmp_path / "mine.py"
+    file.write_text(RIGHT, encoding="utf-8-sig")
+    assert sysai("check", "07/area", "--file", str(file)).returncode == 0
+
+
 def test_json_holds_all_reports_in_both_languages(sysai, answers):
     answers[0].write_text(PERIMETER)
     answers[1].write_text("import os; os._exit(3)")
