@@ -7,7 +7,7 @@ from sysai.models.formulas.memory import MIXED_ADAM, PLAIN_ADAM, Recipe
 
 BYTES = {"en": "bytes", "zh": "字节"}
 SECONDS = {"en": "s", "zh": "秒"}
-STAGE = {"en": "The stage, the first of the four", "zh": "四个数中的第一个，级别"}
+STAGE = {"en": "The stage, the first of the four", "zh": "四个数中的第一个，阶段"}
 HELD = {"en": "Bytes held, the second of the four", "zh": "四个数中的第二个，占用的字节数"}
 SENT = {"en": "Bytes sent, the third of the four", "zh": "四个数中的第三个，发送的字节数"}
 TIME = {"en": "Seconds, the fourth of the four", "zh": "四个数中的第四个，秒数"}
@@ -108,7 +108,7 @@ def _check(trial: Trial, case: Case) -> None:
             got is None,
             {
                 "en": f"No stage fits: the smallest takes {least:,} bytes. Return None.",
-                "zh": f"哪一级都放不下：最省的也要{least:,}字节。应返回None。",
+                "zh": f"哪个阶段都放不下：最省的也要{least:,}字节。应返回None。",
             },
             hint=_stage_hint(case, got[0]) if type(got) is tuple and got and type(got[0]) is int else None,
         )
@@ -117,11 +117,11 @@ def _check(trial: Trial, case: Case) -> None:
         type(got) is tuple and len(got) == 4,
         {
             "en": "Return a tuple: stage, bytes held, bytes sent, seconds.",
-            "zh": "应返回元组：级别，占用的字节数，发送的字节数，秒数。",
+            "zh": "应返回元组：阶段，占用的字节数，发送的字节数，秒数。",
         },
         hint={
             "en": f"Stage {stage} fits: it holds {case.held(stage):,} bytes.",
-            "zh": f"第{stage}级放得下：占用{case.held(stage):,}字节。",
+            "zh": f"阶段{stage}放得下：占用{case.held(stage):,}字节。",
         }
         if got is None
         else None,
@@ -142,21 +142,21 @@ def _stage_hint(case: Case, stage: object) -> dict[str, str] | None:
     if held <= case.memory:
         return {
             "en": f"Stage {stage} fits, but a lower one does, too.",
-            "zh": f"第{stage}级放得下，但更低的一级也放得下。",
+            "zh": f"阶段{stage}放得下，但更低的阶段也放得下。",
         }
     if held - case.activations <= case.memory:
         return {
             "en": f"Stage {stage} fits only without the activations. They need room as well.",
-            "zh": f"第{stage}级不算激活值才放得下。激活值也要占地方。",
+            "zh": f"阶段{stage}不算激活值才放得下。激活值也要占地方。",
         }
     if stage == 3 and held - case.gathered <= case.memory:
         return {
             "en": "Stage 3 fits only without the two gathered units: whole weights exist while they compute.",
-            "zh": "第3级不算收集来的两个单元才放得下：计算时，它们的权重是完整的。",
+            "zh": "阶段3不算收集来的两个单元才放得下：计算时，它们的权重是完整的。",
         }
     return {
         "en": f"Stage {stage} holds {held:,} bytes, more than there are.",
-        "zh": f"第{stage}级要占用{held:,}字节，超出了内存。",
+        "zh": f"阶段{stage}要占用{held:,}字节，超出了内存。",
     }
 
 
@@ -192,7 +192,7 @@ def _sent_hints(case: Case, stage: int) -> list[Hint]:
         Hint(
             when=lambda got: got != sent and got * (case.devices - 1) == sent * case.devices,
             en="This counts N shards. In a ring a device sends N - 1: one chunk it keeps, or need not pass on.",
-            zh="这里算了N个分片。环上一块设备发送N - 1个：有一块留给自己，或者不必再往下传。",
+            zh="这里算了N个分片。环上一台设备发送N - 1个：有一块留给自己，或者不必再往下传。",
         ),
         Hint(
             when=case.recipe.gradients * case.shard * (case.devices - 1),
@@ -205,14 +205,14 @@ def _sent_hints(case: Case, stage: int) -> list[Hint]:
             when=once,
             en="Here every micro-batch communicates: this stage has no room to add up whole gradients (nor, in stage "
             "3, to keep whole weights) until the last one.",
-            zh="在这一级，每个微批次都要通信：它没有地方把完整的梯度累加到最后一个微批次（第3级也没有地方保留完整的权重）。",
+            zh="在这个阶段，每个微批次都要通信：它没有地方把完整的梯度累加到最后一个微批次（阶段3也没有地方保留完整的权重）。",
         )
         hints.append(no_room)
     if stage < 2 and case.micro_batches > 1:
         too_often = Hint(
             when=once * case.micro_batches,
             en="Stages 0 and 1 keep whole gradients, and add them up over the micro-batches: they reduce once a step.",
-            zh="第0、1级保留完整的梯度，在各微批次间累加，每步只归约一次。",
+            zh="阶段0、1保留完整的梯度，在各微批次间累加，每步只归约一次。",
         )
         hints.append(too_often)
     if stage == 3:
