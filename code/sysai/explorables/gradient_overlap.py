@@ -229,7 +229,7 @@ gradient_overlap = Explorable(
         ),
         Slider(
             "tokens",
-            {"en": "Tokens on each device", "zh": "每块设备的词元数"},
+            {"en": "Tokens on each device", "zh": "每台设备的词元数"},
             tuple(2**power for power in range(9, 17)),
             8_192,
             {"en": "tokens", "zh": "个词元"},
@@ -243,7 +243,7 @@ gradient_overlap = Explorable(
             {"en": "Number of devices", "zh": "设备数"},
             tuple(2**power for power in range(1, 11)),
             64,
-            {"en": "", "zh": "块"},
+            {"en": "", "zh": "台"},
             {
                 "en": "One ring of all of them: more steps for each bucket, hardly more bytes.",
                 "zh": "全部连成一环：每桶的步数随之增加，字节数几乎不变。",
@@ -257,7 +257,7 @@ gradient_overlap = Explorable(
             {"en": "GB/s", "zh": "GB/s"},
             {
                 "en": "Of a device in one direction: 50 is 400 Gb/s InfiniBand, 450 NVLink within a node.",
-                "zh": "每块设备单方向：50相当于400 Gb/s的InfiniBand，450相当于节点之内的NVLink。",
+                "zh": "每台设备单方向：50相当于400 Gb/s的InfiniBand，450相当于节点之内的NVLink。",
             },
         ),
         Slider(
@@ -281,7 +281,7 @@ gradient_overlap = Explorable(
                 "pass takes 289 ms; each sends 50 GB/s. How much of the all-reduce is exposed, in buckets of 64 MiB?"
             ),
             "zh": (
-                "Llama 3 8B的32层共有14 GB梯度。64块设备，每块4,096个词元，反向传播要289 ms；每块每秒发送50 GB。"
+                "Llama 3 8B的32层共有14 GB梯度。64台设备，每台4,096个词元，反向传播要289 ms；每台每秒发送50 GB。"
                 "分桶为64 MiB时，all-reduce有多少没有被掩盖？"
             ),
         },

@@ -177,12 +177,12 @@ _TEXTS: dict[str, dict[str, str]] = {
         "optimizer": "优化器状态",
         "activations": "激活值",
         "memory": "内存{memory}",
-        "bars": "每块设备占用（GB）",
+        "bars": "每台设备占用（GB）",
         "devices": "设备数",
-        "each": "每块设备（GB）",
+        "each": "每台设备（GB）",
         "comma": "、",
         "held": (
-            "{model}，{parameters}个参数，{recipe}，{devices}块{device}。阶段{stage}（{divided}），每块设备占用{total}："
+            "{model}，{parameters}个参数，{recipe}，{devices}块{device}。阶段{stage}（{divided}），每块占用{total}："
             "权重{weights}，梯度{gradients}，优化器状态{optimizer}"
         ),
         "activated": "，{batch}条{sequence}个词元的序列的激活值{activations}",
@@ -206,10 +206,10 @@ _DEVICES = Slider(
     {"en": "Number of devices", "zh": "设备数"},
     tuple(2**power for power in range(11)),
     64,
-    {"en": "", "zh": "块"},
+    {"en": "", "zh": "台"},
     {
         "en": "Each works on sequences of its own; what a stage divides is divided by this number.",
-        "zh": "每块设备处理自己的序列；各阶段所切分的，都除以这个数。",
+        "zh": "每台设备处理自己的序列；各阶段所切分的，都除以这个数。",
     },
 )
 
@@ -247,7 +247,7 @@ training_memory = Explorable(
         ),
         Slider(
             "batch",
-            {"en": "Batch on each device", "zh": "每块设备的批大小"},
+            {"en": "Batch on each device", "zh": "每台设备的批大小"},
             (0, 1, 2, 4, 8, 16),
             1,
             {"en": "sequences", "zh": "条序列"},
@@ -270,7 +270,7 @@ training_memory = Explorable(
         controls.device_choice(
             {
                 "en": "Its memory by the data sheet; libraries and fragmentation leave less.",
-                "zh": "内存大小取自产品手册；扣除库和碎片，实际更少。",
+                "zh": "内存大小取自产品手册；扣除各种库的占用和碎片，实际可用的更少。",
             }
         ),
     ),
