@@ -22,8 +22,8 @@ WORDS = {
         "title": "Exercise {number} · {title}",
         "minutes": "About {minutes} minutes.",
         "colab": "Work on it in Colab",
-        "starter": "You begin with `{folder}/starter.py`:",
-        "check": "Your answer goes into `answer.py` beside it ([how to work on exercises](#exercises-work)):",
+        "starter": "What you begin with",
+        "check": "Your answer goes into `{folder}/answer.py` ([how to work on exercises](#exercises-work)):",
         "cell": "Run the first cell of the notebook. Then write your answer into the next cell and run it too.",
         "solution": "Solution",
     },
@@ -31,8 +31,8 @@ WORDS = {
         "title": "练习{number} · {title}",
         "minutes": "约{minutes}分钟。",
         "colab": "在Colab中完成",
-        "starter": "起始代码是`{folder}/starter.py`：",
-        "check": "答案写在同一文件夹的`answer.py`中（参见[如何做练习](#exercises-work)）：",
+        "starter": "起始代码",
+        "check": "答案写在`{folder}/answer.py`中（参见[如何做练习](#exercises-work)）：",
         "cell": "先运行笔记本的第一个单元，再把答案写进下一个单元并运行。",
         "solution": "解答",
     },
@@ -44,11 +44,11 @@ PAGE = """\
 ```{{include}} /{folder}/statement.md
 ```
 
-{starter}
-
+:::{{dropdown}} {starter}
 ```{{literalinclude}} /{folder}/starter.py
 :language: python
 ```
+:::
 
 {check}
 
@@ -108,8 +108,8 @@ class ExerciseDirective(SphinxDirective):
         folder = exercise.folder.relative_to(root).as_posix()
         page = PAGE.format(
             minutes=words["minutes"].format(minutes=exercise.minutes),
-            starter=words["starter"].format(folder=folder), folder=folder, id=exercise.id,
-            check=words["check"], solution=words["solution"],
+            starter=words["starter"], folder=folder, id=exercise.id,
+            check=words["check"].format(folder=folder), solution=words["solution"],
             colab=f"[{words['colab']}]({address}){{.colab}}" if address else "",
         )  # fmt: skip
         box = nodes.admonition("", nodes.title(title, title), classes=["exercise"], ids=[label])

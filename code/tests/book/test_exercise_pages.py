@@ -183,22 +183,23 @@ WORDS = {
 def test_the_page_shows_the_exercise_in_its_language(book):
     lang, page, _ = book
     box = page[page.index('id="exercise-01-half"') :]
-    shown, folded = box.split("<details", 1)
-    folded = folded.split("</details>", 1)[0]
+    task, starter, rest = box.split("<details", 2)
+    starter, how = starter.split("</details>", 1)
+    folded = rest.split("</details>", 1)[0]
     title, minutes, statement, explanation, solution = WORDS[lang]
+    for expected in (title, minutes, statement, "Williams"):
+        assert expected in words_of(task)
+    for line in STARTER.split("\n"):
+        assert line in words_of(starter).replace("&quot;", '"').replace("&gt;", ">")
     for expected in (
-        title,
-        minutes,
-        statement,
-        "Williams",
-        "chapters/01-demo/exercises/01-half/starter.py",
-        *STARTER.split("\n"),
+        "chapters/01-demo/exercises/01-half/answer.py",
+        "sysai start 01/half",
+        "sysai check 01/half",
     ):
-        assert expected in words_of(shown).replace("&quot;", '"').replace("&gt;", ">")
-    assert "sysai start 01/half" in words_of(shown)
-    assert "sysai check 01/half" in words_of(shown)
-    assert explanation not in shown
-    assert "return x / 2" not in words_of(shown)
+        assert expected in words_of(how)
+    for shown in (task, starter, how):
+        assert explanation not in shown
+        assert "return x / 2" not in words_of(shown)
     for expected in (solution, explanation, "return x / 2"):
         assert expected in words_of(folded)
     other = WORDS["zh" if lang == "en" else "en"]
