@@ -176,7 +176,7 @@ _TEXTS: dict[str, dict[str, str]] = {
         "held by": "设备{}持有",
         "comma": "、",
         "changed": "交错式调度按轮取微批次，每轮{stages}个，与设备数相同；{asked}个凑不成整轮，这里画的是{shown}个。",
-        "setting": "{name}，{stages}台设备，{shown}个微批次；前向用时1，反向对输入{b}、对权重{w}，传一条消息{message}。",
+        "setting": "{name}，{stages}台设备，{shown}个微批次；前向用时1，反向对输入{b}、对权重{w}，消息{message}。",
         "slow": "最后一台设备的用时是其他设备的{slow}倍。",
         "result": "设备从第一次计算到最后一次，最长历时{cost}，其中平均{rate}%是气泡。",
         "chunks": "颜色较浅的，属于同一设备靠后的段。",
