@@ -207,7 +207,7 @@ def make_no_widgets(app):
 
 def make_widgets(app, exception):
     """Leave the environment as it was."""
-    del os.environ["SYSAI_EXPLORABLES"]
+    os.environ.pop("SYSAI_EXPLORABLES", None)
 
 
 def setup(app):
