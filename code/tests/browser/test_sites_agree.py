@@ -1,6 +1,7 @@
 """The two sites, their notebooks and their links, as files."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
@@ -22,6 +23,21 @@ def labels(lang: str) -> set[str]:
 def test_both_sites_have_the_same_pages_and_labels_at_the_same_addresses():
     assert labels("en") == labels("zh")
     assert len(labels("en")) > 40
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_chapter_has_the_number_of_its_folder(lang):
+    pages = sorted(SITE.glob(f"{lang}/chapters/*/chapter.html"))
+    assert len(pages) == len(list(ROOT.glob("chapters/*/chapter.md")))
+    for page in pages:
+        article, chapter = page.read_text("utf-8").split("<article", 1)[1], str(int(page.parent.name[:2]))
+        article = article.split("</article>", 1)[0]
+        sections = re.findall(r'class="section-number">([\d.]+)\. ?<', article)
+        figures = re.findall(r'class="caption-number">\D*(\d+)\.\d+ ?<', article)
+        assert len(sections) > 10, page
+        assert {number.split(".")[0] for number in sections} == {chapter}
+        assert figures
+        assert set(figures) == {chapter}
 
 
 def notebooks(lang: str) -> dict[str, dict]:
