@@ -32,7 +32,7 @@ class DataParallel(nn.Module):
 
     Parameters and buffers start as those of rank 0. A parameter that this rank's backward pass did not reach
     counts as a gradient of zero; no rank may skip the backward pass itself. Tied weights are one parameter.
-    Save `model.module`, whose names are the plain model's.
+    Save `model.module`, whose names are the plain model's. `communicator.traffic` counts what this rank sends and receives.
 
     Args:
         module: at least one of its parameters requires a gradient.
@@ -53,8 +53,8 @@ class DataParallel(nn.Module):
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not trained:
             raise ValueError("no parameter requires a gradient: there is nothing to average")
-        self._communicator = Communicator(axis)
-        copy_from_first([*module.parameters(), *module.buffers()], self._communicator)
+        self.communicator = Communicator(axis)
+        copy_from_first([*module.parameters(), *module.buffers()], self.communicator)
         self._buckets = [
             [kind[i] for i in bucket]
             for kind in by_dtype(trained)
@@ -69,7 +69,7 @@ class DataParallel(nn.Module):
     def forward(self, *args, **kwargs) -> object:
         """What `module` returns."""
         if self.training and self._broadcast_buffers:
-            copy_from_first(saved_buffers(self.module), self._communicator)
+            copy_from_first(saved_buffers(self.module), self.communicator)
         result = self.module(*args, **kwargs)
         for output in tree_leaves(result):
             # the backward pass begins here, even where it then reaches no parameter
@@ -104,7 +104,7 @@ class DataParallel(nn.Module):
 
     def _send(self, number: int) -> None:
         """Add up a complete bucket over the ranks, behind the rest of the backward pass."""
-        self._pending.append(self._background.submit(self._communicator.all_reduce, self._flats[number]))
+        self._pending.append(self._background.submit(self.communicator.all_reduce, self._flats[number]))
 
     def _finish(self) -> None:
         pending, self._pending = self._pending, []

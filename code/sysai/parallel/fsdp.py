@@ -69,14 +69,17 @@ def fully_shard(
 
 
 class FullyShardedModule(nn.Module):
-    """What `fully_shard` returns. `parameters()` are the shards, flat and padded, one for each unit."""
+    """What `fully_shard` returns. `parameters()` are the shards, flat and padded, one for each unit.
+
+    `communicator.traffic` counts what this rank sends and receives.
+    """
 
     def __init__(
         self, module: nn.Module, axis: Axis, units: dict[str, nn.Module], precision: MixedPrecision | None
     ) -> None:
         super().__init__()
         self.module, self.axis, self._precision = module, axis, precision
-        self._communicator, self._background = Communicator(axis), Background(axis.device)
+        self.communicator, self._background = Communicator(axis), Background(axis.device)
         self._names: dict[nn.Parameter, list[str]] = {}
         for name, parameter in module.named_parameters(remove_duplicate=False):
             self._names.setdefault(parameter, []).append(name)
@@ -103,7 +106,7 @@ class FullyShardedModule(nn.Module):
         self._reducing: tuple[Unit, Tensor, Pending] | None = None
 
     def _make_unit(self, name: str, parameters: list[nn.Parameter]) -> Unit:
-        return Unit(name, parameters, self.axis, self._communicator, self._background, self._precision)
+        return Unit(name, parameters, self.axis, self.communicator, self._background, self._precision)
 
     # The forward pass -------------------------------------------------------------------------------------------
 
@@ -209,7 +212,7 @@ class FullyShardedModule(nn.Module):
     def clip_grad_norm(self, max_norm: float) -> Tensor:
         """Scale the mean gradient so that its norm over all parameters is at most `max_norm`; return the norm."""
         gradients = [shard.grad for shard in self.parameters() if shard.grad is not None]
-        return clip_shards(gradients, max_norm, self._communicator, self.axis)
+        return clip_shards(gradients, max_norm, self.communicator, self.axis)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The whole state under the plain module's names. All ranks call it together; all get it."""

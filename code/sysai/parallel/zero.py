@@ -64,7 +64,7 @@ class ZeroOptimizer(torch.optim.Optimizer):
     It replaces `DataParallel`: gradients are averaged over the axis during the backward pass. Parameters start
     as rank 0's; buffers are left alone. What `p.grad` holds after the backward pass is, in stage 1, this rank's
     own gradient, and None in stage 2. Every backward pass must reach at least one parameter on every rank; one
-    that it does not reach counts as a gradient of zero.
+    that it does not reach counts as a gradient of zero. `communicator.traffic` counts what this rank sends and receives.
 
     Args:
         params: parameters, or groups of them with hyperparameters of their own, as for any torch optimizer.
@@ -92,7 +92,7 @@ class ZeroOptimizer(torch.optim.Optimizer):
             raise ValueError(f"stage {stage} is not 1 or 2: stage 0 is DataParallel, stage 3 is fully_shard")
         super().__init__(params, defaults)
         self.axis, self.stage = axis, stage
-        self._communicator, self._background = Communicator(axis), Background(axis.device)
+        self.communicator, self._background = Communicator(axis), Background(axis.device)
         self._by_group = [self._make_buckets(group["params"], bucket_bytes) for group in self.param_groups]
         self._buckets = [bucket for group in reversed(self._by_group) for bucket in group]
         self._bucket_of = {parameter: bucket for bucket in self._buckets for parameter in bucket.parameters}
@@ -121,7 +121,7 @@ class ZeroOptimizer(torch.optim.Optimizer):
         if not all(parameter.requires_grad for parameter in parameters):
             raise ValueError("a parameter requires no gradient: pass [p for p in params if p.requires_grad]")
         return [
-            _Bucket([kind[i] for i in indices], self._communicator, self.axis)
+            _Bucket([kind[i] for i in indices], self.communicator, self.axis)
             for kind in by_dtype(parameters)
             for indices in assign_buckets([parameter.nbytes for parameter in kind], bucket_bytes)
         ]
@@ -146,7 +146,7 @@ class ZeroOptimizer(torch.optim.Optimizer):
             self._finish()  # one at a time, so that few buckets hold gradients at once
         bucket = self._buckets[number]
         total = torch.empty_like(bucket.shard, requires_grad=False)
-        work = self._background.submit(self._communicator.reduce_scatter, bucket.gradients, out=total)
+        work = self._background.submit(self.communicator.reduce_scatter, bucket.gradients, out=total)
         self._pending.append((bucket, total, work))
 
     def _finish(self) -> None:
@@ -191,7 +191,7 @@ class ZeroOptimizer(torch.optim.Optimizer):
         self._share_hyperparameters(self.param_groups, self._inner.param_groups)
         self._inner.step()
         for bucket in self._buckets:
-            self._communicator.all_gather(bucket.shard, out=bucket.flat)
+            self.communicator.all_gather(bucket.shard, out=bucket.flat)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -203,7 +203,7 @@ class ZeroOptimizer(torch.optim.Optimizer):
     def clip_grad_norm(self, max_norm: float) -> Tensor:
         """Scale the mean gradient so that its norm over all parameters is at most `max_norm`; return the norm."""
         gradients = [bucket.shard.grad for bucket in self._buckets if bucket.shard.grad is not None]
-        return clip_shards(gradients, max_norm, self._communicator, self.axis)
+        return clip_shards(gradients, max_norm, self.communicator, self.axis)
 
     # Saving and loading -----------------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class ZeroOptimizer(torch.optim.Optimizer):
         if not is_per_element(value):
             return [value.clone() if isinstance(value, Tensor) else value for _ in bucket.parameters]
         flat = torch.empty(bucket.layout.padded, dtype=value.dtype, device=value.device)
-        self._communicator.all_gather(value, out=flat)
+        self.communicator.all_gather(value, out=flat)
         return [view.clone() for view in bucket.layout.views(flat)]
 
     def _scatter(self, bucket: _Bucket, values: list) -> object:

@@ -35,7 +35,7 @@ def wrapped(world, name="mlp", **options):
 
 
 def sent(model):
-    return model._communicator.traffic.bytes_sent.total()
+    return model.communicator.traffic.bytes_sent.total()
 
 
 def traffic_of_a_step(world):

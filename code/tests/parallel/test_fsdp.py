@@ -41,9 +41,9 @@ def step_counts(world, precision):
         patch.object(Unit, "gather", lambda unit: (gather(unit), look())[0]),
         patch.object(Unit, "reduce", lambda unit: (look(), reduce(unit))[1]),
     ):
-        before = model._communicator.traffic.bytes_sent.total()
+        before = model.communicator.traffic.bytes_sent.total()
         transformer_loss(model, tokens_of(world)).backward()
-        sent = model._communicator.traffic.bytes_sent.total() - before
+        sent = model.communicator.traffic.bytes_sent.total() - before
     look()
     units, root = [unit.layout.size for unit in model.units], model.root.layout.size
     padded = [unit.layout.padded for unit in model.units], model.root.layout.padded
@@ -159,7 +159,7 @@ def clipped(world):
     mlp_loss(plain, x).backward()
     norms = model.clip_grad_norm(0.01), nn.utils.clip_grad_norm_(plain.parameters(), 0.01)
     whole = [
-        g for unit in model._backward_order for g in unit.layout.views(model._communicator.all_gather(unit.shard.grad))
+        g for unit in model._backward_order for g in unit.layout.views(model.communicator.all_gather(unit.shard.grad))
     ]
     after = torch.stack([g.norm() for g in whole]).norm()
     return [float(norm) for norm in (*norms, after)]

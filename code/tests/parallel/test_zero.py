@@ -28,7 +28,7 @@ def own_batch(world):
 def traffic_of_a_step(world, stage, micro_batches):
     model = make_model("mlp")
     optimizer = zero(world, model, stage)
-    traffic = optimizer._communicator.traffic
+    traffic = optimizer.communicator.traffic
     before = traffic.bytes_sent.total()
     for _ in range(micro_batches - 1):
         if stage == 1:
@@ -185,7 +185,7 @@ def with_stale_shard(world):
     gather = ZeroOptimizer.step
 
     def step(self, closure=None):
-        with patch.object(self._communicator, "all_gather", lambda shard, out: out):
+        with patch.object(self.communicator, "all_gather", lambda shard, out: out):
             return gather(self)
 
     with patch.object(ZeroOptimizer, "step", step):

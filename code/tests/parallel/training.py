@@ -89,7 +89,7 @@ def wrap(model: nn.Module, technique: str, axis, optimizer: str) -> tuple[nn.Mod
 
 
 def communicator_of(model, optimizer):
-    return (optimizer if isinstance(optimizer, ZeroOptimizer) else model)._communicator
+    return (optimizer if isinstance(optimizer, ZeroOptimizer) else model).communicator
 
 
 def whole_gradients(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
