@@ -32,7 +32,8 @@ class DataParallel(nn.Module):
 
     Parameters and buffers start as those of rank 0. A parameter that this rank's backward pass did not reach
     counts as a gradient of zero; no rank may skip the backward pass itself. Tied weights are one parameter.
-    Save `model.module`, whose names are the plain model's. `communicator.traffic` counts what this rank sends and receives.
+    Save `model.module`, whose names are the plain model's. `communicator.traffic` counts what this rank sends and
+    receives.
 
     Args:
         module: at least one of its parameters requires a gradient.

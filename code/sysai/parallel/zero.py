@@ -64,7 +64,8 @@ class ZeroOptimizer(torch.optim.Optimizer):
     It replaces `DataParallel`: gradients are averaged over the axis during the backward pass. Parameters start
     as rank 0's; buffers are left alone. What `p.grad` holds after the backward pass is, in stage 1, this rank's
     own gradient, and None in stage 2. Every backward pass must reach at least one parameter on every rank; one
-    that it does not reach counts as a gradient of zero. `communicator.traffic` counts what this rank sends and receives.
+    that it does not reach counts as a gradient of zero. `communicator.traffic` counts what this rank sends and
+    receives.
 
     Args:
         params: parameters, or groups of them with hyperparameters of their own, as for any torch optimizer.
