@@ -41,8 +41,8 @@ def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixe
     def row(interval: Interval) -> dict:
         kind, stage, j = interval.operation
         part = names[kind if kind in (F, W) else B if split else "both"]
-        place = {"device": str(interval.device + 1), "part": part, "start": interval.start, "end": interval.end}
-        return place | {"stage": stage + 1, "microbatch": j + 1, "opacity": 1 - 0.65 * shade[stage]}
+        place = {"device": str(interval.device), "part": part, "start": interval.start, "end": interval.end}
+        return place | {"stage": stage, "microbatch": j, "opacity": 1 - 0.65 * shade[stage]}
 
     rows = [row(interval) for intervals in timeline.devices for interval in intervals]
     labelled = [
@@ -50,7 +50,7 @@ def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixe
         for row in rows
         if (row["end"] - row["start"]) * pixels >= 6 * len(str(row["microbatch"])) + 2
     ]
-    devices = [str(device + 1) for device in range(schedule.devices)]
+    devices = [str(device) for device in range(schedule.devices)]
     bare = {"domain": False, "ticks": False}
     y = {"field": "device", "type": "nominal", "sort": devices, "title": names["device"], "axis": bare}
     label = {"type": "text", "baseline": "middle", "fontSize": 10}
@@ -85,7 +85,7 @@ def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixe
 def _memory(language: str, schedule: Schedule, timeline: Timeline, x: dict) -> dict:
     """A line of what is held for the first device, and one for the last."""
     names = _TEXTS[language]
-    colours = {names["held by"].format(1): "purple", names["held by"].format(schedule.devices): "grey"}
+    colours = {names["held by"].format(0): "purple", names["held by"].format(schedule.devices - 1): "grey"}
     share = schedule.devices / schedule.stages
     rows = [
         {"part": name, "time": time, "held": share * held}
@@ -128,7 +128,7 @@ def _describe(language: str, made: Schedule, timeline: Timeline, **settings: flo
         rate=_percent(timeline),
         most=digits(max(held)),
         most_es="es" * (max(held) > 1),
-        where=says["comma"].join(str(i + 1) for i, amount in enumerate(held) if amount == max(held)),
+        where=says["comma"].join(str(i) for i, amount in enumerate(held) if amount == max(held)),
         least=digits(min(held)),
         reference_rate=_percent(reference_timeline),
         reference_most=digits(max(most_held(reference))),

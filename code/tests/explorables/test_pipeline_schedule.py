@@ -39,7 +39,7 @@ def test_passes_are_complete_wait_for_what_they_need_and_take_their_time(at, sch
     b, w = at["backward_input"], at["backward_weight"]
     lengths = {"forward": 1, "backward": b + w, "backward, input": b, "backward, weights": w}
     for (part, stage, j), row in found.items():
-        slow = at["slow"] if row["device"] == str(p) else 1
+        slow = at["slow"] if row["device"] == str(p - 1) else 1
         assert row["end"] - row["start"] == pytest.approx(lengths[part] * slow / chunks)
         before = {"forward": ("forward", stage - 1, j), whole: (whole, stage + 1, j)}.get(part, (whole, stage, j))
         if before in found:
@@ -71,7 +71,7 @@ def test_passes_are_complete_wait_for_what_they_need_and_take_their_time(at, sch
 def test_bubbles_and_memory_in_closed_form(schedule, lost, held, p):
     _, passes, lines = drawn(schedule=schedule, stages=p, microbatches=16)
     assert bubble(passes) == pytest.approx(100 * lost(p) / (3 * 16 + lost(p)))
-    first = [row["held"] for row in lines if row["part"] == "held by device 1"]
+    first = [row["held"] for row in lines if row["part"] == "held by device 0"]
     assert max(first) == held(p)
     assert first[0] <= 1
     assert first[-1] == 0
