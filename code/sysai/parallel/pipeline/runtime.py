@@ -226,7 +226,8 @@ class _Execution:
 
     def _backward(self, stage: int, j: int, gradient: Tensor | None) -> None:
         x, y, later = self.for_backward.pop((stage, j))
-        torch.autograd.backward(y, gradient)
+        if y.requires_grad:  # else a first stage without weights
+            torch.autograd.backward(y, gradient)
         if stage > 0:
             self.mailbox.give(Value("gradient", stage, j), torch.zeros_like(x) if x.grad is None else x.grad)
         if later:

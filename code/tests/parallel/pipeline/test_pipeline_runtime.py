@@ -183,7 +183,15 @@ def sequential_step(world, schedule, layers, width):
 def test_any_schedule_on_any_cut_of_a_sequential_model(schedule, data):
     width = data.draw(st.integers(1, 4))
     cuts = sorted(data.draw(st.integers(0, 18)) for _ in range(schedule.stages - 1))
-    layers = [b - a for a, b in zip([0, *cuts], [*cuts, 18], strict=True)]
+    check_cut(schedule, [b - a for a, b in zip([0, *cuts], [*cuts, 18], strict=True)], width)
+
+
+@pytest.mark.parametrize("layers", [[0, 18], [18, 0]])
+def test_a_stage_without_layers(layers):
+    check_cut(one_f_one_b(2, 3), layers, width=2)
+
+
+def check_cut(schedule, layers, width):
     ranks = run(sequential_step, schedule.devices, schedule, layers, width)
     model = widths_and_activations(width)
     torch.manual_seed(3)
