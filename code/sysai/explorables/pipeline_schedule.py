@@ -196,7 +196,7 @@ _SCHEDULES: dict[str, Text] = {
     "zb_v": {"en": "ZB-V", "zh": "ZB-V"},
 }
 
-_FORWARDS = {"en": "forward passes", "zh": "次前向"}
+_FORWARDS = {"en": "× forward", "zh": "次前向"}
 _PASS = ((0.5, 0.75, 1, 1.25, 1.5, 2), 1, _FORWARDS)
 
 pipeline_schedule = Explorable(
@@ -258,7 +258,7 @@ pipeline_schedule = Explorable(
             {"en": "Slowness of the last device", "zh": "最后一台的用时倍数"},
             (1, 1.25, 1.5, 2, 3),
             1,
-            {"en": "times", "zh": "倍"},
+            {"en": "×", "zh": "倍"},
             {
                 "en": "All its passes take so many times as long, as if it held more layers, or the head.",
                 "zh": "它每次计算的用时是其他设备的多少倍；层分得多，或者还要算输出头，就会这样。",
