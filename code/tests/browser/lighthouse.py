@@ -1,10 +1,13 @@
 """Lighthouse on the home page and the first chapter, in both languages: scores, and the weight as sent.
 
-Run as a script (``make lighthouse``) it prints a table, and fails below the thresholds.
+Run as a script (``make lighthouse``) it prints a table, and fails below the thresholds and above the budget. The
+performance score is printed only: it is a time, and one page's scores lie ten points apart on one machine. What it
+follows from is gated instead: the bytes that are sent and the elements that must be laid out.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,8 +20,8 @@ from server import serve
 ROOT = Path(__file__).resolve().parents[3]
 SITE = ROOT / "site"
 COMMAND = ROOT / "node_modules" / "lighthouse" / "cli" / "index.js"
-THRESHOLDS = {"performance": 90, "accessibility": 100, "best-practices": 95, "seo": 95}
-RUNS = 5
+THRESHOLDS = {"performance": 0, "accessibility": 100, "best-practices": 95, "seo": 95}
+BUDGET = {"kB": 300, "elements": 13_000}
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,11 @@ def run(url: str, chromium: str) -> Report:
     return read(json.loads(done.stdout))
 
 
-def measure(url: str, chromium: str) -> Report:
-    """The best run of up to RUNS by performance; stops at the first that passes."""
-    best = None
-    for _ in range(RUNS):
-        report = run(url, chromium)
-        if best is None or report.scores["performance"] > best.scores["performance"]:
-            best = report
-        if best.scores["performance"] >= THRESHOLDS["performance"]:
-            break
-    return best
+def over_budget(page: str, report: Report) -> list[str]:
+    """What of the page is more than its budget allows."""
+    elements = len(re.findall(r"<[a-zA-Z]", (SITE / page).read_text(encoding="utf-8")))
+    spent = {"kB": round(report.weight["total"] / 1000), "elements": elements}
+    return [f"{spent[kind]} {kind} > {limit}" for kind, limit in BUDGET.items() if spent[kind] > limit]
 
 
 def line(page: str, report: Report) -> str:
@@ -120,9 +118,9 @@ def main() -> int:
     failed = False
     with serve(SITE) as address:
         for page in pages():
-            report = measure(address + page, chromium)
+            report = run(address + page, chromium)
             print(line(page, report), flush=True)
-            for missed in report.below:
+            for missed in report.below + over_budget(page, report):
                 failed = True
                 print(f"  {missed}", flush=True)
     return int(failed)
