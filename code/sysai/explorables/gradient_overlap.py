@@ -12,13 +12,13 @@ from sysai.explorables.controls import CHIPS, MODELS
 from sysai.explorables.explorable import Explorable, Prediction, Slider
 from sysai.explorables.units import count, digits, quantity
 from sysai.models.config import ModelConfig
+from sysai.parallel.bucket_policy import MIB
 from sysai.parallel.overlap import Overlap, overlap
 from sysai.viz.palette import INK
 
 SHOWN = {key: config for key, config in MODELS.items() if config.moe is None and not config.bias}
 FLOPS = 0.4 * CHIPS["nvidia-h100-sxm"].peak_flops["bf16"]
 BYTES = 2
-MIB = 2**20
 WIDTH = 440
 
 

@@ -15,10 +15,6 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from sysai.parallel.overlap import assign_buckets as assign_buckets  # there, because it must run without torch
-
-MIB = 2**20
-
 
 class FlatLayout:
     """Tensors behind one another in one flat buffer, padded so that `shards` ranks get equal parts of it.

@@ -20,7 +20,8 @@ from torch.utils._pytree import tree_leaves
 from sysai.distributed.collectives import Communicator
 from sysai.distributed.mesh import Axis
 from sysai.parallel.background import Background, Pending
-from sysai.parallel.buckets import MIB, BucketWatch, FlatLayout, assign_buckets
+from sysai.parallel.bucket_policy import MIB, assign_buckets
+from sysai.parallel.buckets import BucketWatch, FlatLayout
 
 
 class DataParallel(nn.Module):

@@ -14,30 +14,7 @@ messages at a time. Standard library only, because it also runs in the reader's 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
-def assign_buckets(sizes: Sequence[int], bucket_bytes: int) -> list[list[int]]:
-    """Which tensors share a bucket: indices, from the last tensor to the first.
-
-    A bucket is closed when the next tensor would make it larger than `bucket_bytes`; a tensor that is larger
-    alone has a bucket of its own.
-
-    Args:
-        sizes: bytes of each tensor, in order of registration.
-
-    Raises:
-        ValueError: bucket_bytes is not positive.
-    """
-    if bucket_bytes < 1:
-        raise ValueError(f"bucket_bytes must be positive, got {bucket_bytes}")
-    buckets: list[list[int]] = []
-    room = 0
-    for index in reversed(range(len(sizes))):
-        if not buckets or sizes[index] > room:
-            buckets.append([])
-            room = bucket_bytes
-        buckets[-1].append(index)
-        room -= sizes[index]
-    return buckets
+from sysai.parallel.bucket_policy import assign_buckets
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from sysai.distributed.collectives import Communicator
 from sysai.distributed.mesh import Axis
 from sysai.parallel.background import Background, Pending
-from sysai.parallel.buckets import MIB, BucketWatch, FlatLayout, assign_buckets
+from sysai.parallel.bucket_policy import MIB, assign_buckets
+from sysai.parallel.buckets import BucketWatch, FlatLayout
 from sysai.parallel.data_parallel import by_dtype
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sysai.parallel.buckets import BucketWatch, FlatLayout, assign_buckets
+from sysai.parallel.bucket_policy import assign_buckets
+from sysai.parallel.buckets import BucketWatch, FlatLayout
 from torch import nn
 
 sizes = st.lists(st.integers(0, 50), max_size=30)

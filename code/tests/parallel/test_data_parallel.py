@@ -7,7 +7,7 @@ import torch
 from sysai.distributed.launch import RankError, run
 from sysai.models.formulas.memory import PLAIN_ADAM
 from sysai.parallel import data_parallel
-from sysai.parallel.buckets import assign_buckets
+from sysai.parallel.bucket_policy import assign_buckets
 from sysai.parallel.data_parallel import DataParallel
 from sysai.parallel.memory import state_memory, step_traffic
 from torch import nn
