@@ -31,6 +31,7 @@ _WORDS = {
         "zh": "--file要与一道练习的名字连用，例如：sysai check 01/speed-limit --file mine.py",
     },
     "no_file": {"en": "cannot read {path}", "zh": "无法读取{path}"},
+    "no_folder": {"en": "there is no folder for {path}: make it first", "zh": "{path}所在的文件夹不存在，请先创建"},
     "none_started": {
         "en": "No exercise has been started. Begin with: sysai start",
         "zh": "还没有开始任何练习。请先运行：sysai start",
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document, for machines")
     form.add_argument("--markdown", action="store_true", help="for the summary of a workflow")
+    command.add_argument("--save", type=Path, metavar="PATH", help="write the JSON document to this file as well")
     return parser
 
 
@@ -108,6 +110,8 @@ def _check(exercises: list[Exercise], options: argparse.Namespace) -> int:
             given = options.file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return _wrong_usage(say("no_file", path=options.file))
+    if options.save and not options.save.absolute().parent.is_dir():
+        return _wrong_usage(say("no_folder", path=options.save))
     if options.started:
         exercises = [exercise for exercise in exercises if exercise.answer.exists()]
         if not exercises and not options.json:
@@ -127,8 +131,11 @@ def _check(exercises: list[Exercise], options: argparse.Namespace) -> int:
             elif not options.json:
                 print(report.text(options.language), flush=True)
     passed = sum(report.passed for report in reports)
+    document = json.dumps([report.data() for report in reports], ensure_ascii=False, indent=1)
+    if options.save:
+        options.save.write_text(document + "\n", encoding="utf-8")
     if options.json:
-        print(json.dumps([report.data() for report in reports], ensure_ascii=False, indent=1))
+        print(document)
     elif len(reports) > 1:
         print(say("total", passed=passed, total=len(reports)))
     return PASSED if passed == len(reports) else FAILED

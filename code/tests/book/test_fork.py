@@ -40,8 +40,8 @@ def fork(tmp_path):
     return tmp_path
 
 
-def run_steps(fork: Path, language: str) -> list[subprocess.CompletedProcess]:
-    """Run the steps that call `sysai`, with the shell that the workflow names."""
+def run_step(fork: Path, language: str) -> subprocess.CompletedProcess:
+    """Run the step that calls `sysai`, with the shell that the workflow names."""
     definition = workflow("exercises")
     assert definition["defaults"]["run"]["shell"] == "bash"
     environment = os.environ | {
@@ -51,24 +51,22 @@ def run_steps(fork: Path, language: str) -> list[subprocess.CompletedProcess]:
         "GITHUB_RUN_NUMBER": "17",
         "SYSAI_LANGUAGE": language,
     }
-    lines = [step["run"] for step in definition["jobs"]["check"]["steps"] if "sysai check" in step.get("run", "")]
-    assert len(lines) == 2
-    return [
-        subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", line],
-            cwd=fork, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300,
-        )
-        for line in lines
-    ]  # fmt: skip
+    steps = definition["jobs"]["check"]["steps"]
+    (line,) = [step["run"] for step in steps if "sysai check" in step.get("run", "")]
+    (upload,) = [step for step in steps if "upload-artifact" in step.get("uses", "")]
+    assert (upload["if"], upload["with"]["path"]) == ("always()", "reports.json")
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", line],
+        cwd=fork, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_wrong_answer_fails_the_run_and_the_summary_holds_both_reports(fork, language):
-    machines, people = run_steps(fork, language)
-    assert machines.returncode == 0, machines.stderr
-    assert people.returncode == 1, people.stderr
+    done = run_step(fork, language)
+    assert done.returncode == 1, done.stderr
     summary = (fork / "summary.md").read_text(encoding="utf-8")
-    assert summary == people.stdout
+    assert summary == done.stdout
     titles = {"en": ("A speed limit", "When the cache outweighs the model"), "zh": ("速度上限", "缓存何时比模型还重")}
     headlines = [line for line in summary.splitlines() if line.startswith("### ")]
     for headline, title, verdict in zip(headlines, titles[language], ("passed", "failed"), strict=True):
@@ -86,13 +84,13 @@ def test_a_wrong_answer_fails_the_run_and_the_summary_holds_both_reports(fork, l
 
 def test_right_answers_pass_and_no_answer_is_no_failure(fork):
     (fork / EXERCISES / WRONG / "answer.py").unlink()
-    machines, people = run_steps(fork, "en")
-    assert (machines.returncode, people.returncode) == (0, 0), people.stderr
-    assert VERDICTS["passed"]["en"] in people.stdout
+    done = run_step(fork, "en")
+    assert done.returncode == 0, done.stderr
+    assert VERDICTS["passed"]["en"] in done.stdout
     (fork / EXERCISES / SOLVED / "answer.py").unlink()
-    machines, people = run_steps(fork, "en")
-    assert (machines.returncode, people.returncode) == (0, 0), people.stderr
-    assert "No exercise has been started" in people.stdout
+    done = run_step(fork, "en")
+    assert done.returncode == 0, done.stderr
+    assert "No exercise has been started" in done.stdout
     assert json.loads((fork / "reports.json").read_text(encoding="utf-8")) == []
 
 

@@ -74,6 +74,7 @@ def test_exit_codes(sysai, answers, tmp_path):
         ("check", "07", "--file", str(answers[0])),
         ("check", "area", "--file", str(tmp_path / "absent.py")),
         ("check", "area", "--seed", "x"),
+        ("check", "area", "--save", str(tmp_path / "absent" / "x.json")),
         ("frobnicate",),
         (),
     ):
