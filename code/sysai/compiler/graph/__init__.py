@@ -1,0 +1,1 @@
+"""Graphs of operators: taken from torch.export, printed, parsed, verified, interpreted."""

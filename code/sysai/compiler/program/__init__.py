@@ -1,0 +1,1 @@
+"""Tensor programs: expressions, loops and blocks; printed, parsed, verified, interpreted."""

@@ -1,0 +1,318 @@
+"""Scalar expressions: what one element is computed from.
+
+An expression is an immutable tree of the classes below; two trees that look alike are equal. Index expressions
+are integers (`int64`): loop variables, sizes that are known only at run time, and arithmetic on them. Value
+expressions have the dtype of what they load. Python operators build trees (`i * 4 + j`, `x < y`), and fold what
+is constant; `/` is a division of floats, `//` and `%` round towards minus infinity, as Python's do.
+
+Halide's and TVM's expressions are of the same kind; theirs also carry vector lanes, which here come from the loop.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+INDEX = "int64"
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+DTYPES = (*FLOATS, "int64", "int32", "int8", "bool")
+
+Number = int | float | bool
+
+
+class Expr:
+    """Base of all expressions; `dtype` is the type of the value."""
+
+    dtype: str
+
+    def __add__(self, other: "Operand") -> "Expr":
+        return binary("add", self, other)
+
+    def __radd__(self, other: "Operand") -> "Expr":
+        return binary("add", other, self)
+
+    def __sub__(self, other: "Operand") -> "Expr":
+        return binary("sub", self, other)
+
+    def __rsub__(self, other: "Operand") -> "Expr":
+        return binary("sub", other, self)
+
+    def __mul__(self, other: "Operand") -> "Expr":
+        return binary("mul", self, other)
+
+    def __rmul__(self, other: "Operand") -> "Expr":
+        return binary("mul", other, self)
+
+    def __truediv__(self, other: "Operand") -> "Expr":
+        return binary("div", self, other)
+
+    def __rtruediv__(self, other: "Operand") -> "Expr":
+        return binary("div", other, self)
+
+    def __floordiv__(self, other: "Operand") -> "Expr":
+        return binary("floordiv", self, other)
+
+    def __mod__(self, other: "Operand") -> "Expr":
+        return binary("mod", self, other)
+
+    def __neg__(self) -> "Expr":
+        return binary("sub", Const(0 if self.dtype == INDEX else 0.0, self.dtype), self)
+
+    def __lt__(self, other: "Operand") -> "Expr":
+        return binary("lt", self, other)
+
+    def __le__(self, other: "Operand") -> "Expr":
+        return binary("le", self, other)
+
+    def __gt__(self, other: "Operand") -> "Expr":
+        return binary("lt", other, self)
+
+    def __ge__(self, other: "Operand") -> "Expr":
+        return binary("le", other, self)
+
+    def __str__(self) -> str:
+        return print_expr(self)
+
+    def __repr__(self) -> str:
+        return f"<{print_expr(self)}>"
+
+
+Operand = Expr | Number
+
+
+@dataclass(frozen=True, eq=True, repr=False)
+class Const(Expr):
+    """A number."""
+
+    value: Number
+    dtype: str
+
+
+@dataclass(frozen=True, eq=True, repr=False)
+class Var(Expr):
+    """An integer with a name: a loop variable, an axis of a block, or a size that is a parameter."""
+
+    name: str
+    dtype: str = INDEX
+
+
+@dataclass(frozen=True, eq=True, repr=False)
+class Buffer:
+    """A dense row-major array.
+
+    `scope` says where it lives: "global" (memory that the caller or the planner gives), "local" (the stack or the
+    registers of one core; its shape is constant after lowering), "shared" (a GPU's shared memory).
+    """
+
+    name: str
+    shape: tuple[Expr, ...]
+    dtype: str = "float32"
+    scope: str = "global"
+
+    def __getitem__(self, indices: "Operand | tuple[Operand, ...]") -> "Load":
+        indices = indices if isinstance(indices, tuple) else (indices,)
+        return Load(self, tuple(as_expr(index) for index in indices))
+
+
+@dataclass(frozen=True, eq=True, repr=False)
+class Load(Expr):
+    """An element of a buffer."""
+
+    buffer: Buffer
+    indices: tuple[Expr, ...]
+
+    @property
+    def dtype(self) -> str:
+        """That of the buffer."""
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True, eq=True, repr=False)
+class Binary(Expr):
+    """Two operands of the same dtype: one of BINARY; comparisons and logic give bool."""
+
+    op: str
+    a: Expr
+    b: Expr
+
+    @property
+    def dtype(self) -> str:
+        """bool for comparisons and logic, else that of the operands."""
+        return "bool" if self.op in COMPARISONS or self.op in LOGIC else self.a.dtype
+
+
+@dataclass(frozen=True, eq=True, repr=False)
+class Call(Expr):
+    """A function of MATH, of one operand, of the same dtype."""
+
+    function: str
+    argument: Expr
+
+    @property
+    def dtype(self) -> str:
+        """That of the operand."""
+        return self.argument.dtype
+
+
+@dataclass(frozen=True, eq=True, repr=False)
+class Select(Expr):
+    """`a` where `condition` holds, else `b`; only the chosen one is evaluated."""
+
+    condition: Expr
+    a: Expr
+    b: Expr
+
+    @property
+    def dtype(self) -> str:
+        """That of both."""
+        return self.a.dtype
+
+
+@dataclass(frozen=True, eq=True, repr=False)
+class Cast(Expr):
+    """The value in another dtype, rounded as C and torch do."""
+
+    dtype: str
+    value: Expr
+
+
+TRUE = Const(True, "bool")
+
+COMPARISONS = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+LOGIC = {"and": "and", "or": "or"}
+ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%"}
+EXTREMES = ("min", "max")
+"""With a NaN operand they give NaN, as torch's minimum and maximum do."""
+MATH = ("exp", "log", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "abs", "floor", "pow2")
+"""Functions of Call, as torch's functions of these names; pow2(x) is 2 ** x."""
+
+_FOLD: Mapping[str, Callable[[Number, Number], Number]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv,
+    "mod": operator.mod, "min": min, "max": max, "lt": operator.lt, "le": operator.le, "eq": operator.eq,
+    "ne": operator.ne, "and": lambda a, b: a and b, "or": lambda a, b: a or b,
+}  # fmt: skip
+
+
+def as_expr(value: Operand, dtype: str = INDEX) -> Expr:
+    """A Python number as a constant of `dtype`; an expression as it is."""
+    return value if isinstance(value, Expr) else Const(value, dtype)
+
+
+def binary(op: str, a: Operand, b: Operand) -> Expr:
+    """`a op b`, where a Python number takes the dtype of the other operand; constants of integers are folded.
+
+    Raises:
+        TypeError: the operands' dtypes differ, or the operation does not exist.
+    """
+    if op not in ARITHMETIC and op not in EXTREMES and op not in COMPARISONS and op not in LOGIC:
+        raise TypeError(f"no binary operation {op!r}")
+    dtype = next((operand.dtype for operand in (a, b) if isinstance(operand, Expr)), INDEX)
+    a, b = as_expr(a, dtype), as_expr(b, dtype)
+    if a.dtype != b.dtype:
+        raise TypeError(f"{a} is {a.dtype} and {b} is {b.dtype}: cast one of them before `{op}`")
+    folds = isinstance(a, Const) and isinstance(b, Const) and a.dtype in (INDEX, "bool") and op in _FOLD
+    if folds and not (op in ("floordiv", "mod") and b.value == 0):
+        value = _FOLD[op](a.value, b.value)
+        return Const(value, "bool" if op in COMPARISONS or op in LOGIC else a.dtype)
+    if a.dtype == INDEX:
+        return _without_neutral(op, a, b)
+    return Binary(op, a, b)
+
+
+def _without_neutral(op: str, a: Expr, b: Expr) -> Expr:
+    zero, one = Const(0, INDEX), Const(1, INDEX)
+    if op == "add" and zero in (a, b):
+        return b if a == zero else a
+    if op == "sub" and b == zero:
+        return a
+    if op == "mul" and zero in (a, b):
+        return zero
+    if op in ("mul", "floordiv") and b == one:
+        return a
+    if op == "mul" and a == one:
+        return b
+    if op == "mod" and b == one:
+        return zero
+    return Binary(op, a, b)
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The operands of an expression, in order."""
+    match expr:
+        case Load(_, indices):
+            return indices
+        case Binary(_, a, b):
+            return a, b
+        case Call(_, argument):
+            return (argument,)
+        case Select(condition, a, b):
+            return condition, a, b
+        case Cast(_, value):
+            return (value,)
+    return ()
+
+
+def rebuild(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
+    """The same expression with other operands."""
+    match expr:
+        case Load(buffer, _):
+            return Load(buffer, operands)
+        case Binary(op, _, _):
+            return binary(op, *operands)
+        case Call(function, _):
+            return Call(function, *operands)
+        case Select():
+            return Select(*operands)
+        case Cast(dtype, _):
+            return Cast(dtype, *operands)
+    return expr
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    """The expression and all that it is made of, itself first."""
+    yield expr
+    for child in children(expr):
+        yield from walk(child)
+
+
+def transform(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """Rebuild from the leaves up; `change` gives a replacement for a node whose operands are done, or None."""
+    operands = children(expr)
+    changed = tuple(transform(operand, change) for operand in operands)
+    if changed != operands:
+        expr = rebuild(expr, changed)
+    replacement = change(expr)
+    return expr if replacement is None else replacement
+
+
+def substitute(expr: Expr, values: Mapping[Var, Operand]) -> Expr:
+    """Replace variables."""
+    return transform(expr, lambda node: as_expr(values[node]) if isinstance(node, Var) and node in values else None)
+
+
+def print_expr(expr: Expr) -> str:
+    """As the parser reads it: Python's syntax, calls for functions, constants other than integers with their dtype."""
+    match expr:
+        case Const(value, dtype):
+            if dtype == INDEX:
+                return str(value)
+            if dtype == "bool":
+                return str(bool(value))
+            number = f"'{value}'" if isinstance(value, float) and not math.isfinite(value) else repr(value)
+            return f"{dtype}({number})"
+        case Var(name):
+            return name
+        case Load(buffer, indices):
+            return f"{buffer.name}[{', '.join(map(print_expr, indices))}]"
+        case Binary(op, a, b):
+            symbol = ARITHMETIC.get(op) or COMPARISONS.get(op) or LOGIC.get(op)
+            if symbol is None:
+                return f"{op}({print_expr(a)}, {print_expr(b)})"
+            return f"({print_expr(a)} {symbol} {print_expr(b)})"
+        case Call(function, argument):
+            return f"{function}({print_expr(argument)})"
+        case Select(condition, a, b):
+            return f"select({print_expr(condition)}, {print_expr(a)}, {print_expr(b)})"
+        case Cast(dtype, value):
+            return f"cast({dtype}, {print_expr(value)})"
+    raise TypeError(f"not an expression: {expr!r}")

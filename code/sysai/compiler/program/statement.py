@@ -1,0 +1,162 @@
+"""Tensor programs: loops around blocks, each of which computes one element of a buffer.
+
+    Function      parameters (sizes, then buffers) and a body
+    For           a loop from 0 to `extent`: serial, parallel, vectorized or unrolled
+    Block         what is computed, apart from when: an element of `buffer` at `indices`, as a function of the
+                  block's own axes. An axis is spatial (its iterations are independent) or reduces; a loop nest
+                  binds axes to expressions of loop variables. With reducing axes the element is
+                      buffer[indices] = init                               where all reducing axes are at their start
+                      buffer[indices] = combine(buffer[indices], value)    at each iteration
+    Allocate      a buffer that exists in its body only
+    Seq, If       several statements in order; one under a condition
+
+Separating the block from the loops is the idea of TensorIR (Feng et al., arXiv 2207.04296): a schedule may
+change loops and bindings at will as long as every iteration of the block's domain is executed as its axes allow.
+TensorIR's blocks nest, declare their regions, and can be opaque (a tensor core's instruction); these are leaves.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from sysai.compiler.program.expr import TRUE, Buffer, Expr, Load, Var, binary
+
+SERIAL, PARALLEL, VECTORIZED, UNROLLED = "serial", "parallel", "vectorized", "unrolled"
+LOOP_KINDS = (SERIAL, PARALLEL, VECTORIZED, UNROLLED)
+SPATIAL, REDUCE = "spatial", "reduce"
+COMBINERS = ("add", "mul", "min", "max")
+
+
+class Stmt:
+    """Base of all statements."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a block: `var` ranges over 0 to `extent`; `binding` says its value in terms of loop variables."""
+
+    var: Var
+    extent: Expr
+    kind: str
+    binding: Expr
+
+
+@dataclass(frozen=True)
+class Block(Stmt):
+    """One element, as a function of the axes.
+
+    Attributes:
+        name: unique in its function; primitives name blocks by it.
+        axes: the domain, and its bindings to the loops around.
+        buffer, indices, value: what is stored where, in terms of the axes' variables and of sizes.
+        init: what a reduction begins with (a number of the buffer's dtype); None where nothing is initialized here.
+        combine: one of COMBINERS, or None where the value is just stored.
+        predicate: the block is executed where it holds (in terms of loop variables); what a split that does not
+            divide adds.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    buffer: Buffer
+    indices: tuple[Expr, ...]
+    value: Expr
+    init: Expr | None = None
+    combine: str | None = None
+    predicate: Expr = TRUE
+
+    @property
+    def reduces(self) -> bool:
+        """Whether the block combines with what stands in its buffer."""
+        return self.combine is not None
+
+    @property
+    def target(self) -> Load:
+        """The element that is written."""
+        return Load(self.buffer, self.indices)
+
+    @property
+    def update(self) -> Expr:
+        """What is stored at each iteration, the init aside."""
+        return binary(self.combine, self.target, self.value) if self.combine else self.value
+
+
+@dataclass(frozen=True)
+class For(Stmt):
+    """`for var in range(extent)`, executed as `kind` says."""
+
+    var: Var
+    extent: Expr
+    body: Stmt
+    kind: str = SERIAL
+
+
+@dataclass(frozen=True)
+class Seq(Stmt):
+    """Statements in order."""
+
+    statements: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True)
+class If(Stmt):
+    """`body` where `condition` holds."""
+
+    condition: Expr
+    body: Stmt
+
+
+@dataclass(frozen=True)
+class Allocate(Stmt):
+    """A buffer that lives while `body` runs; its content is undefined at first."""
+
+    buffer: Buffer
+    body: Stmt
+
+
+@dataclass(frozen=True)
+class Function:
+    """A tensor program.
+
+    Attributes:
+        name: a C identifier.
+        sizes: variables that are known at run time only; every shape is made of them and of constants.
+        buffers: what the caller passes, in order. Outputs are those that some block writes.
+        body: what it does.
+    """
+
+    name: str
+    sizes: tuple[Var, ...]
+    buffers: tuple[Buffer, ...]
+    body: Stmt
+
+    @property
+    def outputs(self) -> tuple[Buffer, ...]:
+        """The buffers among the parameters that are written."""
+        written = {block.buffer.name for block in blocks(self.body)}
+        return tuple(buffer for buffer in self.buffers if buffer.name in written)
+
+
+def statements(stmt: Stmt) -> Iterator[Stmt]:
+    """The statement and all inside it, in the order of execution, itself first."""
+    yield stmt
+    match stmt:
+        case For() | If() | Allocate():
+            yield from statements(stmt.body)
+        case Seq(parts):
+            for part in parts:
+                yield from statements(part)
+
+
+def blocks(stmt: Stmt) -> Iterator[Block]:
+    """The blocks inside, in the order of execution."""
+    return (inner for inner in statements(stmt) if isinstance(inner, Block))
+
+
+def transform_statement(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
+    """Rebuild from the leaves up; `change` gives a replacement for a statement whose parts are done, or None."""
+    match stmt:
+        case For() | If() | Allocate():
+            stmt = replace(stmt, body=transform_statement(stmt.body, change))
+        case Seq(parts):
+            stmt = Seq(tuple(transform_statement(part, change) for part in parts))
+    replacement = change(stmt)
+    return stmt if replacement is None else replacement
