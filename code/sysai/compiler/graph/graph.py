@@ -52,6 +52,7 @@ class Graph:
         constants: weights and other tensors that are known now, by the name of their value; never changed.
         nodes: each uses values that come before it.
         outputs: in the order in which the caller gets them; may name inputs and constants, and one value twice.
+        conditions: comparisons of sizes; only where all hold is the graph what the user's module computes.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Graph:
     constants: Mapping[str, Tensor]
     nodes: tuple[Node, ...]
     outputs: tuple[Value, ...]
+    conditions: tuple[Expr, ...] = ()
 
     def producers(self) -> dict[str, Node]:
         """The node that makes each value, by the value's name; inputs and constants have none."""
