@@ -66,6 +66,10 @@ class SharedMemory:
         except BrokenPipeError:
             raise ConnectionError(f"rank {rank} of axis {self.axis.name!r} is gone") from None
 
+    def has_rung(self) -> bool:
+        """Whether `listen` would return at once."""
+        return bool(self._poll.poll(0))
+
     def listen(self, nbytes: int) -> bytes:
         """Sleep until this rank's bell rings; return at most `nbytes` of what was written.
 

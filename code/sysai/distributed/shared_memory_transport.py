@@ -31,8 +31,8 @@ def transport_for(axis: Axis) -> Transport:
 class SharedMemoryTransport(Transport):
     """Messages through slots in the sender's region, `SLOTS` for each receiver.
 
-    A message of up to SLOTS x SLOT_BYTES is out of the sender's hands at once. A longer one goes on whenever the
-    sender waits for anything; a rank that only computes moves no bytes (as in MPI without a progress thread).
+    What fits the receiver's free slots is out of the sender's hands at once. The rest goes on whenever the sender
+    waits or starts another message; a rank that only computes moves no bytes (as in MPI without a progress thread).
     """
 
     def __init__(self, axis: Axis) -> None:
@@ -44,6 +44,8 @@ class SharedMemoryTransport(Transport):
         self._arrived: dict[int, deque[_Note]] = defaultdict(deque)
 
     def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> "_InFlight":
+        while self._memory.has_rung():  # else what waits for a slot would wait until this rank waits for something
+            self.progress()
         handle = _InFlight(self)
         for queues, messages in ((self._expected, receives), (self._outgoing, sends)):
             for tensor, peer in messages:

@@ -51,6 +51,27 @@ def test_messages_between_two_ranks_keep_their_order(transport):
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_sender_that_never_waits_still_uses_the_slots_that_come_back(transport):
+    def forwards(world):
+        link = transport(Mesh({"pair": 2}, timeout=5)["pair"])
+        if world.rank == 0:
+            sent = [link.start(sends=[(torch.tensor([float(i)]), 1)]) for i in range(SLOTS + 1)]  # one finds no slot
+            dist.barrier()
+            dist.barrier()  # between these the other rank has emptied the slots
+            sent.append(link.start(sends=[(torch.tensor([SLOTS + 1.0]), 1)]))
+            dist.barrier()
+            return [handle.wait() for handle in sent]
+        dist.barrier()
+        heard = [link.recv(torch.empty(1), 0).item() for _ in range(SLOTS)]
+        dist.barrier()
+        heard += [link.recv(torch.empty(1), 0).item() for _ in range(2)]
+        dist.barrier()
+        return heard
+
+    assert run(forwards, 2)[1] == list(range(SLOTS + 2))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.complex64])
 def test_any_dtype_and_shape_arrives_unchanged(transport, dtype):
     def move(world):
