@@ -22,6 +22,10 @@ ARITHMETIC: Mapping[str, Callable[[int, int], int]] = {
     "mod": operator.mod, "min": min, "max": max,
 }  # fmt: skip
 
+COMPARE: Mapping[str, Callable[[int, int], bool]] = {
+    "lt": operator.lt, "le": operator.le, "eq": operator.eq, "ne": operator.ne,
+}  # fmt: skip
+
 
 @lru_cache(maxsize=4096)
 def canonical(size: Expr) -> Expr:
@@ -69,6 +73,20 @@ def evaluate(size: Operand, sizes: Mapping[str, int]) -> int:
         case Binary(op, a, b):
             return ARITHMETIC[op](evaluate(a, sizes), evaluate(b, sizes))
     return size
+
+
+def holds(condition: Operand, sizes: Mapping[str, int]) -> bool:
+    """Whether a condition on sizes is true: comparisons of sizes, and `and`, `or` of such."""
+    match condition:
+        case Binary("and", a, b):
+            return holds(a, sizes) and holds(b, sizes)
+        case Binary("or", a, b):
+            return holds(a, sizes) or holds(b, sizes)
+        case Binary(op, a, b):
+            return COMPARE[op](evaluate(a, sizes), evaluate(b, sizes))
+        case Const(value):
+            return bool(value)
+    raise ValueError(f"not a condition on sizes: {condition}")
 
 
 def variables(size: Operand) -> set[Var]:

@@ -1,0 +1,153 @@
+"""From a module of torch to a graph: `torch.export` traces it, and each of its operators is translated.
+
+    module, example inputs --torch.export--> FX graph of ATen operators --aten.py--> Graph
+
+Export runs the module once on fake tensors that have shapes but no elements, and notes which operators it applies.
+What depends on elements (`if x.sum() > 0`) cannot be noted, and is refused. A size that may change between calls is
+a symbol; where the module decides by it, export takes the branch of the example and notes a condition on the size.
+torch.export: https://docs.pytorch.org/docs/stable/export.html; Ansel et al., ASPLOS 2024, for the symbols.
+
+Composite operators that the compiler knows are kept whole; all others torch takes apart into its core set. Beside
+these, production compilers import mutation of inputs, control flow, sparse and quantized tensors.
+"""
+
+import inspect
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx.experimental import _config as symbolic_shapes
+
+from sysai.compiler.graph.aten import TRANSLATIONS
+from sysai.compiler.graph.from_fx import Importer, is_torch
+from sysai.compiler.graph.graph import Graph
+
+Dynamic = Mapping[str | int, Mapping[int, str]]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A graph, and how the module's arguments and results lie in its flat inputs and outputs.
+
+    Attributes:
+        graph: the graph.
+        program: what torch exported; its `call_spec` has the structure of arguments and results.
+    """
+
+    graph: Graph
+    program: ExportedProgram
+
+
+def from_module(
+    module: nn.Module,
+    example_inputs: Sequence[object],
+    dynamic: Dynamic | None = None,
+    *,
+    keywords: Mapping[str, object] | None = None,
+    fallback: bool = False,
+) -> Graph:
+    """The graph of `module(*example_inputs, **keywords)`, in inference.
+
+    Args:
+        module: in evaluation mode, where it has one.
+        example_inputs: tensors, and what else the module takes; sizes that are dynamic are not 0 or 1 here.
+        dynamic: which sizes may change between calls: for an input, by position or name, the name of the size of
+            an axis, as in `{0: {0: "B", 1: "T"}}`. The same name is the same size. By default all sizes stay.
+        keywords: arguments by name.
+        fallback: an operator that the compiler lacks becomes a `fallback` node instead of an error.
+
+    Raises:
+        UnsupportedOperator: the compiler has no such operator; the message names it and its line.
+        ValueError: control flow depends on elements, a dynamic size is fixed by the module, the module changes its
+            buffers or inputs, or a dtype that the compiler has not.
+    """
+    return import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback).graph
+
+
+def import_module(
+    module: nn.Module,
+    example_inputs: Sequence[object],
+    dynamic: Dynamic | None = None,
+    *,
+    keywords: Mapping[str, object] | None = None,
+    fallback: bool = False,
+) -> Imported:
+    """As `from_module`, with what torch exported beside the graph."""
+    keywords, dynamic = dict(keywords or {}), dynamic or {}
+    program = _export(module, tuple(example_inputs), keywords, dynamic)
+    signature = program.graph_signature
+    if changed := [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]:
+        raise ValueError(f"the module changes {', '.join(changed)}: call eval() on it, or return the new value")
+    specs = {spec.arg.name: spec for spec in signature.input_specs}
+    inputs = {name: spec for name, spec in specs.items() if spec.kind == InputKind.USER_INPUT}
+    constants = {name: _constant(program, spec.target) for name, spec in specs.items() if name not in inputs}
+    importer = Importer(program.graph_module, constants, fallback)
+    names = _parameter_names(module, tuple(example_inputs), keywords)
+    for position, name in enumerate(names):
+        for axis, size in {**dynamic.get(position, {}), **dynamic.get(name, {})}.items():
+            importer.name_size(list(inputs)[position], axis, size)
+    return Imported(importer.run(type(module).__name__), program)
+
+
+def _constant(program: ExportedProgram, target: str) -> torch.Tensor:
+    table = program.state_dict if target in program.state_dict else program.constants
+    return table[target].detach()
+
+
+def _parameter_names(module: nn.Module, inputs: tuple, keywords: dict) -> list[str]:
+    """What the arguments are called, in order."""
+    try:
+        bound = inspect.signature(module.forward).bind(*inputs, **keywords)
+    except TypeError as error:
+        raise ValueError(f"the module does not take these example inputs: {error}") from None
+    return list(bound.arguments)
+
+
+def _export(module: nn.Module, inputs: tuple, keywords: dict, dynamic: Dynamic) -> ExportedProgram:
+    names = _parameter_names(module, inputs, keywords)
+    if unknown := set(dynamic) - set(range(len(names))) - set(names):
+        raise ValueError(f"dynamic names {sorted(map(str, unknown))}, but the inputs are {names}")
+    axes = {
+        name: dict.fromkeys({**dynamic.get(position, {}), **dynamic.get(name, {})}, Dim.DYNAMIC) or None
+        for position, name in enumerate(names)
+    }
+    shapes = axes if keywords else tuple(axes.values())
+    # torch assumes of a dynamic size that it is never 0 or 1, unless told to take note where that matters.
+    try:
+        with torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True):
+            program = torch.export.export(module, inputs, keywords, dynamic_shapes=shapes if dynamic else None)
+            return program.run_decompositions(_decompositions())
+    except Exception as error:
+        if not is_torch(type(error).__module__.replace(".", "/") + ".py") and type(error) is not RuntimeError:
+            raise
+        raise ValueError(_explanation(error)) from error
+
+
+def _decompositions() -> dict:
+    """How torch takes operators apart into its core set: those that have no translation here."""
+    table = torch.export.default_decompositions()
+    for operator in list(table):
+        if str(operator) in TRANSLATIONS:
+            del table[operator]
+    return table
+
+
+def _explanation(error: Exception) -> str:
+    """What a user can do about an error of torch.export, and where."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_torch(frame.filename)]
+    frame = frames[-1]
+    place = f"{frame.filename}:{frame.lineno}: {frame.line}" if frame.filename != __file__ else "the module"
+    text = str(error)
+    if re.search("data-dependent|Dynamic control flow|GuardOnDataDependent", text + type(error).__name__):
+        return (
+            f"{place}\ndepends on the elements of a tensor, which are not known when the graph is made: "
+            f"use torch.where, or keep this part out of the compiled module"
+        )
+    if re.search("onstraint|specialized|not all values of", text):
+        return f"a size that should be dynamic is fixed by the module, or is 0 or 1 in the example:\n{text}"
+    return f"{place}\ncannot be exported: {text.splitlines()[0] if text else type(error).__name__}"

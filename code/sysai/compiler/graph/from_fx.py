@@ -1,0 +1,253 @@
+"""From an FX graph of ATen operators to a graph: node by node, each by its translation.
+
+Every node of FX carries in `meta["val"]` a fake tensor, with shape and dtype, whose sizes may be symbols; and where
+in the user's program it was made. AOTAutograd, which serves `torch.compile`, and `torch.export` give such graphs.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+
+from sysai.compiler.graph.aten import IGNORED, TRANSLATIONS, NotTranslatable, Translator, UnsupportedOperator
+from sysai.compiler.graph.aten.translator import dtype_name
+from sysai.compiler.graph.graph import Attribute, Graph, Value
+from sysai.compiler.graph.shapes import InvalidGraph
+from sysai.compiler.graph.sizes import same_shape
+from sysai.compiler.graph.symbols import Symbols
+from sysai.compiler.program.expr import Const, Expr, Var
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_TORCH = str(Path(torch.__file__).parent)
+_ON_SIZES: Mapping[Callable, str] = {
+    operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.floordiv: "floordiv",
+    operator.mod: "mod", torch.sym_max: "max", torch.sym_min: "min",
+}  # fmt: skip
+
+
+def from_graph_module(module: fx.GraphModule, *, fallback: bool = True, name: str = "graph") -> Graph:
+    """The graph of an FX graph of ATen operators, as AOTAutograd gives it to a backend of `torch.compile`.
+
+    Args:
+        module: every node has a fake tensor (or symbolic size) in `meta["val"]`; parameters are among the inputs.
+        fallback: an operator that the compiler lacks becomes a `fallback` node instead of an error.
+        name: of the graph.
+
+    Returns:
+        A graph whose inputs are the placeholders that are tensors, in order. Symbolic sizes among the placeholders
+        are left out, as shapes bind them. Its conditions are empty: whoever traced the module guards them.
+
+    Raises:
+        UnsupportedOperator: the compiler has no such operator, and `fallback` is False.
+        ValueError: a dtype that the compiler has not; a size that is no axis of an input; an output that is no tensor.
+    """
+    return Importer(module, {}, fallback).run(name, conditions=False)
+
+
+def is_torch(path: str) -> bool:
+    """Whether a file is part of torch."""
+    return path.startswith((_TORCH, "torch/"))
+
+
+def origin_of(node: fx.Node) -> str:
+    """file:line of the innermost frame of the user's program, or ''."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    users = [f"{path}:{line}" for path, line in frames if not is_torch(path)]
+    return users[-1] if users else ""
+
+
+class Importer:
+    """Translates one FX graph.
+
+    Args:
+        constants: tensors that are known, by the names of their placeholders.
+        fallback: what happens with operators that have no translation: a node, or UnsupportedOperator.
+    """
+
+    def __init__(self, module: fx.GraphModule, constants: Mapping[str, Tensor], fallback: bool) -> None:
+        self.module, self.fallback = module, fallback
+        self.constants = dict(constants)
+        self.symbols = Symbols()
+        self.translator = Translator(self.symbols, ())
+        self.results: dict[fx.Node, object] = {}
+        self.placeholders = {node.name: node for node in module.graph.nodes if node.op == "placeholder"}
+
+    def name_size(self, placeholder: str, axis: int, name: str) -> None:
+        """Call the size of an input's axis `name`.
+
+        Raises:
+            ValueError: no identifier, no such axis, or the size is fixed.
+        """
+        value = self.placeholders[placeholder].meta["val"]
+        if not name.isidentifier():
+            raise ValueError(f"a size is called {name!r}: choose an identifier")
+        if not isinstance(value, Tensor) or not -value.dim() <= axis < value.dim():
+            raise ValueError(f"input {placeholder} has no axis {axis}: check `dynamic`")
+        size = value.shape[axis]
+        if not isinstance(size, torch.SymInt) or not size.node.expr.is_Symbol:
+            raise ValueError(f"axis {axis} of input {placeholder} is fixed to {size} by the module: leave it static")
+        self.symbols.bind(size.node.expr.name, name)
+
+    def run(self, name: str, conditions: bool = True) -> Graph:
+        """The graph; `conditions` says whether the guards of the trace become conditions of the graph."""
+        nodes = list(self.module.graph.nodes)
+        inputs = self._inputs()
+        outputs: tuple[Value, ...] = ()
+        for node in nodes:
+            if node.op == "get_attr":
+                self.results[node] = self._attribute(node)
+            elif node.op == "call_function":
+                self.results[node] = self._call(node)
+            elif node.op == "output":
+                outputs = self._outputs(node)
+        sizes = tuple(dict.fromkeys(size for value in inputs for size in value.shape if isinstance(size, Var)))
+        return Graph(
+            re.sub(r"\W", "_", name),
+            sizes,
+            inputs,
+            self.constants,
+            tuple(self.translator.nodes),
+            outputs,
+            self._conditions() if conditions else (),
+        )
+
+    def _inputs(self) -> tuple[Value, ...]:
+        """Bind the symbols by the inputs' axes, and make the values of placeholders."""
+        taken = {str(var) for var in self.symbols.names.values()}
+        tensors = {name: node for name, node in self.placeholders.items() if isinstance(node.meta["val"], Tensor)}
+        for node in tensors.values():
+            for size in node.meta["val"].shape:
+                if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
+                    symbol = size.node.expr.name
+                    taken.add(str(self.symbols.bind(symbol, symbol)))
+        inputs = []
+        for name, node in tensors.items():
+            try:
+                value = Value(
+                    self.translator.fresh(name),
+                    self.symbols.shape(node.meta["val"]),
+                    dtype_name(node.meta["val"].dtype),
+                )
+            except NotTranslatable as error:
+                raise ValueError(f"input {name}: {error}") from None
+            self.results[node] = value
+            if name not in self.constants:
+                inputs.append(value)
+        for name, node in self.placeholders.items():
+            if isinstance(node.meta["val"], torch.SymInt):
+                self.results[node] = self.symbols.size(node.meta["val"])
+            elif name not in tensors:
+                self.results[node] = node.meta["val"]
+        return tuple(inputs)
+
+    def _attribute(self, node: fx.Node) -> object:
+        """A tensor that the module holds becomes a constant."""
+        value = operator.attrgetter(node.target)(self.module)
+        if not isinstance(value, Tensor):
+            return value
+        name = self.translator.fresh(node.name)
+        self.constants[name] = value.detach()
+        return Value(name, self.symbols.shape(value), dtype_name(value.dtype))
+
+    def _call(self, node: fx.Node) -> object:
+        """Translate a node, or fall back."""
+        target = str(node.target)
+        if target in IGNORED:
+            return None
+        arguments = self._values(node.args)
+        keywords = {key: self._values(value) for key, value in node.kwargs.items()}
+        if node.target is operator.getitem:
+            return arguments[0][arguments[1]]
+        if node.target in _ON_SIZES or target in ("aten.sym_size.int", "aten.sym_numel.default"):
+            return self._size(node)
+        self.translator.origin, self.translator.result = origin_of(node), node.meta.get("val")
+        mark = len(self.translator.nodes)
+        try:
+            if target not in TRANSLATIONS:
+                raise NotTranslatable("the compiler has no such operator")
+            result = TRANSLATIONS[target](self.translator, *arguments, **keywords)
+            self._check(result, node)
+            return result
+        except (NotTranslatable, InvalidGraph, TypeError) as error:
+            del self.translator.nodes[mark:]
+            if not self.fallback:
+                raise UnsupportedOperator(f"{target} at {origin_of(node) or 'an unknown line'}: {error}") from error
+            return self._fall_back(node, target, arguments, keywords)
+
+    def _size(self, node: fx.Node) -> Expr | int:
+        value = node.meta["val"]
+        return self.symbols.size(value) if isinstance(value, torch.SymInt) else value
+
+    def _values(self, argument: object) -> object:
+        """Arguments with values and sizes in the place of FX nodes."""
+        if isinstance(argument, fx.Node):
+            return self.results[argument]
+        if isinstance(argument, list | tuple):
+            return tuple(self._values(part) for part in argument)
+        return argument
+
+    def _check(self, result: object, node: fx.Node) -> None:
+        """The translation gave what torch says."""
+        values, expected = (result, node.meta["val"]) if isinstance(result, tuple) else ((result,), (node.meta["val"],))
+        for value, fake in zip(values, expected, strict=False):
+            shape, dtype = self.symbols.shape(fake), dtype_name(fake.dtype)
+            if not same_shape(value.shape, shape) or value.dtype != dtype:
+                expected = Value("torch", shape, dtype)
+                raise InvalidGraph(f"its translation gives {value}, not {expected}")
+
+    def _fall_back(self, node: fx.Node, target: str, arguments: tuple, keywords: dict) -> object:
+        """Nodes that call torch: one for each result."""
+        operands: list[Value] = []
+        encoded = _encode(arguments, operands)
+        named = tuple((key, _encode(value, operands)) for key, value in keywords.items() if key != "pin_memory")
+        fakes = node.meta["val"]
+        several = isinstance(fakes, tuple | list)
+        results = []
+        for index, fake in enumerate(fakes if several else [fakes]):
+            if not isinstance(fake, Tensor):
+                raise UnsupportedOperator(f"{target} at {origin_of(node)}: gives {type(fake).__name__}, not a tensor")
+            try:
+                shape, dtype = self.symbols.shape(fake), dtype_name(fake.dtype)
+            except (NotTranslatable, ValueError) as error:
+                raise UnsupportedOperator(f"{target} at {origin_of(node)}: {error}") from None
+            attributes = {"target": target, "arguments": encoded, "keywords": named, "shape": shape, "dtype": dtype}
+            result = index if several else None
+            results.append(self.translator.emit("fallback", *operands, name=node.name, result=result, **attributes))
+        return tuple(results) if several else results[0]
+
+    def _outputs(self, node: fx.Node) -> tuple[Value, ...]:
+        (outputs,) = node.args
+        values = self._values(outputs if isinstance(outputs, list | tuple) else (outputs,))
+        for value in values:
+            if not isinstance(value, Value):
+                raise ValueError(f"the module returns {value!r}, which is no tensor: return tensors only")
+        return values
+
+    def _conditions(self) -> tuple[Expr, ...]:
+        """The guards on sizes under which torch traced the module."""
+        fakes = [node.meta["val"] for node in self.placeholders.values() if isinstance(node.meta["val"], Tensor)]
+        symbolic = [size for fake in fakes for size in fake.shape if isinstance(size, torch.SymInt)]
+        if not symbolic:
+            return ()
+        guards = symbolic[0].node.shape_env.guards
+        known = set(self.symbols.names)
+        formulas = [guard.expr for guard in guards if {str(symbol) for symbol in guard.expr.free_symbols} <= known]
+        conditions = [self.symbols.expression(formula) for formula in formulas]
+        return tuple(dict.fromkeys(condition for condition in conditions if not isinstance(condition, Const)))
+
+
+def _encode(argument: object, operands: list[Value]) -> Attribute:
+    """An argument of a fallback: tensors become "%k", dtypes and the like their names."""
+    if isinstance(argument, Value):
+        operands.append(argument)
+        return f"%{len(operands) - 1}"
+    if isinstance(argument, list | tuple):
+        return tuple(_encode(part, operands) for part in argument)
+    if isinstance(argument, torch.dtype | torch.layout | torch.memory_format):
+        return str(argument)
+    if isinstance(argument, torch.device):
+        return argument.type
+    return argument

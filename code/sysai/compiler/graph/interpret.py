@@ -1,0 +1,61 @@
+"""Run a graph with torch, operator by operator: slow, and the reference for everything else."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph.operators import run_node
+from sysai.compiler.graph.references import TORCH_DTYPES
+from sysai.compiler.graph.sizes import evaluate, holds
+from sysai.compiler.program.expr import Var
+
+
+def interpret(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of a graph for these inputs.
+
+    Raises:
+        ValueError: the inputs' number, shapes or dtypes are not those of the graph, or the sizes break one of its
+            conditions.
+    """
+    environment = run(graph, inputs)
+    return tuple(environment[value.name] for value in graph.outputs)
+
+
+def run(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+    """All tensors of a graph by name; errors as for `interpret`."""
+    sizes = bind_sizes(graph, inputs)
+    environment = dict(graph.constants)
+    environment.update({value.name: tensor for value, tensor in zip(graph.inputs, inputs, strict=True)})
+    for node in graph.nodes:
+        environment[node.output.name] = run_node(node, [environment[value.name] for value in node.inputs], sizes)
+    return environment
+
+
+def bind_sizes(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:
+    """The numbers of the graph's sizes that these inputs have; errors as for `interpret`."""
+    if len(inputs) != len(graph.inputs):
+        raise ValueError(f"{graph.name} takes {len(graph.inputs)} inputs, not {len(inputs)}")
+    sizes: dict[str, int] = {}
+    for value, tensor in zip(graph.inputs, inputs, strict=True):
+        if len(tensor.shape) != len(value.shape) or tensor.dtype != TORCH_DTYPES[value.dtype]:
+            raise _misfit(value, tensor)
+        for size, number in zip(value.shape, tensor.shape, strict=True):
+            if isinstance(size, Var):
+                sizes.setdefault(size.name, number)
+    for value, tensor in zip(graph.inputs, inputs, strict=True):
+        if tuple(evaluate(size, sizes) for size in value.shape) != tuple(tensor.shape):
+            raise _misfit(value, tensor, sizes)
+    for condition in graph.conditions:
+        if not holds(condition, sizes):
+            raise ValueError(f"{graph.name} was made for sizes with {condition}, not for {_words(sizes)}")
+    return sizes
+
+
+def _misfit(value: Value, tensor: Tensor, sizes: Mapping[str, int] | None = None) -> ValueError:
+    where = f" where {_words(sizes)}" if sizes else ""
+    return ValueError(f"input {value}{where} cannot be {tensor.dtype} of shape {list(tensor.shape)}")
+
+
+def _words(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} = {number}" for name, number in sizes.items())
