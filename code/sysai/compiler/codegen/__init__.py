@@ -1,0 +1,1 @@
+"""Code generation: what a machine, or its compiler, can read."""

@@ -1,0 +1,165 @@
+"""Triton as a target: a fused group of graph nodes becomes the source of a Python module with a GPU kernel in it.
+
+    generate_triton(graph)  the text: kernels, `launch` (grid and block sizes for given sizes), and a function that
+                            takes the operands, allocates the outputs, and launches
+    build_triton(graph)     the text in a file of the cache, imported: `kernel(*inputs)`
+
+Triton (Tillet, Kung and Cox, MAPL 2019) compiles a function of blocks: it decides which thread holds what, stages
+operands through shared memory, and chooses the matrix instructions. What is left to this generator is what TVM calls
+the schedule's outer part: what one program computes, and in which order programs run.
+
+The file is needed because `triton.jit` reads the source of what it compiles. On a machine without a GPU Triton's
+interpreter runs the same kernels in numpy: that is slow, and meant for small sizes. Production: Inductor generates
+Triton in the same manner, with many more operators, and measures candidates of block sizes.
+"""
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from sysai.compiler.codegen import triton_kernels
+from sysai.compiler.codegen.triton_body import RESERVED, UnsupportedGroup
+from sysai.compiler.codegen.triton_module import module_text
+from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph.interpret import bind_sizes
+from sysai.models.smollm2 import cache_folder
+
+__all__ = ["TritonKernel", "UnsupportedGroup", "build_triton", "generate_triton"]
+
+
+@dataclass(frozen=True)
+class TritonKernel:
+    """A group that can be called.
+
+    Attributes:
+        graph: the group.
+        source: the text of the module.
+        path: the file that it was imported from.
+        module: what was imported.
+        interpreted: whether Triton's interpreter runs it.
+    """
+
+    graph: Graph
+    source: str
+    path: Path
+    module: ModuleType
+    interpreted: bool
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        """The group's outputs, fresh tensors on the inputs' device; operands that are not contiguous are copied.
+
+        Raises:
+            ValueError: number, dtype or shape of the inputs are not as the graph says, or they are not on a GPU.
+        """
+        sizes = bind_sizes(self.graph, inputs)
+        if not self.interpreted and any(tensor.device.type == "cpu" for tensor in inputs):
+            raise ValueError(f"{self.graph.name} runs on a GPU: move its inputs there, or build with interpret=True")
+        tensors = {value.name: tensor for value, tensor in zip(self.graph.inputs, inputs, strict=True)}
+        device = inputs[0].device
+        tensors |= {name: tensor.to(device) for name, tensor in self.graph.constants.items()}
+        operands = [tensors[name].contiguous() for name in self.module.OPERANDS]
+        numbers = (sizes[size.name] for size in self.graph.sizes)
+        with torch.cuda.device_of(operands[0]):
+            return getattr(self.module, self.graph.name)(
+                *operands, *(sizes[size.name] for size in self.graph.sizes), device=device
+            )
+
+
+def build_triton(graph: Graph, interpret: bool | None = None) -> TritonKernel:
+    """Generate, write to the cache, and import.
+
+    Args:
+        graph: the nodes of one group; a matrix product or reductions along the same axes, and what is elementwise.
+        interpret: run in Triton's interpreter; by default where there is no GPU.
+
+    Raises:
+        UnsupportedGroup: there is no kernel for this combination of nodes.
+        RuntimeError: Triton is not installed (it exists for Linux).
+    """
+    require_triton()
+    interpret = not torch.cuda.is_available() if interpret is None else interpret
+    source = generate_triton(graph)
+    path = write_module(source, graph.name)
+    return TritonKernel(graph, source, path, import_module(path, interpret), interpret)
+
+
+def require_triton() -> None:
+    """Raise a RuntimeError that says what to do unless Triton can be imported."""
+    if importlib.util.find_spec("triton") is None:
+        raise RuntimeError(
+            "Triton is not installed: on Linux `pip install triton` brings it; elsewhere it does not exist, so "
+            "generate C instead, or just read the text that generate_triton gives"
+        )
+
+
+def generate_triton(graph: Graph) -> str:
+    """The source of a module for a group; Triton itself is not needed for it.
+
+    Raises:
+        UnsupportedGroup: there is no kernel for this combination of nodes.
+    """
+    for size in graph.sizes:
+        if size.name in RESERVED:
+            raise UnsupportedGroup(f"a size is called {size.name}, as kernels call something of theirs: rename it")
+    ops = [node.op for node in graph.nodes]
+    if ops.count("matmul") + ("reduce" in ops) > 1:
+        raise UnsupportedGroup(f"{graph.name} has several products, or products and reductions: split the group")
+    if "matmul" in ops:
+        kernels = triton_kernels.matmul(graph)
+    else:
+        kernels = triton_kernels.rows(graph) if "reduce" in ops else triton_kernels.pointwise(graph)
+    return module_text(graph, kernels)
+
+
+def write_module(source: str, name: str) -> Path:
+    """A file of the cache with this text, complete or absent; among the temporary files if it can't be there."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    for folder in (cache_folder() / "triton", Path(tempfile.gettempdir()) / f"sysai-triton-{os.getuid()}"):
+        path = folder / f"{name}_{digest}.py"
+        try:
+            if path.exists() and path.read_text() == source:
+                return path
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False) as fresh:
+                fresh.write(source)
+            os.replace(fresh.name, path)
+        except OSError:
+            continue
+        return path
+    raise RuntimeError(f"neither {cache_folder()} nor {tempfile.gettempdir()} can be written: set SYSAI_CACHE")
+
+
+def import_module(path: Path, interpret: bool) -> ModuleType:
+    """Import a generated file; its kernels belong to the interpreter or to the compiler for good."""
+    import triton.language as tl
+
+    with suppress(ModuleNotFoundError), _interpreting(type(tl.sum).__name__ == "InterpretedFunction"):
+        import triton.experimental.gluon  # noqa: F401  Triton does so later, and wants the setting it began with
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_{'interpreted' if interpret else 'compiled'}", path)
+    module = importlib.util.module_from_spec(spec)
+    with _interpreting(interpret):
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _interpreting(interpret: bool) -> Iterator[None]:
+    """Triton decides by the environment, when a function is decorated, who is to run it."""
+    before = os.environ.get("TRITON_INTERPRET")
+    os.environ["TRITON_INTERPRET"] = "1" if interpret else "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TRITON_INTERPRET"]
+        else:
+            os.environ["TRITON_INTERPRET"] = before

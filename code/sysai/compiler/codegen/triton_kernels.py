@@ -1,0 +1,273 @@
+"""Three shapes of Triton kernel, into which fused groups fall.
+
+    pointwise   a program computes BLOCK elements of the output, whatever its shape
+    rows        a program computes BLOCK_R rows: all that is reduced along a row stays in registers where the row fits;
+                else each level of reductions is a pass over the row in blocks of BLOCK_C (softmax: max, sum, result)
+    matmul      a program computes a tile of BLOCK_M x BLOCK_N, walking along K; then what follows elementwise
+
+Memory traffic, of operands of S_in bytes and results of S_out: pointwise and rows that fit, S_in + S_out; rows that
+don't, S_in times the passes; matmul, about 2 M N K / BLOCK elements, of which the second-level cache serves those that
+programs running at the same time share. Their order is therefore grouped (Triton's tutorial on matrix products).
+
+Production (Inductor) also splits a reduction between programs where there are few rows, tunes the blocks, and has
+templates that are written by hand for matrix products and attention.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from sysai.compiler.codegen.coordinates import ZERO, Place, broadcast_place, delinearise, linearise
+from sysai.compiler.codegen.triton_body import Block, Scope, UnsupportedGroup, print_index
+from sysai.compiler.codegen.triton_operators import compute_dtype, number
+from sysai.compiler.graph.graph import Graph, Node, Value
+from sysai.compiler.graph.sizes import product, same
+from sysai.compiler.program.expr import FLOATS, Const, Expr, Var
+
+RESIDENT_COLUMNS = 8192
+"""Rows up to this length are held in registers: 16 elements a thread, with 16 warps."""
+COMBINE = {
+    "add": "a + b",
+    "mul": "a * b",
+    "max": "tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)",
+    "min": "tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)",
+}
+
+
+@dataclass(frozen=True)
+class KernelText:
+    """One kernel.
+
+    Attributes:
+        suffix: what its name ends with.
+        lines: the body.
+        block: names, and which tensors are read.
+        extents: what the program ids cover, by the name that the wrapper has for it.
+        combiners: ways to combine that it uses.
+        when: a condition on these extents for its being launched, or ''.
+    """
+
+    suffix: str
+    lines: list[str]
+    block: Block
+    constants: tuple[str, ...]
+    extents: dict[str, Expr]
+    combiners: tuple[str, ...] = ()
+    when: str = ""
+
+
+def pointwise(graph: Graph) -> list[KernelText]:
+    """Elements that depend on no other element of the output."""
+    block = Block(graph, rank=1)
+    roots = _roots(graph)
+    count = product(next(iter(roots.values())).shape)
+    i = block.variable("i", count)
+    scope = Scope(block)
+    lines = [*_program(block), f"{i} = pid * BLOCK + tl.arange(0, BLOCK)", _mask_line(block, i)]
+    for output, root in roots.items():
+        if not same(product(root.shape), count):
+            raise UnsupportedGroup(f"{output} has another number of elements than the other outputs: split the group")
+        _store(scope, output, root, i, delinearise(i, root.shape, block.extents))
+    return [KernelText("kernel", lines + scope.lines, block, ("BLOCK",), {"count": count})]
+
+
+def rows(graph: Graph) -> list[KernelText]:
+    """Reductions along the same axes, and elementwise work before, between and behind them."""
+    reductions = [node for node in graph.nodes if node.op == "reduce"]
+    columns = product(_columns(reductions[0]))
+    fits = isinstance(columns, Const) and columns.value <= RESIDENT_COLUMNS
+    looped = isinstance(columns, Const) and not fits
+    kernels = []
+    if not looped:
+        kernels.append(_rows(graph, reductions, "kernel", False, "" if fits else f"columns <= {RESIDENT_COLUMNS}"))
+    if not fits:
+        kernels.append(_rows(graph, reductions, "looped_kernel", True, ""))
+    return kernels
+
+
+def _columns(node: Node) -> tuple[Expr, ...]:
+    return tuple(node.inputs[0].shape[axis] for axis in node.attributes["axes"])
+
+
+def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when: str) -> KernelText:
+    block = Block(graph, rank=2)
+    shape, axes = reductions[0].inputs[0].shape, tuple(sorted(reductions[0].attributes["axes"]))
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    r = block.variable("r", product(shape[axis] for axis in kept))
+    c = block.variable("c", product(shape[axis] for axis in axes))
+    at = dict(zip(kept, delinearise(r, [shape[axis] for axis in kept], block.extents), strict=True))
+    at |= zip(axes, delinearise(c, [shape[axis] for axis in axes], block.extents), strict=True)
+    domain = tuple(at[axis] for axis in range(len(shape)))
+    row = Scope(block)
+    row.lines += _program(block)
+    row.lines += [f"{r} = pid * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]", _mask_line(block, r)]
+    if not looped:
+        row.lines += [f"{c} = tl.arange(0, BLOCK_C)[None, :]", _mask_line(block, c)]
+    levels = _levels(graph, reductions)
+    for level in sorted(set(levels.values())):
+        _reduce([node for node in reductions if levels[node.output.name] == level], row, domain, axes, c, looped)
+    _store_rows(graph, row, domain, shape, c, looped)
+    combiners = tuple(dict.fromkeys(node.attributes["combine"] for node in reductions))
+    extents = {"rows": block.extents[r], "columns": block.extents[c]}
+    return KernelText(suffix, row.lines, block, ("BLOCK_R", "BLOCK_C"), extents, combiners, when)
+
+
+def _levels(graph: Graph, reductions: list[Node]) -> dict[str, int]:
+    """How many reductions, one behind the other, lead to each reduction."""
+    levels: dict[str, int] = {}
+    for node in graph.nodes:
+        level = max((levels.get(value.name, 0) for value in node.inputs), default=0)
+        levels[node.output.name] = level + (node.op == "reduce")
+    return {node.output.name: levels[node.output.name] for node in reductions}
+
+
+def _reduce(nodes: list[Node], row: Scope, domain: Place, axes: tuple[int, ...], c: Var, looped: bool) -> None:
+    """Reductions of one level: in registers, or in one loop along the row."""
+    block = row.block
+    inside = Scope(block, row, [c]) if looped else row
+    totals = []
+    for node in nodes:
+        (x,), combine, dtype = node.inputs, node.attributes["combine"], compute_dtype(node.output.dtype)
+        if tuple(sorted(node.attributes["axes"])) != axes or len(x.shape) != len(domain):
+            raise UnsupportedGroup(f"{node.output.name} is reduced along other axes: give it a group of its own")
+        neutral = _neutral(combine, dtype)
+        total = f"tl.where({block.masks[c]}, {inside.element(x, broadcast_place(domain, x.shape))}, {neutral})"
+        if looped:
+            parts = row.emit(f"{node.output.name}_parts", f"tl.full((BLOCK_R, BLOCK_C), {neutral}, tl.{dtype})")
+            inside.lines.append(f"{parts} = combine_{combine}({parts}, {total})")
+            total = parts
+        totals.append(total)
+    if looped:
+        row.lines += _loop(inside, c)
+    for node, total in zip(nodes, totals, strict=True):
+        combine, keepdim = node.attributes["combine"], node.attributes["keepdim"]
+        name = row.emit(node.output.name, f"tl.reduce({total}, 1, combine_{combine}, keep_dims=True)")
+        kept = [ZERO if axis in axes else at for axis, at in enumerate(domain) if keepdim or axis not in axes]
+        block.anchors[node.output.name] = tuple(kept), name
+
+
+def _neutral(combine: str, dtype: str) -> str:
+    """What changes nothing when it is combined."""
+    if dtype in FLOATS:
+        return number({"add": 0, "mul": 1, "max": -math.inf, "min": math.inf}[combine], dtype)
+    limits = torch.iinfo(getattr(torch, dtype))
+    neutral = {"add": 0, "mul": 1, "max": limits.min, "min": limits.max}[combine]
+    return f"tl.full((1, 1), {neutral}, tl.{dtype})"
+
+
+def _loop(inside: Scope, c: Var) -> list[str]:
+    """Walk along the row in blocks."""
+    head = [f"{c} = start + tl.arange(0, BLOCK_C)[None, :]", _mask_line(inside.block, c)]
+    extent = print_index(inside.block.extents[c])
+    return [f"for start in range(0, {extent}, BLOCK_C):", *("    " + line for line in head + inside.lines)]
+
+
+def _store_rows(graph: Graph, row: Scope, domain: Place, shape: tuple[Expr, ...], c: Var, looped: bool) -> None:
+    block = row.block
+    inside = Scope(block, row, [c]) if looped else row
+    index = linearise(domain, shape)
+    (r,) = (var for var in block.extents if var != c)
+    for output, root in _roots(graph).items():
+        if same(product(root.shape), product(shape)):
+            _store(inside, output, root, index, delinearise(index, root.shape, block.extents))
+        elif same(product(root.shape), block.extents[r]):
+            _store(row, output, root, r, delinearise(r, root.shape, block.extents))
+        else:
+            raise UnsupportedGroup(f"{output} is neither as large as what is reduced nor one element a row")
+    if looped and inside.lines:
+        row.lines += _loop(inside, c)
+
+
+def matmul(graph: Graph) -> list[KernelText]:
+    """A matrix product, elementwise work on its operands, and elementwise work on its result."""
+    (node,) = (node for node in graph.nodes if node.op == "matmul")
+    (a, b), shape = node.inputs, node.output.shape
+    if a.dtype not in FLOATS:
+        raise UnsupportedGroup(f"matmul {node.output.name} is of {a.dtype}: only floats have tensor cores here")
+    block = Block(graph, rank=2)
+    M, N, K, batch_shape = shape[-2], shape[-1], a.shape[-1], shape[:-2]
+    m, n, kr, kc = (block.variable(*axis) for axis in (("m", M), ("n", N), ("k_row", K), ("k_column", K)))
+    batch = Var(block.names.fresh("batch"))
+    block.extents[batch] = product(batch_shape)
+    batch_place = delinearise(batch, batch_shape, block.extents)
+    scope = Scope(block)
+    scope.lines += _program(block) + _tiles(M, N, batch if batch_shape else None)
+    scope.lines += [f"{m} = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]", _mask_line(block, m)]
+    scope.lines += [f"{n} = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]", _mask_line(block, n)]
+    inside = Scope(block, scope, [kr, kc])
+    a_text = _factor(inside, a, (*batch_place, m, kr), "(BLOCK_M, BLOCK_K)", {m, kr}, block.masks[kr])
+    b_place = (n, kc) if node.attributes["transpose_b"] else (kc, n)
+    b_text = _factor(inside, b, (*batch_place, *b_place), "(BLOCK_K, BLOCK_N)", {kc, n}, block.masks[kc])
+    dtype = compute_dtype(a.dtype)
+    total = scope.emit(node.output.name, f"tl.full((BLOCK_M, BLOCK_N), 0.0, tl.{dtype})")
+    options = {"float32": ', input_precision="ieee"', "float64": ", out_dtype=tl.float64"}.get(a.dtype, "")
+    inside.lines.append(f"{total} = tl.dot({a_text}, {b_text}, {total}{options})")
+    k_lines = [f"{kr} = start + tl.arange(0, BLOCK_K)[None, :]", f"{kc} = start + tl.arange(0, BLOCK_K)[:, None]"]
+    k_lines += [_mask_line(block, kr), _mask_line(block, kc)]
+    scope.lines.append(f"for start in range(0, {print_index(K)}, BLOCK_K):")
+    scope.lines += ["    " + line for line in k_lines + inside.lines]
+    place = broadcast_place((*batch_place, m, n), shape)
+    block.anchors[node.output.name] = place, total
+    address, index = linearise((*batch_place, m, n), shape), linearise(place, shape)
+    for output, root in _roots(graph).items():
+        if not same(product(root.shape), product(shape)):
+            raise UnsupportedGroup(f"{output} has another number of elements than the product: split the group")
+        _store(scope, output, root, address, delinearise(index, root.shape, block.extents))
+    constants = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", *(["DOT_TYPE"] if a.dtype == "bfloat16" else []))
+    extents = {"batch": product(batch_shape), "M": M, "N": N, "K": K}
+    return [KernelText("kernel", scope.lines, block, constants, extents)]
+
+
+def _factor(inside: Scope, value: Value, place: Place, shape: str, needed: set[Var], mask: str) -> str:
+    place = broadcast_place(place[len(place) - len(value.shape) :], value.shape)
+    text = inside.operand(value, place, shape, frozenset(needed), mask)
+    return f"{text}.to(DOT_TYPE)" if value.dtype == "bfloat16" else text
+
+
+def _tiles(M: Expr, N: Expr, batch: Var | None) -> list[str]:
+    """Which tile a program computes: GROUP_M rows of tiles are finished column by column before the next ones."""
+    lines = [
+        f"tiles_m = ({print_index(M)} + BLOCK_M - 1) // BLOCK_M",
+        f"tiles_n = ({print_index(N)} + BLOCK_N - 1) // BLOCK_N",
+    ]
+    if batch:
+        lines += [f"{batch} = pid // (tiles_m * tiles_n)", "pid = pid % (tiles_m * tiles_n)"]
+    return [
+        *lines,
+        "first_m = pid // (GROUP_M * tiles_n) * GROUP_M",
+        "group_m = min(tiles_m - first_m, GROUP_M)",
+        "within = pid % (GROUP_M * tiles_n)",
+        "tile_m = first_m + within % group_m",
+        "tile_n = within // group_m",
+    ]
+
+
+def _program(block: Block) -> list[str]:
+    """The program's number; it and the sizes are of 64 bits where a tensor has 2^31 elements or more."""
+    wide = [f"    {name} = tl.cast({name}, tl.int64)" for name in ("pid", *block.sizes)]
+    return ["pid = tl.program_id(0)", "if WIDE:", *wide]
+
+
+def _mask_line(block: Block, var: Var) -> str:
+    return f"{block.masks[var]} = {var} < {print_index(block.extents[var])}"
+
+
+def _roots(graph: Graph) -> dict[str, Value]:
+    """What is stored for each output: the value before reshapes, which leave the order in memory as it is."""
+    producers, roots = graph.producers(), {}
+    for output in graph.outputs:
+        root = output
+        while (node := producers.get(root.name)) is not None and node.op == "reshape":
+            (root,) = node.inputs
+        roots[output.name] = root
+    return roots
+
+
+def _store(scope: Scope, output: str, root: Value, index: Expr, place: Place) -> None:
+    block = scope.block
+    text = scope.element(root, place)
+    mask = scope.mask(index)
+    masked = f", mask={mask}" if mask else ""
+    pointer = block.stored.setdefault(output, block.names.fresh(f"{output}_ptr"))
+    scope.lines.append(f"tl.store({pointer} + {print_index(index)}, {text}{masked})")
