@@ -4,7 +4,7 @@ What the importer and the passes use to make nodes. `emit` infers shape and dtyp
 verified is never made.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sysai.compiler.graph.graph import Attribute, Node, Value
 from sysai.compiler.graph.operators import make_node
@@ -34,9 +34,13 @@ class Builder:
         Raises:
             InvalidGraph: the operator does not take such operands.
         """
-        node = make_node(op, inputs, attributes, name=self.fresh(name or op), origin=self.origin)
+        node = self.make(op, inputs, attributes, self.fresh(name or op))
         self.nodes.append(node)
         return node.output
+
+    def make(self, op: str, inputs: Sequence[Value], attributes: Mapping[str, Attribute], name: str) -> Node:
+        """A node that is not appended yet; errors as for `emit`."""
+        return make_node(op, inputs, attributes, name=name, origin=self.origin)
 
     def full(self, value: float | Expr, dtype: str, shape: Sequence[Expr] = ()) -> Value:
         """One number everywhere; by default a scalar, which broadcasts."""

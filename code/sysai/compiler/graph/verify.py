@@ -1,0 +1,77 @@
+"""What every graph must be; each pass gives one that still is."""
+
+from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph.operators import infer
+from sysai.compiler.graph.references import TORCH_DTYPES
+from sysai.compiler.graph.shapes import InvalidGraph, require
+from sysai.compiler.graph.sizes import canonical, variables
+from sysai.compiler.program.expr import Const, Expr, Var
+
+
+def verify(graph: Graph) -> None:
+    """Check a graph.
+
+    1. Every name is given once: sizes, inputs, constants, outputs of nodes.
+    2. A node uses values that come before it, with the shape and dtype that they were made with.
+    3. The shape and dtype of a node's output are those that its operator gives, sizes in canonical form.
+    4. Every size variable is the size of some axis of an input.
+    5. Constants are tensors of fixed shape; outputs are values of the graph.
+
+    Raises:
+        InvalidGraph: one of these does not hold; the message names the node and its origin.
+    """
+    known: dict[str, Value] = {}
+    names = {size.name for size in graph.sizes}
+    require(len(names) == len(graph.sizes), f"sizes {', '.join(map(str, graph.sizes))} name one twice")
+    bound = {size for value in graph.inputs for size in value.shape if isinstance(size, Var)}
+    require(set(graph.sizes) <= bound, f"sizes {sorted(names)} must be sizes of inputs' axes, which are {bound}")
+
+    def define(value: Value) -> None:
+        require(value.name.isidentifier(), f"{value.name!r} is no identifier")
+        require(value.name not in names, f"the name {value.name} is given twice")
+        names.add(value.name)
+        known[value.name] = value
+        for size in value.shape:
+            _check_size(graph, size, str(value))
+
+    for value in graph.inputs:
+        define(value)
+    for name in graph.constants:
+        define(constant_value(graph, name))
+    for node in graph.nodes:
+        where = f"{node.output.name} = {node.op} (from {node.origin or 'a pass'})"
+        for operand in node.inputs:
+            require(operand.name in known, f"{where}: {operand.name} does not come before it")
+            made = known[operand.name]
+            require(operand == made, f"{where}: uses {operand}, which is made as {made}")
+        try:
+            inferred = infer(node.op, node.inputs, node.attributes)
+        except InvalidGraph as error:
+            raise InvalidGraph(f"{where}: {error}") from None
+        made = Value(node.output.name, *inferred)
+        require(node.output == made, f"{where}: is said to give {node.output}, gives {made}")
+        define(node.output)
+    for value in graph.outputs:
+        require(known.get(value.name) == value, f"output {value} is no value of the graph")
+    for condition in graph.conditions:
+        _check_size(graph, condition, f"condition {condition}")
+
+
+def constant_value(graph: Graph, name: str) -> Value:
+    """The value of a constant.
+
+    Raises:
+        InvalidGraph: its dtype is none of the compiler's.
+    """
+    tensor = graph.constants[name]
+    dtypes = [dtype for dtype, torch_dtype in TORCH_DTYPES.items() if torch_dtype == tensor.dtype]
+    require(bool(dtypes), f"constant {name} is {tensor.dtype}, which the compiler has not")
+    return Value(name, tuple(Const(size, "int64") for size in tensor.shape), dtypes[0])
+
+
+def _check_size(graph: Graph, size: Expr, where: str) -> None:
+    require(isinstance(size, Expr), f"{where}: {size!r} is no expression")
+    unknown = variables(size) - set(graph.sizes)
+    require(not unknown, f"{where}: {', '.join(map(str, unknown))} is no size of the graph")
+    if size.dtype == "int64":
+        require(canonical(size) == size, f"{where}: {size} is not in canonical form, {canonical(size)}")

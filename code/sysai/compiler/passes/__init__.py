@@ -1,0 +1,77 @@
+"""Passes: functions from a graph to a graph that computes the same with less.
+
+    decompose    composite operators to core ones
+    then, until nothing changes any more:
+    fold         what depends on constants only is computed now
+    simplify     algebra that is exact
+    common       what is computed twice is computed once
+    dead         what no output needs goes
+
+Each makes work for the others: a decomposed softmax computes its maximum twice until `common` sees it, and a folded
+constant may be a 1 to multiply by. None of the last four adds a node to compute, so that the loop ends. The verifier
+runs behind every pass. Fusion and memory planning come after; they do not change what is computed.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph.verify import verify
+from sysai.compiler.passes.common import merge_common
+from sysai.compiler.passes.dead import remove_dead
+from sysai.compiler.passes.decompose import decompose
+from sysai.compiler.passes.fold import fold_constants
+from sysai.compiler.passes.rewrite import Rewritten
+from sysai.compiler.passes.simplify import simplify
+
+Pass = Callable[[Graph], Graph | Rewritten]
+PASSES: dict[str, Pass] = {
+    "decompose": decompose, "fold": fold_constants, "simplify": simplify, "common": merge_common, "dead": remove_dead,
+}  # fmt: skip
+UNTIL_STABLE = ("fold", "simplify", "common", "dead")
+
+
+@dataclass
+class Report:
+    """What each pass did: (pass, nodes before, nodes after), in order, and how often each rule was applied."""
+
+    steps: list[tuple[str, int, int]] = field(default_factory=list)
+    rules: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        lines = [f"{name:10} {before:6} -> {after:6} nodes" for name, before, after in self.steps]
+        lines += [f"{count:6} x {rule}" for rule, count in self.rules.most_common()]
+        return "\n".join(lines)
+
+
+def optimize(graph: Graph, report: Report | None = None) -> Graph:
+    """The graph in core operators, with as few of them as these passes reach.
+
+    Args:
+        graph: any valid graph.
+        report: where to note what was done.
+
+    Raises:
+        InvalidGraph: the graph is not valid, or a pass made it so.
+    """
+    report = Report() if report is None else report
+    verify(graph)
+    graph = run_pass("decompose", graph, report)
+    while True:
+        before = graph
+        for name in UNTIL_STABLE:
+            graph = run_pass(name, graph, report)
+        if graph.nodes == before.nodes and graph.outputs == before.outputs:
+            return graph
+
+
+def run_pass(name: str, graph: Graph, report: Report) -> Graph:
+    """Run one pass by its name, verify what it gives, and note what it did."""
+    result = PASSES[name](graph)
+    if isinstance(result, Rewritten):
+        report.rules.update(result.applied)
+        result = result.graph
+    verify(result)
+    report.steps.append((name, len(graph.nodes), len(result.nodes)))
+    return result

@@ -1,0 +1,62 @@
+"""Common subexpressions: what is computed twice from the same operands is computed once.
+
+Value numbering (Cocke 1970): a node is known by its operator, its operands and its attributes; a second node that is
+known already gives way to the first. One walk, as operands come first and are numbered already. Constants that are
+one tensor, or equal numbers, become one too (tied weights).
+"""
+
+import math
+from collections.abc import Hashable
+from dataclasses import replace
+
+from torch import Tensor
+
+from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
+
+SMALL = 64  # elements; larger constants are compared by where they lie, not element by element
+
+
+def merge_common(graph: Graph) -> Graph:
+    """The graph in which no two nodes are the same operator on the same operands."""
+    new: dict[str, str] = {}
+    first_constant: dict[Hashable, str] = {}
+    for name, tensor in graph.constants.items():
+        first = first_constant.setdefault(_constant_key(tensor), name)
+        if first != name:
+            new[name] = first
+
+    def renamed(value: Value) -> Value:
+        return replace(value, name=new[value.name]) if value.name in new else value
+
+    known: dict[Hashable, Node] = {}
+    nodes = []
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(renamed(value) for value in node.inputs))
+        first = known.setdefault(_key(node), node)
+        if first is node:
+            nodes.append(node)
+        else:
+            new[node.output.name] = first.output.name
+    outputs = tuple(renamed(value) for value in graph.outputs)
+    constants = {name: tensor for name, tensor in graph.constants.items() if name not in new}
+    return replace(graph, nodes=tuple(nodes), outputs=outputs, constants=constants)
+
+
+def _key(node: Node) -> Hashable:
+    attributes = tuple((name, _hashable(value)) for name, value in sorted(node.attributes.items()))
+    return node.op, tuple(value.name for value in node.inputs), attributes
+
+
+def _hashable(attribute: Attribute) -> Hashable:
+    """Attributes that are equal and mean the same: 1, 1.0 and True differ, as do 0.0 and -0.0; NaN equals itself."""
+    if isinstance(attribute, tuple):
+        return tuple(map(_hashable, attribute))
+    if isinstance(attribute, float):
+        return "float", "nan" if math.isnan(attribute) else (attribute, math.copysign(1, attribute))
+    return type(attribute).__name__, attribute
+
+
+def _constant_key(tensor: Tensor) -> Hashable:
+    where = tensor.data_ptr(), tensor.stride() if tensor.numel() > SMALL else None
+    content = where if tensor.numel() > SMALL else tuple(_hashable(number) for number in tensor.flatten().tolist())
+    return tensor.dtype, tensor.shape, content

@@ -1,0 +1,97 @@
+"""Constant folding: what depends on nothing that the caller passes is computed now, by the references.
+
+    all operands known, result small             -> a constant
+    elementwise, all operands `full` of numbers  -> `full` of a number, whatever the shape
+    a constant scalar                            -> `full`
+
+A result counts as small where it has no more elements than the constants that it is computed from (a transposed
+weight, a batch norm's scale), or at most SMALL: an index or a mask that is generated where it is read costs nothing,
+a stored one costs memory traffic. Exact, as the same reference would run later; only that a compiled kernel may
+round otherwise than torch does.
+"""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from sysai.compiler.graph.graph import Graph, Node
+from sysai.compiler.graph.operators import ELEMENTWISE, OPAQUE, operator_of, run_node
+from sysai.compiler.graph.sizes import product
+from sysai.compiler.graph.verify import constant_value
+from sysai.compiler.program.expr import Const, Expr
+
+SMALL = 1024
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """The graph with constants in the place of nodes that compute the same at every call."""
+    constants = dict(graph.constants)
+    known: dict[str, Tensor] = dict(graph.constants)
+    uniform: dict[str, Node] = {}
+    nodes = list(_scalars(graph))
+    for node in nodes:
+        uniform[node.output.name] = node
+    for node in graph.nodes:
+        folded = _fold_uniform(node, uniform)
+        if folded is not None:
+            node = folded
+        if node.op == "full":
+            uniform[node.output.name] = node
+        if (tensor := _evaluate(node, known)) is not None:
+            known[node.output.name] = tensor
+            if node.op not in ("full", "iota"):
+                constants[node.output.name] = tensor
+                continue
+        nodes.append(node)
+    scalars = {node.output.name for node in nodes}
+    kept = {name: tensor for name, tensor in constants.items() if name not in scalars}
+    return replace(graph, nodes=tuple(nodes), constants=kept)
+
+
+def _scalars(graph: Graph) -> list[Node]:
+    """Constants without axes, as `full` nodes of the same names."""
+    nodes = []
+    for name, tensor in graph.constants.items():
+        if tensor.dim() == 0 and _round_trips(tensor):
+            value = constant_value(graph, name)
+            attributes = {"value": tensor.item(), "shape": (), "dtype": value.dtype}
+            nodes.append(Node("full", (), value, attributes))
+    return nodes
+
+
+def _fold_uniform(node: Node, uniform: dict[str, Node]) -> Node | None:
+    """`full` for an elementwise node all of whose operands are; None where it is not so."""
+    producers = [uniform.get(value.name) for value in node.inputs]
+    if operator_of(node).kind != ELEMENTWISE or None in producers:
+        return None
+    if any(isinstance(producer.attributes["value"], Expr) for producer in producers):
+        return None
+    scalars = [
+        replace(p, attributes={**p.attributes, "shape": ()}, output=replace(p.output, shape=())) for p in producers
+    ]
+    result = run_node(node, [run_node(scalar, [], {}) for scalar in scalars], {})
+    if not _round_trips(result):
+        return None
+    attributes = {"value": result.item(), "shape": node.output.shape, "dtype": node.output.dtype}
+    return Node("full", (), node.output, attributes, node.origin)
+
+
+def _evaluate(node: Node, known: dict[str, Tensor]) -> Tensor | None:
+    """The tensor of a node, where all operands are known and it is small."""
+    size = product(node.output.shape)
+    if operator_of(node).kind == OPAQUE or not isinstance(size, Const):
+        return None
+    if any(value.name not in known for value in node.inputs) or _has_sizes(node):
+        return None
+    if size.value > max(SMALL, *(known[value.name].numel() for value in node.inputs), 0):
+        return None
+    return run_node(node, [known[value.name] for value in node.inputs], {}).contiguous()
+
+
+def _has_sizes(node: Node) -> bool:
+    return node.op == "full" and isinstance(node.attributes["value"], Expr)
+
+
+def _round_trips(tensor: Tensor) -> bool:
+    """Whether a Python number holds the scalar: all do but NaNs, of which any will do."""
+    return not tensor.isnan().item() if tensor.is_floating_point() else True

@@ -1,0 +1,265 @@
+"""Rewriting: a rule is a pattern, what to put in its place, and where it holds; all three are text.
+
+    Rule("mul(x, 1)", "x")
+    Rule("permute(permute(x, order=p), order=q)", "permute(x, order=compose(p, q))")
+    Rule("div(x, full(value=c))", "mul(x, full(value=1 / c, shape=(), dtype=dtype(x)))", where="is_power_of_two(c)")
+
+The language is Python's expressions, read so:
+
+    pattern       `op(operand, ..., attribute=...)`: a node of this operator. An operand is such a node; a name, which
+                  stands for any value, the same one wherever it occurs; or a number, which stands for a `full` of it
+                  (0.0 and -0.0 differ). An attribute is a literal, which must be equal; a name, which is bound;
+                  attributes that are not mentioned may be anything. Operands of COMMUTATIVE operators match in
+                  both orders.
+    replacement   the same, with every attribute given, each a Python expression over the names that the pattern
+                  bound and the helpers of `helpers.py`; a number becomes a scalar of the dtype of the operands
+                  beside it; `(e := exp(x))` names a part, so that it can be used twice. `result` is the value that
+                  the pattern matched.
+    where         a Python expression over the same names.
+
+The operators `and`, `or` and `not` are written `and_`, `or_`, `not_`, as these words are Python's.
+
+What a rule owes: its two sides have one meaning for all operands, `exact` (every bit, NaN, infinities and the sign
+of zero included, but not which NaN) or up to rounding. The engine checks what can be checked without knowing that:
+the new value has the dtype of the old, and its shape, where needed by expanding. Rules that undo one another
+would go on for ever: the engine stops and names them.
+
+This is the term rewriting of Halide's simplifier, of MLIR's DRR and PDL, and of TASO (Jia et al., SOSP 2019), which
+also finds rules. All rewrite greedily, the first rule that matches; equality saturation (egg, Willsey et al.,
+POPL 2021) keeps all alternatives and chooses at the end.
+"""
+
+import ast
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import CodeType
+
+from sysai.compiler.graph.builder import Builder
+from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
+from sysai.compiler.graph.operators import OPERATORS
+from sysai.compiler.graph.shapes import InvalidGraph
+from sysai.compiler.graph.sizes import same_shape
+from sysai.compiler.passes import helpers
+
+COMMUTATIVE = ("add", "mul", "min", "max", "eq", "ne", "and", "or")
+MOST_STEPS = 1000
+_HELPERS = {name: getattr(helpers, name) for name in helpers.__all__}
+
+
+class InvalidRule(ValueError):  # noqa: N818
+    """A rule that cannot be read, or whose replacement is not of the type of what it replaces."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`pattern` may be replaced by `replacement` where `where` holds.
+
+    Raises:
+        InvalidRule: one of the texts is not of the language above.
+    """
+
+    pattern: str
+    replacement: str
+    where: str = "True"
+    exact: bool = True
+    _parsed: tuple[ast.Call, ast.expr, CodeType] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            pattern, replacement = (ast.parse(text, mode="eval").body for text in (self.pattern, self.replacement))
+            guard = compile(self.where, "<where>", "eval")
+        except SyntaxError as error:
+            raise InvalidRule(f"{self}: {error}") from None
+        if not isinstance(pattern, ast.Call):
+            raise InvalidRule(f"{self}: the pattern must be an operator's node")
+        for term in (pattern, replacement):
+            _check(term, self)
+        object.__setattr__(self, "_parsed", (pattern, replacement, guard))
+
+    def __str__(self) -> str:
+        guard = "" if self.where == "True" else f" where {self.where}"
+        return f"{self.pattern} -> {self.replacement}{guard}"
+
+    @property
+    def root(self) -> str:
+        """The operator of the pattern."""
+        return _operator(self._parsed[0])
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A graph after rewriting, and how often each rule was applied."""
+
+    graph: Graph
+    applied: Counter[str]
+
+
+def rewrite(graph: Graph, rules: Sequence[Rule]) -> Rewritten:
+    """Apply rules, node by node from the inputs on, also to what they put in; dead nodes stay.
+
+    Raises:
+        InvalidRule: a replacement has another dtype or shape than what it replaces, or rules go on for ever.
+    """
+    rewriter = _Rewriter(graph, rules)
+    new: dict[str, Value] = {}
+    for node in graph.nodes:
+        operands = [new.get(value.name, value) for value in node.inputs]
+        rewriter.builder.origin = node.origin
+        new[node.output.name] = rewriter.apply(node.op, operands, node.attributes, node.output.name)
+    outputs = tuple(new.get(value.name, value) for value in graph.outputs)
+    nodes = tuple(rewriter.builder.nodes)
+    return Rewritten(
+        Graph(graph.name, graph.sizes, graph.inputs, graph.constants, nodes, outputs, graph.conditions),
+        rewriter.applied,
+    )
+
+
+class _Rewriter:
+    def __init__(self, graph: Graph, rules: Sequence[Rule]) -> None:
+        names = [value.name for value in graph.values()]
+        self.builder = Builder([*names, *graph.constants, *(size.name for size in graph.sizes)])
+        self.producers: dict[str, Node] = {}
+        self.applied: Counter[str] = Counter()
+        self.rules: dict[str, list[Rule]] = {}
+        for rule in rules:
+            self.rules.setdefault(rule.root, []).append(rule)
+
+    def apply(
+        self, op: str, operands: Sequence[Value], attributes: Mapping[str, Attribute], name: str = "", steps: int = 0
+    ) -> Value:
+        """The value of a node: made by it, or by what rules put in its place; called `name`, unless it exists."""
+        node = self.builder.make(op, operands, attributes, name or "result")
+        for rule in self.rules.get(op, ()):
+            bindings: dict[str, object] = {"result": node.output}
+            pattern, replacement, guard = rule._parsed
+            if self._matches_node(pattern, node, bindings) and eval(guard, _HELPERS, bindings):
+                if steps == MOST_STEPS:
+                    raise InvalidRule(f"rules go on for ever, the last one: {rule}")
+                self.applied[str(rule)] += 1
+                value = self._build(replacement, bindings, rule, steps + 1, name)
+                return self._fit(value, node.output, rule)
+        if not name:
+            node = replace(node, output=replace(node.output, name=self.builder.fresh(op)))
+        self.builder.nodes.append(node)
+        self.producers[node.output.name] = node
+        return node.output
+
+    def _fit(self, value: Value, old: Value, rule: Rule) -> Value:
+        if value.dtype != old.dtype:
+            raise InvalidRule(f"{rule}: gives {value} for {old}")
+        if same_shape(value.shape, old.shape):
+            return value
+        try:
+            return self.apply("expand", [value], {"shape": old.shape})
+        except InvalidGraph:
+            raise InvalidRule(f"{rule}: gives {value} for {old}") from None
+
+    def _matches(self, pattern: ast.expr, value: Value, bindings: dict[str, object]) -> bool:
+        if isinstance(pattern, ast.Name):
+            return bindings.setdefault(pattern.id, value) == value
+        producer = self.producers.get(value.name)
+        if producer is None:
+            return False
+        if isinstance(pattern, ast.Call):
+            return self._matches_node(pattern, producer, bindings)
+        return producer.op == "full" and _equal(_literal(pattern), producer.attributes["value"])
+
+    def _matches_node(self, pattern: ast.Call, node: Node, bindings: dict[str, object]) -> bool:
+        if _operator(pattern) != node.op or len(pattern.args) != len(node.inputs):
+            return False
+        before = dict(bindings)
+        orders = [node.inputs, node.inputs[::-1]] if node.op in COMMUTATIVE else [node.inputs]
+        for operands in orders:
+            if all(
+                self._matches(part, value, bindings) for part, value in zip(pattern.args, operands, strict=True)
+            ) and all(_bind(part, node.attributes, bindings) for part in pattern.keywords):
+                return True
+            bindings.clear()
+            bindings.update(before)
+        return False
+
+    def _build(
+        self, term: ast.expr, bindings: dict[str, object], rule: Rule, steps: int, name: str = "", dtype: str = ""
+    ) -> Value:
+        """The value of a part of a replacement; numbers are of `dtype`."""
+        match term:
+            case ast.Name(variable):
+                return bindings[variable]
+            case ast.NamedExpr(target, part):
+                bindings[target.id] = self._build(part, bindings, rule, steps)
+                return bindings[target.id]
+            case ast.Call(_, arguments, keywords):
+                parts = {k: part for k, part in enumerate(arguments) if not _is_number(part)}
+                operands = {k: self._build(part, bindings, rule, steps) for k, part in parts.items()}
+                beside = operands[max(operands)].dtype if operands else ""
+                for k, part in enumerate(arguments):
+                    if k not in operands:
+                        operands[k] = self._build(part, bindings, rule, steps, dtype=beside)
+                attributes = {part.arg: _evaluate(part.value, bindings) for part in keywords}
+                try:
+                    ordered = [operands[k] for k in sorted(operands)]
+                    return self.apply(_operator(term), ordered, attributes, name, steps)
+                except InvalidGraph as error:
+                    raise InvalidRule(f"{rule}: {error}") from None
+        value = _literal(term)
+        if dtype.startswith(("float", "bfloat")):
+            value = float(value)
+        return self.apply("full", [], {"value": value, "shape": (), "dtype": dtype}, name, steps)
+
+
+def _check(term: ast.expr, rule: Rule) -> None:
+    match term:
+        case ast.Call(ast.Name(), arguments, keywords):
+            name = _operator(term)
+            if name not in OPERATORS:
+                raise InvalidRule(f"{rule}: no operator {name!r}")
+            if unknown := {part.arg for part in keywords} - set(OPERATORS[name].attributes):
+                raise InvalidRule(f"{rule}: {name} has no attribute {', '.join(map(str, unknown))}")
+            for argument in arguments:
+                _check(argument, rule)
+        case ast.NamedExpr(_, part):
+            _check(part, rule)
+        case ast.Name():
+            pass
+        case _ if not _is_number(term):
+            raise InvalidRule(f"{rule}: {ast.unparse(term)} is neither a node, a name nor a number")
+
+
+def _operator(term: ast.Call) -> str:
+    return term.func.id.removesuffix("_")
+
+
+def _is_number(term: ast.expr) -> bool:
+    try:
+        return isinstance(_literal(term), int | float)
+    except ValueError:
+        return False
+
+
+def _literal(term: ast.expr) -> Attribute:
+    """A number, string or tuple of such; `inf` may be written 1e999."""
+    return ast.literal_eval(term)
+
+
+def _equal(a: Attribute, b: Attribute) -> bool:
+    """Equality that tells True from 1, and 0.0 from -0.0, but not 1 from 1.0."""
+    if isinstance(a, bool) != isinstance(b, bool) or not isinstance(b, type(a) | int | float):
+        return False
+    if isinstance(a, int | float):
+        return a == b and math.copysign(1, a) == math.copysign(1, b)
+    return a == b
+
+
+def _bind(part: ast.keyword, attributes: Mapping[str, Attribute], bindings: dict[str, object]) -> bool:
+    """Compare an attribute with a literal, or bind a name to it."""
+    actual = attributes[part.arg]
+    if isinstance(part.value, ast.Name):
+        return bindings.setdefault(part.value.id, actual) == actual
+    return _equal(_literal(part.value), actual)
+
+
+def _evaluate(term: ast.expr, bindings: Mapping[str, object]) -> Attribute:
+    code = compile(ast.Expression(term), "<attribute>", "eval")
+    return eval(code, _HELPERS, dict(bindings))
