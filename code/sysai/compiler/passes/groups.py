@@ -1,0 +1,311 @@
+"""Which operators may become one kernel, and why not.
+
+A group is a set of nodes that runs as one loop nest: what one node hands to another inside stays in registers or in
+a row that the cache holds. `classify` decides whether a set of nodes is one, from the operators' classes alone:
+
+    elementwise   injective operators only. All results have one shape; each element is computed from the group's
+                  inputs at the place where it is stored
+    rows          reductions over the same axes of one domain, injective operators before them, and behind them
+                  elementwise ones that need of a reduction only their own row's result (softmax, LayerNorm, RMSNorm)
+    matmul        one product (or convolution), movements of its operands before, elementwise operators on the
+                  elements of the product behind, and at the very end a permutation
+    window        one pooling, injective operators before
+    view          one reshape: no kernel, another name for the same memory
+    opaque        one operator that torch runs
+
+A costly element may not be computed many times because its readers are many, and an expression may not grow
+without bound. Production: TVM's four classes and dominator tree (Chen et al., OSDI 2018, arXiv 1802.04799, section
+3), Inductor's scheduler, XLA's multi-output fusion, which weigh with cost models what these rules decide outright.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sysai.compiler.graph.graph import Graph, Node, Value
+from sysai.compiler.graph.operators import ELEMENTWISE, MATMUL, OPAQUE, REDUCTION, operator_of
+from sysai.compiler.graph.sizes import same_shape
+from sysai.compiler.passes.access import axis_variables, is_affine, moved_indices, typical
+from sysai.compiler.program.expr import MATH, Const, Expr
+
+COSTLY = tuple(name for name in MATH if name not in ("abs", "floor"))
+LARGEST_EXPRESSION = 300  # operators in the expression of one element, repeated ones counted as often as they stand
+CHEAP_EXPRESSION = 8  # operators that may be computed again for every reader
+FULL, ROW = "full", "row"
+
+
+class IllegalFusion(ValueError):  # noqa: N818
+    """Nodes that cannot run as one kernel; the message says why."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes that run as one kernel.
+
+    Attributes:
+        kind: one of the classes above.
+        nodes: in the graph's order.
+        inputs: what is read from memory.
+        outputs: what is written to memory: read outside the group, or an output of the graph.
+        domain: the shape of what the loops go over.
+        axes: of the domain, those that are reduced (rows).
+        roles: of the values that have an element at each place of the domain, FULL, or one for each row, ROW (rows).
+    """
+
+    kind: str
+    nodes: tuple[Node, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    domain: tuple[Expr, ...]
+    axes: tuple[int, ...] = ()
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def anchor(self) -> Node:
+        """The product, pooling, first reduction or fallback that the group is built around; else its last node."""
+        anchors = [node for node in self.nodes if not operator_of(node).injective]
+        return anchors[0] if anchors else self.nodes[-1]
+
+
+class Context:
+    """A graph's uses of values, looked up once for many questions."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.producers = graph.producers()
+        self.users = graph.users()
+        self.position = {node.output.name: position for position, node in enumerate(graph.nodes)}
+        self.outputs = {value.name for value in graph.outputs}
+
+    def leaves(self, value: Value, names: Iterable[str]) -> bool:
+        """Whether a value is needed outside the nodes called `names`."""
+        return value.name in self.outputs or any(
+            user.output.name not in names for user in self.users.get(value.name, ())
+        )
+
+
+def classify(context: Context, names: Iterable[str], kept: Iterable[str] | None = None) -> Group:
+    """The group of the nodes whose outputs are called `names`.
+
+    Args:
+        kept: which of their values are to be stored; by default those that are needed outside.
+
+    Raises:
+        IllegalFusion: they are none; the message says why.
+    """
+    names = set(names)
+    nodes = tuple(sorted((context.producers[name] for name in names), key=lambda n: context.position[n.output.name]))
+    if kept is None:
+        kept = [node.output.name for node in nodes if context.leaves(node.output, names)]
+    outputs = tuple(node.output for node in nodes if node.output.name in set(kept)) or (nodes[-1].output,)
+    inputs = {value.name: value for node in nodes for value in node.inputs if value.name not in names}
+    parts = _Parts(nodes, tuple(inputs.values()), outputs)
+    anchors = [node for node in nodes if not operator_of(node).injective]
+    kinds = {operator_of(node).kind for node in anchors}
+    if OPAQUE in kinds:
+        return _opaque(parts)
+    if len(kinds) > 1:
+        raise IllegalFusion(
+            f"{anchors[0].op} and {anchors[1].op} both need many elements for each of theirs: one loop nest cannot "
+            f"hold both without computing the first again and again, or storing it"
+        )
+    parts.check_expressions(parts.behind(node for node in anchors if node.op == "reduce"))
+    if MATMUL in kinds:
+        return _matmul(parts, anchors)
+    if any(node.op == "pool2d" for node in anchors):
+        return _window(parts, anchors)
+    if REDUCTION in kinds:
+        return _rows(parts, anchors)
+    return _elementwise(parts)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    nodes: tuple[Node, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+    @property
+    def producers(self) -> dict[str, Node]:
+        return {node.output.name: node for node in self.nodes}
+
+    def group(self, kind: str, domain: tuple[Expr, ...], **details: object) -> Group:
+        return Group(kind, self.nodes, self.inputs, self.outputs, domain, **details)
+
+    def behind(self, anchors: Iterable[Node]) -> set[str]:
+        """Names of the values that depend on the anchors, these included."""
+        found = {node.output.name for node in anchors}
+        for node in self.nodes:
+            if any(value.name in found for value in node.inputs):
+                found.add(node.output.name)
+        return found
+
+    def check_expressions(self, stored: set[str]) -> None:
+        """No expression without bound, and nothing costly computed for many readers, but for what is `stored`.
+
+        Raises:
+            IllegalFusion: there is.
+        """
+        operators: dict[str, int] = {}
+        costly: set[str] = set()
+        for node in self.nodes:
+            name, injective = node.output.name, operator_of(node).injective
+            operators[name] = 1 + sum(operators.get(value.name, 0) for value in node.inputs)
+            if operators[name] > LARGEST_EXPRESSION:
+                raise IllegalFusion(
+                    f"an element of {name} would be an expression of {operators[name]} operators, "
+                    f"more than {LARGEST_EXPRESSION}: what is used many times is better stored"
+                )
+            for value in node.inputs if injective else ():
+                if value.name in costly - stored and typical(node.output.shape) > typical(value.shape):
+                    raise IllegalFusion(
+                        f"{node.op} repeats each element of {value.name}, whose expression is costly: computed once "
+                        f"and stored, it is read instead"
+                    )
+            if not injective:
+                operators[name] = 0  # computed once, whoever reads it
+            elif node.op in COSTLY or operators[name] > CHEAP_EXPRESSION or _any_in(node.inputs, costly):
+                costly.add(name)
+
+
+def _any_in(values: Iterable[Value], names: Iterable[str]) -> bool:
+    return any(value.name in names for value in values)
+
+
+def _opaque(parts: _Parts) -> Group:
+    if len(parts.nodes) > 1:
+        (target, *_) = [node.attributes["target"] for node in parts.nodes if node.op == "fallback"]
+        raise IllegalFusion(f"{target} is run by torch: nothing is known of which elements it needs")
+    return parts.group("opaque", parts.nodes[0].output.shape)
+
+
+def _elementwise(parts: _Parts) -> Group:
+    if len(parts.nodes) == 1 and parts.nodes[0].op == "reshape":
+        return parts.group("view", parts.nodes[0].output.shape)
+    domain = parts.outputs[-1].shape
+    _require_shape(parts.outputs, domain)
+    return parts.group("elementwise", domain)
+
+
+def _require_shape(values: Iterable[Value], domain: tuple[Expr, ...]) -> None:
+    for value in values:
+        if not same_shape(value.shape, domain):
+            raise IllegalFusion(
+                f"{value} is needed outside as well, but its shape is not that of the loops, "
+                f"[{', '.join(map(str, domain))}]: it is stored by a kernel of its own"
+            )
+
+
+def _window(parts: _Parts, anchors: list[Node]) -> Group:
+    (anchor, *others) = anchors
+    if others or anchor is not parts.nodes[-1] or parts.outputs != (anchor.output,):
+        raise IllegalFusion("windows overlap: what reads the result of a pooling would compute it several times")
+    return parts.group("window", anchor.output.shape)
+
+
+def _rows(parts: _Parts, reductions: list[Node]) -> Group:
+    domain, axes = reductions[0].inputs[0].shape, tuple(sorted(reductions[0].attributes["axes"]))
+    for node in reductions[1:]:
+        if not same_shape(node.inputs[0].shape, domain) or tuple(sorted(node.attributes["axes"])) != axes:
+            raise IllegalFusion(
+                f"{reductions[0].output.name} and {node.output.name} reduce other axes, or tensors of other shapes: "
+                f"their rows are not the same"
+            )
+    roles = _roles(parts, reductions, domain, axes)
+    stored = {name for name, role in roles.items() if role == FULL}
+    for value in parts.outputs:
+        if value.name not in roles:
+            _require_shape([value], domain)
+            roles[value.name] = FULL
+            stored.add(value.name)
+    trailing = axes == tuple(range(len(domain) - len(axes), len(domain)))
+    if _any_in(parts.outputs, stored) and not trailing:
+        raise IllegalFusion(
+            f"axes {list(axes)} of [{', '.join(map(str, domain))}] are not the last ones: a row's elements lie far "
+            f"apart, and to go over it twice reads every cache line for one element"
+        )
+    return parts.group("rows", domain, axes=axes, roles=roles)
+
+
+def _roles(parts: _Parts, reductions: list[Node], domain: tuple[Expr, ...], axes: tuple[int, ...]) -> dict[str, str]:
+    """FULL or ROW for each value that depends on a reduction, and FULL for what the reductions read.
+
+    Raises:
+        IllegalFusion: one needs another row's result.
+    """
+    kept = tuple(Const(1, "int64") if axis in axes else size for axis, size in enumerate(domain))
+    squeezed = tuple(size for axis, size in enumerate(domain) if axis not in axes)
+    roles: dict[str, str] = {node.output.name: ROW for node in reductions}
+    behind = parts.behind(reductions)
+    for node in parts.nodes:
+        name, shape = node.output.name, node.output.shape
+        dependent = [value for value in node.inputs if value.name in behind]
+        if node in reductions:
+            if dependent and roles[dependent[0].name] != FULL:
+                raise IllegalFusion(f"{name} reduces {dependent[0].name}, of which each row has one element only")
+        elif dependent:
+            roles[name] = _role(node, dependent, roles, domain, kept, squeezed, shape)
+        elif same_shape(shape, domain):
+            roles[name] = FULL
+    return roles
+
+
+def _role(node, dependent, roles, domain, kept, squeezed, shape) -> str:
+    rows = [value for value in dependent if roles[value.name] == ROW]
+    elementwise = operator_of(node).kind == ELEMENTWISE or node.op == "expand"
+    if node.op == "reshape" and rows and any(same_shape(shape, form) for form in (kept, squeezed)):
+        return ROW
+    if elementwise and len(shape) == len(domain) and all(len(value.shape) == len(domain) for value in rows):
+        if not rows or not same_shape(shape, kept):
+            if same_shape(shape, domain):
+                return FULL
+        elif len(rows) == len(dependent):
+            return ROW
+    if elementwise and same_shape(shape, squeezed) and all(same_shape(value.shape, squeezed) for value in dependent):
+        return ROW
+    raise IllegalFusion(
+        f"{node.op} ({node.output.name}) needs of {dependent[0].name} elements of other rows than its own: they are "
+        f"not there before all rows are done"
+    )
+
+
+def _matmul(parts: _Parts, anchors: list[Node]) -> Group:
+    (anchor, *others) = anchors
+    if others:
+        raise IllegalFusion(f"{others[0].op} needs whole rows of {anchor.op}: its operand is stored in between")
+    domain, behind, last = anchor.output.shape, parts.behind(anchors), parts.nodes[-1]
+    for node in parts.nodes:
+        name = node.output.name
+        if name not in behind or node is anchor:
+            continue
+        if node.op == "permute" and node is last and parts.outputs == (node.output,):
+            continue
+        if operator_of(node).kind != ELEMENTWISE:
+            raise IllegalFusion(f"{node.op} ({name}) moves elements of the product before others are applied to it")
+        if not same_shape(node.output.shape, domain):
+            raise IllegalFusion(f"{name} has not the shape of the product, so that elements would be computed again")
+    if len(parts.outputs) > 1:
+        raise IllegalFusion(
+            f"{parts.outputs[0].name} is needed outside as well as {parts.outputs[1].name}: a product stores one "
+            f"result, and who needs the other makes it from that"
+        )
+    if outside := [value for value in parts.outputs if value.name not in behind]:
+        raise IllegalFusion(f"{outside[0].name} does not depend on the product: it is stored by a kernel of its own")
+    for value in anchor.inputs:
+        _check_operand(parts.producers, value, anchor)
+    return parts.group("matmul", domain)
+
+
+def _check_operand(producers: Mapping[str, Node], value: Value, anchor: Node) -> None:
+    """A product may read its operands elsewhere, but anything else would be done again for every reader."""
+    axes = indices = axis_variables(value)
+    while value.name in producers:
+        node = producers[value.name]
+        if anchor.op != "matmul" or node.op not in ("reshape", "permute", "expand", "slice"):
+            raise IllegalFusion(
+                f"{node.op} before {anchor.op}: each element is read many times, and would be computed as often"
+            )
+        indices, value = moved_indices(node, indices), node.inputs[0]
+    if not is_affine(indices, axes[-2:]):
+        raise IllegalFusion(
+            f"the product would read {value.name}[{', '.join(map(str, indices))}]: a division for every element"
+        )

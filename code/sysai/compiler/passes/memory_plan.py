@@ -1,0 +1,135 @@
+"""Memory planning: one arena for all that lives inside a run, so that dead values' memory is used again.
+
+A value lives from the step that writes it to the last one that reads it. Two values that live at the same time must
+not overlap; the peak is the arena's size. Minimizing it is NP-hard (dynamic storage allocation); large ones first,
+each at the lowest offset where it fits, is close in practice (Pisarchyk and Lee, 2020, arXiv 2001.03288, section 5).
+
+    sum of all >= peak >= lower bound = the most bytes that live at one step
+
+Reshapes have no memory of their own: `lifetimes` counts their readers as readers of what they rename. Sizes must be
+numbers: a run with symbolic sizes plans when it knows them, and keeps the plan (`executable.py`). Production
+(Relax, TFLite, PyTorch's AOTInductor) also writes results over operands that die in the same step.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sysai.compiler.graph.graph import Value
+from sysai.compiler.passes.groups import Group
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """A value's memory: needed from step `first` to step `last`, both inclusive."""
+
+    name: str
+    first: int
+    last: int
+
+    def meets(self, other: "Lifetime") -> bool:
+        """Whether both are needed at some step."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Where in the arena each value lies.
+
+    Attributes:
+        offsets: bytes from the arena's start, by name; multiples of ALIGNMENT.
+        sizes: bytes that are set aside, by name.
+        peak: bytes of the arena.
+        lower_bound: bytes that no plan can do without.
+    """
+
+    lifetimes: tuple[Lifetime, ...]
+    offsets: Mapping[str, int]
+    sizes: Mapping[str, int]
+    peak: int
+    lower_bound: int
+
+    @property
+    def total(self) -> int:
+        """Bytes without any reuse."""
+        return sum(map(aligned, self.sizes.values()))
+
+    def check_invariants(self) -> None:
+        """What lives at the same time does not overlap, and all lies in the arena.
+
+        Raises:
+            AssertionError: it does, or does not.
+        """
+        for place, one in enumerate(self.lifetimes):
+            start, end = self.offsets[one.name], self.offsets[one.name] + self.sizes[one.name]
+            assert start % ALIGNMENT == 0 and 0 <= start and end <= self.peak, f"{one.name} lies outside the arena"
+            for other in self.lifetimes[place + 1 :]:
+                begin, stop = self.offsets[other.name], self.offsets[other.name] + self.sizes[other.name]
+                overlap = max(start, begin) < min(end, stop)
+                assert not (overlap and one.meets(other)), f"{one.name} and {other.name} live at once and overlap"
+        assert self.lower_bound <= self.peak <= self.total
+
+
+def aligned(size: int) -> int:
+    """The next multiple of ALIGNMENT."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def storage(groups: Iterable[Group]) -> dict[str, str]:
+    """For each value that a group gives, the name of the value whose memory it is: its own, but for views."""
+    owner: dict[str, str] = {}
+    for group in groups:
+        for value in group.outputs:
+            source = group.nodes[-1].inputs[0].name if group.kind == "view" else value.name
+            owner[value.name] = owner.get(source, source)
+    return owner
+
+
+def lifetimes(groups: Sequence[Group], outputs: Iterable[Value] = ()) -> tuple[Lifetime, ...]:
+    """When each value is needed that lies in the arena: what groups store, except the graph's outputs."""
+    owner = storage(groups)
+    given_out = {owner.get(value.name, value.name) for value in outputs}
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for step, group in enumerate(groups):
+        for value in group.outputs if group.kind != "view" else ():
+            first[value.name] = last[value.name] = step
+        for value in group.inputs:
+            name = owner.get(value.name, value.name)
+            if name in first:
+                last[name] = step
+    return tuple(Lifetime(name, first[name], last[name]) for name in first if name not in given_out)
+
+
+def plan_memory(lives: Sequence[Lifetime], sizes: Mapping[str, int]) -> MemoryPlan:
+    """Place values of known sizes (bytes) in one arena."""
+    placed: list[Lifetime] = []
+    offsets: dict[str, int] = {}
+    for life in sorted(lives, key=lambda life: (-sizes[life.name], life.first)):
+        taken = sorted(
+            (offsets[other.name], offsets[other.name] + aligned(sizes[other.name]))
+            for other in placed
+            if life.meets(other)
+        )
+        offset = 0
+        for start, end in taken:
+            if offset + sizes[life.name] <= start:
+                break
+            offset = max(offset, end)
+        offsets[life.name] = offset
+        placed.append(life)
+    peak = max((offsets[life.name] + aligned(sizes[life.name]) for life in lives), default=0)
+    return MemoryPlan(tuple(lives), offsets, dict(sizes), peak, _lower_bound(lives, sizes))
+
+
+def _lower_bound(lives: Sequence[Lifetime], sizes: Mapping[str, int]) -> int:
+    changes: dict[int, int] = {}
+    for life in lives:
+        changes[life.first] = changes.get(life.first, 0) + aligned(sizes[life.name])
+        changes[life.last + 1] = changes.get(life.last + 1, 0) - aligned(sizes[life.name])
+    alive = bound = 0
+    for step in sorted(changes):
+        alive += changes[step]
+        bound = max(bound, alive)
+    return bound
