@@ -13,9 +13,8 @@ small messages on many ranks, where the steps, not the bytes, take the time.
 """
 
 import itertools
-from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 import torch
@@ -42,8 +41,9 @@ def ring_all_reduce(tensor: Tensor, transport: Transport) -> Tensor:
     transport.agree(f"all_reduce of {describe(tensor)}")
     flat = as_vector(tensor)
     chunks = flat.tensor_split(transport.axis.size)
-    _reduce_scatter(chunks, chunks, chunks[transport.axis.rank], transport)
-    _all_gather(chunks, transport)
+    n, rank = transport.axis.size, transport.axis.rank
+    halves = _reduce_scatter(chunks, chunks, chunks[rank], transport), _all_gather(chunks, transport, first_step=n - 1)
+    _run(itertools.chain(*halves), transport)
     copy_back(flat, tensor)
     return tensor
 
@@ -72,7 +72,7 @@ def ring_reduce_scatter(
         return out.copy_(chunks[0])
     transport.agree(f"reduce_scatter of {describe(tensor)} to {sizes}")
     partial_sum = torch.empty_like(max(chunks, key=len)) if axis.size > 2 else out  # two ranks have none to pass on
-    _reduce_scatter(chunks, [partial_sum] * axis.size, out, transport)
+    _run(_reduce_scatter(chunks, [partial_sum] * axis.size, out, transport), transport)
     return out
 
 
@@ -99,7 +99,7 @@ def ring_all_gather(
     chunks[axis.rank].copy_(as_vector(tensor))
     if axis.size > 1:
         transport.agree(f"all_gather of {tensor.dtype} from {sizes}")
-        _all_gather(chunks, transport)
+        _run(_all_gather(chunks, transport), transport)
     return out
 
 
@@ -132,36 +132,30 @@ def ring_broadcast(tensor: Tensor, transport: Transport, source: int = 0) -> Ten
     return tensor
 
 
-def _reduce_scatter(chunks: Sequence[Tensor], sums: Sequence[Tensor], out: Tensor, transport: Transport) -> None:
+def _reduce_scatter(
+    chunks: Sequence[Tensor], sums: Sequence[Tensor], out: Tensor, transport: Transport
+) -> Iterator["_Exchange"]:
     """Put the total of chunk `rank` into `out`; partial sums of the other chunks pass through `sums`. n - 1 steps."""
     n, rank = transport.axis.size, transport.axis.rank
     longest = max(_segments(max(chunks, key=len)), key=len, default=chunks[0])
     buffers = itertools.cycle([torch.empty_like(longest) for _ in range(IN_FLIGHT)])
-
-    def exchanges():
-        for step in range(n - 1):
-            sent, received = (rank - 1 - step) % n, (rank - 2 - step) % n
-            outgoing = sums[sent][: len(chunks[sent])] if step else chunks[sent]
-            total = sums[received][: len(chunks[received])] if step < n - 2 else out
-            segments = zip_longest(*map(_segments, (outgoing, chunks[received], total)))
-            for k, (segment, addend, result) in enumerate(segments):
-                buffer = None if addend is None else next(buffers)[: len(addend)]
-                yield _Exchange((step, k), segment, buffer, addend, result)
-
-    _run(exchanges(), transport)
+    for step in range(n - 1):
+        sent, received = (rank - 1 - step) % n, (rank - 2 - step) % n
+        outgoing = sums[sent][: len(chunks[sent])] if step else chunks[sent]
+        total = sums[received][: len(chunks[received])] if step < n - 2 else out
+        segments = zip_longest(*map(_segments, (outgoing, chunks[received], total)))
+        for k, (segment, addend, result) in enumerate(segments):
+            buffer = None if addend is None else next(buffers)[: len(addend)]
+            yield _Exchange((step, k), segment, buffer, addend, result)
 
 
-def _all_gather(chunks: Sequence[Tensor], transport: Transport) -> None:
+def _all_gather(chunks: Sequence[Tensor], transport: Transport, first_step: int = 0) -> Iterator["_Exchange"]:
     """Fill all chunks, of which this rank has the one with its number; n - 1 steps."""
     n, rank = transport.axis.size, transport.axis.rank
-
-    def exchanges():
-        for step in range(n - 1):
-            pair = chunks[(rank - step) % n], chunks[(rank - 1 - step) % n]
-            for k, (outgoing, incoming) in enumerate(zip_longest(*map(_segments, pair))):
-                yield _Exchange((step, k), outgoing, incoming)
-
-    _run(exchanges(), transport)
+    for step in range(n - 1):
+        pair = chunks[(rank - step) % n], chunks[(rank - 1 - step) % n]
+        for k, (outgoing, incoming) in enumerate(zip_longest(*map(_segments, pair))):
+            yield _Exchange((first_step + step, k), outgoing, incoming)
 
 
 @dataclass
@@ -173,31 +167,42 @@ class _Exchange:
     incoming: Tensor | None
     addend: Tensor | None = None
     total: Tensor | None = None
-    handle: Handle | None = None
+    handles: list[Handle] = field(default_factory=list)
 
-    def start(self, transport: Transport) -> None:
+    def start(self, transport: Transport, *, send: bool = False, receive: bool = False) -> None:
         rank, size = transport.axis.rank, transport.axis.size
-        self.handle = transport.start(
-            sends=[] if self.outgoing is None else [(self.outgoing, (rank + 1) % size)],
-            receives=[] if self.incoming is None else [(self.incoming, (rank - 1) % size)],
-        )
+        sends = [(self.outgoing, (rank + 1) % size)] if send and self.outgoing is not None else []
+        receives = [(self.incoming, (rank - 1) % size)] if receive and self.incoming is not None else []
+        self.handles.append(transport.start(sends, receives))
 
     def finish(self) -> None:
-        self.handle.wait()
+        for handle in self.handles:
+            handle.wait()
         if self.addend is not None:
             torch.add(self.incoming, self.addend, out=self.total)
 
 
 def _run(exchanges: Iterable[_Exchange], transport: Transport) -> None:
-    """Keep up to IN_FLIGHT exchanges under way; what a step sends is what the step before has finished."""
-    under_way: deque[_Exchange] = deque()
-    for exchange in exchanges:
+    """Keep up to IN_FLIGHT exchanges under way; what a step sends is what the step before has finished.
+
+    Receives start ahead of their exchange's send, because gloo sends only what the other side has said that it
+    waits for: so the word is there before the data is. Totals may arrive where parts were sent from: a total comes
+    only when all its parts have left.
+    """
+    early = transport.axis.device.type == "cpu"  # NCCL would wait in the receive and never come to the send
+    exchanges = list(exchanges)
+    done = received = 0
+    for i, exchange in enumerate(exchanges):
         step, k = exchange.place
-        while under_way and (len(under_way) == IN_FLIGHT or under_way[0].place <= (step - 1, k)):
-            under_way.popleft().finish()
-        exchange.start(transport)
-        under_way.append(exchange)
-    for exchange in under_way:
+        while done < i and (i - done == IN_FLIGHT or exchanges[done].place <= (step - 1, k)):
+            exchanges[done].finish()
+            done += 1
+        if early:
+            for later in exchanges[received : done + IN_FLIGHT]:
+                later.start(transport, receive=True)
+            received = done + IN_FLIGHT
+        exchange.start(transport, send=True, receive=not early)
+    for exchange in exchanges[done:]:
         exchange.finish()
 
 

@@ -1,11 +1,13 @@
 """Each collective on each path: equal to an independent reference and to gloo, its messages counted and predicted."""
 
 import itertools
+import random
+import time
 
 import pytest
 import torch
 import torch.distributed as dist
-from sysai.distributed import costs
+from sysai.distributed import costs, ring
 from sysai.distributed.collectives import Communicator
 from sysai.distributed.launch import RankError, run
 from sysai.distributed.mesh import Mesh
@@ -157,6 +159,39 @@ def test_random_numbers_agree_with_gloo_and_all_ranks_with_each_other():
 
     for results in zip(*run(compare, 4), strict=True):
         assert all(torch.equal(result, results[0]) for result in results)
+
+
+class Recorded(SocketTransport):
+    """Notes what is started, and takes a random while over everything."""
+
+    def __init__(self, axis):
+        super().__init__(axis)
+        self.started, self._random = [], random.Random(axis.rank)
+
+    def _start(self, sends, receives):
+        time.sleep(self._random.choice((0, 0, 0.002)))
+        self.started += ["receive"] * len(receives) + ["send"] * len(sends)
+        return super()._start(sends, receives)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_a_ring_of_ranks_out_of_step_receives_ahead_and_adds_right(world_size):
+    def reduce_in_small_segments(world):
+        link, usual = Recorded(world["world"]), ring.SEGMENT_BYTES
+        ring.SEGMENT_BYTES = 128
+        try:
+            for numel in (1, world.size, 40, 333):
+                x = part_of(world.rank, (numel,), torch.int64)
+                link.started.clear()
+                ring_all_reduce(x, link)
+                assert torch.equal(x, sum(part_of(rank, (numel,), torch.int64) for rank in range(world.size)))
+        finally:
+            ring.SEGMENT_BYTES = usual
+        return link.started
+
+    for started in run(reduce_in_small_segments, world_size):
+        assert started.count("receive") == started.count("send")
+        assert max(itertools.accumulate(1 if kind == "receive" else -1 for kind in started)) == ring.IN_FLIGHT
 
 
 def test_strided_tensors_and_parameters():
