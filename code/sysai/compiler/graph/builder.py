@@ -5,6 +5,7 @@ verified is never made.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from keyword import iskeyword
 
 from sysai.compiler.graph.graph import Attribute, Node, Value
 from sysai.compiler.graph.operators import make_node
@@ -21,9 +22,9 @@ class Builder:
         self._taken = set(taken)
 
     def fresh(self, hint: str) -> str:
-        """A name that no value has yet: the hint, or the hint with a number behind it."""
+        """A name that no value has yet and that is no word of Python: the hint, or with a number behind it."""
         name, number = hint, 1
-        while name in self._taken:
+        while name in self._taken or iskeyword(name):
             name, number = f"{hint}_{number}", number + 1
         self._taken.add(name)
         return name

@@ -41,8 +41,20 @@ from torch import Tensor
 from sysai.compiler.graph import references, shapes
 from sysai.compiler.graph.graph import Attribute, Node, Value
 from sysai.compiler.graph.shapes import InvalidGraph, Type
-from sysai.compiler.graph.sizes import as_shape, evaluate
-from sysai.compiler.program.expr import ARITHMETIC, COMPARISONS, EXTREMES, LOGIC, MATH, Binary, Const, Expr, Var
+from sysai.compiler.graph.sizes import as_shape, canonical, evaluate
+from sysai.compiler.program.expr import (
+    ARITHMETIC,
+    COMPARISONS,
+    EXTREMES,
+    FLOATS,
+    LOGIC,
+    MATH,
+    Binary,
+    Const,
+    Expr,
+    Var,
+    as_expr,
+)
 
 ELEMENTWISE, MOVEMENT, SOURCE = "elementwise", "movement", "source"
 REDUCTION, MATMUL, OPAQUE, COMPOSITE = "reduction", "matmul", "opaque", "composite"
@@ -76,6 +88,8 @@ class Operator:
 
 
 MANY = 1 << 16
+SIZES = ("shape", "start", "stop", "before", "after")
+"""Attributes that are sizes, or tuples of such: they hold expressions, also where the number is known."""
 OPERATORS: dict[str, Operator] = {}
 
 
@@ -112,7 +126,7 @@ _define("softmax", COMPOSITE, 1, "axis")
 _define("log_softmax", COMPOSITE, 1, "axis")
 _define("layer_norm", COMPOSITE, (1, 3), "axes eps")
 _define("rms_norm", COMPOSITE, (1, 2), "axes eps")
-_define("batch_norm", COMPOSITE, (3, 5), "eps affine")
+_define("batch_norm", COMPOSITE, 5, "eps")
 _define("scaled_dot_product_attention", COMPOSITE, (3, 4), "is_causal scale")
 _define("mean", COMPOSITE, 1, "axes keepdim")
 _define("var", COMPOSITE, 1, "axes keepdim correction")
@@ -173,15 +187,31 @@ def make_node(
     Raises:
         InvalidGraph: as `infer`.
     """
-    attributes = dict(attributes or {})
+    attributes = {name: normal_attribute(name, value) for name, value in (attributes or {}).items()}
+    if op == "full" and attributes.get("dtype") in FLOATS and type(attributes.get("value")) is int:
+        attributes["value"] = float(attributes["value"])
     shape, dtype = infer(op, inputs, attributes)
     return Node(op, tuple(inputs), Value(name, shape, dtype), attributes, origin)
 
 
+def normal_attribute(name: str, value: Attribute) -> Attribute:
+    """Sizes as canonical expressions in the attributes of SIZES, and as integers elsewhere, where they are known."""
+    if isinstance(value, tuple):
+        return tuple(normal_attribute(name, part) for part in value)
+    if name in SIZES:
+        return canonical(as_expr(value))
+    if isinstance(value, Expr):
+        value = canonical(value)
+    return value.value if isinstance(value, Const) else value
+
+
 def run_node(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> Tensor:
-    """What a node makes of its operands, by the reference of its operator."""
+    """What a node makes of its operands, by the reference of its operator.
+
+    The result is dense, never a view with strides, on which the rounding of torch's kernels could depend.
+    """
     attributes = {name: number_of(value, sizes) for name, value in node.attributes.items()}
-    return operator_of(node).reference(operands, attributes)
+    return operator_of(node).reference(operands, attributes).contiguous()
 
 
 def number_of(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
@@ -189,8 +219,3 @@ def number_of(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
     if isinstance(attribute, tuple):
         return tuple(number_of(part, sizes) for part in attribute)
     return evaluate(attribute, sizes) if isinstance(attribute, Const | Var | Binary) else attribute
-
-
-def is_size(attribute: Attribute) -> bool:
-    """Whether an attribute is a size that is not known before run time."""
-    return isinstance(attribute, Expr) and not isinstance(attribute, Const)

@@ -76,8 +76,10 @@ def cast(inputs: Operands, attributes: Attributes) -> Type:
 def full(_: Operands, attributes: Attributes) -> Type:
     """One number everywhere."""
     require(attributes["dtype"] in DTYPES, f"no dtype {attributes['dtype']!r}")
-    value = attributes["value"]
-    require(isinstance(value, int | float | Expr), f"the value is {value!r}, must be a number or a size")
+    value, dtype = attributes["value"], attributes["dtype"]
+    kinds = bool if dtype == "bool" else (float | Expr if dtype in FLOATS else int | Expr)
+    fits = isinstance(value, kinds) and (dtype == "bool") == isinstance(value, bool)
+    require(fits, f"the value {value!r} is no number of {dtype}, and no size")
     return attributes["shape"], attributes["dtype"]
 
 
@@ -110,6 +112,7 @@ def reduce(inputs: Operands, attributes: Attributes) -> Type:
 def _same_dtype(inputs: Operands) -> str:
     dtypes = sorted({value.dtype for value in inputs})
     require(len(dtypes) == 1, f"operands of {dtypes}: cast them to one dtype")
+    require(dtypes[0] != "bool", "does not take bool: cast first")
     return dtypes[0]
 
 
@@ -164,7 +167,10 @@ def pool2d(inputs: Operands, attributes: Attributes) -> Type:
     return (*x.shape[:2], *spatial), x.dtype
 
 
-avg_pool2d = pool2d
+def avg_pool2d(inputs: Operands, attributes: Attributes) -> Type:
+    """The mean of the elements of each window."""
+    _float_dtype(inputs)
+    return pool2d(inputs, attributes)
 
 
 def reshape(inputs: Operands, attributes: Attributes) -> Type:
@@ -215,7 +221,9 @@ def concat(inputs: Operands, attributes: Attributes) -> Type:
     )
     require(fit, f"shapes must be equal but for axis {axis}")
     length = sum((value.shape[axis] for value in inputs[1:]), first[axis])
-    return (*first[:axis], length, *first[axis + 1 :]), _same_dtype(inputs)
+    dtypes = sorted({value.dtype for value in inputs})
+    require(len(dtypes) == 1, f"operands of {dtypes}: cast them to one dtype")
+    return (*first[:axis], length, *first[axis + 1 :]), dtypes[0]
 
 
 def gather(inputs: Operands, attributes: Attributes) -> Type:
@@ -271,10 +279,9 @@ def layer_norm(inputs: Operands, attributes: Attributes) -> Type:
 rms_norm = layer_norm
 
 
-def batch_norm(inputs: Operands, attributes: Attributes) -> Type:
-    """x [B, C, ...], running mean and variance [C], then weight and bias [C] where `affine`."""
+def batch_norm(inputs: Operands, _: Attributes) -> Type:
+    """x [B, C, ...], running mean, variance, weight and bias, each [C]."""
     x = inputs[0]
-    require(len(inputs) == (5 if attributes["affine"] else 3), "operands are x, mean, variance; weight, bias if affine")
     fit = len(x.shape) >= 2 and all(same_shape(value.shape, x.shape[1:2]) for value in inputs[1:])
     require(fit, "mean, variance, weight and bias must have as many elements as x has channels (axis 1)")
     return x.shape, _float_dtype(inputs)
@@ -298,12 +305,15 @@ def scaled_dot_product_attention(inputs: Operands, _: Attributes) -> Type:
 
 def mean(inputs: Operands, attributes: Attributes) -> Type:
     """The mean along axes."""
+    require(len(attributes["axes"]) > 0, "needs an axis at least")
     return without(inputs[0].shape, attributes["axes"], attributes["keepdim"]), _float_dtype(inputs)
 
 
 var = mean
 
 
-def pow(inputs: Operands, _: Attributes) -> Type:
+def pow(inputs: Operands, attributes: Attributes) -> Type:
     """A power with a number as its exponent."""
+    if attributes["exponent"] not in (0, 1, 2, 3):
+        _float_dtype(inputs)
     return inputs[0].shape, _same_dtype(inputs)

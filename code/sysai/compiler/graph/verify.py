@@ -1,5 +1,7 @@
 """What every graph must be; each pass gives one that still is."""
 
+from keyword import iskeyword
+
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import infer
 from sysai.compiler.graph.references import TORCH_DTYPES
@@ -27,7 +29,7 @@ def verify(graph: Graph) -> None:
     require(set(graph.sizes) <= bound, f"sizes {sorted(names)} must be sizes of inputs' axes, which are {bound}")
 
     def define(value: Value) -> None:
-        require(value.name.isidentifier(), f"{value.name!r} is no identifier")
+        require(value.name.isidentifier() and not iskeyword(value.name), f"{value.name!r} is no identifier")
         require(value.name not in names, f"the name {value.name} is given twice")
         names.add(value.name)
         known[value.name] = value

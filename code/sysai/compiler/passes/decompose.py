@@ -45,7 +45,7 @@ def _approximate(pattern: str, replacement: str, where: str = "True") -> Rule:
 
 
 ACTIVATIONS = (
-    Rule("relu(x)", "max(x, 0)"),
+    _approximate("relu(x)", "max(x, 0)"),
     Rule("neg(x)", "mul(x, -1)"),
     Rule("square(x)", "mul(x, x)"),
     Rule("reciprocal(x)", "div(1, x)"),
@@ -63,7 +63,7 @@ POWERS = (
     Rule("pow(x, exponent=2)", "mul(x, x)"),
     Rule("pow(x, exponent=3)", "mul(mul(x, x), x)"),
     Rule("pow(x, exponent=0.5)", "sqrt(x)"),
-    Rule("pow(x, exponent=-0.5)", "rsqrt(x)"),
+    _approximate("pow(x, exponent=-0.5)", "rsqrt(x)"),
     Rule("pow(x, exponent=-1)", "div(1, x)"),
     Rule("pow(x, exponent=-2)", "div(1, mul(x, x))"),
 )
@@ -106,21 +106,21 @@ NORMS = (
     _approximate("rms_norm(x, axes=a, eps=e)", _RMS_NORM),
     _approximate("rms_norm(x, w, axes=a, eps=e)", f"mul({_RMS_NORM}, w)"),
     _approximate(
-        "batch_norm(x, m, v, eps=e)",
-        f"add(mul(x, reshape(s := {_BATCH_NORM}, shape=channels(x))), reshape(mul(mul(m, s), -1), shape=channels(x)))",
-    ),
-    _approximate(
         "batch_norm(x, m, v, w, b, eps=e)",
         f"add(mul(x, reshape(s := mul(w, {_BATCH_NORM}), shape=channels(x))),"
         " reshape(sub(b, mul(m, s)), shape=channels(x)))",
     ),
 )
 PRODUCTS = (
-    Rule("linear(x, w)", "matmul(x, w, transpose_b=True)", "rank(x) > 1", exact=False),
-    Rule("linear(x, w, b)", "add(matmul(x, w, transpose_b=True), b)", "rank(x) > 1", exact=False),
-    Rule("linear(x, w)", "reshape(linear(reshape(x, shape=(1, *shape(x))), w), shape=shape(result))", exact=False),
-    Rule(
-        "linear(x, w, b)", "reshape(linear(reshape(x, shape=(1, *shape(x))), w, b), shape=shape(result))", exact=False
+    _approximate("linear(x, w)", "matmul(x, w, transpose_b=True)", "rank(x) > 1"),
+    _approximate("linear(x, w, b)", "add(matmul(x, w, transpose_b=True), b)", "rank(x) > 1"),
+    _approximate(
+        "linear(x, w)", "reshape(linear(reshape(x, shape=(1, *shape(x))), w), shape=shape(result))", "rank(x) == 1"
+    ),
+    _approximate(
+        "linear(x, w, b)",
+        "reshape(linear(reshape(x, shape=(1, *shape(x))), w, b), shape=shape(result))",
+        "rank(x) == 1",
     ),
     _approximate(
         "avg_pool2d(x, kernel=k, stride=s, padding=p, count_include_pad=c)",

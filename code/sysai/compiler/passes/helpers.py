@@ -3,10 +3,7 @@
 import math
 from collections.abc import Sequence
 
-import torch
-
 from sysai.compiler.graph.graph import Value
-from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.shapes import InvalidGraph, broadcast
 from sysai.compiler.graph.sizes import as_shape, canonical, product, same, same_shape
 from sysai.compiler.program.expr import FLOATS, Const, Expr, Operand, as_expr, binary
@@ -15,7 +12,7 @@ INTEGERS = ("int64", "int32", "int8")
 HALF = ("float16", "bfloat16")
 
 __all__ = [
-    "FLOATS", "HALF", "INTEGERS", "broadcasts_to", "casts_exactly", "channels", "compose", "convert", "count",
+    "FLOATS", "HALF", "INTEGERS", "broadcasts_to", "casts_exactly", "channels", "compose", "count",
     "dtype", "grouped", "is_reciprocal_exact", "moves_only_ones", "one_more_axis", "plus", "rank", "same",
     "same_shape", "scores", "shape", "swaps_last", "triangle",
 ]  # fmt: skip
@@ -112,13 +109,6 @@ _WIDER = {
 def casts_exactly(source: str, target: str) -> bool:
     """Whether every value of the source dtype is one of the target dtype."""
     return source == target or target in _WIDER.get(source, ())
-
-
-def convert(number: float | Expr, to: str) -> float | Expr:
-    """A number as `cast` converts it, rounded to the dtype; sizes stay as they are."""
-    if isinstance(number, Expr):
-        return number
-    return torch.tensor(number).to(TORCH_DTYPES[to]).item()
 
 
 def is_reciprocal_exact(number: float | Expr, of: str) -> bool:

@@ -44,7 +44,7 @@ from sysai.compiler.graph.sizes import same_shape
 from sysai.compiler.passes import helpers
 
 COMMUTATIVE = ("add", "mul", "min", "max", "eq", "ne", "and", "or")
-MOST_STEPS = 1000
+MOST_STEPS = 100
 _HELPERS = {name: getattr(helpers, name) for name in helpers.__all__}
 
 

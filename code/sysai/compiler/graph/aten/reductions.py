@@ -163,12 +163,9 @@ def rms_norm(t: Translator, x: Value, shape: Sequence[int], weight=None, eps: fl
 
 
 def _batch_norm(t: Translator, x: Value, weight, bias, mean: Value, variance: Value, eps: float) -> Value:
-    statistics = (mean, variance)
-    if weight is None and bias is None:
-        return t.emit("batch_norm", x, *statistics, eps=eps, affine=False)
     weight = t.full(1.0, x.dtype, x.shape[1:2]) if weight is None else weight
     bias = t.full(0.0, x.dtype, x.shape[1:2]) if bias is None else bias
-    return t.emit("batch_norm", x, *statistics, weight, bias, eps=eps, affine=True)
+    return t.emit("batch_norm", x, mean, variance, weight, bias, eps=eps)
 
 
 @translates("batch_norm.default")
