@@ -1,0 +1,328 @@
+"""What can be known of index expressions before the program runs: simpler forms, bounds, proofs of conditions.
+
+A condition a <= b holds if b - a has a least value that is not negative. That value is found by replacing atoms one
+after the other, inner loop variables first, by the end of their range that makes the polynomial (`polynomial.py`)
+smallest: in N - 8 i - j, with j < 8 and i < N // 8, first j by 7, then i by N // 8 - 1, then 8 (N // 8) by N.
+
+`ranges` maps a variable to (low, high), low included and high not; both may contain other variables, and are None
+where there is no bound. Proofs hold for integers that don't overflow and for expressions that are defined: a divisor
+is not 0. The method is interval arithmetic with symbols, as in Halide's and TVM's simplifiers; it is sound and
+incomplete: `proves` says False where it does not know. Presburger solvers (isl, Z3) decide the linear part fully.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+
+from sysai.compiler.program.expr import (
+    INDEX,
+    TRUE,
+    Binary,
+    Const,
+    Expr,
+    Operand,
+    Select,
+    Var,
+    as_expr,
+    binary,
+    transform,
+    walk,
+)
+from sysai.compiler.program.polynomial import (
+    Coefficient,
+    Polynomial,
+    divide_by_constant,
+    exact_quotient,
+    expression,
+    polynomial,
+)
+
+Range = tuple[Operand | None, Operand | None]
+Ranges = Mapping[Var, Range]
+
+STEPS = 400  # replacements that a proof may try; those that succeed take a few dozen
+FALSE = Const(False, "bool")
+
+
+def size_ranges(sizes: Iterable[Var], least: int = 0) -> dict[Var, Range]:
+    """Ranges of sizes that are known at run time only: `least` or more."""
+    return dict.fromkeys(sizes, (least, None))
+
+
+def simplify(expr: Expr, ranges: Ranges | None = None) -> Expr:
+    """An expression of the same value wherever the variables are in their ranges; equal sums become the same tree.
+
+    Integers, conditions and what depends on them are simplified; arithmetic on floats stays as it is.
+    """
+    return _Knowledge(ranges or {}).simplify(expr)
+
+
+def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
+    """(low, high) that all values of an integer expression lie in, low included and high not.
+
+    Variables with a range on both sides are eliminated; sizes and other unbounded variables stay in the bounds.
+    None stands for a bound that is not found.
+    """
+    known = _Knowledge(ranges)
+    value = polynomial(known.simplify(expr))
+    low = next((bound for bound in known.least(value, keep=True) if bound.integral), None)
+    high = next((bound * -1 + 1 for bound in known.least(value * -1, keep=True) if bound.integral), None)
+    return tuple(None if bound is None else known.simplify(expression(bound)) for bound in (low, high))
+
+
+def proves(condition: Expr, ranges: Ranges, assuming: Sequence[Expr] = ()) -> bool:
+    """Whether the condition certainly holds for all values in the ranges for which those of `assuming` hold."""
+    return _Knowledge(ranges, assuming).holds(condition)
+
+
+def affine(expr: Expr, variables: Iterable[Var]) -> tuple[dict[Var, Expr], Expr] | None:
+    """(coefficients, rest) of a sum of coefficients times `variables` and a rest, both free of them; None if not so.
+
+    A coefficient is an expression in other variables: 4 for i in 4 * i + j * N, and N for j. Absent ones are 0.
+    """
+    rest = polynomial(simplify(expr))
+    variables = tuple(variables)
+    coefficients = {}
+    for variable in variables:
+        factor, rest = rest.factor(variable)
+        if factor.terms:
+            coefficients[variable] = expression(factor)
+    parts = (*coefficients.values(), expression(rest))
+    if any(variable in walk(part) for part in parts for variable in variables):
+        return None
+    return coefficients, parts[-1]
+
+
+class _Knowledge:
+    """Ranges and assumptions; `steps` bounds the search of one question."""
+
+    def __init__(self, ranges: Ranges, assuming: Sequence[Expr] = ()):
+        ends = {var: tuple(None if end is None else as_expr(end) for end in range_) for var, range_ in ranges.items()}
+        self.low = {var: polynomial(low) for var, (low, _) in ends.items() if low is not None}
+        self.last = {var: polynomial(high) - 1 for var, (_, high) in ends.items() if high is not None}
+        self.steps = STEPS
+        self.conditions = [self.simplify(condition) for condition in assuming]
+        self.facts = [fact for condition in self.conditions for fact in _facts(condition)]
+        for var in self.low.keys() & self.last.keys():
+            extent = self.last[var] - self.low[var]
+            if extent.constant is None:
+                self.facts.append(extent)  # a loop that runs is not empty
+
+    def simplify(self, expr: Expr) -> Expr:
+        return transform(expr, self._simplified)
+
+    def holds(self, condition: Expr) -> bool:
+        self.steps = STEPS
+        condition = self.simplify(condition)
+        if condition == TRUE or condition in self.conditions:
+            return True
+        match condition:
+            case Binary("and", a, b):
+                return self.holds(a) and self.holds(b)
+            case Binary("or", a, b):
+                return self.holds(a) or self.holds(b)
+            case Binary("le" | "lt" | "eq" | "ne" as op, a, b) if a.dtype == INDEX:
+                difference = polynomial(b) - polynomial(a)
+                match op:
+                    case "le":
+                        return self._with_facts(difference)
+                    case "lt":
+                        return self._with_facts(difference - 1)
+                    case "eq":
+                        return self._with_facts(difference) and self._with_facts(difference * -1)
+                    case "ne":
+                        return self._with_facts(difference - 1) or self._with_facts(difference * -1 - 1)
+        return False
+
+    def _with_facts(self, value: Polynomial) -> bool:
+        """Whether the value, or what remains of it after taking away a fact (itself not negative), is not negative."""
+        if self.nonnegative(value):
+            return True
+        for fact in self.facts:
+            ratios = {Fraction(value.terms.get(m, 0)) / c for m, c in fact.terms.items() if m}
+            if any(self.nonnegative(value - fact * ratio) for ratio in ratios if ratio > 0):
+                return True
+        return False
+
+    def nonnegative(self, value: Polynomial) -> bool:
+        """Whether no value is below 0; an integer is not where it is above -1."""
+        if value.constant is not None:
+            return value.constant >= 0
+        return any(bound > -1 if value.integral else bound >= 0 for bound in self._constants(value))
+
+    def _constants(self, value: Polynomial) -> Iterator[Coefficient]:
+        return (bound.constant for bound in self.least(value) if bound.constant is not None)
+
+    def least(self, value: Polynomial, keep: bool = False) -> Iterator[Polynomial]:
+        """Lower bounds of the value: constants; with `keep`, polynomials of variables that have no upper bound."""
+        atom = self._next(value, keep)
+        if atom is None:
+            yield value
+            return
+        self.steps -= 1
+        if self.steps < 0:
+            return
+        factor, rest = value.factor(atom)
+        if self.nonnegative(factor):
+            sign = 1
+        elif self.nonnegative(factor * -1):
+            sign = -1
+        else:
+            return
+        match atom:
+            case Binary("min" | "max" as op, a, b):
+                cases = [polynomial(a), polynomial(b)]
+                if (op == "max") == (sign == 1):
+                    for case in cases:
+                        yield from self.least(factor * case + rest, keep)
+                else:
+                    yield from self._smaller(*(factor * case + rest for case in cases), keep)
+            case Select(_, a, b):
+                yield from self._smaller(factor * polynomial(a) + rest, factor * polynomial(b) + rest, keep)
+            case _:
+                for end in self._ends(atom, sign, keep):
+                    yield from self.least(factor * end + rest, keep)
+
+    def _smaller(self, a: Polynomial, b: Polynomial, keep: bool) -> Iterator[Polynomial]:
+        for left, right in itertools.product(self.least(a, keep), list(self.least(b, keep))):
+            if (left - right).constant is not None:
+                yield left if (left - right).constant <= 0 else right
+
+    def _ends(self, atom: Expr, sign: int, keep: bool) -> Iterator[Polynomial]:
+        """What the atom is never below (sign 1) or never above (sign -1)."""
+        match atom:
+            case Var():
+                end = (self.low if sign == 1 else self.last).get(atom)
+                if end is not None:
+                    yield end
+            case Binary("floordiv", a, b):
+                number, divisor = polynomial(a), polynomial(b)
+                if not self.nonnegative(divisor):
+                    return
+                if keep or self._moves(a):
+                    for end in self.least(number * sign, keep=True):
+                        if end.integral and end != number * sign:
+                            yield self.divide(end * sign, divisor)[0]
+                if divisor.constant:
+                    slack = divisor.constant - 1 if sign == 1 else 0
+                    yield (number - slack) * Fraction(1, divisor.constant)
+            case Binary("mod", a, b):
+                number, divisor = polynomial(a), polynomial(b)
+                if not self.nonnegative(divisor):
+                    return
+                if sign == 1:
+                    yield Polynomial({})
+                else:
+                    yield divisor - 1
+                    if self.nonnegative(number):
+                        yield number
+
+    def _next(self, value: Polynomial, keep: bool) -> Expr | None:
+        """An atom to replace: one that no other atom contains and no other's range depends on."""
+        atoms = value.atoms
+        if keep:
+            atoms = [atom for atom in atoms if self._moves(atom)]
+        for atom in atoms:
+            others = [other for other in atoms if other != atom]
+            if not any(self._depends(other, atom) for other in others):
+                return atom
+        return atoms[0] if atoms else None
+
+    def _moves(self, atom: Expr) -> bool:
+        """Whether it contains a variable that has a range on both sides, or anything but sizes."""
+        return any(
+            node in self.low and node in self.last if isinstance(node, Var) else not isinstance(node, Binary | Const)
+            for node in walk(atom)
+        )
+
+    def _depends(self, expr: Expr, atom: Expr) -> bool:
+        if atom in walk(expr):
+            return True
+        ends = [
+            end for node in walk(expr) if isinstance(node, Var) for end in (self.low.get(node), self.last.get(node))
+        ]
+        return any(atom in walk(inner) for end in ends if end is not None for inner in end.atoms)
+
+    def _simplified(self, node: Expr) -> Expr | None:
+        """A simpler node, whose operands are simple, or None."""
+        match node:
+            case Binary("le" | "lt" | "eq" | "ne", a, b) if a.dtype == INDEX:
+                return self._comparison(node)
+            case Binary("and" | "or" as op, a, b):
+                neutral = TRUE if op == "and" else FALSE
+                if a in (neutral, b):
+                    return b
+                return a if b == neutral or a in (TRUE, FALSE) else b if b in (TRUE, FALSE) else None
+            case Select(condition, a, b):
+                return a if condition == TRUE or a == b else b if condition == FALSE else None
+            case Binary("min" | "max" as op, a, b) if a.dtype == INDEX:
+                difference = polynomial(b) - polynomial(a)
+                if self.nonnegative(difference):
+                    return a if op == "min" else b
+                return (b if op == "min" else a) if self.nonnegative(difference * -1) else None
+            case Binary("floordiv" | "mod" as op, a, b) if a.dtype == INDEX:
+                if polynomial(b).constant == 0:
+                    return None
+                return expression(self._joined(self.divide(polynomial(a), polynomial(b))[op == "mod"]))
+            case Binary("add" | "sub" | "mul", a, b) if a.dtype == INDEX:
+                return expression(self._joined(polynomial(node)))
+        return None
+
+    def _comparison(self, node: Binary) -> Expr:
+        difference = polynomial(node.b) - polynomial(node.a)
+        least = {"lt": 1, "le": 0}.get(node.op)
+        if least is not None:
+            if self.nonnegative(difference - least):
+                return TRUE
+            return FALSE if self.nonnegative(difference * -1 - (1 - least)) else node
+        if not difference.terms:
+            return Const(node.op == "eq", "bool")
+        if self.nonnegative(difference - 1) or self.nonnegative(difference * -1 - 1):
+            return Const(node.op == "ne", "bool")
+        return node
+
+    def divide(self, number: Polynomial, divisor: Polynomial) -> tuple[Polynomial, Polynomial]:
+        """(quotient, remainder), as simple as they are known to be."""
+        quotient, rest = exact_quotient(number, divisor)
+        if not rest.terms:
+            return quotient, rest
+        least = divisor - 1 if self.nonnegative(divisor) else Polynomial({})  # not 0, so 1 or more
+        for whole in (0, -1):
+            remainder = rest - divisor * whole
+            ends = remainder, divisor - remainder - 1
+            if all(self.nonnegative(end) or self.nonnegative(end - least) for end in ends):
+                return quotient + whole, remainder
+        if divisor.constant is not None and divisor.constant > 0:
+            inner, remainder = divide_by_constant(rest, divisor.constant)
+            return quotient + inner, remainder
+        operands = expression(rest), expression(divisor)
+        return tuple(
+            start + Polynomial({(binary(op, *operands),): 1})
+            for op, start in (("floordiv", quotient), ("mod", Polynomial({})))
+        )
+
+    def _joined(self, value: Polynomial) -> Polynomial:
+        """With c (x // c) + x % c put together to x."""
+        for atom in value.atoms:
+            match atom:
+                case Binary("mod", a, b):
+                    number, divisor = polynomial(a), polynomial(b)
+                    quotient = self.divide(number, divisor)[0]
+                    factor, rest = value.factor(atom)
+                    joined = rest + factor * (number - quotient * divisor)
+                    if quotient.terms and len(joined.terms) < len(value.terms):
+                        return self._joined(joined)
+        return value
+
+
+def _facts(condition: Expr) -> Iterator[Polynomial]:
+    """What is not negative where the condition holds."""
+    match condition:
+        case Binary("and", a, b):
+            yield from _facts(a)
+            yield from _facts(b)
+        case Binary("le" | "lt" | "eq" as op, a, b) if a.dtype == INDEX:
+            difference = polynomial(b) - polynomial(a)
+            yield difference - (op == "lt")
+            if op == "eq":
+                yield difference * -1
