@@ -2,9 +2,11 @@
 
 A rule claims something of all graphs. This makes small graphs that its pattern matches (random shapes, dtypes and
 attributes for its names), fills the inputs with what rules break on (NaN, infinities, both zeros, one, odd sizes),
-and compares the interpreter's values before and after. Rules that are not exact are tried on finite numbers only, as
-torch itself is at odds with itself beyond (the gelu of an infinity depends on where it stands in the tensor). One difference refutes the rule; none in many trials is not a
+and compares the interpreter's values before and after. One difference refutes the rule; none in many trials is not a
 proof, but few wrong rules survive it. Alive2 (Lopes et al., PLDI 2021) proves LLVM's rules with a solver instead.
+
+Rules that are not exact are tried on finite numbers only, as torch is at odds with itself beyond: its gelu of an
+infinity depends on where the infinity stands in the tensor.
 """
 
 import ast

@@ -63,7 +63,8 @@ class MemoryPlan:
         """
         for place, one in enumerate(self.lifetimes):
             start, end = self.offsets[one.name], self.offsets[one.name] + self.sizes[one.name]
-            assert start % ALIGNMENT == 0 and 0 <= start and end <= self.peak, f"{one.name} lies outside the arena"
+            assert start % ALIGNMENT == 0, f"{one.name} does not begin at a cache line"
+            assert 0 <= start <= end <= self.peak, f"{one.name} lies outside the arena"
             for other in self.lifetimes[place + 1 :]:
                 begin, stop = self.offsets[other.name], self.offsets[other.name] + self.sizes[other.name]
                 overlap = max(start, begin) < min(end, stop)

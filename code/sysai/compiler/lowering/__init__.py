@@ -1,0 +1,23 @@
+"""Lowering: from a group of operators to a tensor program, one file for each class of groups."""
+
+from sysai.compiler.lowering.elementwise import lower_elementwise
+from sysai.compiler.lowering.product import lower_product
+from sysai.compiler.lowering.rows import lower_rows
+from sysai.compiler.lowering.window import lower_window
+from sysai.compiler.passes.groups import Group
+from sysai.compiler.program.statement import Function
+
+__all__ = ["lower"]
+
+
+def lower(group: Group, name: str, packed: bool = False) -> Function:
+    """The tensor program of a group, not scheduled yet: its buffers are the group's inputs, then its outputs.
+
+    Args:
+        group: of any class but view and opaque, which have no program.
+        name: a C identifier.
+        packed: the right operand of the group's product comes packed, see `product.pack`.
+    """
+    if group.kind == "matmul":
+        return lower_product(group, name, packed)
+    return {"elementwise": lower_elementwise, "rows": lower_rows, "window": lower_window}[group.kind](group, name)

@@ -1,0 +1,81 @@
+"""Loop nests: one loop for each axis, blocks inside, each with an axis of its own for every loop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sysai.compiler.graph.sizes import same, variables
+from sysai.compiler.passes.access import ZERO
+from sysai.compiler.program.expr import Buffer, Expr, Var
+from sysai.compiler.program.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, Function, Seq, Stmt
+
+LETTERS = "ijklmnopqrst"
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop to be: its name, its extent, and whether it reduces. Where the extent is 1, index 0 stands for it."""
+
+    name: str
+    extent: Expr
+    reduces: bool = False
+
+    @property
+    def index(self) -> Expr:
+        """What stands for the loop in the indices of a block."""
+        return ZERO if same(self.extent, 1) else Var(f"v{self.name}")
+
+    @property
+    def axis(self) -> Axis:
+        """The axis of a block that this loop gives."""
+        kind = REDUCE if self.reduces else SPATIAL
+        return Axis(Var(f"v{self.name}"), self.extent, kind, Var(self.name))
+
+
+def spatial(domain: Sequence[Expr], start: int = 0) -> list[Loop]:
+    """A loop for each axis of a domain: i, j, k, ..."""
+    return [Loop(LETTERS[start + axis], size) for axis, size in enumerate(domain)]
+
+
+def indices(loops: Sequence[Loop]) -> tuple[Expr, ...]:
+    """The index that loops stand for."""
+    return tuple(loop.index for loop in loops)
+
+
+def block(
+    name: str,
+    loops: Sequence[Loop],
+    buffer: Buffer,
+    at: Sequence[Expr],
+    value: Expr,
+    combine: str | None = None,
+    init: Expr | None = None,
+) -> Block:
+    """A block with an axis for each of the loops around it."""
+    axes = tuple(loop.axis for loop in loops if not same(loop.extent, 1) or loop.reduces)
+    return Block(name, axes, buffer, tuple(at) or (ZERO,), value, init, combine)
+
+
+def around(loops: Sequence[Loop], body: Stmt) -> Stmt:
+    """The loops, the first one outermost, around a statement."""
+    for loop in reversed(loops):
+        if not same(loop.extent, 1) or loop.reduces:
+            body = For(Var(loop.name), loop.extent, body)
+    return body
+
+
+def in_order(statements: Sequence[Stmt]) -> Stmt:
+    """One statement of several."""
+    return statements[0] if len(statements) == 1 else Seq(tuple(statements))
+
+
+def allocated(buffers: Sequence[Buffer], body: Stmt) -> Stmt:
+    """A statement in which the buffers exist."""
+    for buffer in reversed(buffers):
+        body = Allocate(buffer, body)
+    return body
+
+
+def function(name: str, buffers: Sequence[Buffer], body: Stmt, others: Sequence[Expr] = ()) -> Function:
+    """A function whose sizes are those that its buffers' shapes and `others` mention."""
+    sizes = set().union(*(variables(size) for buffer in buffers for size in buffer.shape), *map(variables, others))
+    return Function(name, tuple(sorted(sizes, key=lambda var: var.name)), tuple(buffers), body)

@@ -1,0 +1,146 @@
+"""Products: matmul and conv2d, with what is applied to their elements.
+
+    acc[i, j]  += a[i, k] * b[k, j]       the product
+    y[i, j]     = epilogue(acc[i, j])     bias, activation, residual: while the tile is in registers
+
+The schedule makes a tile of registers of `acc`, so that it is never in memory. Leading dimensions that both results
+and left operand have, and the right one has not, are rows like any others: [B, T, K] x [K, N] has B T rows.
+
+A right operand that is constant is packed when the graph is compiled: columns in panels of PANEL, each panel row by
+row, so that a loop over k reads it from front to back, whatever the number of rows (Goto and van de Geijn, 2008).
+
+    weight [N, K]  ->  packed [ceil(N / PANEL), K, PANEL], filled with zeros        F.linear's weight is transposed
+    conv weight [O, C, h, w]  ->  [ceil(O / PANEL), C, h, w, PANEL]
+
+A convolution is the product of its windows [B Y X, C h w] with the weights, without the windows being written out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sysai.compiler.graph.graph import Node
+from sysai.compiler.graph.sizes import same
+from sysai.compiler.lowering.elements import Elements, mergeable_axes
+from sysai.compiler.lowering.elementwise import size_attributes
+from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
+from sysai.compiler.passes.access import ZERO
+from sysai.compiler.passes.groups import Group
+from sysai.compiler.program.expr import INDEX, Buffer, Const, Expr, Load
+from sysai.compiler.program.statement import Function
+
+PANEL = 32  # columns, two vectors of 512 bits or four of 256
+
+
+def pack(weight: Tensor, transposed: bool) -> Tensor:
+    """Columns in panels: [K, N], or transposed [N, K, ...], to [ceil(N / PANEL), K, ..., PANEL]."""
+    rows = weight if transposed else weight.mT
+    padded = F.pad(rows, [0, 0] * (rows.dim() - 1) + [0, -len(rows) % PANEL])
+    panels = padded.reshape(-1, PANEL, *rows.shape[1:])
+    return panels.movedim(1, -1).contiguous()
+
+
+def packable(group: Group, constants: Sequence[str]) -> str | None:
+    """The name of the right operand, if it is a constant matrix or filter that can be packed."""
+    node = group.anchor
+    weight = node.inputs[1]
+    produced = {inner.output.name for inner in group.nodes}
+    used_once = sum(value.name == weight.name for inner in group.nodes for value in inner.inputs) == 1
+    plain = len(weight.shape) == 2 if node.op == "matmul" else node.attributes["groups"] == 1
+    return weight.name if weight.name in set(constants) - produced and plain and used_once else None
+
+
+def lower_product(group: Group, name: str, packed: bool = False) -> Function:
+    """The function of a group around a product: buffers are its inputs, then its output.
+
+    Args:
+        packed: the right operand comes packed, see `pack`.
+    """
+    return (_convolution if group.anchor.op == "conv2d" else _matmul)(group, name, packed)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """Loops over the result and over what is summed, and an element of either operand."""
+
+    loops: list[Loop]
+    summed: list[Loop]
+    a: Expr
+    b: Expr
+
+
+def _matmul(group: Group, name: str, packed: bool) -> Function:
+    node = group.anchor
+    a, b = node.inputs
+    produced = {inner.output.name for inner in group.nodes}
+    rank = len(group.domain)
+    merge: frozenset[int] = frozenset()
+    if len(b.shape) == 2 and a.name not in produced:
+        others = [inner for inner in group.nodes if inner is not node]
+        rows = replace(node, op="full", inputs=(a,))  # as far as merging goes, a product is elementwise in its rows
+        merge = mergeable_axes(replace(group, nodes=(*others, rows)), border=rank - 1)
+    elements = Elements(group, merge)
+    loops = spatial(elements.shape(node.output))
+    k = Loop("r", a.shape[-1], reduces=True)
+    *batch, row, column = indices(loops)
+    value = elements.of(a, (*_batch(elements.shape(a), batch), row, k.index))
+    if packed:
+        other = _panels(elements, b.name, column, (k,))
+    else:
+        matrix = (column, k.index) if node.attributes["transpose_b"] else (k.index, column)
+        other = elements.of(b, (*_batch(elements.shape(b), batch), *matrix))
+    return _with_epilogue(elements, name, _Product(loops, [k], value, other))
+
+
+def _batch(shape: Sequence[Expr], batch: Sequence[Expr]) -> tuple[Expr, ...]:
+    own = shape[:-2]
+    aligned = batch[len(batch) - len(own) :]
+    return tuple(ZERO if same(size, 1) else index for size, index in zip(own, aligned, strict=True))
+
+
+def _panels(elements: Elements, weight: str, column: Expr, summed: Sequence[Loop]) -> Expr:
+    """An element of a packed operand, whose buffer takes the place of the plain one."""
+    plain = elements.inputs[weight]
+    columns = elements.producers[elements.group.anchor.output.name].output.shape
+    count = columns[1] if len(summed) > 1 else columns[-1]
+    shape = ((count + (PANEL - 1)) // PANEL, *(loop.extent for loop in summed), Const(PANEL, INDEX))
+    buffer = elements.inputs[weight] = Buffer(plain.name, shape, plain.dtype)
+    return buffer[(column // PANEL, *(loop.index for loop in summed), column % PANEL)]
+
+
+def _convolution(group: Group, name: str, packed: bool) -> Function:
+    node, elements = group.anchor, Elements(group)
+    (x, weight), attributes = node.inputs, node.attributes
+    image, channel, row, column = spatial(group.domain)
+    inner, height, width = (Loop(n, size, reduces=True) for n, size in zip("rst", weight.shape[1:], strict=True))
+    (dy, dx), (stride_y, stride_x) = attributes["dilation"], attributes["stride"]
+    of_group = channel.index // (weight.shape[0] // attributes["groups"]) * weight.shape[1]
+    place = (row.index * stride_y + height.index * dy, column.index * stride_x + width.index * dx)
+    value = elements.of(x, (image.index, of_group + inner.index, *place))
+    summed = [inner, height, width]
+    if packed:
+        other = _panels(elements, weight.name, channel.index, summed)
+    else:
+        other = elements.of(weight, (channel.index, *indices(summed)))
+    return _with_epilogue(elements, name, _Product([image, channel, row, column], summed, value, other))
+
+
+def _with_epilogue(elements: Elements, name: str, product: _Product) -> Function:
+    group = elements.group
+    node, (output,) = group.anchor, group.outputs
+    shape = elements.shape(node.output)
+    acc = Buffer("acc", shape, node.output.dtype)
+    at = indices(product.loops)
+    zero = Const(0.0 if acc.dtype.startswith(("float", "bfloat")) else 0, acc.dtype)
+    multiply = block("product", [*product.loops, *product.summed], acc, at, product.a * product.b, "add", zero)
+    elements.known[node.output.name] = lambda place: Load(acc, place)
+    last: Node = elements.producers[output.name]
+    source, place = (
+        (last.inputs[0], [at[axis] for axis in last.attributes["order"]]) if last.op == "permute" else (output, at)
+    )
+    (buffer,) = elements.outputs.values()
+    store = block("store", product.loops, buffer, place, elements.of(source, at))
+    body = in_order([around([*product.loops, *product.summed], multiply), around(product.loops, store)])
+    return function(name, elements.buffers, allocated([acc], body), size_attributes(group))

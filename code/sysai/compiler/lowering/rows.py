@@ -1,0 +1,212 @@
+"""Groups over rows: reductions, and what is done with their results, one row at a time.
+
+For each row, one after the other while the row is in the nearest cache:
+
+    for each reduction          acc = combine(acc, element)   over the row
+    for each costly value       kept where its row of a result will be, or in a buffer of the row
+    for each result             its elements, or its one element
+
+    bytes moved    inputs + outputs, each once; softmax operator by operator moves four times as much
+
+A library has softmax and LayerNorm as functions of their own, written like this; the rows that come out of fusion
+may hold anything (bias + GELU + residual + LayerNorm is one kernel).
+"""
+
+import math
+from collections.abc import Sequence
+
+from sysai.compiler.graph.graph import Node, Value
+from sysai.compiler.graph.sizes import same
+from sysai.compiler.lowering.elements import Elements, mergeable_axes
+from sysai.compiler.lowering.elementwise import size_attributes
+from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
+from sysai.compiler.passes.access import ZERO, Indices
+from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
+from sysai.compiler.program.expr import INDEX, Buffer, Const, Load
+from sysai.compiler.program.statement import Function, Stmt
+
+LONGEST_BUFFER = 8192  # elements of a row that are kept on the stack
+IDENTITY = {"add": 0, "mul": 1, "max": float("-inf"), "min": float("inf")}
+INTEGER_IDENTITY = {"max": lambda bits: -(2 ** (bits - 1)), "min": lambda bits: 2 ** (bits - 1) - 1}
+
+
+def identity(combine: str, dtype: str) -> Const:
+    """What changes nothing when it is combined with a number."""
+    if dtype.startswith("int") and combine in INTEGER_IDENTITY:
+        return Const(INTEGER_IDENTITY[combine](int(dtype.removeprefix("int"))), dtype)
+    return Const(IDENTITY[combine] if dtype.startswith("int") else float(IDENTITY[combine]), dtype)
+
+
+def lower_rows(group: Group, name: str) -> Function:
+    """The function of a group over rows: buffers are its inputs, then its outputs."""
+    return _Rows(group).lower(name)
+
+
+class _Rows:
+    def __init__(self, group: Group) -> None:
+        rank = len(group.domain)
+        trailing = group.axes == tuple(range(rank - len(group.axes), rank))
+        merge = mergeable_axes(group, border=group.axes[0]) if trailing and group.axes else frozenset()
+        self.group, self.elements = group, Elements(group, merge)
+        last_of_run = [axis for axis in range(rank) if axis not in merge]
+        reduced = [axis in group.axes for axis in last_of_run]
+        domain = self.elements.shape(next(node for node in group.nodes if node.op == "reduce").inputs[0])
+        self.loops = [
+            Loop(loop.name, loop.extent, reduces) for loop, reduces in zip(spatial(domain), reduced, strict=True)
+        ]
+        self.row = [loop for loop in self.loops if not loop.reduces]
+        self.local: list[Buffer] = []
+        self.body: list[Stmt] = []
+        self.done: set[str] = set()
+        self.stages = self._stages()
+        self.scratch = ""  # the result whose row holds, until it is made, another value
+
+    def lower(self, name: str) -> Function:
+        group = self.group
+        for node in group.nodes:
+            if node.op == "reduce":
+                self._store_shared(node.output.name)
+                self._reduce(node)
+            elif group.roles.get(node.output.name) == ROW and self._is_read_by_elements(node):
+                self._store_row(node)
+        for value in sorted(group.outputs, key=lambda value: value.name == self.scratch):
+            if value.name not in self.done:
+                self._store_output(value)
+        body = around(self.row, allocated(self.local, in_order(self.body)))
+        return function(name, self.elements.buffers, body, size_attributes(group))
+
+    def _stages(self) -> dict[str, set[str]]:
+        """For each value with an element everywhere, the passes over the row (reductions, results) that need it."""
+        producers, roles = self.elements.producers, self.group.roles
+        found: dict[str, set[str]] = {}
+        passes = [(node.output.name, node.inputs[0]) for node in self.group.nodes if node.op == "reduce"]
+        passes += [(value.name, value) for value in self.group.outputs if roles[value.name] == FULL]
+        for stage, root in passes:
+            waiting = [root.name]
+            while waiting:
+                name = waiting.pop()
+                if roles.get(name) == ROW or name not in producers or stage in found.setdefault(name, set()):
+                    continue
+                found[name].add(stage)
+                waiting += [value.name for value in producers[name].inputs]
+        return {name: stages for name, stages in found.items() if roles.get(name) == FULL}
+
+    def _is_shared(self, node: Node) -> bool:
+        """Whether to keep a value's row: several passes need it, and it is costly, or stored anyway.
+
+        Of a chain that the same passes need, the end is kept.
+        """
+        name = node.output.name
+        stages = self.stages.get(name, set())
+        if len(stages) < 2:
+            return False
+        if name in self.elements.outputs:
+            return True
+        readers = [user for user in self.group.nodes if any(value.name == name for value in user.inputs)]
+        is_end = all(self.stages.get(user.output.name) != stages for user in readers)
+        return is_end and self._is_costly(node)
+
+    def _is_costly(self, node: Node) -> bool:
+        """Whether to make an element again would take more than two loads and cheap arithmetic."""
+        waiting, loads = [node], set()
+        while waiting:
+            part = waiting.pop()
+            if part.op in COSTLY or part.op in ("gather", "concat"):
+                return True
+            for value in part.inputs:
+                if value.name in self.elements.known:
+                    loads.add(value.name)
+                else:
+                    waiting.append(self.elements.producers[value.name])
+        return len(loads) > 2
+
+    def _store_shared(self, stage: str) -> None:
+        """Before a pass: keep the rows of values that it shares with later ones."""
+        for node in self.group.nodes:
+            name = node.output.name
+            if name not in self.done and stage in self.stages.get(name, ()) and self._is_shared(node):
+                self._keep(node)
+
+    def _keep(self, node: Node) -> None:
+        value, row = node.output, [loop for loop in self.loops if loop.reduces]
+        element = self.elements.of(value, indices(self.loops))
+        free = [
+            other.name
+            for other in self.group.outputs
+            if self.group.roles[other.name] == FULL and other.dtype == value.dtype and other.name not in self.done
+        ]
+        if value.name in self.elements.outputs:
+            buffer, at = self.elements.outputs[value.name], indices(self.loops)
+        elif free and not self.scratch:
+            self.scratch = free[-1]
+            buffer, at = self.elements.outputs[self.scratch], indices(self.loops)
+        elif all(isinstance(loop.extent, Const) for loop in row) and length(row) <= LONGEST_BUFFER:
+            buffer = Buffer(f"r{len(self.local)}", tuple(loop.extent for loop in row), value.dtype, "local")
+            at = indices(row)
+            self.local.append(buffer)
+        else:
+            return
+        self.done.add(value.name)
+        self._emit(block(f"{node.op}_{len(self.body)}", self.loops, buffer, at, element), elements=True)
+        self.elements.known[value.name] = lambda _: Load(buffer, at)
+
+    def _store_output(self, value: Value) -> None:
+        full = self.group.roles[value.name] == FULL
+        buffer, at = self.elements.outputs[value.name], self._own(value)
+        name = f"{self.elements.producers[value.name].op}_{len(self.body)}"
+        loops = self.loops if full else self.row
+        self._emit(block(name, loops, buffer, at, self.elements.of(value, at)), elements=full)
+
+    def _is_read_by_elements(self, node: Node) -> bool:
+        name = node.output.name
+        return any(
+            any(value.name == name for value in user.inputs) and self.group.roles.get(user.output.name) == FULL
+            for user in self.group.nodes
+        )
+
+    def _reduce(self, node: Node) -> None:
+        accumulator = self._row_result(node.output)
+        value = self.elements.of(node.inputs[0], indices(self.loops))
+        combine = node.attributes["combine"]
+        at = self._at(node.output, accumulator)
+        part = block(
+            f"{combine}_{len(self.body)}", self.loops, accumulator, at, value, combine, identity(combine, value.dtype)
+        )
+        self._emit(part, elements=True)
+        self._is_known(node.output, accumulator, at)
+
+    def _store_row(self, node: Node) -> None:
+        value = self.elements.of(node.output, self._own(node.output))
+        place = self._row_result(node.output)
+        at = self._at(node.output, place)
+        self._emit(block(f"{node.op}_{len(self.body)}", self.row, place, at, value))
+        self._is_known(node.output, place, at)
+
+    def _row_result(self, value: Value) -> Buffer:
+        """Where the row's one element of a value is kept."""
+        if value.name in self.elements.outputs:
+            self.done.add(value.name)
+            return self.elements.outputs[value.name]
+        self.local.append(Buffer(f"r{len(self.local)}", (Const(1, INDEX),), value.dtype, "local"))
+        return self.local[-1]
+
+    def _is_known(self, value: Value, buffer: Buffer, at: Indices) -> None:
+        self.elements.known[value.name] = lambda _: Load(buffer, at)
+
+    def _at(self, value: Value, buffer: Buffer) -> Indices:
+        return (ZERO,) if buffer.scope == "local" else self._own(value) or (ZERO,)
+
+    def _own(self, value: Value) -> Indices:
+        """The index of a value's element at the loops' place in the domain."""
+        shape = self.elements.shape(value)
+        loops = self.loops if len(shape) == len(self.loops) else self.row
+        return tuple(ZERO if same(size, 1) else loop.index for size, loop in zip(shape, loops, strict=True))
+
+    def _emit(self, statement: Stmt, elements: bool = False) -> None:
+        inner = [loop for loop in self.loops if loop.reduces] if elements else []
+        self.body.append(around(inner, statement))
+
+
+def length(loops: Sequence[Loop]) -> int:
+    """The number of iterations of loops whose extents are known."""
+    return math.prod(loop.extent.value for loop in loops)
