@@ -148,11 +148,11 @@ class _Parts:
     def give(self, part: Tensor, buffer: Tensor, place: int, to: Sequence[int]) -> None:
         """Copy a part into a place of this rank's buffer, for the ranks `to` to read."""
         begin = place * self._elements
-        buffer[begin : begin + len(part)].copy_(part)
-        self._traffic.count([(part.nbytes, rank) for rank in to if len(part)], [])
+        buffer[begin : begin + part.numel()].copy_(part)
+        self._traffic.count([(part.nbytes, rank) for rank in to if part.nbytes], [])
 
     def taken(self, buffer: Tensor, place: int, like: Tensor, source: int) -> Tensor:
         """The part, as long as `like`, at a place of another rank's buffer."""
         begin = place * self._elements
-        self._traffic.count([], [(like.nbytes, source)] if len(like) else [])
-        return buffer[begin : begin + len(like)]
+        self._traffic.count([], [(like.nbytes, source)] if like.nbytes else [])
+        return buffer[begin : begin + like.numel()]

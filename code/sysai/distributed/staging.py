@@ -15,7 +15,7 @@ from sysai.distributed.mesh import Axis
 from sysai.distributed.p2p import Traffic
 from sysai.distributed.shared_memory import SharedMemory
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 21
 BUFFERS = 4  # one a stage, and one in which a rank may begin the next collective while others end this one
 TEXT_BYTES = 1024
 
@@ -33,6 +33,7 @@ class Staging:
         self.axis = axis
         self.traffic = Traffic()
         self._memory = SharedMemory(axis, BUFFERS * PIECE_BYTES + 2 * TEXT_BYTES)
+        self._views: dict[torch.dtype, list[tuple[Tensor, ...]]] = {}  # each rank's, by the number of the buffer
         self._rounds = 0
         self._calls = 0
 
@@ -60,9 +61,11 @@ class Staging:
         self._rounds += rounds
         self._calls += 1
 
-    def _buffers(self, number: int, dtype: torch.dtype) -> list[Tensor]:
-        begin = number % BUFFERS * PIECE_BYTES
-        return [region[begin : begin + PIECE_BYTES].view(dtype) for region in self._memory.regions]
+    def _buffers(self, number: int, dtype: torch.dtype) -> Sequence[Tensor]:
+        if dtype not in self._views:
+            pieces = [region[: BUFFERS * PIECE_BYTES].view(dtype).chunk(BUFFERS) for region in self._memory.regions]
+            self._views[dtype] = list(zip(*pieces, strict=True))
+        return self._views[dtype][number % BUFFERS]
 
     def _texts(self) -> list[Tensor]:
         # two in turn: a rank may announce the next collective while others still compare
