@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from sysai.compiler.graph.graph import Node
 from sysai.compiler.graph.sizes import canonical, product, same
-from sysai.compiler.program.expr import INDEX, Binary, Const, Expr, Operand, Var, as_expr, binary, children
+from sysai.compiler.program.expr import INDEX, Binary, Const, Expr, Var, as_expr, binary, children
 
 Place = tuple[Expr, ...]
 ZERO = Const(0, INDEX)
@@ -103,14 +103,14 @@ def loop_variables(*exprs: Expr) -> set[Var]:
 
 
 def _join(high: Expr, size: Expr, low: Expr) -> Expr:
-    """high * size + low."""
-    if (
-        isinstance(high, Binary)
-        and high.op == "floordiv"
-        and same(high.b, size)
-        and low == Binary("mod", high.a, high.b)
-    ):
-        return high.a
+    """high * size + low, where (e // size) * size + e % size is e again."""
+    match high:
+        case Binary("floordiv", whole, divisor) if same(divisor, size) and low == binary("mod", whole, divisor):
+            return whole
+        case Binary("add", Binary("mul", rows, columns), rest) if isinstance(rest, Binary) and rest.op == "floordiv":
+            joined = _join(rest, size, low)
+            if joined == rest.a:
+                return rows * product((columns, size)) + joined
     return high * size + low
 
 
@@ -118,18 +118,35 @@ def _divide_product(index: Expr, size: Expr) -> tuple[Expr, Expr]:
     """index // size and 0 where `index` is a product with a multiple of `size`; else (0, index)."""
     match index:
         case Binary("mul", high, factor):
-            quotient = canonical(binary("floordiv", factor, size))
-            if same(product((quotient, size)), factor):
+            quotient = _quotient(factor, size)
+            if quotient is not None:
                 return high * quotient, ZERO
     return ZERO, index
 
 
-def _is_below(index: Expr, size: Operand, extents: Mapping[Var, Expr]) -> bool:
+def _quotient(size: Expr, divisor: Expr) -> Expr | None:
+    """size // divisor where nothing remains."""
+    quotient = canonical(binary("floordiv", size, divisor))
+    return quotient if same(product((quotient, divisor)), size) else None
+
+
+def _is_below(index: Expr, size: Expr, extents: Mapping[Var, Expr]) -> bool:
+    extent = _extent(index, extents)
+    if isinstance(extent, Const) and isinstance(size, Const):
+        return extent.value <= size.value
+    return index == ZERO or (extent is not None and same(extent, size))
+
+
+def _extent(index: Expr, extents: Mapping[Var, Expr]) -> Expr | None:
+    """A size below which an index stays, if one is known."""
     match index:
-        case Const(value):
-            return (isinstance(size, Const) and 0 <= value < size.value) or value == 0
+        case Const(value) if value >= 0:
+            return Const(value + 1, INDEX)
         case Var():
-            return index in extents and same(extents[index], size)
+            return extents.get(index)
         case Binary("mod", _, divisor):
-            return same(divisor, size)
-    return False
+            return divisor
+        case Binary("floordiv", whole, divisor):
+            extent = _extent(whole, extents)
+            return None if extent is None else _quotient(extent, divisor)
+    return None

@@ -18,7 +18,7 @@ import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -64,14 +64,12 @@ class TritonKernel:
         if not self.interpreted and any(tensor.device.type == "cpu" for tensor in inputs):
             raise ValueError(f"{self.graph.name} runs on a GPU: move its inputs there, or build with interpret=True")
         tensors = {value.name: tensor for value, tensor in zip(self.graph.inputs, inputs, strict=True)}
-        device = inputs[0].device
+        device = inputs[0].device if inputs else torch.device("cpu" if self.interpreted else "cuda")
         tensors |= {name: tensor.to(device) for name, tensor in self.graph.constants.items()}
         operands = [tensors[name].contiguous() for name in self.module.OPERANDS]
         numbers = (sizes[size.name] for size in self.graph.sizes)
-        with torch.cuda.device_of(operands[0]):
-            return getattr(self.module, self.graph.name)(
-                *operands, *(sizes[size.name] for size in self.graph.sizes), device=device
-            )
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            return getattr(self.module, self.graph.name)(*operands, *numbers, device=device)
 
 
 def build_triton(graph: Graph, interpret: bool | None = None) -> TritonKernel:

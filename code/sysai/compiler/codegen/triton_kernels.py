@@ -68,7 +68,7 @@ def pointwise(graph: Graph) -> list[KernelText]:
     for output, root in roots.items():
         if not same(product(root.shape), count):
             raise UnsupportedGroup(f"{output} has another number of elements than the other outputs: split the group")
-        _store(scope, output, root, i, delinearise(i, root.shape, block.extents))
+        _store(scope, output, root, i, delinearise(i, root.shape, block.extents), [i])
     return [KernelText("kernel", lines + scope.lines, block, ("BLOCK",), {"count": count})]
 
 
@@ -170,9 +170,9 @@ def _store_rows(graph: Graph, row: Scope, domain: Place, shape: tuple[Expr, ...]
     (r,) = (var for var in block.extents if var != c)
     for output, root in _roots(graph).items():
         if same(product(root.shape), product(shape)):
-            _store(inside, output, root, index, delinearise(index, root.shape, block.extents))
+            _store(inside, output, root, index, delinearise(index, root.shape, block.extents), [r, c])
         elif same(product(root.shape), block.extents[r]):
-            _store(row, output, root, r, delinearise(r, root.shape, block.extents))
+            _store(row, output, root, r, delinearise(r, root.shape, block.extents), [r])
         else:
             raise UnsupportedGroup(f"{output} is neither as large as what is reduced nor one element a row")
     if looped and inside.lines:
@@ -209,11 +209,11 @@ def matmul(graph: Graph) -> list[KernelText]:
     scope.lines += ["    " + line for line in k_lines + inside.lines]
     place = broadcast_place((*batch_place, m, n), shape)
     block.anchors[node.output.name] = place, total
-    address, index = linearise((*batch_place, m, n), shape), linearise(place, shape)
+    index = linearise(place, shape)
     for output, root in _roots(graph).items():
         if not same(product(root.shape), product(shape)):
             raise UnsupportedGroup(f"{output} has another number of elements than the product: split the group")
-        _store(scope, output, root, address, delinearise(index, root.shape, block.extents))
+        _store(scope, output, root, index, delinearise(index, root.shape, block.extents), [m, n])
     constants = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", *(["DOT_TYPE"] if a.dtype == "bfloat16" else []))
     extents = {"batch": product(batch_shape), "M": M, "N": N, "K": K}
     return [KernelText("kernel", scope.lines, block, constants, extents)]
@@ -264,10 +264,11 @@ def _roots(graph: Graph) -> dict[str, Value]:
     return roots
 
 
-def _store(scope: Scope, output: str, root: Value, index: Expr, place: Place) -> None:
+def _store(scope: Scope, output: str, root: Value, index: Expr, place: Place, variables: list[Var]) -> None:
+    """Store a block that extends along `variables`; one along which there is but one element is 0 where it counts."""
     block = scope.block
     text = scope.element(root, place)
-    mask = scope.mask(index)
-    masked = f", mask={mask}" if mask else ""
+    for var in variables:
+        index = index if var in block.depends_on(index) else index + var
     pointer = block.stored.setdefault(output, block.names.fresh(f"{output}_ptr"))
-    scope.lines.append(f"tl.store({pointer} + {print_index(index)}, {text}{masked})")
+    scope.lines.append(f"tl.store({pointer} + {print_index(index)}, {text}, mask={scope.mask(index)})")

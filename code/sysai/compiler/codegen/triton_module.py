@@ -60,7 +60,8 @@ def module_text(graph: Graph, kernels: list[KernelText]) -> str:
         + ("import os\n\n" if interpreted else "")
         + IMPORTS
         + (INTERPRETED if interpreted else "")
-        + f"OPERANDS = {[value.name for value in operands]}",
+        + f"OPERANDS = {[value.name for value in operands]}\n"
+        + f"OPERAND_DTYPES = {[value.dtype for value in operands]}",
         *(_function([f"combine_{name}(a, b)"], [f"return {COMBINE[name]}"]) for name in combiners),
         *(_kernel(graph, kernel, operands) for kernel in kernels),
         _launch(graph, kernels, operands),
