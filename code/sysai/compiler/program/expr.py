@@ -290,8 +290,15 @@ def substitute(expr: Expr, values: Mapping[Var, Operand]) -> Expr:
     return transform(expr, lambda node: as_expr(values[node]) if isinstance(node, Var) and node in values else None)
 
 
-def print_expr(expr: Expr) -> str:
-    """As the parser reads it: Python's syntax, calls for functions, constants other than integers with their dtype."""
+_PRECEDENCE = {"or": 1, "and": 2, **dict.fromkeys(COMPARISONS, 3), "add": 4, "sub": 4}
+_PRODUCT = 5
+
+
+def print_expr(expr: Expr, precedence: int = 0) -> str:
+    """As the parser reads it: Python's syntax, calls for functions, constants other than integers with their dtype.
+
+    Parentheses stand where the operator around, of `precedence`, would bind the operands of this one.
+    """
     match expr:
         case Const(value, dtype):
             if dtype == INDEX:
@@ -303,12 +310,15 @@ def print_expr(expr: Expr) -> str:
         case Var(name):
             return name
         case Load(buffer, indices):
-            return f"{buffer.name}[{', '.join(map(print_expr, indices))}]"
+            return f"{buffer.name}[{', '.join(map(print_expr, indices)) or '()'}]"
         case Binary(op, a, b):
             symbol = ARITHMETIC.get(op) or COMPARISONS.get(op) or LOGIC.get(op)
             if symbol is None:
                 return f"{op}({print_expr(a)}, {print_expr(b)})"
-            return f"({print_expr(a)} {symbol} {print_expr(b)})"
+            own = _PRECEDENCE.get(op, _PRODUCT)
+            left = own + 1 if op in COMPARISONS else own
+            text = f"{print_expr(a, left)} {symbol} {print_expr(b, own + 1)}"
+            return f"({text})" if own < precedence else text
         case Call(function, argument):
             return f"{function}({print_expr(argument)})"
         case Select(condition, a, b):

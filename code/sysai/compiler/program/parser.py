@@ -1,0 +1,268 @@
+"""From the text that `printer.py` writes, or a reader, to a tensor program.
+
+The text is Python's syntax, so that Python's own parser (`ast`) does half of the work and an editor colours it; what
+is accepted beyond that is only what the printer writes. Names are looked up as they are defined: a program that
+parses uses no variable and no buffer outside its scope. `verify.py` says whether it is sound in the rest.
+"""
+
+import ast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sysai.compiler.program.expr import (
+    ARITHMETIC,
+    COMPARISONS,
+    DTYPES,
+    EXTREMES,
+    INDEX,
+    MATH,
+    TRUE,
+    Binary,
+    Buffer,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Select,
+    Var,
+)
+from sysai.compiler.program.statement import (
+    COMBINERS,
+    LOOP_KINDS,
+    REDUCE,
+    SERIAL,
+    SPATIAL,
+    Allocate,
+    Axis,
+    Block,
+    For,
+    Function,
+    If,
+    Seq,
+    Stmt,
+)
+
+SCOPES = ("global", "local", "shared")
+_OPERATORS = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod",
+    ast.Lt: "lt", ast.LtE: "le", ast.Gt: "lt", ast.GtE: "le", ast.Eq: "eq", ast.NotEq: "ne",
+    ast.And: "and", ast.Or: "or",
+}  # fmt: skip
+
+
+class ParseError(ValueError):
+    """A text that is not a tensor program; the message begins with the line."""
+
+
+def parse(text: str) -> Function:
+    """The function that the text defines.
+
+    Raises:
+        ParseError: it is not the printer's syntax, a name is not defined where it is used, or operands' dtypes differ.
+    """
+    try:
+        module = ast.parse(text)
+    except SyntaxError as error:
+        raise ParseError(f"line {error.lineno}: {error.msg}") from None
+    match module.body:
+        case [ast.FunctionDef(decorator_list=[], returns=None) as definition]:
+            return _Parser().function(definition)
+    raise ParseError("line 1: a program is one function: def name(N: size, A: float32[N]): ...")
+
+
+class _Parser:
+    """`names` has what is in scope: variables and buffers."""
+
+    def __init__(self):
+        self.names: dict[str, Var | Buffer] = {}
+
+    def function(self, node: ast.FunctionDef) -> Function:
+        arguments = node.args
+        if arguments.posonlyargs or arguments.kwonlyargs or arguments.vararg or arguments.kwarg or arguments.defaults:
+            raise _error(node, "parameters are plain names, without defaults and stars")
+        sizes, buffers = [], []
+        for argument in arguments.args:
+            match argument.annotation:
+                case ast.Name("size"):
+                    sizes.append(self.define(argument, Var(argument.arg)))
+                case None:
+                    raise _error(argument, f"say what {argument.arg} is: `size`, or a buffer as in float32[N, 4]")
+                case annotation:
+                    buffers.append(self.define(argument, self.buffer(annotation, argument.arg, "global")))
+        return Function(node.name, tuple(sizes), tuple(buffers), self.body(node.body))
+
+    def define(self, node: ast.AST, thing: Var | Buffer) -> Var | Buffer:
+        if thing.name in self.names:
+            raise _error(node, f"{thing.name} is already defined here: rename one of the two")
+        self.names[thing.name] = thing
+        return thing
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        outside = dict(self.names)
+        yield
+        self.names = outside
+
+    def buffer(self, node: ast.expr, name: str, scope: str) -> Buffer:
+        match node:
+            case ast.Subscript(ast.Name(dtype), shape) if dtype in DTYPES:
+                return Buffer(name, self.several(shape), dtype, scope)
+        raise _error(
+            node, f"not the type of a buffer: {ast.unparse(node)}; write a dtype and a shape, as float32[N, 4]"
+        )
+
+    def body(self, nodes: Sequence[ast.stmt]) -> Stmt:
+        parts = tuple(self.statement(node) for node in nodes if not isinstance(node, ast.Pass))
+        return parts[0] if len(parts) == 1 else Seq(parts)
+
+    def statement(self, node: ast.stmt) -> Stmt:
+        with self.scope():
+            match node:
+                case ast.For(ast.Name(name), ast.Call(ast.Name(kind), [extent], []), body, []):
+                    if kind != "range" and kind not in LOOP_KINDS[1:]:
+                        raise _error(node, f"no loop {kind}: use range, {', '.join(LOOP_KINDS[1:])}")
+                    extent = self.index(extent)
+                    var = self.define(node, Var(name))
+                    return For(var, extent, self.body(body), SERIAL if kind == "range" else kind)
+                case ast.If(condition, body, []):
+                    return If(self.condition(condition), self.body(body))
+                case ast.With([ast.withitem(ast.Call(ast.Name("block"), [ast.Constant(str(name))], []), None)], body):
+                    return self.block(node, name, body)
+                case ast.With([ast.withitem(ast.Call(ast.Name("allocate"), [kind, scope], []), ast.Name(name))], body):
+                    if not isinstance(scope, ast.Constant) or scope.value not in SCOPES:
+                        raise _error(scope, f"no scope {ast.unparse(scope)}: use one of {', '.join(SCOPES)}")
+                    buffer = self.define(node, self.buffer(kind, name, scope.value))
+                    return Allocate(buffer, self.body(body))
+        text = ast.unparse(node).splitlines()[0]
+        raise _error(node, f"not a statement of a program: {text}; there are for, if, with block and with allocate")
+
+    def block(self, node: ast.With, name: str, body: Sequence[ast.stmt]) -> Block:
+        axes: list[Axis] = []
+        targets: list[ast.expr] = []
+        predicate, init, combine, value = TRUE, None, None, None
+        around = dict(self.names)  # bindings and the predicate see the loops, not the axes
+        for line in body:
+            if value is not None:
+                raise _error(line, f"block {name} stores one element, on its last line")
+            match line:
+                case ast.Assign(
+                    [ast.Name(axis)], ast.Call(ast.Name("spatial" | "reduce" as kind), [extent, binding], [])
+                ):
+                    inside, self.names = self.names, around
+                    extent, binding = self.index(extent), self.index(binding)
+                    self.names = inside
+                    var = self.define(line, Var(axis))
+                    axes.append(Axis(var, extent, SPATIAL if kind == "spatial" else REDUCE, binding))
+                case ast.Expr(ast.Call(ast.Name("where"), [condition], [])):
+                    inside, self.names = self.names, around
+                    predicate = self.condition(condition)
+                    self.names = inside
+                case ast.Assign([ast.Subscript() as target], ast.Call(ast.Name("init"), [number], [])):
+                    targets.append(target)
+                    init = self.expr(number)
+                case ast.Assign(
+                    [ast.Subscript() as target], ast.Call(ast.Name("combine"), [ast.Name(combine), term], [])
+                ):
+                    if combine not in COMBINERS:
+                        raise _error(line, f"no combiner {combine}: use one of {', '.join(COMBINERS)}")
+                    targets.append(target)
+                    value = self.expr(term)
+                case ast.Assign([ast.Subscript() as target], term):
+                    targets.append(target)
+                    value = self.expr(term)
+                case ast.AugAssign(ast.Subscript() as target, ast.Add() | ast.Mult() as operator, term):
+                    targets.append(target)
+                    combine, value = _OPERATORS[type(operator)], self.expr(term)
+                case _:
+                    raise _error(line, f"not a line of a block: {ast.unparse(line)}")
+        if value is None:
+            raise _error(node, f"block {name} stores nothing")
+        element = self.expr(targets[-1])
+        if self.expr(targets[0]) != element:
+            raise _error(body[-1], f"block {name} initializes another element than it updates")
+        return Block(name, tuple(axes), element.buffer, element.indices, value, init, combine, predicate)
+
+    def index(self, node: ast.expr) -> Expr:
+        return self.typed(node, INDEX, "an index")
+
+    def condition(self, node: ast.expr) -> Expr:
+        return self.typed(node, "bool", "a condition")
+
+    def typed(self, node: ast.expr, dtype: str, what: str) -> Expr:
+        expr = self.expr(node)
+        if expr.dtype != dtype:
+            raise _error(node, f"{ast.unparse(node)} is {expr.dtype}, but {what} is {dtype}")
+        return expr
+
+    def several(self, node: ast.expr) -> tuple[Expr, ...]:
+        return tuple(map(self.index, node.elts if isinstance(node, ast.Tuple) else [node]))
+
+    def expr(self, node: ast.expr) -> Expr:
+        match node:
+            case ast.Constant(bool(value)):
+                return Const(value, "bool")
+            case ast.Constant(int(value)):
+                return Const(value, INDEX)
+            case ast.UnaryOp(ast.USub(), ast.Constant(int(value))):
+                return Const(-value, INDEX)
+            case ast.Name(name):
+                if isinstance(self.names.get(name), Var):
+                    return self.names[name]
+                raise _error(node, f"no variable {name} here")
+            case ast.Subscript(ast.Name(name), indices):
+                return self.load(node, name, self.several(indices))
+            case ast.BinOp(a, operator, b) if type(operator) in _OPERATORS:
+                return self.binary(node, _OPERATORS[type(operator)], a, b)
+            case ast.Compare(a, [operator], [b]) if type(operator) in _OPERATORS:
+                a, b = (b, a) if isinstance(operator, ast.Gt | ast.GtE) else (a, b)
+                return self.binary(node, _OPERATORS[type(operator)], a, b)
+            case ast.BoolOp(operator, [first, *others]):
+                total = self.condition(first)
+                for other in others:
+                    total = Binary(_OPERATORS[type(operator)], total, self.condition(other))
+                return total
+            case ast.Call(ast.Name(name), arguments, []):
+                return self.call(node, name, arguments)
+        raise _error(node, f"not an expression of a program: {ast.unparse(node)}")
+
+    def load(self, node: ast.expr, name: str, indices: tuple[Expr, ...]) -> Load:
+        buffer = self.names.get(name)
+        if not isinstance(buffer, Buffer):
+            raise _error(node, f"no buffer {name} here")
+        if len(indices) != len(buffer.shape):
+            raise _error(node, f"{name} has {len(buffer.shape)} dimensions and {len(indices)} indices")
+        return Load(buffer, indices)
+
+    def binary(self, node: ast.expr, op: str, a: ast.expr, b: ast.expr) -> Expr:
+        left, right = self.expr(a), self.expr(b)
+        if left.dtype != right.dtype:
+            raise _error(node, f"{left} is {left.dtype} and {right} is {right.dtype}: cast one of them")
+        if left.dtype == "bool" and (op in ARITHMETIC or (op in COMPARISONS and op not in ("eq", "ne"))):
+            raise _error(node, f"{op} of truth values: use and, or, ==, !=")
+        return Binary(op, left, right)
+
+    def call(self, node: ast.Call, name: str, arguments: Sequence[ast.expr]) -> Expr:
+        match arguments:
+            case [a, b] if name in EXTREMES:
+                return self.binary(node, name, a, b)
+            case [argument] if name in MATH:
+                return Call(name, self.expr(argument))
+            case [condition, a, b] if name == "select":
+                condition, chosen, other = self.condition(condition), self.expr(a), self.expr(b)
+                if chosen.dtype != other.dtype:
+                    raise _error(node, f"select gives {chosen.dtype} or {other.dtype}: cast one of them")
+                return Select(condition, chosen, other)
+            case [ast.Name(dtype), value] if name == "cast" and dtype in DTYPES:
+                return Cast(dtype, self.expr(value))
+            case [number] if name in DTYPES:
+                try:
+                    value = ast.literal_eval(number)
+                    return Const(float(value) if isinstance(value, str) else value, name)
+                except ValueError:
+                    raise _error(node, f"{ast.unparse(node)} is not a number: use cast({name}, ...)") from None
+        raise _error(node, f"no function {name} of {len(arguments)} arguments")
+
+
+def _error(node: ast.AST, message: str) -> ParseError:
+    return ParseError(f"line {getattr(node, 'lineno', 1)}: {message}")
