@@ -1,0 +1,158 @@
+"""Which iterations of a loop touch the same element: what reordering, vectorizing and parallelizing must know.
+
+Two accesses to one buffer, one of them a write, conflict where their indices are equal. An index determines a loop's
+variable if it takes different values in different iterations, whatever the loops inside do: 8 i + j determines i, and
+j too, where j < 8; of i + j one knows neither; f // 8 and f % 8 together determine f. If all accesses to a buffer
+determine the variable in the same manner, no two iterations conflict in that buffer.
+
+This is a sufficient test, as compilers before integer programming used (Allen and Kennedy, chapter 3: GCD and
+Banerjee tests are of the kind). It may refuse a legal schedule whose indices it cannot read; it accepts no wrong one.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sysai.compiler.program.arith import Ranges, proves, simplify
+from sysai.compiler.program.expr import Binary, Expr, Load, Var, as_expr, substitute, walk
+from sysai.compiler.program.polynomial import Polynomial, expression, polynomial
+from sysai.compiler.program.statement import Block, For, Function, Stmt, blocks
+from sysai.compiler.schedule.affine import ranges_of
+from sysai.compiler.schedule.tree import allocated, loops, reads, variables
+
+
+@dataclass(frozen=True)
+class Access:
+    """A read or a write of an element, with indices in terms of loop variables."""
+
+    block: Block
+    indices: tuple[Expr, ...]
+    writes: bool
+
+
+def accesses(stmt: Stmt, buffer: str) -> list[Access]:
+    """All accesses to the buffer inside; the element that a reduction updates counts as its write."""
+    found = []
+    for block in blocks(stmt):
+        bindings = {axis.var: axis.binding for axis in block.axes}
+        loads = [(load.indices, False) for load in reads(block) if load.buffer.name == buffer]
+        loads += [(block.indices, True)] if block.buffer.name == buffer else []
+        for indices, writes in loads:
+            found.append(Access(block, tuple(substitute(index, bindings) for index in indices), writes))
+    return found
+
+
+def between_iterations(function: Function, loop: For) -> str | None:
+    """Why the iterations of `loop` are not independent of each other, or None where they are."""
+    for buffer in _shared(loop.body):
+        touching = accesses(loop.body, buffer)
+        if loop.var in determined(touching, [loop, *loops(loop.body)]):
+            continue
+        for access in touching:
+            if access.block.reduces and access.writes and _reduces_over(access.block, loop.var):
+                return (
+                    f"it is a reduction axis of block {access.block.name}: its iterations add up in one element of "
+                    f"{buffer}; rfactor the block over {loop.var.name} first, or choose a spatial loop"
+                )
+        written = next(access for access in touching if access.writes)
+        other = next((access for access in touching if access.block.name != written.block.name), written)
+        return (
+            f"an iteration may touch elements of {buffer} that another one writes "
+            f"(block {written.block.name} writes {_show(written, buffer)}"
+            + (f", block {other.block.name} uses {_show(other, buffer)}" if other is not written else "")
+            + ")"
+        )
+    return None
+
+
+def against_order(function: Function, old: Sequence[For], new: Sequence[For]) -> str | None:
+    """Why the perfect nest `old` may not run in the order `new`, or None where it may."""
+    body = old[-1].body
+    for buffer in _shared(body):
+        touching = accesses(body, buffer)
+        if len({access.block.name for access in touching}) == 1 and touching[0].block.reduces and len(touching) == 1:
+            continue  # sums may be added in any order; the first iteration of all, which initializes, stays the first
+        known = determined(touching, [*old, *loops(body)])
+        carrying = [loop.var.name for loop in old if loop.var not in known]
+        after = [loop.var.name for loop in new if loop.var not in known]
+        if carrying != after:
+            names = sorted({access.block.name for access in touching})
+            return (
+                f"reordering {', '.join(carrying)} into {', '.join(after)} may change which comes first of two "
+                f"iterations that touch the same element of {buffer}, one of them writing it "
+                f"(block{'s' if len(names) > 1 else ''} {', '.join(names)}: "
+                f"{' and '.join(sorted({_show(access, buffer) for access in touching}))})"
+            )
+    return None
+
+
+def determined(touching: Iterable[Access], inside: Sequence[For]) -> set[Var]:
+    """The variables of the loops `inside` that have the same values wherever two accesses touch the same element."""
+    ranges = ranges_of(inside)
+    common = set.intersection(*(_facts(access, ranges) for access in touching))
+    sums = [terms for *_, terms in common]
+    known: set[Expr] = set()
+    while True:
+        before = len(known)
+        for terms in sums:
+            unknown = [term for term, _ in terms if term not in known]
+            if len(unknown) == 1:
+                known.add(unknown[0])
+        if len(known) == before:
+            return {var for var in ranges if var in known}
+        for term in list(known):
+            match term:  # remainder and quotient by the same divisor give the number
+                case Binary("mod", number, divisor) if not variables(divisor) & set(ranges):
+                    quotient = polynomial(simplify(number // divisor, ranges)).atoms
+                    if all(atom in known or not variables(atom) & set(ranges) for atom in quotient):
+                        sums += [terms for *_, terms in _digits(polynomial(number), ranges)]
+
+
+Fact = tuple
+"""(dimension, divisor, fixed part, constant, terms): (index - fixed part) // divisor - constant is the sum of terms."""
+
+
+def _facts(access: Access, ranges: Ranges) -> set[Fact]:
+    return {
+        (dimension, *digits)
+        for dimension, index in enumerate(access.indices)
+        for digits in _digits(polynomial(simplify(index, ranges)), ranges)
+    }
+
+
+def _digits(index: Polynomial, ranges: Ranges) -> Iterable[Fact]:
+    """What the value of an index tells: for every divisor that cuts it between two of its terms, the upper part.
+
+    24 a + 8 b + c with b < 3 and c < 8 tells all of it, 3 a + b (divided by 8) and a (divided by 24).
+    """
+    terms = [(m, c) for m, c in index.terms.items() if m]
+    moving = [(m, c) for m, c in terms if any(variables(atom) & set(ranges) or _loads(atom) for atom in m)]
+    if any(len(monomial) > 1 or _loads(monomial[0]) for monomial, _ in moving):
+        return
+    fixed = frozenset(term for term in terms if term not in moving)
+    moving.sort(key=lambda term: (-abs(term[1]), str(term[0][0])))
+    for cut in range(len(moving), 0, -1):
+        upper, lower = moving[:cut], moving[cut:]
+        divisor = math.gcd(*(coefficient for _, coefficient in upper))
+        quotient, remainder = divmod(index.offset, divisor)
+        rest = expression(Polynomial({**dict(lower), (): remainder} if remainder else dict(lower)))
+        if proves(as_expr(0) <= rest, ranges) and proves(rest < as_expr(divisor), ranges):
+            yield divisor, fixed, quotient, frozenset((m[0], coefficient // divisor) for m, coefficient in upper)
+
+
+def _loads(term: Expr) -> bool:
+    return any(isinstance(inner, Load) for inner in walk(term))
+
+
+def _shared(stmt: Stmt) -> list[str]:
+    """The buffers that are written inside and live on outside."""
+    private = {buffer.name for buffer in allocated(stmt)}
+    return list(dict.fromkeys(b.buffer.name for b in blocks(stmt) if b.buffer.name not in private))
+
+
+def _reduces_over(block: Block, var: Var) -> bool:
+    return any(var in variables(axis.binding) for axis in block.axes if axis.kind == "reduce")
+
+
+def _show(access: Access, buffer: str) -> str:
+    return f"{buffer}[{', '.join(map(str, access.indices))}]"

@@ -1,0 +1,264 @@
+"""Primitives on loops: split, fuse, reorder, tile, vectorize, parallel, unroll.
+
+    split      for i in N            ->  for i_0 in ceil(N / f): for i_1 in f, where i = f i_0 + i_1 < N
+    fuse       for i in N: for j in M  ->  for i_j in N M, where i = i_j // M and j = i_j % M
+    reorder    exchanges loops of a perfect nest
+    vectorize, parallel, unroll        say how the iterations of a loop are executed
+
+Splitting, fusing and unrolling keep the order of all iterations and are always right. Reordering must keep the order
+of any two iterations that touch the same element, one of them writing; vectorizing and parallelizing ask that there
+are no such two (Allen and Kennedy, Optimizing Compilers, chapters 2 and 5; `dependence.py` looks). A reduction may be
+reordered nevertheless, as sums may be added in any order, if rounding is forgiven. Polyhedral compilers (Pluto, isl)
+decide the same questions exactly, for every program with affine indices.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sysai.compiler.program.expr import INDEX, TRUE, Const, Expr, Operand, Var, as_expr, binary
+from sysai.compiler.program.statement import (
+    LOOP_KINDS,
+    PARALLEL,
+    SERIAL,
+    UNROLLED,
+    VECTORIZED,
+    Allocate,
+    Block,
+    For,
+    Function,
+    Seq,
+    Stmt,
+    statements,
+)
+from sysai.compiler.schedule import dependence
+from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.schedule.tree import (
+    change_blocks,
+    find_loop,
+    fresh,
+    loops,
+    path_to_loop,
+    replace_loop,
+    substitute_loops,
+    variables,
+)
+
+
+def split(function: Function, loop: str, factors: Sequence[int | None]) -> tuple[Function, tuple[str, ...]]:
+    """Cut a loop into nested ones with the extents `factors`, of which one may be None: as many as needed.
+
+    Where the extent is not a multiple, or is not known before run time, the blocks inside get a predicate.
+
+    Returns:
+        The function, and the new loops' names, from the outermost: `i_0`, `i_1`, ...
+    """
+    old = find_loop(function, loop)
+    _require_serial(old, "split")
+    factors = tuple(factors)
+    numbers = [factor for factor in factors if factor is not None]
+    if len(factors) < 2 or len(factors) - len(numbers) > 1:
+        raise IllegalSchedule(
+            f"splitting {loop} by {list(factors)}: give two factors or more, at most one of them None"
+        )
+    if any(not isinstance(number, int) or number < 1 for number in numbers):
+        raise IllegalSchedule(
+            f"splitting {loop} by {list(factors)}: a loop has at least one iteration, so use factors >= 1"
+        )
+    product = math.prod(numbers)
+    extents = [_ceildiv(old.extent, product) if factor is None else Const(factor, INDEX) for factor in factors]
+    if None not in factors and not (isinstance(old.extent, Const) and product >= old.extent.value):
+        raise IllegalSchedule(
+            f"splitting {loop} by {list(factors)} would execute {product} of its {old.extent} iterations: "
+            "make one factor None"
+        )
+    names: list[str] = []
+    for position in range(len(factors)):
+        names.append(fresh(function, f"{loop}_{position}", *names))
+    value: Expr = Const(0, INDEX)
+    for name, extent in zip(names, extents, strict=True):
+        value = value * extent + Var(name)
+    body = substitute_loops(old.body, {old.var: value})
+    if math.prod(extents, start=Const(1, INDEX)) != old.extent:
+        body = change_blocks(body, lambda block: replace(block, predicate=both(block.predicate, value < old.extent)))
+    for name, extent in zip(reversed(names), reversed(extents), strict=True):
+        body = For(Var(name), extent, body)
+    return replace_loop(function, loop, body), tuple(names)
+
+
+def fuse(function: Function, names: Sequence[str]) -> tuple[Function, str]:
+    """Make one loop of perfectly nested ones, given from the outermost."""
+    chain = [find_loop(function, name) for name in names]
+    if len(chain) < 2:
+        raise IllegalSchedule("fuse takes two loops or more")
+    for outer, inner in itertools.pairwise(chain):
+        _require_serial(outer, "fused")
+        _require_serial(inner, "fused")
+        if outer.body != inner:
+            raise IllegalSchedule(_not_nested(function, outer.var.name, inner.var.name, "fuse"))
+        if outer.var in variables(inner.extent):
+            raise IllegalSchedule(f"{inner.var.name} runs to {inner.extent}, which depends on {outer.var.name}")
+    name = fresh(function, "_".join(names))
+    values: dict[Var, Operand] = {}
+    rest: Expr = Var(name)
+    for inner in reversed(chain[1:]):  # the innermost changes fastest
+        values[inner.var] = rest % inner.extent
+        rest = rest // inner.extent
+    values[chain[0].var] = rest
+    extent = chain[0].extent
+    for inner in chain[1:]:
+        extent = extent * inner.extent
+    return replace_loop(function, names[0], For(Var(name), extent, substitute_loops(chain[-1].body, values))), name
+
+
+def reorder(function: Function, names: Sequence[str]) -> Function:
+    """Put loops of one perfect nest into the order of `names`; loops between them that are not named stay."""
+    if len(set(names)) != len(names):
+        raise IllegalSchedule(f"reorder names a loop twice: {', '.join(names)}")
+    named = [find_loop(function, name) for name in names]
+    depth = {
+        loop.var.name: sum(isinstance(s, For) for s in path_to_loop(function.body, loop.var.name)) for loop in named
+    }
+    by_depth = sorted(names, key=depth.get)
+    outermost, innermost = by_depth[0], by_depth[-1]
+    chain = _perfect_nest(function, outermost, innermost, "reorder")
+    if not set(names) <= {loop.var.name for loop in chain}:
+        stranger = next(name for name in by_depth if name not in {loop.var.name for loop in chain})
+        raise IllegalSchedule(_not_nested(function, outermost, stranger, "reorder"))
+    order = iter(named)
+    new = [next(order) if loop.var.name in names else loop for loop in chain]
+    for position, loop in enumerate(new):
+        inside = {inner.var for inner in new[position:]}
+        if inside & variables(loop.extent):
+            raise IllegalSchedule(f"{loop.var.name} runs to {loop.extent}: it must stay inside the loops named there")
+    refusal = dependence.against_order(function, chain, new)
+    if refusal:
+        raise IllegalSchedule(refusal)
+    body = chain[-1].body
+    for loop in reversed(new):
+        body = replace(loop, body=body)
+    return replace_loop(function, outermost, body)
+
+
+def tile(function: Function, names: Sequence[str], factors: Sequence[int]) -> tuple[Function, tuple[str, ...]]:
+    """Split each loop of a perfect nest by its factor, and bring the loops over tiles outside those within one.
+
+    Returns:
+        The function, and the new loops' names: those over tiles, then those within.
+    """
+    if len(names) != len(factors) or not names:
+        raise IllegalSchedule(f"tile takes one factor for each loop, not {len(factors)} for {len(names)}")
+    outer, inner = [], []
+    for name, factor in zip(names, factors, strict=True):
+        function, (over, within) = split(function, name, (None, factor))
+        outer.append(over)
+        inner.append(within)
+    new = (*outer, *inner)
+    return reorder(function, new), new
+
+
+def vectorize(function: Function, loop: str) -> Function:
+    """Execute all iterations of an innermost loop of constant extent at once, one in each lane of a vector."""
+    old = find_loop(function, loop)
+    _require_serial(old, "vectorized")
+    _require_constant(old, "vectorize", f"vectorize {loop}_1")
+    for inner in statements(old.body):
+        if isinstance(inner, For) and inner.kind != UNROLLED:
+            raise IllegalSchedule(
+                f"only an innermost loop can be vectorized, and {inner.var.name} is inside {loop}: "
+                f"reorder {loop} inside it, or unroll it"
+            )
+        if isinstance(inner, Allocate):
+            raise IllegalSchedule(
+                f"buffer {inner.buffer.name} lives inside {loop}, so that each lane would need its own"
+            )
+    _require_independent(function, old, "be vectorized")
+    return _with_kind(function, loop, VECTORIZED)
+
+
+def parallel(function: Function, loop: str) -> Function:
+    """Distribute the iterations of a loop over the cores."""
+    old = find_loop(function, loop)
+    _require_serial(old, "made parallel")
+    around = [stmt for stmt in path_to_loop(function.body, loop)[:-1] if isinstance(stmt, For)]
+    for other in (*around, *loops(old.body)):
+        if other.kind == PARALLEL:
+            raise IllegalSchedule(f"{other.var.name} is parallel already, and nested with {loop}: fuse the two instead")
+    _require_independent(function, old, "run in parallel")
+    return _with_kind(function, loop, PARALLEL)
+
+
+def unroll(function: Function, loop: str) -> Function:
+    """Write the iterations of a loop of constant extent one behind the other."""
+    old = find_loop(function, loop)
+    _require_serial(old, "unrolled")
+    _require_constant(old, "unroll", f"unroll {loop}_1")
+    return _with_kind(function, loop, UNROLLED)
+
+
+def both(a: Expr, b: Expr) -> Expr:
+    """`a and b`, without what holds anyway."""
+    if TRUE in (a, b):
+        return b if a == TRUE else a
+    return a if a == b else binary("and", a, b)
+
+
+def _ceildiv(a: Expr, b: int) -> Expr:
+    return a if b == 1 else (a + (b - 1)) // as_expr(b)
+
+
+def _with_kind(function: Function, loop: str, kind: str) -> Function:
+    assert kind in LOOP_KINDS
+    return replace_loop(function, loop, replace(find_loop(function, loop), kind=kind))
+
+
+def _require_serial(loop: For, what: str) -> None:
+    if loop.kind != SERIAL:
+        raise IllegalSchedule(f"loop {loop.var.name} is {loop.kind} already and cannot be {what}: do that first")
+
+
+def _require_constant(loop: For, verb: str, then: str) -> None:
+    if not isinstance(loop.extent, Const):
+        raise IllegalSchedule(
+            f"cannot {verb} {loop.var.name}: its extent {loop.extent} is known only at run time; split it and {then}"
+        )
+
+
+def _require_independent(function: Function, loop: For, what: str) -> None:
+    refusal = dependence.between_iterations(function, loop)
+    if refusal:
+        raise IllegalSchedule(f"loop {loop.var.name} cannot {what}: {refusal}")
+
+
+def _perfect_nest(function: Function, outermost: str, innermost: str, verb: str) -> list[For]:
+    """The loops from one down to the other, with nothing else between them."""
+    chain = [find_loop(function, outermost)]
+    while chain[-1].var.name != innermost:
+        if not isinstance(chain[-1].body, For):
+            raise IllegalSchedule(_not_nested(function, chain[-1].var.name, innermost, verb))
+        chain.append(chain[-1].body)
+    return chain
+
+
+def _not_nested(function: Function, outer: str, inner: str, verb: str) -> str:
+    below = find_loop(function, outer).body
+    if not any(loop.var.name == inner for loop in loops(below)):
+        return f"cannot {verb} {outer} and {inner}: {inner} is not inside {outer}"
+    between = _describe(below)
+    return (
+        f"cannot {verb} {outer} and {inner}: they are not perfectly nested, directly inside {outer} there is {between}"
+    )
+
+
+def _describe(stmt: Stmt) -> str:
+    match stmt:
+        case For(var):
+            return f"loop {var.name}"
+        case Block(name):
+            return f"block {name}"
+        case Seq(parts):
+            return " and ".join(map(_describe, parts))
+        case Allocate(buffer):
+            return f"the allocation of {buffer.name}"
+    return "a condition"

@@ -1,0 +1,135 @@
+"""Buffers: which part of one is touched inside a loop, and shrinking it to that part.
+
+An access b[i] becomes b[i_local]: a further axis of the block, bound to how far the index is from the part's start.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sysai.compiler.program.arith import Ranges, simplify
+from sysai.compiler.program.expr import Buffer, Const, Expr, Load, Var, substitute
+from sysai.compiler.program.statement import SPATIAL, Allocate, Axis, Block, For, Function, Stmt, transform_statement
+from sysai.compiler.schedule.affine import ONE, ZERO, Interval, difference, hull, interval, ranges_of, whole
+from sysai.compiler.schedule.dependence import accesses
+from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.schedule.tree import (
+    change_accesses,
+    find_buffer,
+    find_loop,
+    loops,
+    parts,
+    path_to_loop,
+    reads,
+    replace_loop,
+    touches,
+)
+
+LOCAL_BYTES = 1 << 15
+"""A buffer of constant size up to this becomes local: it fits the stack and the first cache."""
+BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
+
+
+def touched(body: Stmt, buffer: Buffer) -> list[Interval | None]:
+    """What blocks inside `body` touch of a buffer in each dimension, in terms of variables outside; None if unknown."""
+    moving = {loop.var: loop.extent for loop in loops(body)}
+    found: list[Interval | None] = []
+    for dimension in range(len(buffer.shape)):
+        intervals = [interval(access.indices[dimension], moving) for access in accesses(body, buffer.name)]
+        part = intervals[0] if intervals else None
+        for other in intervals[1:]:
+            part = None if part is None or other is None else hull(part, other)
+        found.append(part)
+    return found
+
+
+def clipped(part: Interval | None, length: Expr) -> Interval:
+    """The part, or all of the dimension where that is not known to be more."""
+    if part is None:
+        return whole(length)
+    longer = difference(length, part.size)
+    known_shorter = longer > 0 if longer is not None else isinstance(part.size, Const)
+    return part if known_shorter else whole(length)
+
+
+def shrink(function: Function, buffer: str, loop: str) -> Function:
+    """Let a buffer that is used inside one iteration of a loop only live there, as small as its uses allow."""
+    target, old = find_loop(function, loop), find_buffer(function, buffer)
+    needed = [clipped(part, length) for part, length in zip(touched(target.body, old), old.shape, strict=True)]
+    shape = tuple(part.size for part in needed)
+    constant = all(isinstance(size, Const) for size in shape)
+    small = constant and math.prod(size.value for size in shape) * BYTES[old.dtype] <= LOCAL_BYTES
+    new = replace(old, shape=shape, scope="local" if small else old.scope)
+    around = [stmt for stmt in path_to_loop(function.body, loop) if isinstance(stmt, For)]
+    ranges = ranges_of((*around, *loops(target.body)))
+
+    def change(stmt: Stmt) -> Stmt | None:
+        if isinstance(stmt, Block) and touches(stmt, buffer):
+            return _rebased(stmt, new, needed, ranges)
+        return None
+
+    function = replace(function, body=_without_allocation(function.body, buffer))
+    target = find_loop(function, loop)
+    body = Allocate(new, transform_statement(target.body, change))
+    return replace_loop(function, loop, replace(target, body=body))
+
+
+def require_scopes(function: Function, what: str) -> Function:
+    """The function, if every buffer is used inside its allocation only.
+
+    Raises:
+        IllegalSchedule: a block uses a buffer that does not live where the block is now.
+    """
+
+    def visit(stmt: Stmt, alive: frozenset[str]) -> None:
+        if isinstance(stmt, Allocate):
+            alive |= {stmt.buffer.name}
+        if isinstance(stmt, Block):
+            for name in (stmt.buffer.name, *(load.buffer.name for load in reads(stmt))):
+                if name not in alive:
+                    raise IllegalSchedule(f"cannot {what}: block {stmt.name} uses {name}, which does not live there")
+        for part in parts(stmt):
+            visit(part, alive)
+
+    visit(function.body, frozenset(buffer.name for buffer in function.buffers))
+    return function
+
+
+def _rebased(block: Block, new: Buffer, needed: Sequence[Interval], ranges: Ranges) -> Block:
+    axes = list(block.axes)
+    bindings = {axis.var: axis.binding for axis in axes}
+
+    def offset(index: Expr, part: Interval, dimension: int) -> Expr:
+        if part.size == ONE:
+            return ZERO
+        if part.start == ZERO:
+            return index
+        binding = simplify(substitute(index, bindings) - part.start, ranges)
+        if isinstance(binding, Const):
+            return binding
+        for axis in axes:
+            if axis.binding == binding and axis.extent == part.size:
+                return axis.var
+        name, number = f"{new.name}_{dimension}", 2
+        while Var(name) in {axis.var for axis in axes}:
+            name, number = f"{new.name}_{dimension}_{number}", number + 1
+        axes.append(Axis(Var(name), part.size, SPATIAL, binding))
+        return Var(name)
+
+    def change(load: Load) -> Load:
+        moved = (offset(i, part, d) for d, (i, part) in enumerate(zip(load.indices, needed, strict=True)))
+        return Load(new, tuple(moved))
+
+    return replace(change_accesses(block, new.name, change), axes=tuple(axes))
+
+
+def _without_allocation(stmt: Stmt, buffer: str) -> Stmt:
+    def change(inner: Stmt) -> Stmt | None:
+        return inner.body if isinstance(inner, Allocate) and inner.buffer.name == buffer else None
+
+    return transform_statement(stmt, change)
+
+
+def allocate_at(function: Function, buffer: Buffer) -> Function:
+    """Allocate a new buffer around the whole body."""
+    return replace(function, body=Allocate(buffer, function.body))

@@ -1,0 +1,249 @@
+"""Finding, replacing and naming the loops, blocks and buffers of a function.
+
+Functions are immutable trees, and names are unique in them: a primitive looks its loop up, makes a new statement,
+and puts that in the old one's place.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from sysai.compiler.program.expr import Buffer, Expr, Load, Operand, Var, substitute, transform, walk
+from sysai.compiler.program.statement import (
+    Allocate,
+    Block,
+    For,
+    Function,
+    If,
+    Seq,
+    Stmt,
+    blocks,
+    statements,
+    transform_statement,
+)
+from sysai.compiler.schedule.illegal import IllegalSchedule
+
+
+def loops(stmt: Stmt) -> Iterator[For]:
+    """The loops inside, in the order of execution."""
+    return (inner for inner in statements(stmt) if isinstance(inner, For))
+
+
+def find_loop(function: Function, name: str) -> For:
+    """The loop whose variable is called `name`.
+
+    Raises:
+        IllegalSchedule: there is none.
+    """
+    for loop in loops(function.body):
+        if loop.var.name == name:
+            return loop
+    there = ", ".join(loop.var.name for loop in loops(function.body))
+    raise IllegalSchedule(f"there is no loop {name!r}: the loops are {there or 'none'}")
+
+
+def find_block(function: Function, name: str) -> Block:
+    """The block called `name`.
+
+    Raises:
+        IllegalSchedule: there is none.
+    """
+    for block in blocks(function.body):
+        if block.name == name:
+            return block
+    there = ", ".join(block.name for block in blocks(function.body))
+    raise IllegalSchedule(f"there is no block {name!r}: the blocks are {there or 'none'}")
+
+
+def find_buffer(function: Function, name: str) -> Buffer:
+    """The parameter or allocated buffer called `name`.
+
+    Raises:
+        IllegalSchedule: there is none.
+    """
+    known = {buffer.name: buffer for buffer in (*function.buffers, *allocated(function.body))}
+    if name not in known:
+        raise IllegalSchedule(f"there is no buffer {name!r}: the buffers are {', '.join(known)}")
+    return known[name]
+
+
+def allocated(stmt: Stmt) -> list[Buffer]:
+    """The buffers that are allocated inside."""
+    return [inner.buffer for inner in statements(stmt) if isinstance(inner, Allocate)]
+
+
+def path(stmt: Stmt, found: Callable[[Stmt], bool]) -> tuple[Stmt, ...]:
+    """The statements from `stmt` down to the first for which `found` holds, both included; empty if there is none."""
+    if found(stmt):
+        return (stmt,)
+    for part in parts(stmt):
+        below = path(part, found)
+        if below:
+            return (stmt, *below)
+    return ()
+
+
+def parts(stmt: Stmt) -> tuple[Stmt, ...]:
+    """The statements directly inside."""
+    match stmt:
+        case For() | If() | Allocate():
+            return (stmt.body,)
+        case Seq(inner):
+            return inner
+    return ()
+
+
+def path_to_block(stmt: Stmt, name: str) -> tuple[Stmt, ...]:
+    """The statements from `stmt` down to the block."""
+    return path(stmt, lambda inner: isinstance(inner, Block) and inner.name == name)
+
+
+def path_to_loop(stmt: Stmt, name: str) -> tuple[Stmt, ...]:
+    """The statements from `stmt` down to the loop."""
+    return path(stmt, lambda inner: isinstance(inner, For) and inner.var.name == name)
+
+
+def loops_around(stmt: Stmt, block: str) -> list[For]:
+    """The loops around the block, the outermost first."""
+    return [inner for inner in path_to_block(stmt, block) if isinstance(inner, For)]
+
+
+def replace_loop(function: Function, name: str, new: Stmt) -> Function:
+    """The function with `new` where the loop `name` was."""
+    return replace(function, body=replace_statement(function.body, find_loop(function, name), new))
+
+
+def replace_statement(stmt: Stmt, old: Stmt, new: Stmt) -> Stmt:
+    """The tree with `new` where `old` was (both as values: names make them unique)."""
+    if stmt == old:
+        return new
+    match stmt:
+        case For() | If() | Allocate():
+            return replace(stmt, body=replace_statement(stmt.body, old, new))
+        case Seq(inner):
+            return sequence(*(replace_statement(part, old, new) for part in inner))
+    return stmt
+
+
+def sequence(*statements: Stmt) -> Stmt:
+    """The statements in order, without sequences inside sequences."""
+    flat = [part for stmt in statements for part in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
+    return flat[0] if len(flat) == 1 else Seq(tuple(flat))
+
+
+def without_blocks(stmt: Stmt, names: set[str]) -> Stmt:
+    """The tree without the blocks, and without the loops and buffers that only they used."""
+
+    def prune(inner: Stmt) -> Stmt | None:
+        match inner:
+            case Block() if inner.name in names:
+                return Seq(())
+            case For() | If() if inner.body == Seq(()):
+                return Seq(())
+            case Allocate(buffer, body) if not any(touches(block, buffer.name) for block in blocks(body)):
+                return body
+            case Seq(statements):
+                return sequence(*statements) if statements else None
+        return None
+
+    return transform_statement(stmt, prune)
+
+
+def substitute_loops(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
+    """Replace loop variables in extents, conditions, bindings and predicates."""
+
+    def change(inner: Stmt) -> Stmt | None:
+        match inner:
+            case For():
+                return replace(inner, extent=substitute(inner.extent, values))
+            case If():
+                return replace(inner, condition=substitute(inner.condition, values))
+            case Block():
+                axes = tuple(replace(axis, binding=substitute(axis.binding, values)) for axis in inner.axes)
+                return replace(inner, axes=axes, predicate=substitute(inner.predicate, values))
+        return None
+
+    return transform_statement(stmt, change)
+
+
+def change_blocks(stmt: Stmt, change: Callable[[Block], Block]) -> Stmt:
+    """The tree with every block replaced by `change` of it."""
+    return transform_statement(stmt, lambda inner: change(inner) if isinstance(inner, Block) else None)
+
+
+def change_accesses(block: Block, buffer: str, change: Callable[[Load], Load]) -> Block:
+    """The block with every access to the buffer replaced, reads and the write."""
+
+    def in_value(expr: Expr) -> Expr | None:
+        return change(expr) if isinstance(expr, Load) and expr.buffer.name == buffer else None
+
+    value = transform(block.value, in_value)
+    indices = tuple(transform(index, in_value) for index in block.indices)
+    target = Load(block.buffer, indices)
+    if block.buffer.name == buffer:
+        target = change(target)
+    return replace(block, buffer=target.buffer, indices=target.indices, value=value)
+
+
+def reads(block: Block) -> list[Load]:
+    """What the value and the indices are made from; a reduction's own element aside."""
+    expressions = (block.value, *block.indices)
+    return [inner for expr in expressions for inner in walk(expr) if isinstance(inner, Load)]
+
+
+def touches(block: Block, buffer: str) -> bool:
+    """Whether the block reads or writes the buffer."""
+    return block.buffer.name == buffer or any(load.buffer.name == buffer for load in reads(block))
+
+
+def writers(stmt: Stmt, buffer: str) -> list[Block]:
+    """The blocks that write the buffer."""
+    return [block for block in blocks(stmt) if block.buffer.name == buffer]
+
+
+def readers(stmt: Stmt, buffer: str) -> list[Block]:
+    """The blocks that read the buffer."""
+    return [block for block in blocks(stmt) if any(load.buffer.name == buffer for load in reads(block))]
+
+
+def variables(expr: Expr) -> set[Var]:
+    """The variables of an expression."""
+    return {inner for inner in walk(expr) if isinstance(inner, Var)}
+
+
+def fresh(function: Function, wanted: str, *also: str) -> str:
+    """`wanted`, or with a number behind it where a loop, block, buffer or size has that name already."""
+    taken = {size.name for size in function.sizes} | {buffer.name for buffer in function.buffers} | set(also)
+    for inner in statements(function.body):
+        match inner:
+            case For():
+                taken.add(inner.var.name)
+            case Block():
+                taken.add(inner.name)
+            case Allocate():
+                taken.add(inner.buffer.name)
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    return name
+
+
+def with_unique_loops(function: Function) -> Function:
+    """The function, where a loop variable that occurs again has a number behind its name."""
+    taken = {size.name for size in function.sizes}
+
+    def rename(stmt: Stmt) -> Stmt:
+        match stmt:
+            case For():
+                name, number = stmt.var.name, 2
+                while name in taken:
+                    name, number = f"{stmt.var.name}_{number}", number + 1
+                taken.add(name)
+                body = stmt.body if name == stmt.var.name else substitute_loops(stmt.body, {stmt.var: Var(name)})
+                return replace(stmt, var=Var(name), body=rename(body))
+            case If() | Allocate():
+                return replace(stmt, body=rename(stmt.body))
+            case Seq(inner):
+                return Seq(tuple(rename(part) for part in inner))
+        return stmt
+
+    return replace(function, body=rename(function.body))
