@@ -1,0 +1,214 @@
+"""What a tensor program means: element after element, in numpy's arithmetic of the declared dtype.
+
+This is the reference that schedules and generated code are compared with, so it is slow and obvious. Loops of every
+kind run serially and in order. It refuses what would be undefined in C: an index outside, a read of an element of an
+allocated buffer that nothing has been stored in, an integer divided by zero.
+"""
+
+import math
+import operator
+from collections.abc import Mapping
+
+import numpy as np
+
+from sysai.compiler.program.expr import (
+    COMPARISONS,
+    INDEX,
+    LOGIC,
+    Binary,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Select,
+    Var,
+)
+from sysai.compiler.program.statement import REDUCE, Allocate, Block, For, Function, If, Seq, Stmt
+
+Scalar = np.generic | int | bool
+
+_ARITHMETIC = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
+    "floordiv": operator.floordiv, "mod": operator.mod, "min": np.minimum, "max": np.maximum,
+}  # fmt: skip
+_COMPARISONS = {"lt": operator.lt, "le": operator.le, "eq": operator.eq, "ne": operator.ne}
+_MATH = {
+    "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "tanh": np.tanh,
+    "erf": math.erf, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "sin": np.sin, "cos": np.cos, "abs": np.abs,
+    "floor": np.floor, "pow2": np.exp2,
+}  # fmt: skip
+
+
+class UndefinedResult(ValueError):  # noqa: N818
+    """The program does what has no meaning; the message says which block, and where."""
+
+
+def interpret(
+    function: Function, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """Run the function on `arrays`, by buffer name; outputs are stored in place.
+
+    Args:
+        arrays: one for each of the function's buffers, of its dtype (bfloat16 as float32, rounded after each
+            operation) and shape.
+        sizes: values of the sizes by name; those that are a dimension of a buffer are found from the shapes.
+
+    Returns:
+        The sizes.
+
+    Raises:
+        ValueError: an array is missing, or has a wrong dtype or shape; a size is not known.
+        UndefinedResult: an index is outside, an element is read before it is stored, or an integer divided by zero.
+    """
+    values = infer_sizes(function, {name: array.shape for name, array in arrays.items()}, sizes)
+    for buffer in function.buffers:
+        if arrays[buffer.name].dtype != numpy_dtype(buffer.dtype):
+            raise ValueError(f"{buffer.name} is {buffer.dtype}, the array is {arrays[buffer.name].dtype}: convert it")
+    run = _Run({Var(name): value for name, value in values.items()}, dict(arrays))
+    with np.errstate(all="ignore"):
+        run.statement(function.body)
+    return values
+
+
+def infer_sizes(
+    function: Function, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """The function's sizes, by name, from the shapes of its buffers.
+
+    Raises:
+        ValueError: a shape is missing or does not fit the others, or a size is in none as a dimension of its own.
+    """
+    values = {Var(name): value for name, value in (sizes or {}).items()}
+    for buffer in function.buffers:
+        if buffer.name not in shapes:
+            raise ValueError(f"no array for buffer {buffer.name}: {function.name} takes {_names(function)}")
+        shape = shapes[buffer.name]
+        if len(shape) != len(buffer.shape):
+            raise ValueError(f"{buffer.name} has {len(buffer.shape)} dimensions, the array has shape {list(shape)}")
+        for dimension, extent in zip(buffer.shape, shape, strict=True):
+            if isinstance(dimension, Var):
+                values.setdefault(dimension, extent)
+    for size in function.sizes:
+        if size not in values:
+            raise ValueError(f"the shapes don't tell {size.name}: pass sizes={{'{size.name}': ...}}")
+    run = _Run(values, {})
+    for buffer in function.buffers:
+        expected = [int(run.value(dimension)) for dimension in buffer.shape]
+        if list(shapes[buffer.name]) != expected:
+            raise ValueError(f"{buffer.name} should have shape {expected}, but has {list(shapes[buffer.name])}")
+    return {size.name: values[size] for size in function.sizes}
+
+
+def numpy_dtype(dtype: str) -> np.dtype:
+    """The dtype of the arrays of a buffer: bfloat16, which numpy lacks, stands in float32."""
+    return np.dtype("float32" if dtype == "bfloat16" else dtype)
+
+
+class _Run:
+    """Values of variables, arrays of buffers, and which elements of the allocated ones are stored."""
+
+    def __init__(self, values: dict[Var, int], arrays: dict[str, np.ndarray]):
+        self.values = values
+        self.arrays = arrays
+        self.stored: dict[str, np.ndarray] = {}
+        self.place = ""
+
+    def statement(self, stmt: Stmt) -> None:
+        match stmt:
+            case For(var, extent, body):
+                for index in range(int(self.value(extent))):
+                    self.values[var] = index
+                    self.statement(body)
+            case Seq(parts):
+                for part in parts:
+                    self.statement(part)
+            case If(condition, body):
+                if self.value(condition):
+                    self.statement(body)
+            case Allocate(buffer, body):
+                shape = tuple(int(self.value(extent)) for extent in buffer.shape)
+                self.arrays[buffer.name] = np.zeros(shape, numpy_dtype(buffer.dtype))
+                self.stored[buffer.name] = np.zeros(shape, bool)
+                self.statement(body)
+                del self.arrays[buffer.name], self.stored[buffer.name]
+            case Block():
+                self.block(stmt)
+
+    def block(self, block: Block) -> None:
+        self.place = f"block {block.name}"
+        if not self.value(block.predicate):
+            return
+        bound = [int(self.value(axis.binding)) for axis in block.axes]
+        for axis, index in zip(block.axes, bound, strict=True):
+            self.values[axis.var] = index
+            if not 0 <= index < self.value(axis.extent):
+                raise UndefinedResult(f"{self.place}: axis {axis.var} is {index}, outside its extent {axis.extent}")
+        starts = all(index == 0 for axis, index in zip(block.axes, bound, strict=True) if axis.kind == REDUCE)
+        if block.init is not None and starts:
+            self.store(block.target, self.value(block.init))
+        self.store(block.target, self.value(block.update))
+
+    def store(self, target: Load, value: Scalar) -> None:
+        indices = self.indices(target)
+        self.arrays[target.buffer.name][indices] = value
+        if target.buffer.name in self.stored:
+            self.stored[target.buffer.name][indices] = True
+
+    def indices(self, load: Load) -> tuple[int, ...]:
+        indices = tuple(int(self.value(index)) for index in load.indices)
+        shape = self.arrays[load.buffer.name].shape
+        if not all(0 <= index < extent for index, extent in zip(indices, shape, strict=True)):
+            raise UndefinedResult(f"{self.place}: {load} is {load.buffer.name}{list(indices)}, outside {list(shape)}")
+        return indices
+
+    def load(self, load: Load) -> Scalar:
+        indices = self.indices(load)
+        stored = self.stored.get(load.buffer.name)
+        if stored is not None and not stored[indices]:
+            raise UndefinedResult(f"{self.place}: {load.buffer.name}{list(indices)} is read before it is stored")
+        return self.arrays[load.buffer.name][indices]
+
+    def value(self, expr: Expr) -> Scalar:
+        """Of an expression: a Python integer for index arithmetic, else a numpy scalar of the dtype."""
+        match expr:
+            case Const(value, dtype):
+                return value if dtype == INDEX else rounded(value, dtype)
+            case Var():
+                return self.values[expr]
+            case Load():
+                return self.load(expr)
+            case Select(condition, a, b):
+                return self.value(a if self.value(condition) else b)
+            case Binary("and", a, b):
+                return bool(self.value(a)) and bool(self.value(b))
+            case Binary("or", a, b):
+                return bool(self.value(a)) or bool(self.value(b))
+            case Binary(op, a, b) if op in COMPARISONS:
+                return bool(_COMPARISONS[op](self.value(a), self.value(b)))
+            case Binary(op, a, b) if op not in LOGIC:
+                left, right = self.value(a), self.value(b)
+                if op in ("floordiv", "mod") and right == 0 and expr.dtype.startswith("int"):
+                    raise UndefinedResult(f"{self.place}: division by zero in {expr}")
+                result = _ARITHMETIC[op](left, right)
+                return result if isinstance(result, int) else rounded(result, expr.dtype)
+            case Call(function, argument):
+                return rounded(_MATH[function](self.value(argument)), expr.dtype)
+            case Cast(dtype, value):
+                return rounded(self.value(value), dtype)
+        raise TypeError(f"not an expression: {expr!r}")
+
+
+def rounded(value: Scalar | float, dtype: str) -> Scalar:
+    """The number in a dtype: rounded to even, or towards zero to integers, which wrap around as C's usually do."""
+    if dtype == "bfloat16":
+        bits = np.asarray(value, np.float32).view(np.uint32)
+        nearest = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) & np.uint32(0xFFFF0000)
+        return np.float32(value) if np.isnan(value) else nearest.view(np.float32)[()]
+    if isinstance(value, np.generic) and value.dtype == dtype:
+        return value
+    return np.asarray(value).astype(dtype)[()]
+
+
+def _names(function: Function) -> str:
+    return ", ".join(buffer.name for buffer in function.buffers)
