@@ -26,7 +26,7 @@ from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import as_shape, evaluate
 from sysai.compiler.passes.rewrite import Rule, rewrite
 
-NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 0.1, -3.25, math.inf, -math.inf, math.nan)
+NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 0.1, -3.25, 1e30, math.inf, -math.inf, math.nan)
 _DTYPES = ("float32", "float32", "float64", "bfloat16", "int64", "int32", "int8", "bool")
 
 
@@ -52,12 +52,12 @@ def search(rule: Rule, trials: int = 200, seed: int = 0) -> Search:
     """Try a rule on graphs that its pattern matches.
 
     Args:
-        trials: how many matching graphs to try; up to 100 times as many are drawn.
+        trials: how many matching graphs to try; up to 200 times as many are drawn.
         seed: of the random choices.
     """
     generator = random.Random(seed)
     matched = 0
-    for _ in range(100 * trials):
+    for _ in range(200 * trials):
         graph = _Instance(generator, rule).graph()
         rewritten = rewrite(graph, [rule]) if graph is not None else None
         if rewritten is None or not rewritten.applied:
@@ -113,9 +113,10 @@ class _Instance:
         self.bindings: dict[str, Value | Attribute] = {}
         self.inputs: list[Value] = []
         self.sizes = generator.choice(((1, 2), (1, 2, 3), (2, 3)))
-        # torch computes approximate composites in float32 where the operands are of half precision.
-        rounds = not rule.exact and "bfloat16" not in rule.where
-        self.dtype = generator.choice([dtype for dtype in _DTYPES if not (rounds and dtype == "bfloat16")])
+        named = ["bfloat16"] if "bfloat16" in rule.where else []
+        # Where a rule is not exact, half precision would hide what is wrong with it behind its rounding.
+        others = [dtype for dtype in _DTYPES if rule.exact or dtype != "bfloat16"]
+        self.dtype = generator.choice(named or others)
 
     def graph(self) -> Graph | None:
         """The graph, or None where what was drawn does not fit together."""
@@ -151,7 +152,8 @@ class _Instance:
         return self.bindings[term.id]
 
     def _input(self, name: str) -> Value:
-        dtype = self.dtype if self.generator.random() < 0.8 else self.generator.choice(("bool", *_DTYPES))
+        others = ("bool", self.generator.choice(_DTYPES))
+        dtype = self.dtype if self.generator.random() < 0.75 else self.generator.choice(others)
         value = Value(self.builder.fresh(name), as_shape(self._like_another()), dtype)
         self.inputs.append(value)
         return value
@@ -161,7 +163,8 @@ class _Instance:
         choice = self.generator.random()
         if not self.inputs or choice < 0.2:
             return tuple(self.generator.choice(self.sizes) for _ in range(self.generator.choice((0, 1, 2, 2, 3, 4))))
-        shape = [evaluate(size, {}) for size in self.generator.choice(self.inputs).shape]
+        other = self.inputs[-1] if self.generator.random() < 0.5 else self.generator.choice(self.inputs)
+        shape = [evaluate(size, {}) for size in other.shape]
         if choice < 0.6:
             return tuple(shape)
         if choice < 0.7 and len(shape) > 1:
