@@ -6,7 +6,7 @@ A thread's registers limit how many warps a multiprocessor can hold, and with th
 
 Registers that do not suffice are spilled to memory. Matrix instructions show whether the tensor cores work: HMMA (a
 warp, operands in registers) on sm_80, HGMMA (four warps, operands in shared memory, asynchronous; `wgmma` in PTX) on
-sm_90, v_mfma on AMD's. Vendors' profilers (Nsight Compute, Omniperf) tell the rest, which needs the machine.
+sm_90, v_mfma on AMD's. (Triton 3.7 has none for float64 on gfx942, and refuses such products there.) Vendors' profilers (Nsight Compute, Omniperf) tell the rest, which needs the machine.
 """
 
 import json
@@ -59,7 +59,7 @@ class KernelReport:
         constants: block sizes and launch options.
         registers: of 4 bytes, a thread (AMD: vector registers, with the accumulation ones).
         shared_bytes: of shared memory, a program.
-        spilled_bytes: a thread's stack in memory, for lack of registers.
+        spilled_bytes: a thread's stack in memory: spilled registers, and the arrays of a few functions (sin, cos).
         instructions: how often each operation stands in the machine code (not: is executed).
         assembly: PTX, or AMD's assembly language.
     """
@@ -124,8 +124,8 @@ def report(
         raise ValueError(f"no target {unknown[0]!r}: it is none of {', '.join(TARGETS)}")
     jobs = [_job(kernel, sizes, target) for kernel, sizes in kernels for target in targets]
     results = _compile(jobs, timeout_s)
-    names = [target for _ in kernels for target in targets]
-    return [_read(target, result) for target, result in zip(names, results, strict=True)]
+    wanted = [(kernel.graph.name, target) for kernel, _ in kernels for target in targets]
+    return [_read(name, target, result) for (name, target), result in zip(wanted, results, strict=True)]
 
 
 def _job(kernel: TritonKernel, sizes: Mapping[str, int], target: str) -> dict[str, object]:
@@ -156,9 +156,9 @@ def _compile(jobs: Sequence[Mapping[str, object]], timeout_s: float) -> list[dic
     return json.loads(done.stdout)
 
 
-def _read(target: str, result: Mapping[str, object]) -> KernelReport:
+def _read(name: str, target: str, result: Mapping[str, object]) -> KernelReport:
     if "error" in result:
-        raise CompilationFailed(f"{target}: {result['error']}")
+        raise CompilationFailed(f"{name} for {target}: {result['error']}")
     if target.startswith("cuda"):
         used = dict(re.findall(r"\b(REG|STACK|LOCAL):(\d+)", result["resources"]))
         registers, spilled = int(used["REG"]), int(used["STACK"]) + int(used["LOCAL"])
