@@ -24,6 +24,7 @@ from sysai.compiler.schedule.tree import (
     find_block,
     find_buffer,
     fresh,
+    fresh_axis,
     path_to_block,
     reads,
     replace_statement,
@@ -149,8 +150,8 @@ def _copy(function: Function, name: str, to: Buffer, source: Buffer, pieces: Seq
     """Loops over `to`, of the layout `pieces`, with a block that copies an element of `source`."""
     axes, nest = [], []
     for dimension, length in enumerate(to.shape):
-        var = Var(f"d{dimension}")
-        loop = Var(fresh(function, f"{name}_{var.name}"))
+        var = fresh_axis(function, f"d{dimension}", (axis.var for axis in axes))
+        loop = Var(fresh(function, f"{name}_d{dimension}"))
         axes.append(Axis(var, length, SPATIAL, loop))
         nest.append(For(loop, length, Seq(())))
     inside: Expr = TRUE

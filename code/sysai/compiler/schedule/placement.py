@@ -43,7 +43,7 @@ from sysai.compiler.program.statement import (
     statements,
 )
 from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.affine import ONE, Interval, ranges_of, whole
+from sysai.compiler.schedule.affine import ONE, Interval, interval, ranges_of, whole
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.loops import both
 from sysai.compiler.schedule.storage import clipped, require_scopes, shrink, touched
@@ -120,6 +120,7 @@ def reverse_compute_at(function: Function, block: str, loop: str) -> Function:
             if var in ranges and ranges[var] != part:
                 raise IllegalSchedule(f"the buffers that {block} reads are made in different parts at {loop}")
             ranges[var] = part
+    ranges = _with_shared_loops(function, consumer, ranges, target)
     _require_independent_axes(function, consumer)
     function = replace(function, body=without_blocks(function.body, {block}))
     moved = _nest(function, consumer, ranges, _around(function, loop))
@@ -259,6 +260,10 @@ def _complete_part(function: Function, consumer: Block, name: str, target: For) 
                 raise IllegalSchedule(
                     f"{what}: {name} is not complete there, {min(over)} is a reduction loop of {writer.name}"
                 )
+    inside = {writer.name for writer in writers(target.body, name)}
+    for writer in writers(function.body, name):
+        if writer.name not in inside:
+            raise IllegalSchedule(f"{what}: block {writer.name}, outside that loop, writes {name} too")
     written = [access for access in dependence.accesses(target.body, name) if access.writes]
     known = dependence.determined(written, [*alone, *loops(target.body)])
     for outer in alone:
@@ -285,6 +290,31 @@ def _complete_part(function: Function, consumer: Block, name: str, target: For) 
                 raise IllegalSchedule(f"{what}: it reduces over {index}, and its loops there are not all serial")
             ranges[index] = part
     return ranges
+
+
+def _with_shared_loops(
+    function: Function, consumer: Block, ranges: Mapping[Var, Interval], target: For
+) -> dict[Var, Interval]:
+    """`ranges`, and those of the axes that loops around both the consumer and `target` determine."""
+    outside = path_to_loop(function.body, target.var.name)
+    around = loops_around(function.body, consumer.name)
+    shared = {loop.var for loop in around if loop in outside}
+    private = {loop.var: loop.extent for loop in around if loop not in outside}
+    complete = dict(ranges)
+    for axis in consumer.axes:
+        others = {var for other in consumer.axes if other is not axis for var in variables(other.binding)}
+        part = ranges.get(axis.var)
+        if not shared & (variables(axis.binding) | (variables(part.start) if part else set())):
+            continue
+        own = interval(axis.binding, private)
+        alone = not others & variables(axis.binding) & set(private) and _dense(axis.binding, private)
+        if own is None or not alone or (part is not None and part != own):
+            raise IllegalSchedule(
+                f"block {consumer.name} cannot be computed at {target.var.name}: which part of axis {axis.var} "
+                "belongs to one iteration of the loops around both is not known"
+            )
+        complete[axis.var] = own
+    return complete
 
 
 def _dense(index: Expr, moving: Mapping[Var, Expr]) -> bool:

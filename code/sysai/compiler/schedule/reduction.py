@@ -21,6 +21,7 @@ from sysai.compiler.schedule.tree import (
     find_block,
     find_loop,
     fresh,
+    fresh_axis,
     loops_around,
     reads,
     replace_loop,
@@ -52,8 +53,10 @@ def rfactor(function: Function, block: str, loop: str) -> tuple[Function, str]:
     others = [inner for inner in reducing if inner != lanes]
     unsure = [c for c in conditions(old.predicate) if variables(c) & {inner.var for inner in reducing}]
 
-    taken = {axis.var.name for axis in old.axes}
-    lane, *rest = (Var(_unused(inner.var.name, taken)) for inner in (lanes, *others))
+    own = [axis.var for axis in old.axes]
+    for inner in (lanes, *others):
+        own.append(fresh_axis(function, f"v{inner.var.name}", own))
+    lane, *rest = own[len(old.axes) :]
     spatial = tuple(axis for axis in old.axes if axis.kind == SPATIAL)
     to_axes = {inner.var: var for inner, var in zip((lanes, *others), (lane, *rest), strict=True)}
     values = {axis.var: substitute(axis.binding, to_axes) for axis in old.axes if axis.kind == REDUCE}
@@ -193,11 +196,3 @@ def _neutral(block: Block) -> Expr:
     """What does not change a result when combined with it; the init of a maximum may be taken into account twice."""
     neutral = {"add": 0, "mul": 1}.get(block.combine)
     return block.init if neutral is None else Const(type(block.init.value)(neutral), block.init.dtype)
-
-
-def _unused(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 2
-    while name in taken:
-        name, number = f"{wanted}_{number}", number + 1
-    taken.add(name)
-    return name

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sysai.compiler.program.arith import Ranges, simplify
-from sysai.compiler.program.expr import Buffer, Const, Expr, Load, Var, substitute
+from sysai.compiler.program.expr import Buffer, Const, Expr, Load, substitute
 from sysai.compiler.program.statement import SPATIAL, Allocate, Axis, Block, For, Function, Stmt, transform_statement
 from sysai.compiler.schedule.affine import ONE, ZERO, Interval, difference, hull, interval, ranges_of, whole
 from sysai.compiler.schedule.dependence import accesses
@@ -17,6 +17,7 @@ from sysai.compiler.schedule.tree import (
     change_accesses,
     find_buffer,
     find_loop,
+    fresh_axis,
     loops,
     parts,
     path_to_loop,
@@ -44,12 +45,13 @@ def touched(body: Stmt, buffer: Buffer) -> list[Interval | None]:
 
 
 def clipped(part: Interval | None, length: Expr) -> Interval:
-    """The part, or all of the dimension where that is not known to be more."""
+    """The part, or all of the dimension where the part is not known to be less, or moves on and so is a tile."""
     if part is None:
         return whole(length)
-    longer = difference(length, part.size)
-    known_shorter = longer > 0 if longer is not None else isinstance(part.size, Const)
-    return part if known_shorter else whole(length)
+    shorter = difference(length, part.size)
+    if isinstance(part.size, Const) and (shorter is None or not isinstance(part.start, Const)):
+        return part
+    return part if shorter is not None and shorter > 0 else whole(length)
 
 
 def shrink(function: Function, buffer: str, loop: str) -> Function:
@@ -65,7 +67,7 @@ def shrink(function: Function, buffer: str, loop: str) -> Function:
 
     def change(stmt: Stmt) -> Stmt | None:
         if isinstance(stmt, Block) and touches(stmt, buffer):
-            return _rebased(stmt, new, needed, ranges)
+            return _rebased(function, stmt, new, needed, ranges)
         return None
 
     function = replace(function, body=_without_allocation(function.body, buffer))
@@ -95,7 +97,7 @@ def require_scopes(function: Function, what: str) -> Function:
     return function
 
 
-def _rebased(block: Block, new: Buffer, needed: Sequence[Interval], ranges: Ranges) -> Block:
+def _rebased(function: Function, block: Block, new: Buffer, needed: Sequence[Interval], ranges: Ranges) -> Block:
     axes = list(block.axes)
     bindings = {axis.var: axis.binding for axis in axes}
 
@@ -110,11 +112,9 @@ def _rebased(block: Block, new: Buffer, needed: Sequence[Interval], ranges: Rang
         for axis in axes:
             if axis.binding == binding and axis.extent == part.size:
                 return axis.var
-        name, number = f"{new.name}_{dimension}", 2
-        while Var(name) in {axis.var for axis in axes}:
-            name, number = f"{new.name}_{dimension}_{number}", number + 1
-        axes.append(Axis(Var(name), part.size, SPATIAL, binding))
-        return Var(name)
+        var = fresh_axis(function, f"{new.name}_{dimension}", (axis.var for axis in axes))
+        axes.append(Axis(var, part.size, SPATIAL, binding))
+        return var
 
     def change(load: Load) -> Load:
         moved = (offset(i, part, d) for d, (i, part) in enumerate(zip(load.indices, needed, strict=True)))

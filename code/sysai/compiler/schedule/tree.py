@@ -4,7 +4,7 @@ Functions are immutable trees, and names are unique in them: a primitive looks i
 and puts that in the old one's place.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from sysai.compiler.program.expr import Buffer, Expr, Load, Operand, Var, substitute, transform, walk
@@ -211,35 +211,43 @@ def variables(expr: Expr) -> set[Var]:
 
 
 def fresh(function: Function, wanted: str, *also: str) -> str:
-    """`wanted`, or with a number behind it where a loop, block, buffer or size has that name already."""
-    taken = {size.name for size in function.sizes} | {buffer.name for buffer in function.buffers} | set(also)
-    for inner in statements(function.body):
-        match inner:
-            case For():
-                taken.add(inner.var.name)
-            case Block():
-                taken.add(inner.name)
-            case Allocate():
-                taken.add(inner.buffer.name)
+    """A name for a loop, block or buffer: `wanted`, or with a number behind it where that is taken."""
+    axes = {axis.var.name for block in blocks(function.body) for axis in block.axes}
+    return numbered(wanted, _names(function) | axes | set(also))
+
+
+def fresh_axis(function: Function, wanted: str, own: Iterable[Var] = ()) -> Var:
+    """A variable for an axis of a block whose others are `own`; axes of other blocks may have the same name."""
+    return Var(numbered(wanted, _names(function) | {var.name for var in own}))
+
+
+def numbered(wanted: str, taken: Container[str]) -> str:
+    """`wanted`, or `wanted_2`, `wanted_3`, ...: the first that is not taken."""
     name, number = wanted, 2
     while name in taken:
         name, number = f"{wanted}_{number}", number + 1
     return name
 
 
+def _names(function: Function) -> set[str]:
+    """Of sizes, buffers, loops and blocks."""
+    names = {thing.name for thing in (*function.sizes, *function.buffers, *allocated(function.body))}
+    names |= {loop.var.name for loop in loops(function.body)}
+    return names | {block.name for block in blocks(function.body)}
+
+
 def with_unique_loops(function: Function) -> Function:
     """The function, where a loop variable that occurs again has a number behind its name."""
-    taken = {size.name for size in function.sizes}
+    taken = {thing.name for thing in (*function.sizes, *function.buffers, *allocated(function.body))}
+    taken |= {axis.var.name for block in blocks(function.body) for axis in block.axes}
 
     def rename(stmt: Stmt) -> Stmt:
         match stmt:
             case For():
-                name, number = stmt.var.name, 2
-                while name in taken:
-                    name, number = f"{stmt.var.name}_{number}", number + 1
-                taken.add(name)
-                body = stmt.body if name == stmt.var.name else substitute_loops(stmt.body, {stmt.var: Var(name)})
-                return replace(stmt, var=Var(name), body=rename(body))
+                var = Var(numbered(stmt.var.name, taken))
+                taken.add(var.name)
+                body = stmt.body if var == stmt.var else substitute_loops(stmt.body, {stmt.var: var})
+                return replace(stmt, var=var, body=rename(body))
             case If() | Allocate():
                 return replace(stmt, body=rename(stmt.body))
             case Seq(inner):
