@@ -21,9 +21,14 @@ from fused_groups import (
 from hypothesis import given, settings
 from random_groups import pointwise_groups, row_groups
 from sysai.compiler.codegen import triton as backend
-from sysai.compiler.codegen.triton import TritonKernel, UnsupportedGroup, build_triton, generate_triton
+from sysai.compiler.codegen.triton import TritonKernel, UnsupportedGroup, build_triton, generate_triton, graph_of
+from sysai.compiler.graph.from_export import from_module
 from sysai.compiler.graph.graph import Graph
-from sysai.compiler.graph.interpret import interpret
+from sysai.compiler.graph.interpret import bind_sizes, interpret
+from sysai.compiler.graph.operators import run_node
+from sysai.compiler.passes import optimize
+from sysai.compiler.passes.fusion import fuse
+from torch import nn
 from torch.nn import functional as F
 
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -165,6 +170,43 @@ def test_work_on_an_operand_goes_into_the_product():
 
     inputs = {"a": ((T, 7), "float64"), "scale": ((7,), "float64"), "b": ((7, 5), "float64")}
     check(group("scaled", inputs, scaled), random(4, 7), random(7), random(7, 5), tolerance=1e-12)
+
+
+class Block(nn.Module):
+    """Embedding, attention with a causal mask, MLP: four heads of 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(50, 32), nn.RMSNorm(32)
+        self.qkv, self.out = nn.Linear(32, 96, bias=False), nn.Linear(32, 32, bias=False)
+        self.mlp = nn.Sequential(nn.LayerNorm(32), nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.embedding(tokens)
+        q, k, v = self.qkv(self.norm(x)).view(*tokens.shape, 3, 4, 8).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(attended.transpose(1, 2).reshape(x.shape))
+        return x + self.mlp(x)
+
+
+def test_a_transformer_block_group_by_group():
+    block, tokens = Block().eval(), torch.randint(0, 50, (2, 7))
+    graph = optimize(from_module(block, (tokens,), dynamic={"tokens": {0: "B", 1: "T"}}))
+    sizes = bind_sizes(graph, (tokens,))
+    tensors = {**graph.constants, graph.inputs[0].name: tokens}
+    kinds = []
+    for number, part in enumerate(fuse(graph)):
+        kinds.append(part.kind)
+        if part.kind == "view":
+            (node,) = part.nodes
+            tensors[node.output.name] = run_node(node, [tensors[node.inputs[0].name]], sizes)
+            continue
+        kernel = build(graph_of(graph, part, f"group_{number}"))
+        numbers = {size.name: sizes[size.name] for size in kernel.graph.sizes}
+        outputs = kernel(*(tensors[value.name] for value in kernel.graph.inputs), sizes=numbers)
+        tensors |= {value.name: output for value, output in zip(part.outputs, outputs, strict=True)}
+    assert kinds.count("matmul") == 6
+    torch.testing.assert_close(tensors[graph.outputs[0].name], block(tokens))
 
 
 SPECIAL = [float("nan"), float("inf"), float("-inf"), -0.0, 0.0, 1e-30, 3.4e38, 100.0, -100.0, 0.3]

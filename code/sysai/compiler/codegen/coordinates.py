@@ -94,6 +94,13 @@ def source_place(node: Node, place: Place, extents: Mapping[Var, Expr]) -> Place
     raise ValueError(f"{node.op} does not read one element at a place: it is no reshape, permute, expand or slice")
 
 
+def target_place(node: Node, place: Place, extents: Mapping[Var, Expr]) -> Place:
+    """Where a reshape or permute puts, in its output, the element at `place` of its operand."""
+    if node.op == "permute":
+        return tuple(place[axis] for axis in node.attributes["order"])
+    return delinearise(linearise(place, node.inputs[0].shape), node.output.shape, extents)
+
+
 def loop_variables(*exprs: Expr) -> set[Var]:
     """All variables of expressions (sizes among them)."""
     found: set[Var] = set()

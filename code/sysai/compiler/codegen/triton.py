@@ -3,6 +3,7 @@
     generate_triton(graph)  the text: kernels, `launch` (grid and block sizes for given sizes), and a function that
                             takes the operands, allocates the outputs, and launches
     build_triton(graph)     the text in a file of the cache, imported: `kernel(*inputs)`
+    graph_of(graph, group)  what fusion made, as a graph that the two take
 
 Triton (Tillet, Kung and Cox, MAPL 2019) compiles a function of blocks: it decides which thread holds what, stages
 operands through shared memory, and chooses the matrix instructions. What is left to this generator is what TVM calls
@@ -17,7 +18,7 @@ import hashlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from sysai.compiler.codegen.triton_body import RESERVED, UnsupportedGroup
 from sysai.compiler.codegen.triton_module import module_text
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes
+from sysai.compiler.graph.sizes import variables
+from sysai.compiler.passes.groups import Group
 from sysai.models.smollm2 import cache_folder
 
 __all__ = ["TritonKernel", "UnsupportedGroup", "build_triton", "generate_triton"]
@@ -54,13 +57,16 @@ class TritonKernel:
     module: ModuleType
     interpreted: bool
 
-    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+    def __call__(self, *inputs: Tensor, sizes: Mapping[str, int] | None = None) -> list[Tensor]:
         """The group's outputs, fresh tensors on the inputs' device; operands that are not contiguous are copied.
+
+        Args:
+            sizes: numbers for the graph's sizes, needed where the inputs' shapes do not tell them.
 
         Raises:
             ValueError: number, dtype or shape of the inputs are not as the graph says, or they are not on a GPU.
         """
-        sizes = bind_sizes(self.graph, inputs)
+        sizes = bind_sizes(self.graph, inputs) if sizes is None else sizes
         if not self.interpreted and any(tensor.device.type == "cpu" for tensor in inputs):
             raise ValueError(f"{self.graph.name} runs on a GPU: move its inputs there, or build with interpret=True")
         tensors = {value.name: tensor for value, tensor in zip(self.graph.inputs, inputs, strict=True)}
@@ -70,6 +76,16 @@ class TritonKernel:
         numbers = (sizes[size.name] for size in self.graph.sizes)
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             return getattr(self.module, self.graph.name)(*operands, *numbers, device=device)
+
+
+def graph_of(graph: Graph, group: Group, name: str) -> Graph:
+    """A group of a fused graph as a graph of its own, with the sizes that it mentions."""
+    shapes = [size for node in group.nodes for value in (*node.inputs, node.output) for size in value.shape]
+    mentioned = set().union(*map(variables, shapes))
+    inputs = tuple(value for value in group.inputs if value.name not in graph.constants)
+    constants = {value.name: graph.constants[value.name] for value in group.inputs if value.name in graph.constants}
+    sizes = tuple(size for size in graph.sizes if size in mentioned)
+    return Graph(name, sizes, inputs, constants, group.nodes, group.outputs)
 
 
 def build_triton(graph: Graph, interpret: bool | None = None) -> TritonKernel:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sysai.compiler.codegen.coordinates import ZERO, Place, broadcast_place, delinearise, linearise
+from sysai.compiler.codegen.coordinates import ZERO, Place, broadcast_place, delinearise, linearise, target_place
 from sysai.compiler.codegen.triton_body import Block, Scope, UnsupportedGroup, print_index
 from sysai.compiler.codegen.triton_operators import compute_dtype, number
 from sysai.compiler.graph.graph import Graph, Node, Value
@@ -60,15 +60,14 @@ class KernelText:
 def pointwise(graph: Graph) -> list[KernelText]:
     """Elements that depend on no other element of the output."""
     block = Block(graph, rank=1)
-    roots = _roots(graph)
-    count = product(next(iter(roots.values())).shape)
+    count = product(graph.outputs[0].shape)
     i = block.variable("i", count)
     scope = Scope(block)
     lines = [*_program(block), f"{i} = pid * BLOCK + tl.arange(0, BLOCK)", _mask_line(block, i)]
-    for output, root in roots.items():
-        if not same(product(root.shape), count):
+    for output in graph.outputs:
+        if not same(product(output.shape), count):
             raise UnsupportedGroup(f"{output} has another number of elements than the other outputs: split the group")
-        _store(scope, output, root, i, delinearise(i, root.shape, block.extents), [i])
+        _store(scope, output, i, [i], ("reshape",))
     return [KernelText("kernel", lines + scope.lines, block, ("BLOCK",), {"count": count})]
 
 
@@ -168,11 +167,11 @@ def _store_rows(graph: Graph, row: Scope, domain: Place, shape: tuple[Expr, ...]
     inside = Scope(block, row, [c]) if looped else row
     index = linearise(domain, shape)
     (r,) = (var for var in block.extents if var != c)
-    for output, root in _roots(graph).items():
-        if same(product(root.shape), product(shape)):
-            _store(inside, output, root, index, delinearise(index, root.shape, block.extents), [r, c])
-        elif same(product(root.shape), block.extents[r]):
-            _store(row, output, root, r, delinearise(r, root.shape, block.extents), [r])
+    for output in graph.outputs:
+        if same(product(output.shape), product(shape)):
+            _store(inside, output, index, [r, c])
+        elif same(product(output.shape), block.extents[r]):
+            _store(row, output, r, [r])
         else:
             raise UnsupportedGroup(f"{output} is neither as large as what is reduced nor one element a row")
     if looped and inside.lines:
@@ -210,10 +209,10 @@ def matmul(graph: Graph) -> list[KernelText]:
     place = broadcast_place((*batch_place, m, n), shape)
     block.anchors[node.output.name] = place, total
     index = linearise(place, shape)
-    for output, root in _roots(graph).items():
-        if not same(product(root.shape), product(shape)):
+    for output in graph.outputs:
+        if not same(product(output.shape), product(shape)):
             raise UnsupportedGroup(f"{output} has another number of elements than the product: split the group")
-        _store(scope, output, root, index, delinearise(index, root.shape, block.extents), [m, n])
+        _store(scope, output, index, [m, n])
     constants = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", *(["DOT_TYPE"] if a.dtype == "bfloat16" else []))
     extents = {"batch": product(batch_shape), "M": M, "N": N, "K": K}
     return [KernelText("kernel", scope.lines, block, constants, extents)]
@@ -253,22 +252,24 @@ def _mask_line(block: Block, var: Var) -> str:
     return f"{block.masks[var]} = {var} < {print_index(block.extents[var])}"
 
 
-def _roots(graph: Graph) -> dict[str, Value]:
-    """What is stored for each output: the value before reshapes, which leave the order in memory as it is."""
-    producers, roots = graph.producers(), {}
-    for output in graph.outputs:
-        root = output
-        while (node := producers.get(root.name)) is not None and node.op == "reshape":
-            (root,) = node.inputs
-        roots[output.name] = root
-    return roots
+def _store(
+    scope: Scope, output: Value, index: Expr, variables: list[Var], moves: tuple[str, ...] = ("reshape", "permute")
+) -> None:
+    """Store the block of `output` that extends along `variables`.
 
-
-def _store(scope: Scope, output: str, root: Value, index: Expr, place: Place, variables: list[Var]) -> None:
-    """Store a block that extends along `variables`; one along which there is but one element is 0 where it counts."""
-    block = scope.block
+    Args:
+        index: the row-major index of the block's elements before what `moves` names, at the end of the group, puts
+            them elsewhere; what is before these is computed where it is, so that a product may be stored permuted.
+    """
+    block, root, behind = scope.block, output, []
+    while (node := block.producers.get(root.name)) is not None and node.op in moves:
+        root, behind = node.inputs[0], [node, *behind]
+    place = delinearise(index, root.shape, block.extents)
     text = scope.element(root, place)
-    for var in variables:
-        index = index if var in block.depends_on(index) else index + var
-    pointer = block.stored.setdefault(output, block.names.fresh(f"{output}_ptr"))
-    scope.lines.append(f"tl.store({pointer} + {print_index(index)}, {text}, mask={scope.mask(index)})")
+    for node in behind:
+        place = target_place(node, place, block.extents)
+    address = linearise(place, output.shape)
+    for var in variables:  # one along which there is but one element is 0 where the mask holds
+        address = address if var in block.depends_on(address) else address + var
+    pointer = block.stored.setdefault(output.name, block.names.fresh(f"{output.name}_ptr"))
+    scope.lines.append(f"tl.store({pointer} + {print_index(address)}, {text}, mask={scope.mask(address)})")

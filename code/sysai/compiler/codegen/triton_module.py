@@ -8,6 +8,7 @@ without launching it. Block sizes are powers of two, as Triton demands, chosen b
     matmul      tiles of 128 x 128, or as small as the matrix, not below 16: what tensor cores take
 """
 
+import textwrap
 from collections.abc import Iterable
 
 from sysai.compiler.codegen.triton_body import Names, print_index
@@ -62,7 +63,7 @@ def module_text(graph: Graph, kernels: list[KernelText]) -> str:
         + (INTERPRETED if interpreted else "")
         + f"OPERANDS = {[value.name for value in operands]}\n"
         + f"OPERAND_DTYPES = {[value.dtype for value in operands]}",
-        *(_function([f"combine_{name}(a, b)"], [f"return {COMBINE[name]}"]) for name in combiners),
+        *(_function(f"combine_{name}(a, b)", [f"return {COMBINE[name]}"]) for name in combiners),
         *(_kernel(graph, kernel, operands) for kernel in kernels),
         _launch(graph, kernels, operands),
         _wrapper(graph, operands),
@@ -78,9 +79,8 @@ def _operands(graph: Graph) -> list[Value]:
     return list(values.values())
 
 
-def _function(signature: list[str], lines: Iterable[str], decorator: str = "@triton.jit\n") -> str:
-    (name,) = signature
-    return f"{decorator}def {name}:\n" + "\n".join(f"    {line}" for line in lines)
+def _function(signature: str, lines: Iterable[str], decorator: str = "@triton.jit\n") -> str:
+    return f"{decorator}def {signature}:\n" + "\n".join(f"    {line}" for line in lines)
 
 
 def _kernel(graph: Graph, kernel: KernelText, operands: list[Value]) -> str:
@@ -88,7 +88,9 @@ def _kernel(graph: Graph, kernel: KernelText, operands: list[Value]) -> str:
     sizes = [size.name for size in graph.sizes]
     constants = [f"{name}: tl.constexpr" for name in ("WIDE", *kernel.constants)]
     parameters = ", ".join([*pointers, *kernel.block.stored.values(), *sizes, *constants])
-    return _function([f"{graph.name}_{kernel.suffix}({parameters})"], kernel.lines)
+    whole = parameters.replace(": ", ":\0")  # an annotation stays beside its name
+    wrapped = textwrap.fill(whole, 110, initial_indent="    ", subsequent_indent="    ").replace("\0", " ")
+    return _function(f"{graph.name}_{kernel.suffix}(\n{wrapped}\n)", kernel.lines)
 
 
 def _launch(graph: Graph, kernels: list[KernelText], operands: list[Value]) -> str:
@@ -103,7 +105,7 @@ def _launch(graph: Graph, kernels: list[KernelText], operands: list[Value]) -> s
     for kernel in kernels:
         body = _launch_kernel(graph, kernel)
         lines += [f"if {kernel.when}:", *(f"    {line}" for line in body)] if kernel.when else body
-    return _function([f"launch({', '.join(size.name for size in graph.sizes)})"], lines, "")
+    return _function(f"launch({', '.join(size.name for size in graph.sizes)})", lines, "")
 
 
 def _launch_kernel(graph: Graph, kernel: KernelText) -> list[str]:
@@ -133,7 +135,7 @@ def _wrapper(graph: Graph, operands: list[Value]) -> str:
     passed = ", ".join([*arguments, *(name for _, name in outputs.values()), *sizes])
     lines += [f"    kernel[grid]({passed}, **constants)"]
     lines += [f"return [{', '.join(outputs[value.name][1] for value in graph.outputs)}]"]
-    return _function([f"{graph.name}({', '.join([*arguments, *sizes, 'device'])})"], lines, "")
+    return _function(f"{graph.name}({', '.join([*arguments, *sizes, 'device'])})", lines, "")
 
 
 def _shape(value: Value) -> str:

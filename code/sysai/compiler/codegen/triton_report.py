@@ -6,7 +6,9 @@ A thread's registers limit how many warps a multiprocessor can hold, and with th
 
 Registers that do not suffice are spilled to memory. Matrix instructions show whether the tensor cores work: HMMA (a
 warp, operands in registers) on sm_80, HGMMA (four warps, operands in shared memory, asynchronous; `wgmma` in PTX) on
-sm_90, v_mfma on AMD's. (Triton 3.7 has none for float64 on gfx942, and refuses such products there.) Vendors' profilers (Nsight Compute, Omniperf) tell the rest, which needs the machine.
+sm_90, v_mfma on AMD's. (Triton 3.7 has none for float64 on gfx942, and refuses such products there.)
+
+Vendors' profilers (Nsight Compute, Omniperf) tell what the machine does with them, and need the machine.
 """
 
 import json
