@@ -24,10 +24,9 @@ class Loop:
         """What stands for the loop in the indices of a block."""
         return ZERO if same(self.extent, 1) else Var(f"v{self.name}")
 
-    @property
-    def axis(self) -> Axis:
-        """The axis of a block that this loop gives."""
-        kind = REDUCE if self.reduces else SPATIAL
+    def axis(self, combines: bool) -> Axis:
+        """The axis that this loop gives to a block; it reduces only in one that combines."""
+        kind = REDUCE if self.reduces and combines else SPATIAL
         return Axis(Var(f"v{self.name}"), self.extent, kind, Var(self.name))
 
 
@@ -51,7 +50,7 @@ def block(
     init: Expr | None = None,
 ) -> Block:
     """A block with an axis for each of the loops around it."""
-    axes = tuple(loop.axis for loop in loops if not same(loop.extent, 1) or loop.reduces)
+    axes = tuple(loop.axis(combine is not None) for loop in loops if not same(loop.extent, 1) or loop.reduces)
     return Block(name, axes, buffer, tuple(at) or (ZERO,), value, init, combine)
 
 

@@ -42,6 +42,11 @@ def pack(weight: Tensor, transposed: bool) -> Tensor:
     return panels.movedim(1, -1).contiguous()
 
 
+def padded(columns: Expr) -> Expr:
+    """The columns of all panels; a single column remains one."""
+    return columns if same(columns, 1) else (columns + (PANEL - 1)) // PANEL * PANEL
+
+
 def packable(group: Group, constants: Sequence[str]) -> str | None:
     """The name of the right operand, if it is a constant matrix or filter that can be packed."""
     node = group.anchor
@@ -63,12 +68,19 @@ def lower_product(group: Group, name: str, packed: bool = False) -> Function:
 
 @dataclass(frozen=True)
 class _Product:
-    """Loops over the result and over what is summed, and an element of either operand."""
+    """Loops over the result and over what is summed, and an element of either operand.
+
+    Attributes:
+        loops: rows before columns; `order` says for which axes of the domain they are.
+        packed: the loop that goes over panels, if one does.
+    """
 
     loops: list[Loop]
+    order: tuple[int, ...]
     summed: list[Loop]
     a: Expr
     b: Expr
+    packed: Loop | None
 
 
 def _matmul(group: Group, name: str, packed: bool) -> Function:
@@ -91,7 +103,9 @@ def _matmul(group: Group, name: str, packed: bool) -> Function:
     else:
         matrix = (column, k.index) if node.attributes["transpose_b"] else (k.index, column)
         other = elements.of(b, (*_batch(elements.shape(b), batch), *matrix))
-    return _with_epilogue(elements, name, _Product(loops, [k], value, other))
+    return _with_epilogue(
+        elements, name, _Product(loops, tuple(range(len(loops))), [k], value, other, loops[-1] if packed else None)
+    )
 
 
 def _batch(shape: Sequence[Expr], batch: Sequence[Expr]) -> tuple[Expr, ...]:
@@ -116,7 +130,8 @@ def _convolution(group: Group, name: str, packed: bool) -> Function:
     image, channel, row, column = spatial(group.domain)
     inner, height, width = (Loop(n, size, reduces=True) for n, size in zip("rst", weight.shape[1:], strict=True))
     (dy, dx), (stride_y, stride_x) = attributes["dilation"], attributes["stride"]
-    of_group = channel.index // (weight.shape[0] // attributes["groups"]) * weight.shape[1]
+    grouped = attributes["groups"] > 1
+    of_group = channel.index // (weight.shape[0] // attributes["groups"]) * weight.shape[1] if grouped else ZERO
     place = (row.index * stride_y + height.index * dy, column.index * stride_x + width.index * dx)
     value = elements.of(x, (image.index, of_group + inner.index, *place))
     summed = [inner, height, width]
@@ -124,23 +139,26 @@ def _convolution(group: Group, name: str, packed: bool) -> Function:
         other = _panels(elements, weight.name, channel.index, summed)
     else:
         other = elements.of(weight, (channel.index, *indices(summed)))
-    return _with_epilogue(elements, name, _Product([image, channel, row, column], summed, value, other))
+    loops, order = [image, row, column, channel], (0, 2, 3, 1)
+    return _with_epilogue(elements, name, _Product(loops, order, summed, value, other, channel if packed else None))
 
 
 def _with_epilogue(elements: Elements, name: str, product: _Product) -> Function:
-    group = elements.group
+    group, loops, order = elements.group, product.loops, product.order
     node, (output,) = group.anchor, group.outputs
-    shape = elements.shape(node.output)
-    acc = Buffer("acc", shape, node.output.dtype)
-    at = indices(product.loops)
+    whole = [replace(loop, extent=padded(loop.extent)) if loop is product.packed else loop for loop in loops]
+    acc = Buffer("acc", tuple(loop.extent for loop in whole), node.output.dtype)
     zero = Const(0.0 if acc.dtype.startswith(("float", "bfloat")) else 0, acc.dtype)
-    multiply = block("product", [*product.loops, *product.summed], acc, at, product.a * product.b, "add", zero)
-    elements.known[node.output.name] = lambda place: Load(acc, place)
+    multiply = block("product", [*whole, *product.summed], acc, indices(loops), product.a * product.b, "add", zero)
+    elements.known[node.output.name] = lambda place: Load(acc, tuple(place[axis] for axis in order))
+    names = [*(loop.name * 2 for loop in loops[:-2]), "row", "column"]
+    stored = [replace(loop, name=name) for loop, name in zip(loops, names, strict=True)]
+    at = tuple(stored[order.index(axis)].index for axis in range(len(order)))
     last: Node = elements.producers[output.name]
-    source, place = (
-        (last.inputs[0], [at[axis] for axis in last.attributes["order"]]) if last.op == "permute" else (output, at)
-    )
+    source, place = output, at
+    if last.op == "permute":
+        source, place = last.inputs[0], tuple(at[axis] for axis in last.attributes["order"])
     (buffer,) = elements.outputs.values()
-    store = block("store", product.loops, buffer, place, elements.of(source, at))
-    body = in_order([around([*product.loops, *product.summed], multiply), around(product.loops, store)])
+    store = block("store", stored, buffer, place, elements.of(source, at))
+    body = in_order([around([*whole, *product.summed], multiply), around(stored, store)])
     return function(name, elements.buffers, allocated([acc], body), size_attributes(group))

@@ -1,0 +1,169 @@
+"""Default schedules: for each class of groups, the primitives that make its program fast without any tuning.
+
+    elementwise   outer loops over cores, the innermost one in vectors
+    rows          rows over cores; along a row, vectors, and in reductions one partial result a lane (rfactor)
+    columns       where reduced axes are not the last ones: vectors across columns, cores over blocks of them
+    matmul        tiles of registers; a panel of columns for each core at a time; the epilogue on the tile
+    window        outer loops over cores
+
+A schedule keeps its trace, so that one may print what was done, and a tuner may begin where this ends.
+"""
+
+from sysai.compiler.codegen.cpu import vector_bytes
+from sysai.compiler.program.expr import Const, Expr
+from sysai.compiler.program.statement import REDUCE, Block, For, Function, blocks, statements
+from sysai.compiler.schedule.schedule import Schedule
+
+PARTIAL_VECTORS = 4  # of a reduction: so that an addition need not wait for the one before
+BLOCK_ROWS = 240  # of the left operand, that stay in the second cache while panels pass by
+
+
+def lanes() -> int:
+    """Numbers of 32 bits in a vector of this machine."""
+    return vector_bytes() // 4
+
+
+def most_rows() -> int:
+    """Of the register tile, two vectors wide: what leaves some of the 16 or 32 registers for operands."""
+    return 12 if vector_bytes() == 64 else 6
+
+
+def default_schedule(function: Function, kind: str) -> Schedule:
+    """The schedule of a lowered group of a class, see `groups.Group.kind`."""
+    schedule = Schedule(function)
+    {"elementwise": _elementwise, "rows": _rows, "matmul": _product, "window": _window}[kind](schedule)
+    return schedule
+
+
+def _elementwise(schedule: Schedule) -> None:
+    for block in _nests(schedule):
+        _vectors(schedule, schedule.loops_of(block)[-1])
+        _parallel(schedule, schedule.loops_of(block)[:-1])
+
+
+def _window(schedule: Schedule) -> None:
+    for block in _nests(schedule):
+        _parallel(schedule, schedule.loops_of(block)[:-2])
+
+
+def _nests(schedule: Schedule) -> list[str]:
+    """The first block in each outermost loop."""
+    found: dict[str, str] = {}
+    for block in blocks(schedule.function.body):
+        for outermost in schedule.loops_of(block.name)[:1]:
+            found.setdefault(outermost, block.name)
+    return list(found.values())
+
+
+def _extent(schedule: Schedule, loop: str) -> Expr:
+    return next(s.extent for s in statements(schedule.function.body) if isinstance(s, For) and s.var.name == loop)
+
+
+def _vectors(schedule: Schedule, loop: str) -> str | None:
+    """Let a loop run in vectors; return the loop over these. One that is shorter than a vector stays as it is."""
+    extent = _extent(schedule, loop)
+    if isinstance(extent, Const) and extent.value < lanes():
+        return None
+    outer, inner = schedule.split(loop, lanes())
+    schedule.vectorize(inner)
+    return outer
+
+
+def _parallel(schedule: Schedule, loops: tuple[str, ...]) -> None:
+    """Distribute the iterations of nested loops over the cores."""
+    if loops:
+        schedule.parallel(schedule.fuse(*loops) if len(loops) > 1 else loops[0])
+
+
+def _rows(schedule: Schedule) -> None:
+    function = schedule.function
+    first = next(block for block in blocks(function.body) if block.reduces)
+    around = schedule.loops_of(first.name)
+    inner = [loop for loop in around if _reduces_over(first, loop)]
+    for block in list(blocks(function.body)):
+        own = schedule.loops_of(block.name)[len(around) - len(inner) :]
+        if not own:
+            continue
+        if block.reduces:
+            _partial_sums(schedule, block.name, own[-1])
+        else:
+            _vectors(schedule, own[-1])
+    _parallel(schedule, around[: len(around) - len(inner)])
+
+
+def _reduces_over(block: Block, loop: str) -> bool:
+    return any(axis.kind == REDUCE and str(axis.binding) == loop for axis in block.axes)
+
+
+def _partial_sums(schedule: Schedule, block: str, loop: str) -> None:
+    """A reduction along a row, one partial result for each lane."""
+    extent = _extent(schedule, loop)
+    wide = PARTIAL_VECTORS * lanes()
+    partials = wide if not isinstance(extent, Const) or extent.value >= 2 * wide else lanes()
+    if isinstance(extent, Const) and extent.value < 2 * partials:
+        return
+    _, lane = schedule.split(loop, partials)
+    partial = schedule.rfactor(block, lane)
+    schedule.vectorize(lane)
+    if f"{partial}_init" in _block_names(schedule):
+        schedule.vectorize(schedule.loops_of(f"{partial}_init")[-1])
+    if partials > lanes():  # vectors are added up before lanes are
+        _, lane = schedule.split(schedule.loops_of(block)[-1], lanes())
+        schedule.rfactor(block, lane)
+        schedule.vectorize(lane)
+
+
+def _block_names(schedule: Schedule) -> set[str]:
+    return {block.name for block in blocks(schedule.function.body)}
+
+
+def _product(schedule: Schedule) -> None:
+    """Blocks of rows, panels of columns, tiles of both; the product moves to the tile, where its result is stored."""
+    loops = schedule.loops_of("store")
+    outer, tile = [loop for loop in loops if loop not in ("row", "column")], []
+    if "row" in loops:
+        *blocked, inner = _split_rows(schedule, _extent(schedule, "row"))
+        tile.append(inner)
+    else:
+        blocked = []
+    if "column" in loops:
+        panel, inner = schedule.split("column", 2 * lanes())
+        tile.append(inner)
+        blocked.insert(len(blocked) - 1, panel) if blocked else blocked.append(panel)
+    around = [*outer, *blocked]
+    schedule.reorder(*around, *tile)
+    schedule.compute_at("product", around[-1])
+    _micro_kernel(schedule)
+    if "column" in loops:
+        _vectors(schedule, tile[-1])
+    shared = around[: len(around) - 1] if "row" in loops else around
+    _parallel(schedule, tuple(shared or around))
+
+
+def _split_rows(schedule: Schedule, rows: Expr) -> tuple[str, ...]:
+    """Tiles of as many rows as registers allow and as waste none; of many, blocks that stay in the second cache."""
+    if not isinstance(rows, Const):
+        return schedule.split("row", most_rows())
+    tile = min(range(1, most_rows() + 1), key=lambda size: (-(-rows.value // size) * (size + 2), -size))
+    if rows.value <= BLOCK_ROWS:
+        return schedule.split("row", tile)
+    return schedule.split("row", [None, BLOCK_ROWS // tile, tile])
+
+
+def _micro_kernel(schedule: Schedule) -> None:
+    """All sums of a tile at once: the summed index outermost, the tile's elements in registers."""
+    around = schedule.loops_of("store")
+    inside = [loop for loop in schedule.loops_of("product") if loop not in around]
+    product = next(block for block in blocks(schedule.function.body) if block.name == "product")
+    summed = [loop for loop in inside if _reduces_over(product, loop)]
+    elements = [loop for loop in inside if loop not in summed]
+    if not summed:
+        return
+    schedule.reorder(*summed, *elements)
+    init = schedule.decompose_reduction("product", summed[0])
+    for block in (init, "product"):
+        own = [loop for loop in schedule.loops_of(block) if loop not in around and loop not in summed]
+        if own:
+            outer = _vectors(schedule, own[-1])
+            for loop in [*own[:-1], *([outer] if outer else [])]:
+                schedule.unroll(loop)
