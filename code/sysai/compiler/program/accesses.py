@@ -1,0 +1,244 @@
+"""Which elements a block reads and writes, in terms of the loops around it; and all of them, one after the other.
+
+`accesses` replaces the block's axes by their bindings, so that questions about loops can be asked of the indices.
+`instances` executes the loops for given sizes without computing anything: every execution of every block with the
+elements that it touches, which counts, checks and cache simulators start from.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import CodeType
+from typing import NamedTuple
+
+from sysai.compiler.program.expr import (
+    ARITHMETIC,
+    COMPARISONS,
+    LOGIC,
+    TRUE,
+    Binary,
+    Buffer,
+    Const,
+    Expr,
+    Load,
+    Select,
+    Var,
+    binary,
+    children,
+    substitute,
+    walk,
+)
+from sysai.compiler.program.statement import Allocate, Block, For, If, Seq, Stmt
+
+
+class Access(NamedTuple):
+    """A read or a write of `buffer[indices]`, which happens where all of `guards` hold; in loop variables and sizes."""
+
+    buffer: Buffer
+    indices: tuple[Expr, ...]
+    writes: bool
+    guards: tuple[Expr, ...] = ()
+
+
+def accesses(block: Block) -> tuple[Access, ...]:
+    """What the block touches, in order: what its value reads, its element if it combines with it, its write.
+
+    Reads in a branch of a Select are guarded by the branch's condition; reads in the branch for "else" by its opposite,
+    where that can be written.
+    """
+    bindings = {axis.var: axis.binding for axis in block.axes}
+
+    def at_loops(exprs: Iterable[Expr]) -> tuple[Expr, ...]:
+        return tuple(substitute(expr, bindings) for expr in exprs)
+
+    found = [
+        Access(load.buffer, at_loops(load.indices), False, at_loops(guards)) for load, guards in _reads(block.value, ())
+    ]
+    target = at_loops(block.indices)
+    for load, guards in (read for index in block.indices for read in _reads(index, ())):
+        found.append(Access(load.buffer, at_loops(load.indices), False, at_loops(guards)))
+    if block.reduces:
+        found.append(Access(block.buffer, target, False))
+    return (*found, Access(block.buffer, target, True))
+
+
+def nests(stmt: Stmt, around: tuple[Stmt, ...] = ()) -> Iterator[tuple[Block, tuple[Stmt, ...]]]:
+    """Every block with the loops, conditions and allocations around it, from the outermost, in order of execution."""
+    match stmt:
+        case Block():
+            yield stmt, around
+        case For() | If() | Allocate():
+            yield from nests(stmt.body, (*around, stmt))
+        case Seq(parts):
+            for part in parts:
+                yield from nests(part, around)
+
+
+def conditions(block: Block, around: Iterable[Stmt]) -> tuple[Expr, ...]:
+    """What holds where the block is executed: conditions around it and its predicate."""
+    inside = [stmt.condition for stmt in around if isinstance(stmt, If)]
+    return (*inside, block.predicate) if block.predicate != TRUE else tuple(inside)
+
+
+def depends_on_data(expr: Expr) -> bool:
+    """Whether the expression reads a buffer."""
+    return any(isinstance(node, Load) for node in walk(expr))
+
+
+def opposite(condition: Expr) -> Expr | None:
+    """The condition that holds where this one does not; None where it cannot be written."""
+    match condition:
+        case Const(value, "bool"):
+            return Const(not value, "bool")
+        case Binary("lt" | "le" as op, a, b) if a.dtype.startswith("int"):
+            return binary("le" if op == "lt" else "lt", b, a)
+        case Binary("eq" | "ne" as op, a, b):
+            return binary("ne" if op == "eq" else "eq", a, b)
+        case Binary("and" | "or" as op, a, b):
+            left, right = opposite(a), opposite(b)
+            return None if left is None or right is None else binary("or" if op == "and" else "and", left, right)
+    return None
+
+
+def _reads(expr: Expr, guards: tuple[Expr, ...]) -> Iterator[tuple[Load, tuple[Expr, ...]]]:
+    match expr:
+        case Select(condition, a, b):
+            yield from _reads(condition, guards)
+            yield from _reads(a, (*guards, condition))
+            other = opposite(condition)
+            yield from _reads(b, guards if other is None else (*guards, other))
+        case _:
+            for child in children(expr):
+                yield from _reads(child, guards)
+            if isinstance(expr, Load):
+                yield expr, guards
+
+
+class Touch(NamedTuple):
+    """An element that is read or written.
+
+    `indices` is None where they depend on data; whether it is touched at all depends on data where not `certain`.
+    """
+
+    buffer: Buffer
+    indices: tuple[int, ...] | None
+    writes: bool
+    certain: bool
+
+
+@dataclass
+class Instance:
+    """One execution of a block.
+
+    Attributes:
+        block: the block.
+        values: loop variables and sizes, by name.
+        axes: the values of the block's axes.
+        touches: the elements in order, conditions on integers evaluated.
+        around: the loops, conditions and allocations around the block.
+    """
+
+    block: Block
+    values: dict[str, int]
+    axes: tuple[int, ...]
+    touches: list[Touch]
+    around: tuple[Stmt, ...]
+
+
+Pick = Callable[[int], Iterable[int]]
+Observer = Callable[[Stmt, Mapping[str, int]], None]
+
+
+def instances(
+    stmt: Stmt, sizes: Mapping[str, int], pick: Pick = range, entered: Observer | None = None
+) -> Iterator[Instance]:
+    """All executions of blocks for given sizes, in order.
+
+    Args:
+        stmt: the function's body, or a part of it whose outer loop variables are in `sizes`.
+        sizes: values of sizes (and outer loop variables), by name.
+        pick: which iterations of a loop, of its extent; by default all.
+        entered: called with each loop and each allocation that is entered.
+    """
+    yield from _instances(stmt, dict(sizes), (), pick, entered, {})
+
+
+def evaluate(expr: Expr, values: Mapping[str, int]) -> int:
+    """The value of an integer expression or a condition that reads no buffer."""
+    return eval(_code(expr), {"min": min, "max": max}, dict(values))
+
+
+def _instances(
+    stmt: Stmt, values: dict[str, int], around: tuple[Stmt, ...], pick: Pick, entered: Observer | None, compiled: dict
+) -> Iterator[Instance]:
+    inner = (*around, stmt)
+    match stmt:
+        case For(var, extent, body):
+            if entered:
+                entered(stmt, values)
+            for iteration in pick(evaluate(extent, values)):
+                values[var.name] = iteration
+                yield from _instances(body, values, inner, pick, entered, compiled)
+        case If(condition, body):
+            if depends_on_data(condition) or evaluate(condition, values):
+                yield from _instances(body, values, inner, pick, entered, compiled)
+        case Allocate(_, body):
+            if entered:
+                entered(stmt, values)
+            yield from _instances(body, values, inner, pick, entered, compiled)
+        case Seq(parts):
+            for part in parts:
+                yield from _instances(part, values, around, pick, entered, compiled)
+        case Block():
+            if stmt not in compiled:
+                compiled[stmt] = _Compiled(stmt)
+            yield from compiled[stmt].executed(values, around)
+
+
+class _Compiled:
+    """A block's index expressions as Python's code, since they are evaluated once per execution."""
+
+    def __init__(self, block: Block):
+        self.block = block
+        self.predicate = None if depends_on_data(block.predicate) else _code(block.predicate)
+        self.bindings = _codes(axis.binding for axis in block.axes)
+        self.touches = []
+        for access in accesses(block):
+            known = not any(map(depends_on_data, access.indices))
+            guards = [_code(guard) for guard in access.guards if not depends_on_data(guard)]
+            certain = len(guards) == len(access.guards) and not depends_on_data(block.predicate)
+            indices = _codes(access.indices) if known else None
+            self.touches.append((guards, indices, access, certain))
+
+    def executed(self, values: Mapping[str, int], around: tuple[Stmt, ...]) -> Iterator[Instance]:
+        functions = {"min": min, "max": max}
+        if self.predicate is not None and not eval(self.predicate, functions, values):
+            return
+        touches = []
+        for guards, code, access, certain in self.touches:
+            if all(eval(guard, functions, values) for guard in guards):
+                indices = None if code is None else eval(code, functions, values)
+                touches.append(Touch(access.buffer, indices, access.writes, certain))
+        yield Instance(self.block, dict(values), eval(self.bindings, functions, values), touches, around)
+
+
+def _code(expr: Expr) -> CodeType:
+    return compile(_python(expr), "<index>", "eval")
+
+
+def _codes(exprs: Iterable[Expr]) -> CodeType:
+    return compile(f"({''.join(_python(expr) + ',' for expr in exprs)})", "<indices>", "eval")
+
+
+def _python(expr: Expr) -> str:
+    match expr:
+        case Const(value):
+            return repr(value)
+        case Var(name):
+            return name
+        case Binary(op, a, b):
+            symbol = ARITHMETIC.get(op) or COMPARISONS.get(op) or LOGIC.get(op)
+            left, right = _python(a), _python(b)
+            return f"({left} {symbol} {right})" if symbol else f"{op}({left}, {right})"
+        case Select(condition, a, b):
+            return f"({_python(a)} if {_python(condition)} else {_python(b)})"
+    raise TypeError(f"{expr} is no arithmetic on integers")
