@@ -1,0 +1,392 @@
+"""C from a scheduled function: loops, OpenMP, vectors, registers.
+
+    parallel loop       #pragma omp parallel for
+    vectorized loop     as many vectors as it takes: 40 iterations are 16 + 16 + 8 with AVX-512
+    local buffer        variables, if all its elements are addressed by constants (a register tile), else an array on
+                        the stack
+    other buffer        a part of one piece of memory that the function allocates when it is called; one for each thread
+
+A register tile needs its loops unrolled or vectorized: then C's compiler sees variables, which it can keep in
+registers, instead of memory. TVM and Halide hand over to LLVM at this point and leave that to its passes.
+"""
+
+import keyword
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sysai.compiler.codegen import cpu
+from sysai.compiler.codegen.c_expressions import (
+    BYTES,
+    C_TYPES,
+    COMPUTED,
+    COMPUTED_C,
+    STORED,
+    Expressions,
+    Lanes,
+    bare,
+    offset,
+)
+from sysai.compiler.codegen.prepare import depends, prepare
+from sysai.compiler.codegen.vector_header import HEADER_NAME
+from sysai.compiler.program.arith import bounds, size_ranges
+from sysai.compiler.program.expr import INDEX, Buffer, Const, Expr, Load, Var, children, substitute, walk
+from sysai.compiler.program.statement import (
+    PARALLEL,
+    VECTORIZED,
+    Allocate,
+    Block,
+    For,
+    Function,
+    If,
+    Seq,
+    Stmt,
+    blocks,
+    statements,
+)
+
+REGISTERS = 128  # variables of one buffer at most; a compiler keeps in memory what is too much
+ALIGNMENT = 64
+_WORDS = (
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while threads "
+    "scratch thread main exp log tanh erf sin cos floor sqrt fabs abs pow NAN INFINITY y0 y1 yn j0 j1 jn gamma"
+)
+
+
+def generate_c(function: Function, vector_bytes: int | None = None) -> str:
+    """The C source of a function: `int name(buffers in order, sizes in order, int threads)`; see `kernel.build`.
+
+    It returns 0, or 1 if there is no memory for its buffers. It includes `sysai_vector.h` (`vector_header.py`).
+
+    Args:
+        function: scheduled; sizes and shapes as they will be when called.
+        vector_bytes: of the machine's vectors, 16, 32 or 64; this machine's by default.
+
+    Raises:
+        ValueError: the size of a buffer depends on loops in a way that is not understood.
+    """
+    return _Writer(prepare(function), vector_bytes or cpu.vector_bytes()).write()
+
+
+@dataclass
+class _Registers:
+    """A local buffer as variables: segments (first offset, lanes), in order."""
+
+    segments: tuple[tuple[int, int], ...]
+    names: tuple[str, ...]
+
+
+class _Writer:
+    def __init__(self, function: Function, vector_bytes: int) -> None:
+        self.function, self.vector_bytes = function, vector_bytes
+        self.lines: list[str] = []
+        self.indent = 1
+        self.names: dict[object, str] = {}
+        self.taken: set[str] = {*_WORDS.split(), *keyword.kwlist, function.name}
+        self.registers: dict[Buffer, _Registers | None] = {}
+        self.scratch: dict[Buffer, tuple[str, bool]] = {}
+        self.text = Expressions(self.name, self.register)
+        self.text.ranges = dict(size_ranges(function.sizes))
+        self.in_parallel = False
+
+    def write(self) -> str:
+        function = self.function
+        written = {block.buffer for block in blocks(function.body)}
+        parameters = [
+            f"{'' if buffer in written else 'const '}{C_TYPES[buffer.dtype]} *restrict {self.name(buffer)}"
+            for buffer in function.buffers
+        ]
+        parameters += [f"int64_t {self.name(size)}" for size in function.sizes]
+        head = f"int {function.name}({', '.join([*parameters, 'int threads'])})\n{{"
+        self.statement(function.body)
+        body = self.lines
+        self.lines = []
+        self.allocate_scratch()
+        tail = ["    free(scratch);"] if self.scratch else []
+        return "\n".join([f'#include "{HEADER_NAME}"', "", head, *self.lines, *body, *tail, "    return 0;", "}", ""])
+
+    # ---- names ----
+
+    def name(self, of: Var | Buffer) -> str:
+        if of not in self.names:
+            self.names[of] = self.fresh(of.name)
+        return self.names[of]
+
+    def fresh(self, wanted: str) -> str:
+        name, number = wanted, 2
+        while name in self.taken or name.startswith("__"):
+            name, number = f"{wanted.lstrip('_') or 'v'}_{number}", number + 1
+        self.taken.add(name)
+        return name
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.indent + text)
+
+    # ---- statements ----
+
+    def statement(self, stmt: Stmt) -> None:
+        match stmt:
+            case Block():
+                self.store(stmt)
+            case Seq(parts):
+                for part in parts:
+                    self.statement(part)
+            case If(condition, body):
+                self.braced(f"if ({self.text.plain(condition)}) {{", body)
+            case Allocate():
+                self.allocate(stmt)
+            case For() if stmt.kind == VECTORIZED:
+                self.vectorized(stmt)
+            case For():
+                self.loop(stmt)
+
+    def braced(self, head: str, body: Stmt) -> None:
+        self.line(head)
+        self.indent += 1
+        self.statement(body)
+        self.indent -= 1
+        self.line("}")
+
+    def loop(self, loop: For) -> None:
+        starts = loop.kind == PARALLEL and not self.in_parallel
+        if starts:
+            self.line("#pragma omp parallel for num_threads(threads) schedule(static)")
+            self.in_parallel = True
+        before = self.text.ranges
+        self.text.ranges = {**before, loop.var: (0, loop.extent)}
+        name, extent = self.name(loop.var), self.text.plain(loop.extent)
+        self.braced(f"for (int64_t {name} = 0; {name} < {extent}; ++{name}) {{", loop.body)
+        self.text.ranges = before
+        if starts:
+            self.in_parallel = False
+
+    def vectorized(self, loop: For) -> None:
+        """All iterations, cut in vectors; a rest of one is a scalar."""
+        before = self.text.ranges
+        for base, count in chunks(loop, self.vector_bytes):
+            self.text.ranges = {**before, loop.var: (base, base + count)}
+            self.lanes(loop.body, Lanes(loop.var, base, count))
+        self.text.ranges = before
+
+    def lanes(self, stmt: Stmt, lanes: Lanes) -> None:
+        match stmt:
+            case Block():
+                self.store_vector(stmt, lanes)
+            case Seq(parts):
+                for part in parts:
+                    self.lanes(part, lanes)
+            case If(condition, body):
+                self.line(f"if ({self.text.plain(condition)}) {{")
+                self.indent += 1
+                self.lanes(body, lanes)
+                self.indent -= 1
+                self.line("}")
+            case For() | Allocate():
+                raise ValueError(f"loop {lanes.var.name} is vectorized and not the innermost: unroll those inside")
+
+    # ---- stores ----
+
+    def store(self, block: Block) -> None:
+        self.store_scalar(block.buffer, offset(block.buffer, block.indices), self.text.scalar(block.value))
+
+    def store_scalar(self, buffer: Buffer, place: Expr, value: str) -> None:
+        kept = self.register(buffer, place, 1)
+        if kept is not None:
+            self.line(f"{kept} = {bare(value)};")
+            return
+        if buffer.dtype == "bfloat16":
+            value = f"to_bf16({value})"
+        self.line(f"{self.name(buffer)}[{self.text.plain(place)}] = {bare(value)};")
+
+    def store_vector(self, block: Block, lanes: Lanes) -> None:
+        buffer, place = block.buffer, offset(block.buffer, block.indices)
+        if lanes.count == 1 or self.text.step(place, lanes.var) != 1:
+            self.store_lanes(block, place, lanes)
+            return
+        first, value = substitute(place, lanes.start), self.text.vector(block.value, lanes)
+        kept = self.register(buffer, first, lanes.count)
+        if kept is not None:
+            self.line(f"{kept} = {bare(value)};")
+            return
+        address = f"{self.name(buffer)} + {self.text.plain(first)}"
+        self.line(f"store_{STORED[buffer.dtype]}x{lanes.count}({address}, {bare(value)});")
+
+    def store_lanes(self, block: Block, place: Expr, lanes: Lanes) -> None:
+        """Each lane to its own place; if they may meet, one lane after the other, as the loop would do."""
+        apart = self.text.step(place, lanes.var) not in (0, None)
+        reads_itself = any(isinstance(node, Load) and node.buffer == block.buffer for node in walk(block.value))
+        if lanes.count == 1 or not apart or reads_itself:
+            for number in range(lanes.count):
+                value = self.text.scalar(substitute(block.value, lanes.lane(number)))
+                self.store_scalar(block.buffer, substitute(place, lanes.lane(number)), value)
+            return
+        kind, name = f"{COMPUTED[block.buffer.dtype]}x{lanes.count}", self.fresh("lanes")
+        self.line(f"{kind} {name} = {bare(self.text.vector(block.value, lanes))};")
+        sign = "-" if block.buffer.dtype == "bool" else ""
+        for number in range(lanes.count):
+            self.store_scalar(block.buffer, substitute(place, lanes.lane(number)), f"{sign}{name}[{number}]")
+
+    # ---- buffers ----
+
+    def allocate(self, allocation: Allocate) -> None:
+        buffer, body = allocation.buffer, allocation.body
+        sizes = [extent.value for extent in buffer.shape if isinstance(extent, Const)]
+        if buffer.scope != "local" or len(sizes) != len(buffer.shape):
+            self.scratch.setdefault(buffer, (self.fresh(buffer.name), self.in_parallel))
+            self.use_scratch(buffer)
+            self.statement(body)
+            return
+        self.line("{")
+        self.indent += 1
+        segments = register_segments(buffer, body, self.vector_bytes, self.text)
+        if segments is None:
+            self.registers[buffer] = None
+            elements = max(1, math.prod(sizes))
+            self.line(f"{C_TYPES[buffer.dtype]} {self.name(buffer)}[{elements}] __attribute__((aligned({ALIGNMENT})));")
+        else:
+            names = tuple(self.fresh(f"{buffer.name}_{first}") for first, _ in segments)
+            self.registers[buffer] = _Registers(segments, names)
+            kind = COMPUTED[buffer.dtype]
+            for (_, lanes), name in zip(segments, names, strict=True):
+                self.line(f"{f'{kind}x{lanes}' if lanes > 1 else COMPUTED_C[kind]} {name};")
+        self.statement(body)
+        self.registers.pop(buffer)
+        self.indent -= 1
+        self.line("}")
+
+    def register(self, buffer: Buffer, place: Expr, lanes: int) -> str | None:
+        kept = self.registers.get(buffer)
+        if kept is None:
+            return None
+        wanted = place_value(place)
+        for (first, count), name in zip(kept.segments, kept.names, strict=True):
+            if first <= wanted < first + count:
+                if count == lanes:
+                    return name
+                sign = "-" if buffer.dtype == "bool" else ""
+                return f"({sign}{name}[{wanted - first}])"
+        raise AssertionError(f"{buffer.name} has no element {wanted} in a register")
+
+    def use_scratch(self, buffer: Buffer) -> None:
+        """Where a buffer begins in the memory of this call, or of this thread."""
+        variable, each_thread = self.scratch[buffer]
+        self.names[buffer] = variable
+        kind = C_TYPES[buffer.dtype]
+        thread = f" + omp_get_thread_num() * {variable}_bytes" if each_thread else ""
+        self.line(f"{kind} *restrict {variable} = ({kind} *)(scratch + {variable}_start{thread});")
+
+    def allocate_scratch(self) -> None:
+        """At the function's begin: one piece of memory for all buffers that are not local."""
+        if not self.scratch:
+            return
+        self.line("int64_t scratch_bytes = 0;")
+        for buffer, (name, each_thread) in self.scratch.items():
+            elements: Expr = Const(1, INDEX)
+            for extent in buffer.shape:
+                elements = elements * self.greatest(extent, buffer)
+            size = f"{self.text.scalar(elements)} * {BYTES[buffer.dtype]}"
+            self.line(f"const int64_t {name}_bytes = ({size} + {ALIGNMENT - 1}) / {ALIGNMENT} * {ALIGNMENT};")
+            self.line(f"const int64_t {name}_start = scratch_bytes;")
+            self.line(f"scratch_bytes += {name}_bytes{' * threads' if each_thread else ''};")
+        self.line(f"char *scratch = aligned_alloc({ALIGNMENT}, scratch_bytes + {ALIGNMENT});")
+        self.line("if (!scratch) return 1;")
+
+    def greatest(self, extent: Expr, buffer: Buffer) -> Expr:
+        """The length of a dimension, the longest one where it changes from iteration to iteration."""
+        inner = {loop.var: (0, loop.extent) for loop in statements(self.function.body) if isinstance(loop, For)}
+        if not any(depends(extent, var) for var in inner):
+            return extent
+        most = bounds(extent, {**size_ranges(self.function.sizes), **inner})[1]
+        if most is None or any(depends(most, var) for var in inner):
+            raise ValueError(f"buffer {buffer.name} has the length {extent}, which is not known before its loops run")
+        return most - 1
+
+
+def chunks(loop: For, vector_bytes: int) -> Iterator[tuple[int, int]]:
+    """(first iteration, number of lanes) of the vectors that a vectorized loop is executed in."""
+    widest = max((BYTES[_wide(node)] for block in blocks(loop.body) for node in _values(block)), default=4)
+    most = max(2, vector_bytes // max(4, widest))
+    base, extent = 0, loop.extent.value
+    while base < extent:
+        count = most
+        while count > extent - base:
+            count //= 2
+        yield base, count
+        base += count
+
+
+def register_segments(
+    buffer: Buffer, body: Stmt, vector_bytes: int, text: Expressions
+) -> tuple[tuple[int, int], ...] | None:
+    """The variables that a local buffer becomes, as (first offset, lanes); None where it has to be an array."""
+    segments: set[tuple[int, int]] = set()
+    for place, lanes in _accesses(buffer, body, vector_bytes, text):
+        if place is None:
+            return None
+        segments.add((place, lanes))
+        if len(segments) > 16 * REGISTERS:
+            return None
+    kept: list[tuple[int, int]] = []
+    for first, lanes in sorted(segments, key=lambda segment: (-segment[1], segment[0])):
+        inside = [(f, n) for f, n in kept if f < first + lanes and first < f + n]
+        if inside and lanes > 1:
+            return None
+        if not inside:
+            kept.append((first, lanes))
+    return tuple(sorted(kept)) if len(kept) <= REGISTERS else None
+
+
+def _accesses(
+    buffer: Buffer, stmt: Stmt, vector_bytes: int, text: Expressions, loop: For | None = None
+) -> Iterator[tuple[int | None, int]]:
+    """(constant offset, lanes) of each access to the buffer; None for an offset that is not constant."""
+    match stmt:
+        case For():
+            vector = stmt if stmt.kind == VECTORIZED else loop
+            yield from _accesses(buffer, stmt.body, vector_bytes, text, vector)
+        case If(condition, body):
+            if any(isinstance(node, Load) and node.buffer == buffer for node in walk(condition)):
+                yield None, 1
+            yield from _accesses(buffer, body, vector_bytes, text, loop)
+        case Allocate(_, body):
+            yield from _accesses(buffer, body, vector_bytes, text, loop)
+        case Seq(parts):
+            for part in parts:
+                yield from _accesses(buffer, part, vector_bytes, text, loop)
+        case Block():
+            loads = [node for expr in (stmt.value, *stmt.indices) for node in walk(expr) if isinstance(node, Load)]
+            for load in (stmt.target, *loads):
+                if load.buffer == buffer:
+                    place = offset(buffer, load.indices)
+                    yield from _of_access(place, loop, vector_bytes, text)
+
+
+def _of_access(place: Expr, loop: For | None, vector_bytes: int, text: Expressions) -> Iterator[tuple[int | None, int]]:
+    if loop is None or not depends(place, loop.var):
+        yield place_value(place), 1
+        return
+    if text.step(place, loop.var) != 1:
+        yield None, 1
+        return
+    for base, count in chunks(loop, vector_bytes):
+        yield place_value(substitute(place, {loop.var: Const(base, INDEX)})), count
+
+
+def place_value(place: Expr) -> int | None:
+    """The number that an offset is, or None."""
+    return place.value if isinstance(place, Const) else None
+
+
+def _values(block: Block) -> Iterator[Expr]:
+    """What a block computes with, indices aside."""
+    waiting = [block.value]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, Load):
+            waiting += children(node)
+
+
+def _wide(node: Expr) -> str:
+    return node.dtype if node.dtype == "float64" else "float32"

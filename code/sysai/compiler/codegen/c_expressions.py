@@ -1,0 +1,324 @@
+"""Expressions in C: for one element, or for several lanes of a vectorized loop at once.
+
+In a vectorized loop an expression that does not depend on the loop's variable stays a scalar, and is copied to all
+lanes where it meets a vector. A load whose place grows by one from lane to lane is a vector load; any other is
+gathered lane by lane, and so is whatever has no vector form.
+
+    x[i, k] with lanes over k    load_f32x16(x + (i * 64 + k))
+    x[i]    with lanes over k    splat_f32x16(x[i])
+    x[k, i] with lanes over k    (f32x16){x[k * 64 + i], x[(k + 1) * 64 + i], ...}
+"""
+
+import math
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sysai.compiler.program.arith import Ranges, affine, proves
+from sysai.compiler.program.expr import (
+    COMPARISONS,
+    INDEX,
+    LOGIC,
+    Binary,
+    Buffer,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Operand,
+    Select,
+    Var,
+    children,
+    substitute,
+    walk,
+)
+
+C_TYPES = {"float32": "float", "float64": "double", "float16": "_Float16", "bfloat16": "uint16_t", "int64": "int64_t",
+           "int32": "int32_t", "int8": "int8_t", "bool": "uint8_t"}  # fmt: skip
+"""What memory holds."""
+STORED = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16", "int64": "i64", "int32": "i32",
+          "int8": "i8", "bool": "b8"}  # fmt: skip
+"""In the names of the header's loads and stores."""
+COMPUTED = {**STORED, "float16": "f32", "bfloat16": "f32", "bool": "i32"}
+"""What is computed with; in vectors, bool is a mask: all bits of a 32-bit lane, or none."""
+COMPUTED_C = {"f32": "float", "f64": "double", "i64": "int64_t", "i32": "int32_t", "i8": "int8_t"}
+BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
+_SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Iterations `base` to `base + count` of the vectorized loop over `var`."""
+
+    var: Var
+    base: int
+    count: int
+
+    @property
+    def start(self) -> Mapping[Var, Operand]:
+        """The variable's value in the first lane."""
+        return {self.var: Const(self.base, INDEX)}
+
+    def lane(self, number: int) -> Mapping[Var, Operand]:
+        """The variable's value in one lane."""
+        return {self.var: Const(self.base + number, INDEX)}
+
+
+def offset(buffer: Buffer, indices: tuple[Expr, ...]) -> Expr:
+    """The place of an element in memory, in elements from the start."""
+    place: Expr = Const(0, INDEX)
+    for index, length in zip(indices, buffer.shape, strict=True):
+        place = place * length + index
+    return place
+
+
+class Expressions:
+    """Prints expressions.
+
+    Args:
+        name: the C name of a variable, or of a buffer.
+        register: the C expression for an element of a buffer that is kept in registers, or for some lanes of it, given
+            the constant offset and the number of lanes; None for other buffers.
+    """
+
+    def __init__(
+        self, name: Callable[[Var | Buffer], str], register: Callable[[Buffer, Expr, int], str | None]
+    ) -> None:
+        self.name, self.register = name, register
+        self.ranges: Ranges = {}
+        self._steps: dict[tuple[Expr, Var], int | None] = {}
+
+    def step(self, index: Expr, var: Var) -> int | None:
+        """By how much an integer expression grows from lane to lane; None where that changes or is not known."""
+        if (index, var) not in self._steps:
+            split = affine(index, [var])
+            factor = split[0].get(var, Const(0, INDEX)) if split else None
+            self._steps[index, var] = factor.value if isinstance(factor, Const) else None
+        return self._steps[index, var]
+
+    # ---- one element ----
+
+    def scalar(self, expr: Expr) -> str:
+        """The C expression for one value."""
+        match expr:
+            case Const(value, dtype):
+                return constant(value, dtype)
+            case Var():
+                return self.name(expr)
+            case Load(buffer, indices):
+                return self._scalar_load(buffer, offset(buffer, indices))
+            case Binary(op, a, b):
+                return self._scalar_binary(op, a, b)
+            case Call(function, argument):
+                return self._scalar_call(function, argument)
+            case Select(condition, a, b):
+                return f"({self.scalar(condition)} ? {self.scalar(a)} : {self.scalar(b)})"
+            case Cast(dtype, value):
+                return self._scalar_cast(dtype, value)
+        raise TypeError(f"not an expression: {expr!r}")
+
+    def _scalar_load(self, buffer: Buffer, place: Expr) -> str:
+        kept = self.register(buffer, place, 1)
+        if kept is not None:
+            return kept
+        element = f"{self.name(buffer)}[{self.plain(place)}]"
+        if buffer.dtype == "bfloat16":
+            return f"from_bf16({element})"
+        return f"(float){element}" if buffer.dtype == "float16" else element
+
+    def _scalar_binary(self, op: str, a: Expr, b: Expr) -> str:
+        left, right, kind = self.scalar(a), self.scalar(b), COMPUTED[a.dtype]
+        if op in COMPARISONS:
+            return f"({left} {COMPARISONS[op]} {right})"
+        if op in LOGIC:
+            return f"({left} {'&&' if op == 'and' else '||'} {right})"
+        if op in ("min", "max"):
+            return f"{op}_{kind}({left}, {right})"
+        if op in ("floordiv", "mod"):
+            if not a.dtype.startswith("int"):
+                return f"{op}_{kind}({left}, {right})"
+            if proves(a >= Const(0, a.dtype), self.ranges) and proves(b >= Const(1, b.dtype), self.ranges):
+                return f"({left} {'/' if op == 'floordiv' else '%'} {right})"
+            return f"({COMPUTED_C[kind]}){op}_i64({left}, {right})"
+        if a.dtype == "bool":
+            return f"({left} {'|' if op == 'add' else '&'} {right})"
+        text = f"({left} {_SYMBOLS[op]} {right})"
+        return f"(int8_t){text}" if a.dtype == "int8" else text
+
+    def _scalar_call(self, function: str, argument: Expr) -> str:
+        text, kind = self.scalar(argument), COMPUTED[argument.dtype]
+        if kind.startswith("f"):
+            return f"{function}_{kind}({text})"
+        if function == "abs":
+            return f"({COMPUTED_C[kind]})llabs({text})"
+        if function == "floor":
+            return text
+        raise ValueError(f"{function} of {argument.dtype}: cast the operand to a float first")
+
+    def _scalar_cast(self, dtype: str, value: Expr) -> str:
+        text, of = self.scalar(value), value.dtype
+        if dtype == of:
+            return text
+        if dtype == "bool":
+            return f"({text} != 0)"
+        if dtype in ("float16", "bfloat16"):
+            return f"round_{STORED[dtype]}((float){text})"
+        if dtype == "int8" and of.startswith(("float", "bfloat")):
+            return f"(int8_t)(int32_t){text}"
+        return f"({COMPUTED_C[COMPUTED[dtype]]}){text}"
+
+    def plain(self, index: Expr) -> str:
+        """An index without the outermost parentheses."""
+        return bare(self.scalar(index))
+
+    # ---- several lanes ----
+
+    def vector(self, expr: Expr, lanes: Lanes) -> str:
+        """The C expression for a vector of `lanes.count` values of a loop's iterations; masks for bool."""
+        if lanes.var not in walk(expr):
+            return self._splat(expr, self.scalar(expr), lanes)
+        match expr:
+            case Load(buffer, indices):
+                return self._vector_load(expr, buffer, offset(buffer, indices), lanes)
+            case Binary(op, a, b):
+                return self._vector_binary(expr, op, a, b, lanes)
+            case Call(function, argument) if COMPUTED[argument.dtype].startswith("f"):
+                return f"{function}_{self._kind(expr, lanes)}({self.vector(argument, lanes)})"
+            case Select(condition, a, b):
+                return self._vector_select(expr, condition, a, b, lanes)
+            case Cast(dtype, value):
+                return self._vector_cast(expr, dtype, value, lanes)
+        return self._gather(expr, lanes)
+
+    def _kind(self, expr: Expr, lanes: Lanes) -> str:
+        return f"{COMPUTED[expr.dtype]}x{lanes.count}"
+
+    def _splat(self, expr: Expr, text: str, lanes: Lanes) -> str:
+        return f"splat_{self._kind(expr, lanes)}({'-' if expr.dtype == 'bool' else ''}{text})"
+
+    def _gather(self, expr: Expr, lanes: Lanes) -> str:
+        sign = "-" if expr.dtype == "bool" else ""
+        values = (sign + self.scalar(substitute(expr, lanes.lane(number))) for number in range(lanes.count))
+        return f"({self._kind(expr, lanes)}){{{', '.join(values)}}}"
+
+    def _vector_load(self, load: Load, buffer: Buffer, place: Expr, lanes: Lanes) -> str:
+        if self.step(place, lanes.var) == 1:
+            first = substitute(place, lanes.start)
+            kept = self.register(buffer, first, lanes.count)
+            if kept is not None:
+                return kept
+            return f"load_{STORED[buffer.dtype]}x{lanes.count}({self.name(buffer)} + {self.plain(first)})"
+        return self._gather(load, lanes)
+
+    def _vector_binary(self, expr: Expr, op: str, a: Expr, b: Expr, lanes: Lanes) -> str:
+        kind = COMPUTED[a.dtype]
+        if op in COMPARISONS and a.dtype == INDEX:
+            compared = self._index_comparison(op, a, b, lanes)
+            if compared is not None:
+                return compared
+        if op in ("floordiv", "mod"):
+            return self._gather(expr, lanes)
+        if op in LOGIC and not self._always_defined(b):
+            return self._gather(expr, lanes)
+        left, right = self.vector(a, lanes), self.vector(b, lanes)
+        if op in COMPARISONS:
+            compared = f"({left} {COMPARISONS[op]} {right})"
+            return compared if kind in ("f32", "i32") else f"__builtin_convertvector({compared}, i32x{lanes.count})"
+        if op in LOGIC:
+            return f"({left} {'&' if op == 'and' else '|'} {right})"
+        if a.dtype == "bool":
+            return f"({left} {'|' if op in ('add', 'max') else '&'} {right})"
+        if op in ("min", "max"):
+            return f"{op}_{self._kind(a, lanes)}({left}, {right})"
+        return f"({left} {_SYMBOLS[op]} {right})"
+
+    def _index_comparison(self, op: str, a: Expr, b: Expr, lanes: Lanes) -> str | None:
+        """A comparison of sums of indices, in 32 bits: of a gap that is wide only the sign counts."""
+        gap = b - a
+        step = self.step(gap, lanes.var)
+        if step is None:
+            return None
+        first = self.scalar(substitute(gap, lanes.start))
+        steps = ", ".join(str(step * number) for number in range(lanes.count))
+        kind = f"i32x{lanes.count}"
+        return f"((splat_{kind}(as_i32({first})) + ({kind}){{{steps}}}) {_AGAINST_ZERO[op]} 0)"
+
+    def _vector_select(self, expr: Select, condition: Expr, a: Expr, b: Expr, lanes: Lanes) -> str:
+        if lanes.var not in walk(condition):
+            return f"({self.scalar(condition)} ? {self.vector(a, lanes)} : {self.vector(b, lanes)})"
+        if not (self._always_defined(a) and self._always_defined(b)):
+            return self._gather(expr, lanes)
+        mask = self.vector(condition, lanes)
+        return f"select_{self._kind(expr, lanes)}({mask}, {self.vector(a, lanes)}, {self.vector(b, lanes)})"
+
+    def _vector_cast(self, expr: Cast, dtype: str, value: Expr, lanes: Lanes) -> str:
+        text, to, of = self.vector(value, lanes), self._kind(expr, lanes), self._kind(value, lanes)
+        if dtype == value.dtype:
+            return text
+        if dtype == "bool":
+            nonzero = f"({text} != 0)"
+            return nonzero if of.startswith(("f32", "i32")) else f"__builtin_convertvector({nonzero}, {to})"
+        if value.dtype == "bool":
+            text = f"-{text}"
+        if dtype == "int8" and of.startswith("f"):
+            text = f"__builtin_convertvector({text}, i32x{lanes.count})"
+        converted = text if to == of else f"__builtin_convertvector({text}, {to})"
+        return f"round_{STORED[dtype]}x{lanes.count}({converted})" if dtype in ("float16", "bfloat16") else converted
+
+    def _always_defined(self, expr: Expr) -> bool:
+        """Whether evaluating does no harm where it is not asked for: no load outside, no division of integers."""
+        match expr:
+            case Binary("floordiv" | "mod", a, b) if a.dtype.startswith("int"):
+                return proves(b >= Const(1, b.dtype), self.ranges) and self._always_defined(a)
+            case Load(buffer, indices):
+                for index, length in zip(indices, buffer.shape, strict=True):
+                    if not (proves(index >= 0, self.ranges) and proves(index < length, self.ranges)):
+                        return False
+        return all(map(self._always_defined, children(expr)))
+
+
+_AGAINST_ZERO = {"lt": ">", "le": ">=", "eq": "==", "ne": "!="}
+
+
+def constant(value: float, dtype: str) -> str:
+    """A literal: of float16 and bfloat16, the nearest number that these have, as a float."""
+    if dtype == "bool":
+        return str(int(bool(value)))
+    if dtype.startswith("int"):
+        return _integer(int(value), dtype)
+    number = float(value)
+    if math.isnan(number):
+        return "NAN"
+    if dtype == "float16":
+        number = _nearest_float16(number)
+    if math.isinf(number):
+        return "INFINITY" if number > 0 else "-INFINITY"
+    if dtype == "bfloat16":
+        return f"round_bf16({number!r}f)"
+    return repr(number) if dtype == "float64" else f"{number!r}f"
+
+
+def _integer(value: int, dtype: str) -> str:
+    bits = 8 * BYTES[dtype]
+    value = (value + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+    if value == -(2**63):
+        return "INT64_MIN"
+    return f"{value}LL" if dtype == INDEX and abs(value) > 2**31 - 1 else str(value) if value >= 0 else f"({value})"
+
+
+def _nearest_float16(number: float) -> float:
+    try:
+        return struct.unpack("e", struct.pack("e", number))[0]
+    except OverflowError:
+        return math.copysign(math.inf, number)
+
+
+def bare(text: str) -> str:
+    """C text without parentheses around all of it."""
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return text[1:-1] if position == len(text) - 1 and text[0] == "(" else text
+    return text

@@ -1,0 +1,310 @@
+"""From a scheduled function to one that C can print: no axes, no unrolled loops, conditions only where they matter.
+
+    blocks      axes become what loops bind them to; `init` becomes a block, on the condition that a reduction starts
+    unrolling   a loop of constant extent becomes its iterations, one behind the other
+    partition   where a condition holds for all but some iterations of a loop, the loop is cut in up to three: in the
+                main part the condition is gone
+
+A condition 0 <= c v + r, where v is the loop's variable and inner loops move r down to m, is sure for v >= -m / c
+(or, with a negative c, for v <= m / -c), so that `16 i_0 + i_1 < N` vanishes for i_0 < N // 16. The result is again a
+Function: what the interpreter makes of it must be the same. Halide and TVM partition loops in this way; LLVM peels.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from sysai.compiler.program.arith import affine, bounds, proves, simplify, size_ranges
+from sysai.compiler.program.expr import INDEX, TRUE, Binary, Const, Expr, Operand, Var, binary, substitute, walk
+from sysai.compiler.program.statement import (
+    PARALLEL,
+    REDUCE,
+    SERIAL,
+    UNROLLED,
+    VECTORIZED,
+    Allocate,
+    Block,
+    For,
+    Function,
+    If,
+    Seq,
+    Stmt,
+    transform_statement,
+)
+
+Ranges = dict[Var, tuple[Operand, Operand]]
+FALSE = Const(False, "bool")
+ZERO, ONE = Const(0, INDEX), Const(1, INDEX)
+NOTHING = Seq(())
+DEEPEST = 2  # how often a part that is not the main one is cut again: each time there may be three of it
+
+
+def prepare(function: Function) -> Function:
+    """The function without axes, predicates and unrolled loops; what it computes is the same.
+
+    A vectorized loop of the result has a constant extent, and no condition inside depends on its variable.
+    """
+    ranges: Ranges = dict(size_ranges(function.sizes))
+    body = _Partition().visit(transform_statement(function.body, _without_axes), ranges, 0)
+    return replace(function, body=transform_statement(body, _cleaned))
+
+
+def substitute_statement(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
+    """Replace variables in a statement whose blocks have no axes."""
+
+    def change(inner: Stmt) -> Stmt | None:
+        match inner:
+            case For():
+                return replace(inner, extent=substitute(inner.extent, values))
+            case If():
+                return replace(inner, condition=substitute(inner.condition, values))
+            case Block():
+                indices = tuple(substitute(index, values) for index in inner.indices)
+                return replace(inner, indices=indices, value=substitute(inner.value, values))
+        return None
+
+    return transform_statement(stmt, change)
+
+
+def conjuncts(condition: Expr) -> tuple[Expr, ...]:
+    """The parts of a conjunction."""
+    match condition:
+        case Binary("and", a, b):
+            return *conjuncts(a), *conjuncts(b)
+    return () if condition == TRUE else (condition,)
+
+
+def conjunction(parts: tuple[Expr, ...]) -> Expr:
+    """All of them."""
+    condition: Expr = TRUE
+    for part in parts:
+        condition = part if condition == TRUE else binary("and", condition, part)
+    return condition
+
+
+def depends(expr: Expr, var: Var) -> bool:
+    """Whether the variable occurs in the expression."""
+    return any(node == var for node in walk(expr))
+
+
+def _without_axes(stmt: Stmt) -> Stmt | None:
+    if not isinstance(stmt, Block):
+        return None
+    values = {axis.var: axis.binding for axis in stmt.axes}
+    indices = tuple(substitute(index, values) for index in stmt.indices)
+    plain = replace(stmt, axes=(), indices=indices, init=None, combine=None, predicate=TRUE)
+    body: Stmt = replace(plain, value=substitute(stmt.update, values))
+    if stmt.init is not None:
+        starts = tuple(binary("eq", axis.binding, 0) for axis in stmt.axes if axis.kind == REDUCE)
+        body = Seq((_when(conjunction(starts), replace(plain, value=stmt.init)), body))
+    return _when(stmt.predicate, body)
+
+
+def _when(condition: Expr, body: Stmt) -> Stmt:
+    return body if condition == TRUE else NOTHING if condition == FALSE else If(condition, body)
+
+
+@dataclass(frozen=True)
+class _Cuts:
+    """From `low` to `high`, `known` says of conditions whether they hold; elsewhere they have to be looked at."""
+
+    low: Expr
+    high: Expr
+    known: Mapping[Expr, bool]
+
+
+class _Partition:
+    """Unrolls and cuts loops from the outermost, with the ranges of the variables around."""
+
+    def visit(self, stmt: Stmt, ranges: Ranges, depth: int) -> Stmt:
+        match stmt:
+            case For():
+                return self.loop(stmt, ranges, depth)
+            case If(condition, body):
+                condition = simplify(condition, ranges)
+                left = tuple(part for part in conjuncts(condition) if not proves(part, ranges))
+                if FALSE in left:
+                    return NOTHING
+                return _when(conjunction(left), self.visit(body, ranges, depth))
+            case Seq(parts):
+                return Seq(tuple(self.visit(part, ranges, depth) for part in parts))
+            case Allocate():
+                return replace(stmt, body=self.visit(stmt.body, ranges, depth))
+        return stmt
+
+    def loop(self, loop: For, ranges: Ranges, depth: int) -> Stmt:
+        extent = simplify(loop.extent, ranges)
+        if isinstance(extent, Const) and extent.value <= 0:
+            return NOTHING
+        if (loop.kind == UNROLLED and isinstance(extent, Const)) or extent == ONE:
+            copies = (substitute_statement(loop.body, {loop.var: value}) for value in range(extent.value))
+            return Seq(tuple(self.visit(copy, ranges, depth) for copy in copies))
+        inside: Ranges = {**ranges, loop.var: (0, extent)}
+        cuts = self.cuts(loop, extent, inside) if depth <= DEEPEST else None
+        if cuts is None:
+            return self.finished(replace(loop, extent=extent), inside, depth)
+        main = _decided(loop.body, cuts.known)
+        if loop.kind == PARALLEL:
+            return self.branches(replace(loop, extent=extent), main, cuts, inside, depth)
+        parts = (
+            (ZERO, cuts.low, loop.body, depth + 1),
+            (cuts.low, cuts.high, main, depth),
+            (cuts.high, extent, loop.body, depth + 1),
+        )
+        return Seq(tuple(self.part(loop, *part, ranges) for part in parts if part[0] != part[1]))
+
+    def part(self, loop: For, start: Expr, stop: Expr, body: Stmt, depth: int, ranges: Ranges) -> Stmt:
+        """The iterations of a loop from `start` to `stop`."""
+        length = simplify(stop - start, ranges)
+        if isinstance(length, Const) and length.value <= 0:
+            return NOTHING
+        if start != ZERO:
+            body = substitute_statement(body, {loop.var: loop.var + start})
+        kind = SERIAL if loop.kind == VECTORIZED and not isinstance(length, Const) else loop.kind
+        cut = For(loop.var, length, body, kind)
+        if length == ONE:
+            return self.visit(substitute_statement(body, {loop.var: 0}), ranges, depth)
+        inside: Ranges = {**ranges, loop.var: (0, length)}
+        return self.finished(cut, inside, depth)
+
+    def finished(self, loop: For, inside: Ranges, depth: int) -> Stmt:
+        return replace(loop, body=self.visit(loop.body, inside, depth))
+
+    def branches(self, loop: For, main: Stmt, cuts: _Cuts, inside: Ranges, depth: int) -> Stmt:
+        """A parallel loop stays one, so that all its iterations are shared out; each asks which part it is of."""
+        above, below = cuts.low <= loop.var, loop.var < cuts.high
+        within = tuple(part for part in (above, below) if not proves(part, inside))
+        outside = tuple(
+            condition
+            for condition, needed in ((loop.var < cuts.low, above in within), (cuts.high <= loop.var, below in within))
+            if needed
+        )
+        either = outside[0] if len(outside) == 1 else binary("or", *outside) if outside else FALSE
+        parts = (
+            _when(conjunction(within), self.visit(main, inside, depth)),
+            _when(either, self.visit(loop.body, inside, depth + 1)) if outside else NOTHING,
+        )
+        return replace(loop, body=Seq(parts))
+
+    def cuts(self, loop: For, extent: Expr, inside: Ranges) -> _Cuts | None:
+        """Where to cut the loop; None where no condition inside is decided by its variable."""
+        low, high, known, unknown = ZERO, extent, {}, set()
+        seen: set[object] = set()
+        for condition, around in _conditions(loop.body, {}):
+            moving = {var: range_ for var, range_ in around.items() if depends(condition, var)}
+            occurrence = condition, tuple(moving.items())  # loops of one name may have different extents
+            if occurrence in seen or not depends(condition, loop.var):
+                continue
+            seen.add(occurrence)
+            if proves(condition, {**inside, **moving}):
+                known[condition] = True
+                continue
+            border = _border(condition, loop.var, moving, inside)
+            if border is None:
+                unknown.add(condition)
+                continue
+            kind, place = border
+            known[condition] = kind != "fails from"
+            if kind == "holds below":
+                high = _least(high, _greatest(place, low, inside), inside)
+            else:
+                low = _least(_greatest(place, low, inside), high, inside)
+        known = {condition: holds for condition, holds in known.items() if condition not in unknown}
+        empty = simplify(low - high, inside) == ZERO
+        return _Cuts(low, high, known) if known and not empty else None
+
+
+def _conditions(stmt: Stmt, moving: Ranges) -> Iterator[tuple[Expr, Ranges]]:
+    """The conditions inside, each with the ranges of the loops between."""
+    match stmt:
+        case If(condition, body):
+            for part in conjuncts(condition):
+                yield part, moving
+            yield from _conditions(body, moving)
+        case For(var, extent, body):
+            yield from _conditions(body, {**moving, var: (0, extent)})
+        case Allocate(_, body):
+            yield from _conditions(body, moving)
+        case Seq(parts):
+            for part in parts:
+                yield from _conditions(part, moving)
+
+
+def _border(condition: Expr, var: Var, moving: Ranges, inside: Ranges) -> tuple[str, Expr] | None:
+    """("holds below" | "holds from" | "fails from", value of the variable), whatever the inner loops do."""
+    match condition:
+        case Binary("lt" | "le", a, b) if a.dtype == INDEX:
+            margin = b - a - 1 if condition.op == "lt" else b - a
+        case Binary("eq", a, b) if a.dtype == INDEX:
+            margin = a - b
+        case _:
+            return None
+    split = affine(margin, [var])
+    if split is None or not isinstance(split[0].get(var), Const):
+        return None
+    factor, rest = split[0][var].value, split[1]
+    least = bounds(rest, moving)[0] if moving else rest
+    if least is None or any(depends(least, inner) for inner in moving):
+        return None
+    if condition.op == "eq":
+        never_below = factor > 0 and proves(rest >= 0, {**inside, **moving})
+        return ("fails from", ONE) if never_below else None
+    if factor > 0:
+        return "holds from", (0 - least + (factor - 1)) // factor
+    return "holds below", least // -factor + 1
+
+
+def _least(a: Expr, b: Expr, ranges: Ranges) -> Expr:
+    return a if proves(a <= b, ranges) else b if proves(b <= a, ranges) else binary("min", a, b)
+
+
+def _greatest(a: Expr, b: Expr, ranges: Ranges) -> Expr:
+    a = simplify(a, ranges)
+    return a if proves(b <= a, ranges) else b if proves(a <= b, ranges) else binary("max", a, b)
+
+
+def _decided(stmt: Stmt, known: Mapping[Expr, bool]) -> Stmt:
+    """The statement where some conditions are known to hold, or not to."""
+
+    def change(inner: Stmt) -> Stmt | None:
+        if not isinstance(inner, If):
+            return None
+        parts = conjuncts(inner.condition)
+        if any(known.get(part) is False for part in parts):
+            return NOTHING
+        return _when(conjunction(tuple(part for part in parts if part not in known)), inner.body)
+
+    return transform_statement(stmt, change)
+
+
+def _cleaned(stmt: Stmt) -> Stmt | None:
+    """Without what is empty, with conditions outside of loops that they don't depend on."""
+    match stmt:
+        case Seq(parts):
+            flat = [inner for part in parts for inner in (part.statements if isinstance(part, Seq) else (part,))]
+            return flat[0] if len(flat) == 1 else Seq(tuple(flat))
+        case For(_, _, body) | If(_, body) | Allocate(_, body) if body == NOTHING:
+            return NOTHING
+        case For(var, _, If(condition, body)) if not depends(condition, var) and stmt.kind != PARALLEL:
+            return If(condition, replace(stmt, body=body))
+        case For(var, _, _, "vectorized") if _varies(stmt.body, var) or not isinstance(stmt.extent, Const):
+            return replace(stmt, kind=SERIAL)
+    return None
+
+
+def _varies(stmt: Stmt, var: Var) -> bool:
+    """Whether what is executed inside depends on the variable."""
+    if any(depends(condition, var) for condition, _ in _conditions(stmt, {})):
+        return True
+    return any(depends(extent, var) for extent in _extents(stmt))
+
+
+def _extents(stmt: Stmt) -> Iterator[Expr]:
+    match stmt:
+        case For(_, extent, body):
+            yield extent
+            yield from _extents(body)
+        case If(_, body) | Allocate(_, body):
+            yield from _extents(body)
+        case Seq(parts):
+            for part in parts:
+                yield from _extents(part)
