@@ -3,12 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-
 from sysai.compiler.program.interpret import infer_sizes, interpret
 from sysai.compiler.program.parser import parse
 from sysai.compiler.program.printer import print_function
 from sysai.compiler.program.statement import PARALLEL, VECTORIZED, For, Function, Seq, Stmt, transform_statement
-#from sysai.compiler.program.verify import verify
 from sysai.compiler.schedule.schedule import Schedule, replay
 from sysai.compiler.schedule.trace import Trace
 from sysai.compiler.schedule.tree import substitute_loops
@@ -16,7 +14,7 @@ from sysai.compiler.schedule.tree import substitute_loops
 
 def matmul(m: int | None = None, n: int | None = None, k: int | None = None) -> Function:
     """C = A B; a size that is not given is symbolic."""
-    sizes = {name: value for name, value in zip("MNK", (m, n, k), strict=True)}
+    sizes = dict(zip("MNK", (m, n, k), strict=True))
     parameters = "".join(f"{name}: size, " for name, value in sizes.items() if value is None)
     M, N, K = (name if value is None else value for name, value in sizes.items())
     return parse(f"""
@@ -87,7 +85,7 @@ def chain(
                                 with block("gelu"):
                                     vi = spatial(R, i)
                                     vj = spatial(N, j)
-                                    g[vi, vj] = t[vi, vj] * float32(0.5) * (float32(1.0) + erf(t[vi, vj] * float32(0.70710678)))
+                                    g[vi, vj] = t[vi, vj] * (float32(1.0) + erf(t[vi, vj] * float32(0.7)))
                         for i in range(R):
                             for j in range(N):
                                 with block("residual"):
@@ -118,7 +116,7 @@ def chain(
 
 
 def run(function: Function, sizes: dict[str, int], seed: int = 0) -> dict[str, np.ndarray]:
-    """The outputs on integers below 4 in size, so that sums in any order are equal; other arrays keep what they hold."""
+    """The outputs on integers from -3 to 3, whose sums are equal in any order."""
     random = np.random.default_rng(seed)
     arrays = {}
     for buffer in function.buffers:

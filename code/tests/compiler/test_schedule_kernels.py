@@ -2,7 +2,6 @@
 
 import pytest
 from schedule_programs import CHAIN, SOFTMAX, assert_same, matmul
-
 from sysai.compiler.program.parser import parse
 from sysai.compiler.program.statement import Allocate, statements
 from sysai.compiler.schedule.schedule import Schedule

@@ -181,19 +181,24 @@ def _scope(scope: str) -> str:
 
 
 def _last_place(function: Function, consumer: Block, buffer: str) -> Stmt:
-    """The outermost statement around the consumer in which nobody writes the buffer."""
-
-    def fits(stmt: Stmt) -> bool:
-        return not writers(stmt, buffer) and isinstance(stmt, For | Block)
-
-    return next(stmt for stmt in path_to_block(function.body, consumer.name) if fits(stmt))
+    """The outermost loop around the consumer, or itself, in which nobody writes the buffer."""
+    way = path_to_block(function.body, consumer.name)
+    for stmt in way:
+        if isinstance(stmt, For) and writers(stmt, buffer):
+            raise IllegalSchedule(
+                f"block {writers(stmt, buffer)[0].name} writes {buffer} in loop {stmt.var.name}, which is around "
+                f"{consumer.name} too: a copy of all of it would be made when only a part is there; cache it before"
+            )
+    return next(stmt for stmt in way if isinstance(stmt, For | Block))
 
 
 def _alone(function: Function, writer: Block) -> Stmt:
-    """The outermost loop around the writer, or itself, in which nobody else touches its buffer."""
-
-    def fits(stmt: Stmt) -> bool:
-        touching = {block.name for block in blocks(stmt) if touches(block, writer.buffer.name)}
-        return touching == {writer.name} and isinstance(stmt, For | Block)
-
-    return next(stmt for stmt in path_to_block(function.body, writer.name) if fits(stmt))
+    """The outermost loop around the writer, or itself."""
+    place = next(stmt for stmt in path_to_block(function.body, writer.name) if isinstance(stmt, For | Block))
+    for block in blocks(place):
+        if block.name != writer.name and touches(block, writer.buffer.name):
+            raise IllegalSchedule(
+                f"block {block.name} uses {writer.buffer.name} in a loop that is around {writer.name} too, before all "
+                "of it would be copied; cache it before moving blocks together"
+            )
+    return place

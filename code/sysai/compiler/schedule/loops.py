@@ -114,6 +114,8 @@ def fuse(function: Function, names: Sequence[str]) -> tuple[Function, str]:
 
 def reorder(function: Function, names: Sequence[str]) -> Function:
     """Put loops of one perfect nest into the order of `names`; loops between them that are not named stay."""
+    if not names:
+        raise IllegalSchedule("reorder takes the names of loops, in the order that they should have")
     if len(set(names)) != len(names):
         raise IllegalSchedule(f"reorder names a loop twice: {', '.join(names)}")
     named = [find_loop(function, name) for name in names]

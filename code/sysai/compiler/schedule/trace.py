@@ -64,7 +64,10 @@ class Trace:
             ValueError: the text is something else.
         """
         try:
-            steps = [Step(str(name), dict(arguments), tuple(results)) for name, arguments, results in json.loads(text)]
+            loaded = json.loads(text)
+            if not isinstance(loaded, list):
+                raise TypeError("it is no list of steps")
+            steps = [Step(str(name), dict(arguments), tuple(results)) for name, arguments, results in loaded]
         except (TypeError, ValueError) as error:
             raise ValueError(f"not a trace: {error}; give the text that Trace.to_json wrote") from error
         return cls(steps)
