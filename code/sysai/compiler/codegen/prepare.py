@@ -44,7 +44,8 @@ def prepare(function: Function) -> Function:
     A vectorized loop of the result has a constant extent, and no condition inside depends on its variable.
     """
     ranges: Ranges = dict(size_ranges(function.sizes))
-    body = _Partition().visit(transform_statement(function.body, _without_axes), ranges, 0)
+    body = _simplified(transform_statement(function.body, _without_axes), ranges)
+    body = _Partition().visit(body, ranges, 0)
     return replace(function, body=transform_statement(body, _cleaned))
 
 
@@ -97,6 +98,24 @@ def _without_axes(stmt: Stmt) -> Stmt | None:
         starts = tuple(binary("eq", axis.binding, 0) for axis in stmt.axes if axis.kind == REDUCE)
         body = Seq((_when(conjunction(starts), replace(plain, value=stmt.init)), body))
     return _when(stmt.predicate, body)
+
+
+def _simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
+    """With simple indices and conditions; before unrolling, as then there are many more of them."""
+    match stmt:
+        case For():
+            extent = simplify(stmt.extent, ranges)
+            return replace(stmt, extent=extent, body=_simplified(stmt.body, {**ranges, stmt.var: (0, extent)}))
+        case If(condition, body):
+            return _when(simplify(condition, ranges), _simplified(body, ranges))
+        case Allocate():
+            return replace(stmt, body=_simplified(stmt.body, ranges))
+        case Seq(parts):
+            return Seq(tuple(_simplified(part, ranges) for part in parts))
+        case Block():
+            indices = tuple(simplify(index, ranges) for index in stmt.indices)
+            return replace(stmt, indices=indices, value=simplify(stmt.value, ranges))
+    raise TypeError(f"not a statement: {stmt!r}")
 
 
 def _when(condition: Expr, body: Stmt) -> Stmt:
