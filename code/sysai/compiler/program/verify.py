@@ -49,6 +49,7 @@ from sysai.compiler.program.statement import (
     If,
     Seq,
     Stmt,
+    statements,
 )
 
 RESERVED = {*MATH, *EXTREMES, *DTYPES, "select", "cast", "init", "combine", "where", "spatial", "reduce", "size"}
@@ -215,7 +216,13 @@ class _Names:
 
 
 def _all_proved(function: Function) -> bool:
-    """Whether every element that is touched lies inside, distinct for distinct iterations, where it has to."""
+    """Whether every element that is touched lies inside, distinct for distinct iterations, where it has to.
+
+    Of sums, and of what is allocated inside, nothing is proved: whether terms are added once, and whether elements are
+    stored before they are read.
+    """
+    if any(isinstance(stmt, Allocate) for stmt in statements(function.body)):
+        return False
     for block, around in nests(function.body):
         loops = [stmt for stmt in around if isinstance(stmt, For)]
         ranges = {**size_ranges(function.sizes), **{loop.var: (0, loop.extent) for loop in loops}}
