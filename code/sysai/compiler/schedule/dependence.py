@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sysai.compiler.program.arith import Ranges, proves, simplify
 from sysai.compiler.program.expr import Binary, Expr, Load, Var, as_expr, substitute, walk
 from sysai.compiler.program.polynomial import Polynomial, expression, polynomial
-from sysai.compiler.program.statement import Block, For, Function, Stmt, blocks
+from sysai.compiler.program.statement import REDUCE, Block, For, Function, Stmt, blocks
 from sysai.compiler.schedule.affine import ranges_of
 from sysai.compiler.schedule.tree import allocated, loops, reads, variables
 
@@ -70,8 +70,8 @@ def against_order(function: Function, old: Sequence[For], new: Sequence[For]) ->
     body = old[-1].body
     for buffer in _shared(body):
         touching = accesses(body, buffer)
-        if len({access.block.name for access in touching}) == 1 and touching[0].block.reduces and len(touching) == 1:
-            continue  # sums may be added in any order; the first iteration of all, which initializes, stays the first
+        if len(touching) == 1 and _commutes(touching[0].block):
+            continue
         known = determined(touching, [*old, *loops(body)])
         carrying = [loop.var.name for loop in old if loop.var not in known]
         after = [loop.var.name for loop in new if loop.var not in known]
@@ -151,7 +151,19 @@ def _shared(stmt: Stmt) -> list[str]:
 
 
 def _reduces_over(block: Block, var: Var) -> bool:
-    return any(var in variables(axis.binding) for axis in block.axes if axis.kind == "reduce")
+    return any(var in variables(axis.binding) for axis in block.axes if axis.kind == REDUCE)
+
+
+def _commutes(block: Block) -> bool:
+    """Whether a reduction's iterations may run in any order of its loops.
+
+    The first iteration of an element initializes it and must stay the first: that with all reduction loops at 0.
+    After fusing a reduction loop with a spatial one it need not be, since other elements begin in between.
+    """
+    used = {var for index in block.indices for var in variables(index)}
+    spatial = {var for axis in block.axes if axis.var in used for var in variables(axis.binding)}
+    over = {var for axis in block.axes if axis.kind == REDUCE for var in variables(axis.binding)}
+    return block.reduces and (block.init is None or not spatial & over)
 
 
 def _show(access: Access, buffer: str) -> str:

@@ -10,20 +10,15 @@ the loop. Moving trades locality for work done again where parts overlap (Ragan-
 TVM infers regions by integer sets in several forms, and also places blocks of several buffers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
-from sysai.compiler.program.arith import Ranges, proves
 from sysai.compiler.program.expr import (
-    TRUE,
-    Binary,
     Cast,
     Const,
     Expr,
     Load,
-    Operand,
     Var,
-    as_expr,
     substitute,
     transform,
 )
@@ -32,7 +27,6 @@ from sysai.compiler.program.statement import (
     REDUCE,
     SERIAL,
     SPATIAL,
-    VECTORIZED,
     Allocate,
     Block,
     For,
@@ -43,20 +37,26 @@ from sysai.compiler.program.statement import (
     statements,
 )
 from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.affine import ONE, Interval, interval, ranges_of, whole
+from sysai.compiler.schedule.affine import Interval, interval, whole
 from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.loops import both
+from sysai.compiler.schedule.nest import around, nest, require_independent_axes
+from sysai.compiler.schedule.order import (
+    last_block,
+    require_after,
+    require_loop_for_blocks,
+    require_movable,
+    require_order,
+    require_unchanged,
+)
 from sysai.compiler.schedule.storage import clipped, require_scopes, shrink, touched
 from sysai.compiler.schedule.tree import (
     change_blocks,
     find_block,
     find_loop,
-    fresh,
     loops,
     loops_around,
     path_to_block,
     path_to_loop,
-    readers,
     reads,
     replace_loop,
     sequence,
@@ -71,19 +71,19 @@ def compute_at(function: Function, block: str, loop: str) -> Function:
     """Compute a producer inside a loop that contains all its consumers, just what each iteration needs."""
     producer, target = find_block(function, block), find_loop(function, loop)
     buffer = producer.buffer
-    consumers = _require_movable(function, producer, f"compute {block} at {loop}")
+    consumers = require_movable(function, producer, f"compute {block} at {loop}")
     inside = {inner.name for inner in blocks(target.body)}
     if block in inside:
         raise IllegalSchedule(f"block {block} is inside loop {loop} already")
-    _require_loop_for_blocks(target)
+    require_loop_for_blocks(target)
     outside = [consumer.name for consumer in consumers if consumer.name not in inside]
     if outside:
         raise IllegalSchedule(
             f"block {outside[0]} needs {buffer.name} too, and is outside {loop}: move it there first, "
             f"or compute {block} at a loop around both"
         )
-    _require_order(function, producer, consumers)
-    _require_unchanged(function, producer, until=_last(function, target.body))
+    require_order(function, producer, consumers)
+    require_unchanged(function, producer, until=last_block(target.body))
     shared = set(path_to_loop(function.body, loop)) & set(path_to_block(function.body, block))
     for outer in shared:
         if isinstance(outer, For) and not _allocated_in(outer, buffer.name):
@@ -95,9 +95,9 @@ def compute_at(function: Function, block: str, loop: str) -> Function:
     if list(producer.indices) != [axis.var for axis in producer.axes if axis.kind == SPATIAL]:
         raise IllegalSchedule(f"block {block} does not store at its axes themselves, so what {loop} needs is not known")
     ranges = dict(zip(producer.indices, needed, strict=True))
-    _require_independent_axes(function, producer)
+    require_independent_axes(function, producer)
     function = replace(function, body=without_blocks(function.body, {block}))
-    moved = _nest(function, producer, ranges, _around(function, loop))
+    moved = nest(function, producer, ranges, around(function, loop))
     target = find_loop(function, loop)
     body = _insert_before(target.body, {consumer.name for consumer in consumers}, moved)
     function = replace_loop(function, loop, replace(target, body=body))
@@ -109,11 +109,11 @@ def reverse_compute_at(function: Function, block: str, loop: str) -> Function:
     consumer, target = find_block(function, block), find_loop(function, loop)
     if any(inner.name == block for inner in blocks(target.body)):
         raise IllegalSchedule(f"block {block} is inside loop {loop} already")
-    _require_loop_for_blocks(target)
+    require_loop_for_blocks(target)
     made = list(dict.fromkeys(r.buffer.name for r in reads(consumer) if writers(target.body, r.buffer.name)))
     if not made:
         raise IllegalSchedule(f"block {block} reads nothing that is written inside {loop}")
-    _require_after(function, consumer, target)
+    require_after(function, consumer, target)
     ranges: dict[Var, Interval] = {}
     for name in made:
         for var, part in _complete_part(function, consumer, name, target).items():
@@ -121,9 +121,9 @@ def reverse_compute_at(function: Function, block: str, loop: str) -> Function:
                 raise IllegalSchedule(f"the buffers that {block} reads are made in different parts at {loop}")
             ranges[var] = part
     ranges = _with_shared_loops(function, consumer, ranges, target)
-    _require_independent_axes(function, consumer)
+    require_independent_axes(function, consumer)
     function = replace(function, body=without_blocks(function.body, {block}))
-    moved = _nest(function, consumer, ranges, _around(function, loop))
+    moved = nest(function, consumer, ranges, around(function, loop))
     target = find_loop(function, loop)
     body = _append(target.body, moved)
     function = replace_loop(function, loop, replace(target, body=body))
@@ -142,9 +142,9 @@ def compute_inline(function: Function, block: str) -> Function:
         raise IllegalSchedule(
             f"block {block} is a reduction: its value takes a loop, and cannot stand in an expression"
         )
-    consumers = _require_movable(function, producer, f"inline {block}")
-    _require_order(function, producer, consumers)
-    _require_unchanged(function, producer, until=consumers[-1].name)
+    consumers = require_movable(function, producer, f"inline {block}")
+    require_order(function, producer, consumers)
+    require_unchanged(function, producer, until=consumers[-1].name)
     if len(set(producer.indices)) != len(producer.indices) or not all(isinstance(i, Var) for i in producer.indices):
         raise IllegalSchedule(f"block {block} does not store at its axes themselves: what an element is, is not known")
     inputs = {load.buffer.name for load in reads(producer)}
@@ -168,84 +168,6 @@ def compute_inline(function: Function, block: str) -> Function:
 
     body = without_blocks(change_blocks(function.body, change), {block})
     return require_scopes(replace(function, body=body), f"inline {block}")
-
-
-def _require_movable(function: Function, producer: Block, what: str) -> list[Block]:
-    """The consumers of a block's buffer, in order, if nobody else can see that buffer."""
-    buffer = producer.buffer.name
-    if buffer in {parameter.name for parameter in function.buffers}:
-        raise IllegalSchedule(f"cannot {what}: {buffer} is an output of the function, and must be complete")
-    others = [block.name for block in writers(function.body, buffer) if block.name != producer.name]
-    if others:
-        raise IllegalSchedule(f"cannot {what}: block {others[0]} writes {buffer} too")
-    consumers = readers(function.body, buffer)
-    if producer.name in {consumer.name for consumer in consumers}:
-        raise IllegalSchedule(f"cannot {what}: the block reads its own buffer {buffer}")
-    if not consumers:
-        raise IllegalSchedule(f"cannot {what}: no block reads {buffer}")
-    if producer.reduces and producer.init is None:
-        raise IllegalSchedule(f"cannot {what}: the block does not initialize {buffer}")
-    return consumers
-
-
-def _order(function: Function) -> list[str]:
-    return [block.name for block in blocks(function.body)]
-
-
-def _last(function: Function, body: Stmt) -> str:
-    return list(blocks(body))[-1].name
-
-
-def _require_loop_for_blocks(target: For) -> None:
-    if target.kind == VECTORIZED:
-        raise IllegalSchedule(
-            f"loop {target.var.name} is vectorized already, and can take in no loops: move blocks first"
-        )
-
-
-def _require_order(function: Function, producer: Block, consumers: Sequence[Block]) -> None:
-    order = _order(function)
-    for consumer in consumers:
-        if order.index(consumer.name) < order.index(producer.name):
-            raise IllegalSchedule(
-                f"block {consumer.name} reads {producer.buffer.name} and has run before {producer.name}"
-            )
-
-
-def _require_unchanged(function: Function, producer: Block, until: str) -> None:
-    """What `producer` reads must not be written between its place and block `until`."""
-    order = _order(function)
-    between = set(order[order.index(producer.name) + 1 : order.index(until) + 1])
-    inputs = {load.buffer.name for load in reads(producer)}
-    for block in blocks(function.body):
-        if block.name in between and block.buffer.name in inputs:
-            raise IllegalSchedule(
-                f"block {producer.name} reads {block.buffer.name}, which block {block.name} writes after it: "
-                "computed later, it would read other values"
-            )
-
-
-def _require_after(function: Function, consumer: Block, target: For) -> None:
-    """Nothing from the loop `target` up to the consumer may touch what it writes, or write what it reads."""
-    order = _order(function)
-    first, last = next(blocks(target.body)).name, _last(function, target.body)
-    if order.index(consumer.name) < order.index(first):
-        raise IllegalSchedule(f"block {consumer.name} runs before loop {target.var.name}")
-    inside = {block.name for block in blocks(target.body)}
-    up_to = set(order[order.index(first) : order.index(consumer.name)])
-    behind = set(order[order.index(last) + 1 : order.index(consumer.name)])
-    inputs = {load.buffer.name for load in reads(consumer)}
-    for block in blocks(function.body):
-        if block.name in up_to and touches(block, consumer.buffer.name):
-            raise IllegalSchedule(
-                f"block {block.name} uses {consumer.buffer.name}, which {consumer.name} writes, and runs before it"
-            )
-        if block.name in behind and block.buffer.name in inputs:
-            raise IllegalSchedule(
-                f"block {consumer.name} needs {block.buffer.name} too, which block {block.name} writes after loop "
-                f"{target.var.name}: move that block there first"
-            )
-    assert inside
 
 
 def _complete_part(function: Function, consumer: Block, name: str, target: For) -> dict[Var, Interval]:
@@ -329,91 +251,6 @@ def _dense(index: Expr, moving: Mapping[Var, Expr]) -> bool:
             return len(terms) == 1
         reach += abs(coefficient) * (extent.value - 1)
     return True
-
-
-def _around(function: Function, loop: str) -> list[For]:
-    """A loop and those around it."""
-    return [inner for inner in path_to_loop(function.body, loop) if isinstance(inner, For)]
-
-
-def _nest(function: Function, block: Block, ranges: Mapping[Var, Interval], around: Sequence[For]) -> Stmt:
-    """The block in new loops of its own: axes of `ranges` over these, all others over their extents."""
-    bindings: dict[Var, Expr] = {}
-    new: list[For] = []
-    predicate = TRUE
-    axes = sorted(block.axes, key=lambda axis: axis.kind == REDUCE)
-    for axis in axes:
-        part = ranges.get(axis.var, whole(axis.extent))
-        name = fresh(function, f"{block.name}_{axis.var.name}", *(loop.var.name for loop in new))
-        if part.size == ONE:
-            bindings[axis.var] = part.start
-        else:
-            new.append(For(Var(name), part.size, Seq(())))
-            bindings[axis.var] = part.start + Var(name)
-        for condition in _guards(bindings[axis.var], axis.extent, part, ranges_of((*around, *new))):
-            predicate = both(predicate, condition)
-    stmt: Stmt = rebind(block, bindings, predicate)
-    for loop in reversed(new):
-        stmt = replace(loop, body=stmt)
-    return stmt
-
-
-def _require_independent_axes(function: Function, block: Block) -> None:
-    """No axis may follow from the others, as those do that index a buffer which has shrunk (`storage.py`)."""
-    around = loops_around(function.body, block.name)
-    for axis in block.axes:
-        others = tuple(other.binding for other in block.axes if other is not axis)
-        own = {loop.var for loop in around} & variables(axis.binding)
-        if own and own <= dependence.determined([dependence.Access(block, others, True)], around):
-            raise IllegalSchedule(
-                f"block {block.name} uses a buffer that has shrunk to a part for the loops around it: move the block "
-                "before the buffers that it uses"
-            )
-
-
-def _guards(value: Expr, extent: Expr, part: Interval, ranges: Ranges) -> list[Expr]:
-    """What must hold for `value` to lie in 0 to `extent`, apart from what is sure."""
-    needed = [] if part == whole(extent) else [as_expr(0) <= value, value < extent]
-    return [condition for condition in needed if not proves(condition, ranges)]
-
-
-def rebind(block: Block, bindings: Mapping[Var, Expr], predicate: Expr) -> Block:
-    """The block with other bindings; of its predicate remains what its domain does not say already.
-
-    Raises:
-        IllegalSchedule: a condition cannot be said in terms of the axes.
-    """
-    domain = {axis.binding < axis.extent for axis in block.axes}
-    loops_by_axis: dict[Var, Operand] = {axis.binding: axis.var for axis in block.axes if isinstance(axis.binding, Var)}
-    for condition in conditions(block.predicate):
-        if condition in domain:
-            continue
-        of_axes = substitute(condition, loops_by_axis)
-        strangers = variables(condition) - set(loops_by_axis) - _sizes(block)
-        if strangers:
-            raise IllegalSchedule(
-                f"block {block.name} has the condition {condition}, which holds for its old loops only"
-            )
-        predicate = both(predicate, substitute(of_axes, bindings))
-    axes = tuple(replace(axis, binding=bindings[axis.var]) for axis in block.axes)
-    return replace(block, axes=axes, predicate=predicate)
-
-
-def conditions(predicate: Expr) -> list[Expr]:
-    """The parts of a conjunction."""
-    if predicate == TRUE:
-        return []
-    match predicate:
-        case Binary("and", a, b):
-            return conditions(a) + conditions(b)
-    return [predicate]
-
-
-def _sizes(block: Block) -> set[Var]:
-    """Variables that occur in the block's extents and shapes, and so are sizes."""
-    return {var for axis in block.axes for var in variables(axis.extent)} | {
-        var for length in block.buffer.shape for var in variables(length)
-    }
 
 
 def _insert_before(body: Stmt, names: set[str], new: Stmt) -> Stmt:

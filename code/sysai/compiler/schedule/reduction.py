@@ -14,7 +14,7 @@ from sysai.compiler.program.expr import TRUE, Buffer, Const, Expr, Load, Var, su
 from sysai.compiler.program.statement import REDUCE, SERIAL, SPATIAL, Axis, Block, For, Function, Stmt, blocks
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.loops import both
-from sysai.compiler.schedule.placement import conditions
+from sysai.compiler.schedule.nest import conditions
 from sysai.compiler.schedule.storage import allocate_at, shrink
 from sysai.compiler.schedule.tree import (
     change_blocks,
