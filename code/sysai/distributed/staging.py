@@ -33,7 +33,6 @@ class Staging:
         self.axis = axis
         self.traffic = Traffic()
         self._memory = SharedMemory(axis, BUFFERS * PIECE_BYTES + 2 * TEXT_BYTES)
-        self._views: dict[torch.dtype, list[tuple[Tensor, ...]]] = {}  # each rank's, by the number of the buffer
         self._rounds = 0
         self._calls = 0
 
@@ -49,11 +48,12 @@ class Staging:
         """
         own_text = self._texts()[self.axis.rank]
         own_text.zero_()[: len(text.encode())] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        buffers = self._buffers(dtype)
         rounds = pieces + len(stages) - 1
         for k in range(rounds):
             for lag, stage in enumerate(stages):
                 if 0 <= k - lag < pieces:
-                    stage(k - lag, self._buffers(self._rounds + k - lag, dtype))
+                    stage(k - lag, buffers[(self._rounds + k - lag) % BUFFERS])
             if k < rounds - 1:
                 self._memory.barrier()
             if k == 0:
@@ -61,11 +61,10 @@ class Staging:
         self._rounds += rounds
         self._calls += 1
 
-    def _buffers(self, number: int, dtype: torch.dtype) -> Sequence[Tensor]:
-        if dtype not in self._views:
-            pieces = [region[: BUFFERS * PIECE_BYTES].view(dtype).chunk(BUFFERS) for region in self._memory.regions]
-            self._views[dtype] = list(zip(*pieces, strict=True))
-        return self._views[dtype][number % BUFFERS]
+    def _buffers(self, dtype: torch.dtype) -> list[tuple[Tensor, ...]]:
+        """Each rank's, by the number of the buffer."""
+        pieces = [region[: BUFFERS * PIECE_BYTES].view(dtype).chunk(BUFFERS) for region in self._memory.regions]
+        return list(zip(*pieces, strict=True))
 
     def _texts(self) -> list[Tensor]:
         # two in turn: a rank may announce the next collective while others still compare
