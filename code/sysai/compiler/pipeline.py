@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from sysai.compiler.executable import Call, Executable, Fallback, Program, Step
+from sysai.compiler.executable import Call, Fallback, Program, Step
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.lowering import lower
 from sysai.compiler.lowering.product import pack, packable

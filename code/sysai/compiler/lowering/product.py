@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from sysai.compiler.graph.graph import Node
 from sysai.compiler.graph.sizes import same
-from sysai.compiler.lowering.elements import Elements, mergeable_axes
+from sysai.compiler.lowering.elements import ONE, Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
 from sysai.compiler.passes.access import ZERO
@@ -147,10 +147,12 @@ def _with_epilogue(elements: Elements, name: str, product: _Product) -> Function
     group, loops, order = elements.group, product.loops, product.order
     node, (output,) = group.anchor, group.outputs
     whole = [replace(loop, extent=padded(loop.extent)) if loop is product.packed else loop for loop in loops]
-    acc = Buffer("acc", tuple(loop.extent for loop in whole), node.output.dtype)
+    kept = [place for place, loop in enumerate(loops) if not same(loop.extent, 1)]
+    acc = Buffer("acc", tuple(whole[place].extent for place in kept) or (ONE,), node.output.dtype)
+    element = [loops[place].index for place in kept]
     zero = Const(0.0 if acc.dtype.startswith(("float", "bfloat")) else 0, acc.dtype)
-    multiply = block("product", [*whole, *product.summed], acc, indices(loops), product.a * product.b, "add", zero)
-    elements.known[node.output.name] = lambda place: Load(acc, tuple(place[axis] for axis in order))
+    multiply = block("product", [*whole, *product.summed], acc, element, product.a * product.b, "add", zero)
+    elements.known[node.output.name] = lambda at: Load(acc, tuple(at[order[place]] for place in kept) or (ZERO,))
     names = [*(loop.name * 2 for loop in loops[:-2]), "row", "column"]
     stored = [replace(loop, name=name) for loop, name in zip(loops, names, strict=True)]
     at = tuple(stored[order.index(axis)].index for axis in range(len(order)))

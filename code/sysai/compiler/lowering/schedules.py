@@ -131,6 +131,8 @@ def _product(schedule: Schedule) -> None:
         tile.append(inner)
         blocked.insert(len(blocked) - 1, panel) if blocked else blocked.append(panel)
     around = [*outer, *blocked]
+    if not around:
+        return
     schedule.reorder(*around, *tile)
     schedule.compute_at("product", around[-1])
     _micro_kernel(schedule)

@@ -1,0 +1,159 @@
+"""What `sysai.compiler.compile` gives: a callable that can be looked into.
+
+    compiled.graph       core operators after all passes          compiled.schedules   the trace of each kernel's loops
+    compiled.groups      which of them run as one kernel          compiled.kernels     functions and their C
+    compiled.report()    bytes moved, memory, seconds spent on compiling
+
+Weights are constants of the compiled module: it does not see changes that are made to them later.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from sysai.compiler.codegen.kernel import Kernel, build
+from sysai.compiler.entry import make_entry
+from sysai.compiler.executable import Call, Executable, Fallback, Program
+from sysai.compiler.graph.from_export import import_module
+from sysai.compiler.graph.graph import Graph
+from sysai.compiler.lowering.schedules import default_schedule
+from sysai.compiler.passes.fusion import traffic
+from sysai.compiler.passes.groups import Group
+from sysai.compiler.pipeline import Scheduler, Seconds, make_program
+from sysai.compiler.schedule.schedule import Schedule
+
+
+def compile_module(
+    module: nn.Module,
+    example_inputs: Sequence[object],
+    dynamic: Mapping[str | int, Mapping[int, str]] | None = None,
+    *,
+    keywords: Mapping[str, object] | None = None,
+    fallback: bool = False,
+    schedule: Scheduler = default_schedule,
+) -> "Compiled":
+    """Compile a module for inference on this machine's CPU.
+
+    Args:
+        module: in evaluation mode.
+        example_inputs: what it takes; those sizes that `dynamic` does not name are fixed to theirs.
+        dynamic: names of sizes that may change between calls, by input (position or name) and axis, as in
+            `{0: {0: "B", 1: "T"}}`. The same name is the same size.
+        keywords: arguments by name.
+        fallback: let torch run operators that the compiler lacks, instead of an error.
+        schedule: (lowered function, class of its group) -> its schedule; what a tuner passes.
+
+    Raises:
+        UnsupportedOperator: the compiler has no such operator (unless `fallback`).
+        ValueError: the module cannot be exported; the message says where and why.
+        ToolchainError: there is no C compiler, or it fails.
+    """
+    seconds = Seconds()
+    imported = seconds.measure(
+        "export", lambda: import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback)
+    )
+    compiled = compile_graph(imported.graph, schedule, seconds)
+    compiled.call_spec = imported.program.call_spec
+    return compiled
+
+
+def compile_graph(graph: Graph, schedule: Scheduler = default_schedule, seconds: Seconds | None = None) -> "Compiled":
+    """Compile a graph; the result takes and gives flat tensors."""
+    seconds = seconds or Seconds()
+    program = make_program(graph, schedule, seconds)
+    kernels = seconds.measure("C", build_all, program.schedules)
+    executable = seconds.measure(
+        "entry", Executable, program, lambda calls, slots: make_entry(calls, kernels, slots, program.graph.sizes)
+    )
+    return Compiled(program, executable, kernels, seconds)
+
+
+def build_all(schedules: Sequence[Schedule]) -> list[Kernel]:
+    """A kernel for each schedule; the C compiler runs on all cores."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(lambda schedule: build(schedule.function), schedules))
+
+
+@dataclass
+class Compiled:
+    """A compiled module.
+
+    Attributes:
+        call_spec: the structure of the module's arguments and results, as torch.export has it; None for flat tensors.
+    """
+
+    program: Program
+    executable: Executable
+    kernels: list[Kernel]
+    seconds: Seconds
+    call_spec: object = None
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of core operators that was fused."""
+        return self.program.graph
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups of the graph's nodes, in the order in which they run."""
+        return self.program.groups
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """How each kernel was scheduled, with its trace."""
+        return self.program.schedules
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """The operators that torch runs, once for each time that they occur."""
+        steps = self.program.steps
+        return tuple(step.node.attributes["target"] for step in steps if isinstance(step, Fallback))
+
+    def __call__(self, *inputs: object, **keywords: object) -> object:
+        """What the module gives, for inputs of its example's structure.
+
+        Raises:
+            ValueError: another structure, dtypes or shapes than it was compiled for.
+        """
+        if self.call_spec is None:
+            return self.executable(*inputs)
+        if not keywords and all(type(value) is torch.Tensor for value in inputs):
+            flat = inputs
+        else:
+            leaves, structure = pytree.tree_flatten((inputs, keywords))
+            if self.call_spec.in_spec is not None and structure != self.call_spec.in_spec:
+                raise ValueError(f"arguments have the structure {structure}, but were {self.call_spec.in_spec}")
+            flat = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        return pytree.tree_unflatten(list(self.executable(*flat)), self.call_spec.out_spec)
+
+    def report(self, sizes: Mapping[str, int] | None = None) -> str:
+        """Kernels with the bytes that they move, the arena, and where the time of compiling went.
+
+        Args:
+            sizes: values of the dynamic sizes, for which to count.
+        """
+        sizes = dict(sizes or {})
+        moved = traffic(self.groups, sizes)
+        calls = [step for step in self.program.steps if isinstance(step, Call)]
+        lines = [f"{'kernel':42} {'operators':>9} {'MB fused':>9} {'MB apart':>9}"]
+        names = iter(calls)
+        for part in moved:
+            if part.group.kind in ("view", "opaque"):
+                name = f"({part.group.kind}: {part.group.nodes[-1].op})"
+            else:
+                name = self.kernels[next(names).kernel].function.name
+            operators = sum(node.op not in ("full", "reshape") for node in part.group.nodes)
+            lines.append(f"{name:42} {operators:9} {part.fused / 1e6:9.3f} {part.apart / 1e6:9.3f}")
+        fused, apart = (sum(getattr(part, which) for part in moved) for which in ("fused", "apart"))
+        lines.append(f"{'all':42} {len(self.graph.nodes):9} {fused / 1e6:9.3f} {apart / 1e6:9.3f}")
+        plan = self.executable.memory(sizes)
+        lines.append(
+            f"arena: {plan.peak} bytes (lower bound {plan.lower_bound}, without reuse {plan.total}); "
+            f"{len(calls)} calls of {len(self.kernels)} kernels, {len(self.fallbacks)} operators run by torch"
+        )
+        spent = ", ".join(f"{name} {value:.2f}" for name, value in self.seconds.parts.items())
+        return "\n".join([*lines, f"seconds: {spent}"])
