@@ -48,8 +48,8 @@ def from_graph_module(module: fx.GraphModule, *, fallback: bool = True, name: st
 
 
 def is_torch(path: str) -> bool:
-    """Whether a file is part of torch."""
-    return path.startswith((_TORCH, "torch/"))
+    """Whether a file is part of torch, or code that it generated."""
+    return path.startswith((_TORCH, "torch/", "<"))
 
 
 def origin_of(node: fx.Node) -> str:

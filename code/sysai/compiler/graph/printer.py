@@ -1,7 +1,7 @@
 """A graph as text, which `parser.py` reads back.
 
     graph MLP[B](x: float32[B, 64]):
-        where (B <= 128)
+        where B <= 128
         constant weight: float32[32, 64]
         y: float32[B, 32] = matmul(x, weight, transpose_b=True)
         zero: float32[] = full(value=0.0, shape=(), dtype='float32')

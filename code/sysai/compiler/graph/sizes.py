@@ -3,7 +3,8 @@
 A size is an integer expression of the graph's size variables. Its canonical form is a polynomial, monomials in a
 fixed order, over variables and over what no polynomial expresses (`floordiv`, `mod`, `min`, `max`):
 
-    4 * (T + 2) - 8  ->  T * 4          (B * T * 8) // (T * 8)  ->  B, as a size that is divided by is not 0
+    4 * (T + 2) - 8  ->  T * 4          (T - 2) // 2 + 1  ->  T // 2
+    (B * T * 8) // (T * 8)  ->  B, as a size that is divided by is not 0
 
 Production systems ask a computer algebra system (torch: SymPy) and a solver, which know more identities.
 """
@@ -112,7 +113,9 @@ def _polynomial(size: Expr) -> Polynomial:
             quotient = _exact_quotient(dividend, divisor)
             if quotient is not None:
                 return quotient if op == "floordiv" else {}
-            return _atom(binary(op, _expression(dividend), _expression(divisor)))
+            whole, rest = _divide(dividend, divisor)
+            part = _atom(binary(op, _expression(rest), _expression(divisor)))
+            return _sum(whole, part, 1) if op == "floordiv" else part
         case Binary("min" | "max" as op, a, b):
             a, b = sorted((canonical(a), canonical(b)), key=str)
             difference = _sum(_polynomial(a), _polynomial(b), -1)
@@ -159,6 +162,16 @@ def _exact_quotient(dividend: Polynomial, divisor: Polynomial) -> Polynomial | N
             return None
         quotient[tuple(rest)] = coefficient // number
     return quotient
+
+
+def _divide(dividend: Polynomial, divisor: Polynomial) -> tuple[Polynomial, Polynomial]:
+    """(q, r) with dividend = q * divisor + r, where the divisor is a number; r's coefficients lie below it."""
+    if set(divisor) != {()}:
+        return {}, dividend
+    number = divisor[()]
+    parts = {monomial: divmod(coefficient, number) for monomial, coefficient in dividend.items()}
+    whole, rest = ({monomial: pair[k] for monomial, pair in parts.items() if pair[k]} for k in (0, 1))
+    return whole, rest
 
 
 def _expression(polynomial: Polynomial) -> Expr:

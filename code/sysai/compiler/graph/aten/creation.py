@@ -7,8 +7,8 @@ from sysai.compiler.program.expr import FLOATS, Expr
 
 
 def _full(t: Translator, value: float | Expr) -> Value:
-    if t.dtype in FLOATS and not isinstance(value, Expr):
-        value = float(value)
+    if not isinstance(value, Expr):
+        value = bool(value) if t.dtype == "bool" else float(value) if t.dtype in FLOATS else int(value)
     return t.full(value, t.dtype, t.shape)
 
 

@@ -20,7 +20,7 @@ _UNARY = {
     "abs": "abs", "neg": "neg", "square": "square", "relu": "relu", "silu": "silu", "reciprocal": "reciprocal",
 }  # fmt: skip
 _BINARY = {
-    "mul": "mul", "div": "div", "true_divide": "div", "floor_divide": "floordiv", "remainder": "mod",
+    "mul": "mul", "div": "div", "floor_divide": "floordiv", "remainder": "mod",
     "minimum": "min", "maximum": "max",
 }  # fmt: skip
 _COMPARISONS = {"lt": ("lt", False), "le": ("le", False), "gt": ("lt", True), "ge": ("le", True),
@@ -36,7 +36,9 @@ def _define_unary(name: str, op: str) -> None:
 
 
 def _define_binary(name: str, op: str) -> None:
-    @translates(f"{name}.Tensor", f"{name}.Scalar", f"{name}.default")
+    overloads = ("default",) if name in ("minimum", "maximum", "floor_divide") else ("Tensor", "Scalar")
+
+    @translates(*(f"{name}.{overload}" for overload in overloads))
     def arithmetic(t: Translator, a: Operand, b: Operand) -> Value:
         return _arithmetic(t, op, a, b)
 
@@ -201,7 +203,7 @@ def isinf(t: Translator, x: Value) -> Value:
     return t.emit("eq", t.emit("abs", x), t.full(math.inf, x.dtype))
 
 
-@translates("_to_copy.default", "to.dtype", "to.dtype_layout", "type_as.default")
+@translates("_to_copy.default", "to.dtype", "to.dtype_layout", "type_as.default", "prims.convert_element_type.default")
 def to_copy(t: Translator, x: Value, *_, **__) -> Value:
     """A cast."""
     return t.cast(x, dtype_name(t.result.dtype))

@@ -32,11 +32,11 @@ class NotTranslatable(Exception):  # noqa: N818
 
 
 def translates(*targets: str) -> Callable[[Translation], Translation]:
-    """Register the translation of ATen operators; "add.Tensor" is short for "aten.add.Tensor"."""
+    """Register the translation of operators; "add.Tensor" is short for "aten.add.Tensor"."""
 
     def register(function: Translation) -> Translation:
         for target in targets:
-            TRANSLATIONS[f"aten.{target}"] = function
+            TRANSLATIONS[target if target.count(".") == 2 else f"aten.{target}"] = function
         return function
 
     return register
