@@ -1,9 +1,10 @@
 """Chapter 11: a training step of the pipeline runtime beside torch.distributed.pipelining, schedule by schedule.
 
 Both split the same Transformer at the same blocks and follow the same schedule on the same processes, interleaved
-(ours, theirs, theirs, ours), over gloo on CPUs; the ratio is the result. Gradients are compared first.
+(ours, theirs, theirs, ours), on CPUs: theirs over gloo, ours through shared memory or, with --sockets, over gloo,
+too. The ratio is the result. Gradients are compared first.
 
-    python code/benchmarks/ch11_pipeline.py [--processes 2 4] [--rounds 7] [--layers 8] [--width 256]
+    python code/benchmarks/ch11_pipeline.py [--processes 2 4] [--rounds 7] [--layers 8] [--width 256] [--sockets]
 """
 
 import argparse
