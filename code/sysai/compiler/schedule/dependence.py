@@ -91,7 +91,7 @@ def determined(touching: Iterable[Access], inside: Sequence[For]) -> set[Var]:
     ranges = ranges_of(inside)
     common = set.intersection(*(_facts(access, ranges) for access in touching))
     sums = [terms for *_, terms in common]
-    known: set[Expr] = set()
+    known: set[Expr] = {loop.var for loop in inside if proves(loop.extent <= 1, {})}
     while True:
         before = len(known)
         for terms in sums:
