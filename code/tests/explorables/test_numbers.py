@@ -228,3 +228,17 @@ def test_a_step_of_a_mixture_reads_no_more_experts_than_its_tokens_can_visit():
 @pytest.mark.parametrize(("number", "text"), [(134_515_008, "135M"), (8.03e9, "8.03B"), (2.57e13, "25.7T"), (12, "12")])
 def test_counts_are_written_as_models_are_named(number, text):
     assert count(number) == text
+
+
+@pytest.mark.parametrize(("order", "kept"), [("ijk", "C"), ("jik", "C"), ("kij", "A"), ("ikj", "A"), ("jki", "B")])
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_loop_nest(order, kept, side):
+    """Two tiles are fetched N^3 / side^3 times, the third stays while the innermost loop over tiles runs."""
+    n, at = 512, {"order": order, "tile_i": side, "tile_j": side, "tile_k": side, "cache": 64}
+    fetched, once = 4 * n**3 / side, 4 * n**2
+    expected = {name: once if name == kept else fetched for name in "ABC"}
+    expected["C"] *= 2  # loaded and stored
+    spec = find("loop_nest").figure("en", **at)
+    shown = {row["part"]: row["end"] - row["start"] for row in data(spec, "end")}
+    assert shown == {name: pytest.approx(size / 1e6) for name, size in expected.items()}
+    assert quantity(sum(expected.values()), "B") in spec["description"]
