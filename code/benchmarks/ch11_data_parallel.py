@@ -1,7 +1,8 @@
 """Chapter 11: a training step of DataParallel, ZeroOptimizer and fully_shard beside torch's counterparts.
 
 Each pair trains the same Transformer from the same weights on the same batches, interleaved (ours, theirs,
-theirs, ours) on the same processes, over gloo on CPUs and NCCL on GPUs; the ratio is the result.
+theirs, ours) on the same processes; the ratio is the result. On the CPUs of one machine theirs go over gloo and ours
+through shared memory, on GPUs both over NCCL.
 
     python code/benchmarks/ch11_data_parallel.py [--processes 2 4] [--rounds 7] [--layers 8] [--width 256]
     torchrun --nproc-per-node 8 code/benchmarks/ch11_data_parallel.py --width 2048      # on GPUs
