@@ -96,7 +96,7 @@ def run(url: str, chromium: str, slowdown: float = 1.0) -> dict:
 
 
 def measure(url: str, chromium: str, slowdown: float) -> Report:
-    """The best run of up to RUNS by performance, as other programs only ever slow one; stops at the first that passes."""
+    """The best of up to RUNS by performance, since other programs only slow one; stops at the first that passes."""
     best = None
     for _ in range(RUNS):
         report = read(run(url, chromium, slowdown))
