@@ -151,8 +151,8 @@ _TEXTS: dict[str, dict[str, str]] = {
         "megabytes": "moved (MB)",
         "comma": ", ",
         "nest": (
-            "Product of two {n} × {n} matrices in float32, loops over tiles in the order {order}, tiles of {i} (i), {j} "
-            "(j) and {k} (k). Its three tiles take {tiles}, "
+            "Product of two {n} × {n} matrices in float32, loops over tiles in the order {order}, tiles of {i} (i), "
+            "{j} (j) and {k} (k). Its three tiles take {tiles}, "
         ),
         "fit": "which fits into a cache of {cache} KiB. ",
         "too large": "more than a cache of {cache} KiB holds. ",

@@ -231,10 +231,13 @@ def test_counts_are_written_as_models_are_named(number, text):
 
 
 @pytest.mark.parametrize(("order", "kept"), [("ijk", "C"), ("jik", "C"), ("kij", "A"), ("ikj", "A"), ("jki", "B")])
-@pytest.mark.parametrize("side", [8, 16, 32])
-def test_loop_nest(order, kept, side):
-    """Two tiles are fetched N^3 / side^3 times, the third stays while the innermost loop over tiles runs."""
-    n, at = 512, {"order": order, "tile_i": side, "tile_j": side, "tile_k": side, "cache": 64}
+@pytest.mark.parametrize(("side", "cache"), [(16, 8), (32, 32), (64, 128)])
+def test_loop_nest(order, kept, side, cache):
+    """Two tiles are fetched N^3 / side^3 times, the third stays while the innermost loop over tiles runs.
+
+    The cache holds the tiles of two iterations, which is five, and no row of tiles.
+    """
+    n, at = 512, {"order": order, "tile_i": side, "tile_j": side, "tile_k": side, "cache": cache}
     fetched, once = 4 * n**3 / side, 4 * n**2
     expected = {name: once if name == kept else fetched for name in "ABC"}
     expected["C"] *= 2  # loaded and stored
