@@ -1,0 +1,127 @@
+"""Gates on the bytes that a replayed schedule moves, against a closed formula for the best tile, on random sizes."""
+
+from sysai.compiler.program.parser import parse
+from sysai.compiler.program.statement import Function
+from sysai.compiler.program.traffic import Moved, moved
+from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.schedule.schedule import replay
+from sysai.compiler.schedule.trace import Trace
+from sysai.exercises.pictures import bars
+from sysai.exercises.trial import Hint, Trial
+
+BYTES = {"en": "bytes", "zh": "字节"}
+MOVED = {"en": "bytes moved", "zh": "搬运的字节数"}
+LINE = 64
+MOST_STEPS = 40
+MATMUL = """
+def matmul(A: float32[{m}, {k}], B: float32[{k}, {n}], C: float32[{m}, {n}]):
+    for i in range({m}):
+        for j in range({n}):
+            for k in range({k}):
+                with block("C"):
+                    vi = spatial({m}, i)
+                    vj = spatial({n}, j)
+                    vk = reduce({k}, k)
+                    C[vi, vj] = init(float32(0.0))
+                    C[vi, vj] += A[vi, vk] * B[vk, vj]
+"""
+
+
+def check(trial: Trial) -> None:
+    _check(trial, 192, 256, 320, 16384)
+    for _ in range(6):
+        rows, columns, inner = (16 * trial.random.randint(9, 24) for _ in range(3))
+        _check(trial, rows, columns, inner, 1024 * trial.random.choice([6, 8, 12, 16, 20]))
+
+
+def _check(trial: Trial, rows: int, columns: int, inner: int, capacity: int) -> None:
+    function = parse(MATMUL.format(m=rows, n=columns, k=inner))
+    got = trial.call("schedule", rows, columns, inner, capacity=capacity)
+    trial.expect_type(got, str)
+    transformed = _replay(trial, got, function)
+    counted = moved(transformed, {}, capacity, LINE)
+    trial.picture(_picture(counted))
+    total = sum(each.total for each in counted.values())
+    best = _best(rows, columns, inner, capacity)
+    hints = _hints(counted, function, capacity, best)
+    trial.expect_at_most(total, int(1.15 * best), what=MOVED, unit=BYTES, hints=hints)
+
+
+def _replay(trial: Trial, text: str, function: Function) -> Function:
+    fault = ""
+    try:
+        trace = Trace.from_json(text)
+        if len(trace) > MOST_STEPS:
+            fault = f"{len(trace)} > {MOST_STEPS}"
+        else:
+            function = replay(trace, function).function
+    except (IllegalSchedule, ValueError) as error:
+        fault = str(error)
+    trial.expect(
+        not fault,
+        {"en": f"The trace can't be replayed: {fault}", "zh": f"这份记录无法重放：{fault}"},
+        {
+            "en": "Return the trace.to_json() of a Schedule of matmul(rows, columns, inner), unchanged.",
+            "zh": "应原样返回对matmul(rows, columns, inner)所建的Schedule的trace.to_json()。",
+        },
+    )
+    return function
+
+
+def _best(rows: int, columns: int, inner: int, capacity: int) -> int:
+    """Bytes moved if a tile of C stays in the cache while k runs, for the best tile."""
+    best = None
+    for height in range(1, rows + 1):
+        for width in range(16, columns + 1, 16):
+            tile, column_of_a, rows_of_b = height * width * 4, height * LINE, 2 * width * 4
+            if tile + column_of_a + rows_of_b > capacity:
+                break
+            a = 4 * rows * inner * (-(-columns // width))
+            b = 4 * inner * columns * (-(-rows // height))
+            total = a + b + 2 * 4 * rows * columns
+            best = total if best is None else min(best, total)
+    return best
+
+
+def _hints(counted: dict[str, Moved], function: Function, capacity: int, best: int) -> list[Hint]:
+    untouched = sum(each.total for each in moved(function, {}, capacity, LINE).values())
+    most = max(counted, key=lambda name: counted[name].total)
+    return [
+        Hint(
+            untouched,
+            en="This is what the program moves as it stands. Split the loops, and put the loops over tiles outside.",
+            zh="这是程序原样所搬运的字节数。应当切分循环，并把对各块的循环放在外层。",
+        ),
+        Hint(
+            when=lambda _: most == "C",
+            en="C is moved most. Its numbers are used again at each k: let a tile of C stay in the cache for all k, "
+            "with k outside the loops within the tile and inside the loops over tiles. Two consecutive iterations of k "
+            "must fit.",
+            zh="搬运最多的是`C`。它的数每个`k`都要用到：应让`C`的一块在`k`走完之前一直留在缓存里，"
+            "把`k`放在块内循环之外、对各块的循环之内。`k`的相邻两次迭代必须放得下。",
+        ),
+        Hint(
+            when=lambda total: total > 5 * best,
+            en=f"{most} is moved most, far more than needed: some loop that reuses it doesn't fit into the cache. Look "
+            "for the innermost loop two iterations of which touch more than the capacity, counting a whole line for "
+            "each row of A.",
+            zh=f"搬运最多的是`{most}`，远超必要：某个重复使用它的循环放不进缓存。请找出最内层的、"
+            "两次迭代所访问的内容超过容量的那个循环，其中`A`的每一行要按整个缓存行计。",
+        ),
+        Hint(
+            when=lambda _: True,
+            en="The order is good, the tile is not. A is loaded once for each tile to the right, B for each tile "
+            "below: make the tile of C as large as the cache allows, beside two columns of A and two rows of B, and "
+            "choose its shape.",
+            zh="次序是好的，块的大小还不合适。横向有几块，`A`就载入几次；纵向有几块，`B`就载入几次。"
+            "应让`C`的块尽可能大，只要旁边还放得下`A`的两列和`B`的两行，并选好它的形状。",
+        ),
+    ]
+
+
+def _picture(counted: dict[str, Moved]) -> dict[str, str]:
+    names = {"en": "{}, MB", "zh": "{}，MB"}
+    return {
+        language: bars({name.format(buffer): each.total / 1e6 for buffer, each in counted.items()})
+        for language, name in names.items()
+    }
