@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from schedule_programs import SOFTMAX, matmul
+from schedule_programs import SOFTMAX, assert_same, matmul
 from sysai.compiler.program.parser import parse
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule, replay
@@ -175,8 +175,80 @@ def test_what_is_overwritten_in_between_is_not_computed_later():
     refused(schedule, "block double reads x, which block overwrite writes after it", "compute_at", "double", "k")
     refused(schedule, "block double reads x, which block overwrite writes after it", "compute_inline", "double")
     refused(
-        schedule, "block use needs x too, which block overwrite writes after loop i", "reverse_compute_at", "use", "i"
+        schedule, "block use needs x too, which block overwrite writes outside loop i", "reverse_compute_at", "use", "i"
     )
+
+
+def test_what_a_later_iteration_overwrites_counts_too():
+    text = """
+def f(x: float32[4], y: float32[5, 4], z: float32[4]):
+    with allocate(float32[4], "global") as h:
+        for i in range(4):
+            with block("double"):
+                vi = spatial(4, i)
+                h[vi] = x[vi] * float32(2.0)
+        for t in range(5):
+            for j in range(4):
+                with block("use"):
+                    vt = spatial(5, t)
+                    vj = spatial(4, j)
+                    y[vt, vj] = h[vj]
+            for k in range(4):
+                with block("step"):
+                    vt = spatial(5, t)
+                    vk = spatial(4, k)
+                    x[vk] = y[vt, vk] + float32(1.0)
+        for l in range(4):
+            with block("last"):
+                vl = spatial(4, l)
+                z[vl] = x[vl]
+"""
+    schedule = Schedule(parse(text))
+    refused(schedule, "block double reads x, which block step writes after it", "compute_at", "double", "j")
+    refused(schedule, "block double reads x, which block step writes after it", "compute_inline", "double")
+    refused(schedule, "several iterations of t may write the same element of x", "reverse_compute_at", "last", "k")
+
+
+def test_a_buffer_that_carries_values_between_iterations_does_not_shrink():
+    text = """
+def f(x: float32[8], y: float32[8], z: float32[8]):
+    with allocate(float32[8], "global") as h:
+        for i in range(8):
+            with block("make"):
+                vi = spatial(8, i)
+                h[vi] = x[vi] + float32(1.0)
+            with block("previous"):
+                vi = spatial(8, i)
+                y[vi] = select(0 < vi, h[vi - 1], float32(0.0))
+        for j in range(8):
+            with block("use"):
+                vj = spatial(8, j)
+                z[vj] = h[vj] * float32(2.0)
+"""
+    function = parse(text)
+    schedule = Schedule(function)
+    schedule.reverse_compute_at("use", "i")
+    assert_same(schedule, function)
+    refused(schedule, "block previous uses h[i - 1]", "parallel", "i")
+
+
+def test_a_block_stays_under_its_condition():
+    text = """
+def f(M: size, x: float32[8], y: float32[8]):
+    with allocate(float32[8], "global") as h:
+        for i in range(8):
+            with block("make"):
+                vi = spatial(8, i)
+                h[vi] = x[vi] + float32(1.0)
+        if 3 < M:
+            for j in range(8):
+                with block("use"):
+                    vj = spatial(8, j)
+                    y[vj] = h[vj] * float32(2.0)
+"""
+    schedule = Schedule(parse(text))
+    refused(schedule, "it would enter or leave the condition 3 < M", "reverse_compute_at", "use", "i")
+    refused(schedule, "it would enter or leave the condition 3 < M", "compute_at", "make", "j")
 
 
 def test_a_consumer_of_neighbours_is_not_computed_with_each_element():

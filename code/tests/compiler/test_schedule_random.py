@@ -69,7 +69,7 @@ def _producers(schedule: Schedule, block: str) -> list[Block]:
     return [producer for producer in blocks(schedule.function.body) if producer.buffer.name in read]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(dtypes=("int32", "int64")), st.data())
 def test_any_sequence_of_primitives_is_refused_or_keeps_the_values(function, data):
     verify(function)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sysai.compiler.program.expr import FLOATS, INDEX, TRUE, Buffer, Const, Expr, Load, Select, Var, as_expr
-from sysai.compiler.program.statement import SPATIAL, Allocate, Axis, Block, For, Function, Seq, Stmt, blocks
+from sysai.compiler.program.statement import SPATIAL, Allocate, Axis, Block, For, Function, If, Seq, Stmt, blocks
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.loops import both
 from sysai.compiler.schedule.placement import require_scopes
@@ -109,6 +109,9 @@ def cache_write(function: Function, block: str, scope: str) -> tuple[Function, s
         raise IllegalSchedule(
             f"block {block} does not write all of {buffer.name}, but the copy would be copied as a whole"
         )
+    conditions = [stmt for stmt in path_to_block(function.body, block) if isinstance(stmt, If)]
+    if conditions:
+        raise IllegalSchedule(f"block {block} is under the condition {conditions[0].condition}: the copy would not be")
     name = fresh(function, f"{buffer.name}_{scope}")
     copy = replace(buffer, name=name, scope=_scope(scope))
     place = _alone(function, writer)

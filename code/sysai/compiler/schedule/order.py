@@ -6,9 +6,11 @@ way. Blocks between the old place and the new one are all that can be in conflic
 
 from collections.abc import Sequence
 
-from sysai.compiler.program.statement import VECTORIZED, Block, For, Function, Stmt, blocks
+from sysai.compiler.program.statement import VECTORIZED, Block, For, Function, If, Stmt, blocks
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.tree import (
+    path_to_block,
+    path_to_loop,
     readers,
     reads,
     touches,
@@ -34,13 +36,23 @@ def require_movable(function: Function, producer: Block, what: str) -> list[Bloc
     return consumers
 
 
-def _order(function: Function) -> list[str]:
-    return [block.name for block in blocks(function.body)]
+def _order(stmt: Stmt) -> list[str]:
+    return [block.name for block in blocks(stmt)]
 
 
-def last_block(body: Stmt) -> str:
-    """The name of the block that is executed last."""
-    return list(blocks(body))[-1].name
+def apart(function: Function, name: str, block: str) -> Stmt:
+    """The outermost statement around the loop or block `name` that does not contain `block`."""
+    way = path_to_loop(function.body, name) or path_to_block(function.body, name)
+    return next(stmt for stmt in way if not path_to_block(stmt, block))
+
+
+def require_no_condition(function: Function, block: str, loop: str, what: str) -> None:
+    """No `if` is around one of the two only: the block would run where it should not, or not where it should."""
+    ways = path_to_block(function.body, block), path_to_loop(function.body, loop)
+    for way, other in (ways, reversed(ways)):
+        for stmt in way:
+            if isinstance(stmt, If) and stmt not in other:
+                raise IllegalSchedule(f"cannot {what}: it would enter or leave the condition {stmt.condition}")
 
 
 def require_loop_for_blocks(target: For) -> None:
@@ -53,7 +65,7 @@ def require_loop_for_blocks(target: For) -> None:
 
 def require_order(function: Function, producer: Block, consumers: Sequence[Block]) -> None:
     """No consumer runs before the producer."""
-    order = _order(function)
+    order = _order(function.body)
     for consumer in consumers:
         if order.index(consumer.name) < order.index(producer.name):
             raise IllegalSchedule(
@@ -61,9 +73,10 @@ def require_order(function: Function, producer: Block, consumers: Sequence[Block
             )
 
 
-def require_unchanged(function: Function, producer: Block, until: str) -> None:
-    """What `producer` reads must not be written between its place and block `until`."""
-    order = _order(function)
+def require_unchanged(function: Function, producer: Block, place: str) -> None:
+    """What `producer` reads must not be written behind it, up to the end of all loops around `place` only."""
+    order = _order(function.body)
+    until = _order(apart(function, place, producer.name))[-1]
     between = set(order[order.index(producer.name) + 1 : order.index(until) + 1])
     inputs = {load.buffer.name for load in reads(producer)}
     for block in blocks(function.body):
@@ -75,23 +88,21 @@ def require_unchanged(function: Function, producer: Block, until: str) -> None:
 
 
 def require_after(function: Function, consumer: Block, target: For) -> None:
-    """Nothing from the loop `target` up to the consumer may touch what it writes, or write what it reads."""
-    order = _order(function)
-    first, last = next(blocks(target.body)).name, last_block(target.body)
-    if order.index(consumer.name) < order.index(first):
+    """From the loops around `target` only to the consumer, nobody touches what it writes or writes what it reads."""
+    order = _order(function.body)
+    outside = apart(function, target.var.name, consumer.name)
+    if order.index(consumer.name) < order.index(_order(outside)[0]):
         raise IllegalSchedule(f"block {consumer.name} runs before loop {target.var.name}")
-    inside = {block.name for block in blocks(target.body)}
-    up_to = set(order[order.index(first) : order.index(consumer.name)])
-    behind = set(order[order.index(last) + 1 : order.index(consumer.name)])
+    up_to = set(order[order.index(_order(outside)[0]) : order.index(consumer.name)])
+    inside = set(_order(target.body))
     inputs = {load.buffer.name for load in reads(consumer)}
     for block in blocks(function.body):
         if block.name in up_to and touches(block, consumer.buffer.name):
             raise IllegalSchedule(
                 f"block {block.name} uses {consumer.buffer.name}, which {consumer.name} writes, and runs before it"
             )
-        if block.name in behind and block.buffer.name in inputs:
+        if block.name in up_to - inside and block.buffer.name in inputs:
             raise IllegalSchedule(
-                f"block {consumer.name} needs {block.buffer.name} too, which block {block.name} writes after loop "
+                f"block {consumer.name} needs {block.buffer.name} too, which block {block.name} writes outside loop "
                 f"{target.var.name}: move that block there first"
             )
-    assert inside

@@ -31,6 +31,7 @@ from sysai.compiler.program.statement import (
     Block,
     For,
     Function,
+    If,
     Seq,
     Stmt,
     blocks,
@@ -41,10 +42,10 @@ from sysai.compiler.schedule.affine import Interval, interval, whole
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.nest import around, nest, require_independent_axes
 from sysai.compiler.schedule.order import (
-    last_block,
     require_after,
     require_loop_for_blocks,
     require_movable,
+    require_no_condition,
     require_order,
     require_unchanged,
 )
@@ -52,11 +53,13 @@ from sysai.compiler.schedule.storage import clipped, require_scopes, shrink, tou
 from sysai.compiler.schedule.tree import (
     change_blocks,
     find_block,
+    find_buffer,
     find_loop,
     loops,
     loops_around,
     path_to_block,
     path_to_loop,
+    readers,
     reads,
     replace_loop,
     sequence,
@@ -83,7 +86,8 @@ def compute_at(function: Function, block: str, loop: str) -> Function:
             f"or compute {block} at a loop around both"
         )
     require_order(function, producer, consumers)
-    require_unchanged(function, producer, until=last_block(target.body))
+    require_unchanged(function, producer, loop)
+    require_no_condition(function, block, loop, f"compute {block} at {loop}")
     shared = set(path_to_loop(function.body, loop)) & set(path_to_block(function.body, block))
     for outer in shared:
         if isinstance(outer, For) and not _allocated_in(outer, buffer.name):
@@ -114,6 +118,7 @@ def reverse_compute_at(function: Function, block: str, loop: str) -> Function:
     if not made:
         raise IllegalSchedule(f"block {block} reads nothing that is written inside {loop}")
     require_after(function, consumer, target)
+    require_no_condition(function, block, loop, f"compute {block} at {loop}")
     ranges: dict[Var, Interval] = {}
     for name in made:
         for var, part in _complete_part(function, consumer, name, target).items():
@@ -128,9 +133,7 @@ def reverse_compute_at(function: Function, block: str, loop: str) -> Function:
     body = _append(target.body, moved)
     function = replace_loop(function, loop, replace(target, body=body))
     for name in made:
-        everywhere = {inner.name for inner in blocks(function.body) if touches(inner, name)}
-        here = {inner.name for inner in blocks(find_loop(function, loop).body) if touches(inner, name)}
-        if everywhere == here and _allocated_in(function.body, name):
+        if _lives_in_one_iteration(function, name, loop):
             function = shrink(function, name, loop)
     return require_scopes(function, f"compute {block} at {loop}")
 
@@ -144,7 +147,11 @@ def compute_inline(function: Function, block: str) -> Function:
         )
     consumers = require_movable(function, producer, f"inline {block}")
     require_order(function, producer, consumers)
-    require_unchanged(function, producer, until=consumers[-1].name)
+    for consumer in consumers:
+        require_unchanged(function, producer, consumer.name)
+        for outer in path_to_block(function.body, block):
+            if isinstance(outer, If) and not path_to_block(outer, consumer.name):
+                raise IllegalSchedule(f"cannot inline {block}: it would leave the condition {outer.condition}")
     if len(set(producer.indices)) != len(producer.indices) or not all(isinstance(i, Var) for i in producer.indices):
         raise IllegalSchedule(f"block {block} does not store at its axes themselves: what an element is, is not known")
     inputs = {load.buffer.name for load in reads(producer)}
@@ -168,6 +175,18 @@ def compute_inline(function: Function, block: str) -> Function:
 
     body = without_blocks(change_blocks(function.body, change), {block})
     return require_scopes(replace(function, body=body), f"inline {block}")
+
+
+def _lives_in_one_iteration(function: Function, buffer: str, loop: str) -> bool:
+    """Whether an allocated buffer is used inside `loop` only, and each iteration reads only what it has written."""
+    body = find_loop(function, loop).body
+    users = [block for block in blocks(body) if touches(block, buffer)]
+    if not _allocated_in(function.body, buffer) or users != [b for b in blocks(function.body) if touches(b, buffer)]:
+        return False
+    reading = {block.name for block in readers(body, buffer)}
+    written = without_blocks(body, reading)
+    whole_buffer = find_buffer(function, buffer)
+    return users[0].name not in reading and touched(body, whole_buffer) == touched(written, whole_buffer)
 
 
 def _complete_part(function: Function, consumer: Block, name: str, target: For) -> dict[Var, Interval]:

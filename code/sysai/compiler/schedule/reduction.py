@@ -11,7 +11,7 @@ Reductions in Halide, CGO 2017). Here the operation must be one of COMBINERS; Ha
 from dataclasses import replace
 
 from sysai.compiler.program.expr import TRUE, Buffer, Const, Expr, Load, Var, substitute
-from sysai.compiler.program.statement import REDUCE, SERIAL, SPATIAL, Axis, Block, For, Function, Stmt, blocks
+from sysai.compiler.program.statement import REDUCE, SERIAL, SPATIAL, Axis, Block, For, Function, If, Stmt, blocks
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.loops import both
 from sysai.compiler.schedule.nest import conditions
@@ -23,6 +23,7 @@ from sysai.compiler.schedule.tree import (
     fresh,
     fresh_axis,
     loops_around,
+    path_to_block,
     reads,
     replace_loop,
     sequence,
@@ -154,6 +155,10 @@ def _require_around(loop: For, around: list[For], block: str) -> None:
 
 
 def _require_alone(block: Block, loop: For) -> None:
+    """Only the block uses its buffer in the loop, and under no condition."""
+    for stmt in path_to_block(loop, block.name):
+        if isinstance(stmt, If):
+            raise IllegalSchedule(f"block {block.name} is under the condition {stmt.condition} inside {loop.var.name}")
     for other in blocks(loop.body):
         if other.name != block.name and touches(other, block.buffer.name):
             raise IllegalSchedule(
