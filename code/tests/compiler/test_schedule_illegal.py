@@ -56,6 +56,16 @@ def previous(x: float32[5, 4], y: float32[5, 4]):
                     h[vt, vj] = x[vt, vj] * float32(2.0)
 """
 
+STEPS = """
+def steps(x: float32[5, 4], y: float32[9]):
+    for t in range(5):
+        for j in range(4):
+            with block("steps"):
+                vt = reduce(5, t)
+                vj = spatial(9, t + j)
+                y[vj] += x[vt, vj - vt]
+"""
+
 UPDATE = """
 def update(x: float32[8], y: float32[8], z: float32[8]):
     with allocate(float32[8], "global") as t:
@@ -141,6 +151,20 @@ def test_a_loop_that_is_marked_is_not_transformed_further():
     refused(schedule, "loop i is parallel already and cannot be split", "split", "i", 2)
     refused(schedule, "i is parallel already, and nested with j: fuse the two instead", "parallel", "j")
     refused(schedule, "loop i is parallel already and cannot be fused", "fuse", "i", "j")
+
+
+def test_a_vectorized_loop_stays_innermost_and_a_parallel_one_independent():
+    schedule = Schedule(matmul(12, 16, 8))
+    schedule.reorder("i", "k", "j")
+    schedule.vectorize("j")
+    refused(schedule, "only an innermost loop can be vectorized, and k is inside j", "reorder", "i", "j", "k")
+    schedule = Schedule(parse(STENCIL))
+    column = schedule.loops_of("after")[1]
+    schedule.vectorize(column)
+    refused(schedule, f"loop {column} is vectorized already, and can take in no loops", "compute_at", "before", column)
+    schedule = Schedule(parse(STEPS))
+    schedule.parallel("j")
+    refused(schedule, "loop j cannot run in parallel: an iteration may touch elements of y", "reorder", "j", "t")
 
 
 def test_reordering_across_a_dependence():
@@ -284,7 +308,7 @@ def test_a_lane_of_a_vector_has_no_buffer_of_its_own():
     schedule = Schedule(parse(STENCIL))
     column = schedule.loops_of("after")[1]
     schedule.compute_at("before", column)
-    refused(schedule, "each lane would need its own", "vectorize", column)
+    refused(schedule, "so each lane would need its own", "vectorize", column)
 
 
 def test_a_wrong_trace_is_refused_with_its_step():

@@ -140,7 +140,10 @@ def reorder(function: Function, names: Sequence[str]) -> Function:
     body = chain[-1].body
     for loop in reversed(new):
         body = replace(loop, body=body)
-    return replace_loop(function, outermost, body)
+    function = replace_loop(function, outermost, body)
+    for loop in new:  # what is marked already has other loops inside now
+        _require_kind(function, find_loop(function, loop.var.name), loop.kind)
+    return function
 
 
 def tile(function: Function, names: Sequence[str], factors: Sequence[int]) -> tuple[Function, tuple[str, ...]]:
@@ -165,17 +168,7 @@ def vectorize(function: Function, loop: str) -> Function:
     old = find_loop(function, loop)
     _require_serial(old, "vectorized")
     _require_constant(old, "vectorize", f"vectorize {loop}_1")
-    for inner in statements(old.body):
-        if isinstance(inner, For) and inner.kind != UNROLLED:
-            raise IllegalSchedule(
-                f"only an innermost loop can be vectorized, and {inner.var.name} is inside {loop}: "
-                f"reorder {loop} inside it, or unroll it"
-            )
-        if isinstance(inner, Allocate):
-            raise IllegalSchedule(
-                f"buffer {inner.buffer.name} lives inside {loop}, so that each lane would need its own"
-            )
-    _require_independent(function, old, "be vectorized")
+    _require_kind(function, old, VECTORIZED)
     return _with_kind(function, loop, VECTORIZED)
 
 
@@ -187,7 +180,7 @@ def parallel(function: Function, loop: str) -> Function:
     for other in (*around, *loops(old.body)):
         if other.kind == PARALLEL:
             raise IllegalSchedule(f"{other.var.name} is parallel already, and nested with {loop}: fuse the two instead")
-    _require_independent(function, old, "run in parallel")
+    _require_kind(function, old, PARALLEL)
     return _with_kind(function, loop, PARALLEL)
 
 
@@ -227,10 +220,21 @@ def _require_constant(loop: For, verb: str, then: str) -> None:
         )
 
 
-def _require_independent(function: Function, loop: For, what: str) -> None:
-    refusal = dependence.between_iterations(function, loop)
+def _require_kind(function: Function, loop: For, kind: str) -> None:
+    """The loop, where it stands, may be executed in this way."""
+    name = loop.var.name
+    for inner in statements(loop.body) if kind == VECTORIZED else ():
+        if isinstance(inner, For) and inner.kind != UNROLLED:
+            raise IllegalSchedule(
+                f"only an innermost loop can be vectorized, and {inner.var.name} is inside {name}: "
+                f"reorder {name} inside it, or unroll it"
+            )
+        if isinstance(inner, Allocate):
+            raise IllegalSchedule(f"buffer {inner.buffer.name} lives inside {name}, so each lane would need its own")
+    refusal = dependence.between_iterations(function, loop) if kind in (VECTORIZED, PARALLEL) else None
     if refusal:
-        raise IllegalSchedule(f"loop {loop.var.name} cannot {what}: {refusal}")
+        how = "be vectorized" if kind == VECTORIZED else "run in parallel"
+        raise IllegalSchedule(f"loop {name} cannot {how}: {refusal}")
 
 
 def _perfect_nest(function: Function, outermost: str, innermost: str, verb: str) -> list[For]:

@@ -55,12 +55,11 @@ def require_no_condition(function: Function, block: str, loop: str, what: str) -
                 raise IllegalSchedule(f"cannot {what}: it would enter or leave the condition {stmt.condition}")
 
 
-def require_loop_for_blocks(target: For) -> None:
+def require_loop_for_blocks(function: Function, target: For) -> None:
     """The loop can take in other loops."""
-    if target.kind == VECTORIZED:
-        raise IllegalSchedule(
-            f"loop {target.var.name} is vectorized already, and can take in no loops: move blocks first"
-        )
+    for outer in path_to_loop(function.body, target.var.name):
+        if isinstance(outer, For) and outer.kind == VECTORIZED:
+            raise IllegalSchedule(f"loop {outer.var.name} is vectorized already, and can take in no loops: move first")
 
 
 def require_order(function: Function, producer: Block, consumers: Sequence[Block]) -> None:

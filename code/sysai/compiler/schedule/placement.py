@@ -78,7 +78,7 @@ def compute_at(function: Function, block: str, loop: str) -> Function:
     inside = {inner.name for inner in blocks(target.body)}
     if block in inside:
         raise IllegalSchedule(f"block {block} is inside loop {loop} already")
-    require_loop_for_blocks(target)
+    require_loop_for_blocks(function, target)
     outside = [consumer.name for consumer in consumers if consumer.name not in inside]
     if outside:
         raise IllegalSchedule(
@@ -113,7 +113,7 @@ def reverse_compute_at(function: Function, block: str, loop: str) -> Function:
     consumer, target = find_block(function, block), find_loop(function, loop)
     if any(inner.name == block for inner in blocks(target.body)):
         raise IllegalSchedule(f"block {block} is inside loop {loop} already")
-    require_loop_for_blocks(target)
+    require_loop_for_blocks(function, target)
     made = list(dict.fromkeys(r.buffer.name for r in reads(consumer) if writers(target.body, r.buffer.name)))
     if not made:
         raise IllegalSchedule(f"block {block} reads nothing that is written inside {loop}")
