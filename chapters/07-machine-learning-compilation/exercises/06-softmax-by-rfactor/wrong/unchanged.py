@@ -1,0 +1,43 @@
+"""Returns the trace of a schedule that changes nothing."""
+
+from sysai.compiler.program.parser import parse
+from sysai.compiler.schedule.schedule import Schedule
+
+SOFTMAX = """
+def softmax(R: size, N: size, x: float32[R, N], y: float32[R, N]):
+    with allocate(float32[R], "global") as m:
+        with allocate(float32[R, N], "global") as e:
+            with allocate(float32[R], "global") as s:
+                for i in range(R):
+                    for j in range(N):
+                        with block("row_max"):
+                            vi = spatial(R, i)
+                            vj = reduce(N, j)
+                            m[vi] = init(float32('-inf'))
+                            m[vi] = combine(max, x[vi, vj])
+                for i in range(R):
+                    for j in range(N):
+                        with block("exps"):
+                            vi = spatial(R, i)
+                            vj = spatial(N, j)
+                            e[vi, vj] = exp(x[vi, vj] - m[vi])
+                for i in range(R):
+                    for j in range(N):
+                        with block("row_sum"):
+                            vi = spatial(R, i)
+                            vj = reduce(N, j)
+                            s[vi] = init(float32(0.0))
+                            s[vi] += e[vi, vj]
+                for i in range(R):
+                    for j in range(N):
+                        with block("quotient"):
+                            vi = spatial(R, i)
+                            vj = spatial(N, j)
+                            y[vi, vj] = e[vi, vj] / s[vi]
+"""
+
+
+def schedule(lanes: int) -> str:
+    """Return the trace of a schedule of SOFTMAX, as `trace.to_json()` gives it."""
+    s = Schedule(parse(SOFTMAX))
+    return s.trace.to_json()
