@@ -1,0 +1,166 @@
+"""Measure candidates in a process of their own: one that hangs, crashes or computes nonsense costs a time limit.
+
+The process is kept for one candidate after the other, since to import torch takes longer than to run most of them; it
+is ended and replaced when it exceeds the limit. It gets the program as text, compiles it, compares its results with
+those of the program before any schedule, and times it:
+
+    seconds = least of REPEATS, each over as many calls as take BATCH_S
+
+The least, since whatever else the machine does only adds. Candidates run one at a time, so that they do not disturb
+each other; compilation is outside the clock. TVM sends candidates to a fleet of machines over the network.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from threading import Timer
+from types import TracebackType
+
+import torch
+
+from sysai.compiler.codegen.kernel import build
+from sysai.compiler.graph.sizes import evaluate
+from sysai.compiler.program.parser import parse
+from sysai.compiler.program.printer import print_function
+from sysai.compiler.program.statement import Function
+
+REPEATS = 5
+BATCH_S = 0.02
+TOLERANCE = 1e-3
+START_S = 60  # to import torch and to run the function without a schedule
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds of a call, or the reason why there are none."""
+
+    seconds: float | None
+    error: str = ""
+
+
+class Measurer:
+    """Measures schedules of one function.
+
+    Args:
+        function: before any schedule; what the results are compared with.
+        sizes: numbers for its sizes.
+        limit_s: for compiling and running one candidate.
+    """
+
+    def __init__(self, function: Function, sizes: Mapping[str, int] | None = None, limit_s: float = 20) -> None:
+        self.function, self.sizes, self.limit_s = function, dict(sizes or {}), limit_s
+        self._process: subprocess.Popen | None = None
+
+    def __call__(self, candidate: Function) -> Measurement:
+        """Measure a schedule of the function."""
+        if self._process is None:
+            failure = self._start()
+            if failure:
+                return Measurement(None, f"the function without a schedule: {failure}")
+        return self._ask({"program": print_function(candidate)}, self.limit_s)
+
+    def __enter__(self) -> "Measurer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _start(self) -> str:
+        """Start the process with the function to compare with; return what went wrong, or ''."""
+        command = [sys.executable, "-m", "sysai.compiler.tuning.measure"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        question = {"program": print_function(self.function), "sizes": self.sizes}
+        failure = self._ask(question, START_S + self.limit_s).error
+        if failure:
+            self.close()
+        return failure
+
+    def _ask(self, question: Mapping[str, object], limit_s: float) -> Measurement:
+        """The answer to a question; the process is ended where there is none in time."""
+        process = self._process
+        late = Timer(limit_s, process.kill)
+        late.start()
+        try:
+            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            in_time = late.is_alive()
+            late.cancel()
+        if line.endswith("\n"):
+            return Measurement(**json.loads(line))
+        self.close()
+        how = f"ended with code {process.returncode}" if in_time else f"took more than {limit_s:g} s, and was ended"
+        return Measurement(None, f"the process {how}")
+
+
+def serve(questions: Iterable[str]) -> None:
+    """The process: answer each line with a line. A question with sizes brings the program to compare with."""
+    runner = None
+    for line in questions:
+        question = json.loads(line)
+        try:
+            program = parse(question["program"])
+            if "sizes" in question:
+                runner, seconds = _Runner(program, question["sizes"]), None
+            else:
+                seconds = runner.seconds(program)
+            answer = {"seconds": seconds, "error": ""}
+        except Exception as error:
+            answer = {"seconds": None, "error": f"{type(error).__name__}: {error}"[:500]}
+        print(json.dumps(answer), flush=True)
+
+
+class _Runner:
+    """Operands, and the results that every schedule must have."""
+
+    def __init__(self, function: Function, sizes: Mapping[str, int]) -> None:
+        torch.manual_seed(0)
+        self.sizes = dict(sizes)
+        self.operands = []
+        for buffer in function.buffers:
+            shape, dtype = [evaluate(size, sizes) for size in buffer.shape], getattr(torch, buffer.dtype)
+            numbers = torch.randn(shape) if dtype.is_floating_point else torch.randint(0, 2, shape)
+            self.operands.append(numbers.to(dtype))
+        written = {buffer.name for buffer in function.outputs}
+        self.places = [place for place, buffer in enumerate(function.buffers) if buffer.name in written]
+        self.expected = self._run(build(function).bind(*self.operands, sizes=self.sizes))
+
+    def _run(self, call: Callable[[], None]) -> list[torch.Tensor]:
+        """Copies of the outputs, which nothing else has written before."""
+        for place in self.places:
+            self.operands[place].fill_(1)
+        call()
+        return [self.operands[place].clone() for place in self.places]
+
+    def seconds(self, candidate: Function) -> float:
+        call = build(candidate).bind(*self.operands, sizes=self.sizes)
+        for got, expected in zip(self._run(call), self.expected, strict=True):
+            torch.testing.assert_close(got, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        calls = max(1, int(BATCH_S / max(_clocked(call, 1), 1e-7)))
+        return min(_clocked(call, calls) for _ in range(REPEATS))
+
+
+def _clocked(call: Callable[[], None], calls: int) -> float:
+    started = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - started) / calls
+
+
+if __name__ == "__main__":
+    serve(sys.stdin)

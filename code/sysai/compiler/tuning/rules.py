@@ -1,0 +1,217 @@
+"""Rules: what is worth trying for a loop nest on a CPU, and what is left open.
+
+    tiled      every loop of a nest is cut in up to three: over cores, within a cache, within registers; a sum is kept
+               in registers or in memory; the innermost loop runs in vectors. Ansor calls this structure SSRSRS (Zheng
+               et al., OSDI 2020, arXiv 2006.06762, section 4): S for independent loops, R for those that sum
+    product    for a lowered product with an epilogue: the shape of the register tile, the blocks of rows and columns
+    rows       for lowered reductions along rows: how many partial results, how wide the vectors
+
+A tile's size may be anything that a register or a cache holds, also one that does not divide: the rest is a tail.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from sysai.compiler.lowering.schedules import lanes
+from sysai.compiler.program.expr import Const, Expr
+from sysai.compiler.program.statement import REDUCE, Block, blocks
+from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.schedule.tree import find_block, find_loop, variables
+from sysai.compiler.tuning.space import Choose, Rule
+
+REGISTER_TILE = 512  # elements, of 4 bytes: the 32 vectors of 64 bytes that the largest machines have
+UNROLLED = 64  # copies of a block, at most
+CACHE_TILES = (1, 2, 4, 8, 16, 32)
+REDUCE_TILES = (1, 2, 4, 8, 16)
+
+
+def tile_sizes(extent: Expr, limit: int) -> tuple[int, ...]:
+    """Powers of two, multiples of three of them (they leave other tails), and what divides, up to the limit."""
+    numbers = {factor << shift for factor in (1, 3) for shift in range(limit.bit_length()) if factor << shift <= limit}
+    if isinstance(extent, Const):
+        numbers |= {number for number in range(1, limit + 1) if extent.value % number == 0}
+        numbers = {number for number in numbers if number <= max(1, extent.value)}
+    return tuple(sorted(numbers))
+
+
+def tiled(schedule: Schedule, choose: Choose) -> None:
+    """Tile every perfect nest of the function that has one block."""
+    for block, loops in _nests(schedule):
+        _tile_nest(schedule, block, loops, choose)
+
+
+def _nests(schedule: Schedule) -> list[tuple[str, tuple[str, ...]]]:
+    """Each block that is alone in the loops around it, and these."""
+    alone = []
+    for block in blocks(schedule.function.body):
+        loops = schedule.loops_of(block.name)
+        if loops and len(list(blocks(find_loop(schedule.function, loops[0])))) == 1:
+            alone.append((block.name, loops))
+    return alone
+
+
+def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choose) -> None:
+    block = find_block(schedule.function, name)
+    summed = [loop for loop in loops if _is_summed(block, loop)]
+    spatial = [loop for loop in loops if loop not in summed]
+    budget, outer, middle, inner = REGISTER_TILE, [], [], []
+    for loop in reversed(spatial):  # the innermost first: vectors need it most
+        extent = find_loop(schedule.function, loop).extent
+        register = choose(f"{name}: register tile of {loop}", tile_sizes(extent, min(budget, 128)))
+        budget //= register
+        cache = choose(f"{name}: cache tile of {loop}", _cache_tiles(extent, register))
+        first, *rest = _split(schedule, loop, (cache, register))
+        outer.insert(0, first)
+        middle[:0] = rest[:1] if cache > 1 else []
+        inner[:0] = rest[-1:] if register > 1 else []
+    outer = _ordered(outer, f"{name}: order of outer loops", choose)
+    middle = _ordered(middle, f"{name}: order of middle loops", choose)
+    parts = []
+    for loop in summed:
+        size = choose(f"{name}: tile of {loop}", REDUCE_TILES)
+        parts.append(_split(schedule, loop, (size,)))
+    long, short = [part[0] for part in parts], [part[1] for part in parts if len(part) > 1]
+    in_registers = bool(summed and spatial) and choose(f"{name}: sum in registers", (True, False))
+    blocked = bool(summed and middle) and not in_registers and choose(f"{name}: sum in blocks", (False, True))
+    schedule.reorder(*outer, *(long + middle if blocked else middle + long), *short, *inner)
+    stored = _keep_in_registers(schedule, name, [*outer, *middle], long[0]) if in_registers else []
+    _unroll(schedule, name, [*short, *inner[:-1]], choose)
+    if inner:
+        schedule.vectorize(inner[-1])
+    for copied in stored:
+        last = schedule.loops_of(copied)[-1]
+        if inner and isinstance(find_loop(schedule.function, last).extent, Const):
+            schedule.vectorize(last)
+    count = choose(f"{name}: loops over cores", tuple(range(len(outer) + 1)))
+    if count:
+        schedule.parallel(schedule.fuse(*outer[:count]) if count > 1 else outer[0])
+
+
+def _cache_tiles(extent: Expr, register: int) -> tuple[int, ...]:
+    """How many register tiles may make a tile of the cache: not more than there are."""
+    if not isinstance(extent, Const):
+        return CACHE_TILES
+    return tuple(size for size in CACHE_TILES if size == 1 or size * register <= extent.value)
+
+
+def _split(schedule: Schedule, loop: str, factors: Sequence[int]) -> tuple[str, ...]:
+    """The loops of a split, of which those by 1 are not made."""
+    used = [factor for factor in factors if factor > 1]
+    return schedule.split(loop, [None, *used]) if used else (loop,)
+
+
+def _is_summed(block: Block, loop: str) -> bool:
+    return any(axis.kind == REDUCE and loop in {var.name for var in variables(axis.binding)} for axis in block.axes)
+
+
+def _ordered(loops: list[str], question: str, choose: Choose) -> list[str]:
+    if len(loops) < 2:
+        return loops
+    orders = [",".join(map(str, order)) for order in itertools.permutations(range(len(loops)))]
+    return [loops[int(position)] for position in choose(question, orders[:24]).split(",")]
+
+
+def _keep_in_registers(schedule: Schedule, name: str, around: Sequence[str], first_summed: str) -> list[str]:
+    """Sum into a local copy of the tile; return the blocks that clear and that store it."""
+    copy = schedule.cache_write(name, "local")
+    schedule.reverse_compute_at(copy, around[-1])
+    return [schedule.decompose_reduction(name, first_summed), copy]
+
+
+def _unroll(schedule: Schedule, name: str, loops: Sequence[str], choose: Choose) -> None:
+    extents = [find_loop(schedule.function, loop).extent for loop in loops]
+    if not loops or math.prod(extent.value for extent in extents) > UNROLLED:
+        return
+    if choose(f"{name}: unroll", (True, False)):
+        for loop in loops:
+            schedule.unroll(loop)
+
+
+def product(schedule: Schedule, choose: Choose) -> None:
+    """The schedule of a lowered product (blocks "product" and "store"), its numbers left open."""
+    loops = schedule.loops_of("store")
+    outer, tile, blocked = [loop for loop in loops if loop not in ("row", "column")], [], []
+    if "row" in loops:
+        extent = find_loop(schedule.function, "row").extent
+        rows = choose("rows of the tile", tile_sizes(extent, 12))
+        block_rows = choose("tiles in a block of rows", _cache_tiles(extent, rows))
+        *blocked, inner = _split(schedule, "row", (block_rows, rows)) if rows > 1 else ("row",)
+        tile.append(inner) if rows > 1 else blocked.append(inner)
+    if "column" in loops:
+        vectors = choose("vectors of the tile", (1, 2, 3, 4))
+        panel, inner = schedule.split("column", vectors * lanes())
+        tile.append(inner)
+        blocked.insert(choose("panels outside of", tuple(range(len(blocked) + 1))), panel)
+    around = [*outer, *blocked]
+    schedule.reorder(*around, *tile)
+    schedule.compute_at("product", around[-1])
+    own = [loop for loop in schedule.loops_of("product") if loop not in around]
+    summed = [loop for loop in own if _is_summed(find_block(schedule.function, "product"), loop)]
+    if summed:
+        schedule.reorder(*summed, *(loop for loop in own if loop not in summed))
+        init = schedule.decompose_reduction("product", summed[0])
+        for block in (init, "product"):
+            _registers(schedule, [loop for loop in schedule.loops_of(block) if loop not in {*around, *summed}])
+    if "column" in loops:
+        _vectors(schedule, tile[-1], lanes())
+    count = choose("loops over cores", tuple(range(1, len(around) + 1)))
+    schedule.parallel(schedule.fuse(*around[:count]) if count > 1 else around[0])
+
+
+def _registers(schedule: Schedule, loops: Sequence[str]) -> None:
+    """A tile's loops: the last in vectors, all others unrolled."""
+    if loops:
+        outer = _vectors(schedule, loops[-1], lanes())
+        for loop in (*loops[:-1], *outer):
+            schedule.unroll(loop)
+
+
+def _vectors(schedule: Schedule, loop: str, width: int) -> tuple[str, ...]:
+    """Let a loop run in vectors; return the loop over these, if there is one."""
+    extent = find_loop(schedule.function, loop).extent
+    if isinstance(extent, Const) and extent.value < width:
+        return ()
+    outer, inner = schedule.split(loop, width)
+    schedule.vectorize(inner)
+    return (outer,)
+
+
+def rows(schedule: Schedule, choose: Choose) -> None:
+    """The schedule of lowered reductions along rows, its numbers left open."""
+    found = list(blocks(schedule.function.body))
+    first = next(block for block in found if block.reduces)
+    around = [loop for loop in schedule.loops_of(first.name) if not _is_summed(first, loop)]
+    for block in found:
+        own = [loop for loop in schedule.loops_of(block.name) if loop not in around]
+        if not own:
+            continue
+        width = lanes() * choose(f"{block.name}: vectors", (1, 2, 4, 8))
+        extent = find_loop(schedule.function, own[-1]).extent
+        if block.reduces and not (isinstance(extent, Const) and extent.value < 2 * width):
+            _partial_results(schedule, block.name, own[-1], width)
+        elif not block.reduces:
+            _vectors(schedule, own[-1], width)
+    count = choose("loops over cores", tuple(range(len(around) + 1)))
+    if count:
+        schedule.parallel(schedule.fuse(*around[:count]) if count > 1 else around[0])
+
+
+def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> None:
+    _, lane = schedule.split(loop, width)
+    partial = schedule.rfactor(name, lane)
+    schedule.vectorize(lane)
+    if any(block.name == f"{partial}_init" for block in blocks(schedule.function.body)):
+        schedule.vectorize(schedule.loops_of(f"{partial}_init")[-1])
+    if width > lanes():  # vectors are added up before lanes are
+        _, lane = schedule.split(schedule.loops_of(name)[-1], lanes())
+        schedule.rfactor(name, lane)
+        schedule.vectorize(lane)
+
+
+RULES: dict[str, Rule] = {"matmul": product, "rows": rows}
+
+
+def rule_for(kind: str) -> Rule:
+    """The rule for a lowered group of a class (`passes/groups.py`); `tiled` where there is none of its own."""
+    return RULES.get(kind, tiled)
