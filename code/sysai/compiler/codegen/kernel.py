@@ -24,14 +24,18 @@ from sysai.compiler.program.interpret import infer_sizes
 from sysai.compiler.program.statement import Function
 
 
-def build(function: Function) -> "Kernel":
+def build(function: Function, flags: tuple[str, ...] = ()) -> "Kernel":
     """Compile a scheduled function for this machine, or find it compiled.
+
+    Args:
+        function: scheduled, or as it was lowered.
+        flags: for the compiler, behind `toolchain.FLAGS`.
 
     Raises:
         ValueError: the function can't be expressed in C.
         ToolchainError: there is no compiler, or it fails.
     """
-    return Kernel(function, generate_c(function))
+    return Kernel(function, generate_c(function), flags)
 
 
 class Kernel:
@@ -43,11 +47,11 @@ class Kernel:
         library: the file that was compiled from it.
     """
 
-    def __init__(self, function: Function, source: str) -> None:
+    def __init__(self, function: Function, source: str, flags: tuple[str, ...] = ()) -> None:
         width = cpu.vector_bytes()
         self.function, self.source = function, source
-        flags = ("-mprefer-vector-width=512",) if width == 64 else ()
-        self.library: Path = compile_c(source, {HEADER_NAME: vector_header(width)}, flags)
+        wide = ("-mprefer-vector-width=512",) if width == 64 else ()
+        self.library: Path = compile_c(source, {HEADER_NAME: vector_header(width)}, (*wide, *flags))
         self._dtypes = tuple(getattr(torch, buffer.dtype) for buffer in function.buffers)
         written = {buffer.name for buffer in function.outputs}
         self._pairs = tuple(

@@ -158,7 +158,7 @@ class _Partition:
             copies = (substitute_statement(loop.body, {loop.var: value}) for value in range(extent.value))
             return Seq(tuple(self.visit(copy, ranges, depth) for copy in copies))
         inside: Ranges = {**ranges, loop.var: (0, extent)}
-        cuts = self.cuts(loop, extent, inside) if depth <= DEEPEST else None
+        cuts = self.cuts(loop, extent, ranges) if depth <= DEEPEST else None
         if cuts is None:
             return self.finished(replace(loop, extent=extent), inside, depth)
         main = _decided(loop.body, cuts.known)
@@ -204,8 +204,9 @@ class _Partition:
         )
         return replace(loop, body=Seq(parts))
 
-    def cuts(self, loop: For, extent: Expr, inside: Ranges) -> _Cuts | None:
+    def cuts(self, loop: For, extent: Expr, ranges: Ranges) -> _Cuts | None:
         """Where to cut the loop; None where no condition inside is decided by its variable."""
+        inside: Ranges = {**ranges, loop.var: (0, extent)}  # says too that the loop runs, which its borders can't know
         low, high, known, unknown = ZERO, extent, {}, set()
         seen: set[object] = set()
         for condition, around in _conditions(loop.body, {}):
@@ -224,11 +225,11 @@ class _Partition:
             kind, place = border
             known[condition] = kind != "fails from"
             if kind == "holds below":
-                high = _least(high, _greatest(place, low, inside), inside)
+                high = _least(high, _greatest(place, low, ranges), ranges)
             else:
-                low = _least(_greatest(place, low, inside), high, inside)
+                low = _least(_greatest(place, low, ranges), high, ranges)
         known = {condition: holds for condition, holds in known.items() if condition not in unknown}
-        empty = simplify(low - high, inside) == ZERO
+        empty = simplify(low - high, ranges) == ZERO
         return _Cuts(low, high, known) if known and not empty else None
 
 
