@@ -10,9 +10,10 @@ the loop. Moving trades locality for work done again where parts overlap (Ragan-
 TVM infers regions by integer sets in several forms, and also places blocks of several buffers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sysai.compiler.program.arith import simplify
 from sysai.compiler.program.expr import (
     Cast,
     Const,
@@ -38,7 +39,7 @@ from sysai.compiler.program.statement import (
     statements,
 )
 from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.affine import Interval, interval, whole
+from sysai.compiler.schedule.affine import ZERO, Interval, interval, whole
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.nest import around, nest, require_independent_axes
 from sysai.compiler.schedule.order import (
@@ -183,10 +184,9 @@ def _lives_in_one_iteration(function: Function, buffer: str, loop: str) -> bool:
     users = [block for block in blocks(body) if touches(block, buffer)]
     if not _allocated_in(function.body, buffer) or users != [b for b in blocks(function.body) if touches(b, buffer)]:
         return False
-    reading = {block.name for block in readers(body, buffer)}
-    written = without_blocks(body, reading)
     whole_buffer = find_buffer(function, buffer)
-    return users[0].name not in reading and touched(body, whole_buffer) == touched(written, whole_buffer)
+    begins = users[0].name not in {block.name for block in readers(body, buffer)}
+    return begins and touched(body, whole_buffer) == touched(body, whole_buffer, written=True)
 
 
 def _complete_part(function: Function, consumer: Block, name: str, target: For) -> dict[Var, Interval]:
@@ -215,7 +215,9 @@ def _complete_part(function: Function, consumer: Block, name: str, target: For) 
     moving = {loop.var: loop.extent for loop in loops(target.body)}
     buffer = next(load.buffer for load in reads(consumer) if load.buffer.name == name)
     ranges: dict[Var, Interval] = {}
-    for dimension, (length, part) in enumerate(zip(buffer.shape, touched(target.body, buffer), strict=True)):
+    for dimension, (length, part) in enumerate(
+        zip(buffer.shape, touched(target.body, buffer, written=True), strict=True)
+    ):
         if part == whole(length):
             continue
         if part is None or any(not _dense(access.indices[dimension], moving) for access in written):
@@ -227,10 +229,24 @@ def _complete_part(function: Function, consumer: Block, name: str, target: For) 
                 raise IllegalSchedule(
                     f"{what}: it reads {load}, of which an iteration of {target.var.name} has made only a part"
                 )
-            if axes[index].kind == REDUCE and any(loop.kind != SERIAL for loop in alone):
-                raise IllegalSchedule(f"{what}: it reduces over {index}, and its loops there are not all serial")
             ranges[index] = part
+    _require_first_part_first(consumer, ranges, alone, what)
     return ranges
+
+
+def _require_first_part_first(consumer: Block, ranges: Mapping[Var, Interval], alone: Sequence[For], what: str) -> None:
+    """A consumer that reduces over parts must begin with the first, where it initializes."""
+    over = [ranges[axis.var].start for axis in consumer.axes if axis.kind == REDUCE and axis.var in ranges]
+    others = [ranges[axis.var].start for axis in consumer.axes if axis.kind == SPATIAL and axis.var in ranges]
+    if not over:
+        return
+    if any(loop.kind != SERIAL for loop in alone):
+        raise IllegalSchedule(f"{what}: it reduces over parts, which come in order only if all loops there are serial")
+    beginning = {loop.var: 0 for loop in alone}
+    mixed = {var for a in over for b in others for var in variables(a) & variables(b)} & set(beginning)
+    later = any(simplify(substitute(start, beginning)) != ZERO for start in over)
+    if consumer.init is not None and (mixed or later):
+        raise IllegalSchedule(f"{what}: it would initialize before a part that is not the first")
 
 
 def _with_shared_loops(

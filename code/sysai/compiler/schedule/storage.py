@@ -1,6 +1,7 @@
 """Buffers: which part of one is touched inside a loop, and shrinking it to that part.
 
-An access b[i] becomes b[i_local]: a further axis of the block, bound to how far the index is from the part's start.
+An access b[i], where i is 6 i_0 + i_1 and the part starts at 6 i_0, becomes b[i_1]: the block gets a further axis for
+each loop variable that remains, which reduces if an axis that reduces is bound to this loop.
 """
 
 import math
@@ -8,8 +9,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sysai.compiler.program.arith import Ranges, simplify
-from sysai.compiler.program.expr import Buffer, Const, Expr, Load, substitute
-from sysai.compiler.program.statement import SPATIAL, Allocate, Axis, Block, For, Function, Stmt, transform_statement
+from sysai.compiler.program.expr import Buffer, Const, Expr, Load, Var, substitute
+from sysai.compiler.program.statement import (
+    REDUCE,
+    SPATIAL,
+    Allocate,
+    Axis,
+    Block,
+    For,
+    Function,
+    Stmt,
+    transform_statement,
+)
 from sysai.compiler.schedule.affine import ONE, ZERO, Interval, difference, hull, interval, ranges_of, whole
 from sysai.compiler.schedule.dependence import accesses
 from sysai.compiler.schedule.illegal import IllegalSchedule
@@ -24,6 +35,7 @@ from sysai.compiler.schedule.tree import (
     reads,
     replace_loop,
     touches,
+    variables,
 )
 
 LOCAL_BYTES = 1 << 15
@@ -31,12 +43,17 @@ LOCAL_BYTES = 1 << 15
 BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
 
 
-def touched(body: Stmt, buffer: Buffer) -> list[Interval | None]:
-    """What blocks inside `body` touch of a buffer in each dimension, in terms of variables outside; None if unknown."""
+def touched(body: Stmt, buffer: Buffer, written: bool = False) -> list[Interval | None]:
+    """What blocks inside `body` touch of a buffer in each dimension, in terms of variables outside; None if unknown.
+
+    Args:
+        written: count what is written only.
+    """
     moving = {loop.var: loop.extent for loop in loops(body)}
     found: list[Interval | None] = []
+    uses = [access for access in accesses(body, buffer.name) if access.writes or not written]
     for dimension in range(len(buffer.shape)):
-        intervals = [interval(access.indices[dimension], moving) for access in accesses(body, buffer.name)]
+        intervals = [interval(access.indices[dimension], moving) for access in uses]
         part = intervals[0] if intervals else None
         for other in intervals[1:]:
             part = None if part is None or other is None else hull(part, other)
@@ -100,25 +117,33 @@ def require_scopes(function: Function, what: str) -> Function:
 def _rebased(function: Function, block: Block, new: Buffer, needed: Sequence[Interval], ranges: Ranges) -> Block:
     axes = list(block.axes)
     bindings = {axis.var: axis.binding for axis in axes}
+    indexing = {var for index in block.indices for var in variables(index)}
+    spatial = {var for axis in axes if axis.var in indexing for var in variables(axis.binding)}
+    reducing = {var for axis in axes if axis.kind == REDUCE for var in variables(axis.binding)}
 
-    def offset(index: Expr, part: Interval, dimension: int) -> Expr:
+    def axis_of(loop: Var) -> Var:
+        for axis in axes:
+            if axis.binding == loop:
+                return axis.var
+        if loop in reducing & spatial and block.init is not None:
+            raise IllegalSchedule(
+                f"{new.name} cannot shrink: loop {loop.name} is both a spatial and a reduction loop of block "
+                f"{block.name}, as after fusing two such loops; do this before fusing them"
+            )
+        var = fresh_axis(function, f"v{loop.name}", (axis.var for axis in axes))
+        axes.append(Axis(var, ranges[loop][1], REDUCE if loop in reducing else SPATIAL, loop))
+        return var
+
+    def offset(index: Expr, part: Interval) -> Expr:
         if part.size == ONE:
             return ZERO
         if part.start == ZERO:
             return index
-        binding = simplify(substitute(index, bindings) - part.start, ranges)
-        if isinstance(binding, Const):
-            return binding
-        for axis in axes:
-            if axis.binding == binding and axis.extent == part.size:
-                return axis.var
-        var = fresh_axis(function, f"{new.name}_{dimension}", (axis.var for axis in axes))
-        axes.append(Axis(var, part.size, SPATIAL, binding))
-        return var
+        from_start = simplify(substitute(index, bindings) - part.start, ranges)
+        return substitute(from_start, {var: axis_of(var) for var in variables(from_start) if var in ranges})
 
     def change(load: Load) -> Load:
-        moved = (offset(i, part, d) for d, (i, part) in enumerate(zip(load.indices, needed, strict=True)))
-        return Load(new, tuple(moved))
+        return Load(new, tuple(offset(index, part) for index, part in zip(load.indices, needed, strict=True)))
 
     return replace(change_accesses(block, new.name, change), axes=tuple(axes))
 
