@@ -199,6 +199,75 @@ def f(a: float32[10, 6], b: float32[6, 20], bias: float32[20], y: float32[10, 20
     assert_same(schedule, function)
 
 
+CONVOLUTION = """
+def convolution(x: float32[20], w: float32[3], y: float32[18]):
+    with allocate(float32[20], "global") as p:
+        for i in range(20):
+            with block("scale"):
+                vi = spatial(20, i)
+                p[vi] = x[vi] * float32(2.0)
+        for j in range(18):
+            for k in range(3):
+                with block("convolution"):
+                    vj = spatial(18, j)
+                    vk = reduce(3, k)
+                    y[vj] = init(float32(0.0))
+                    y[vj] += p[vj + vk] * w[vk]
+"""
+
+
+def test_a_window_slides_over_a_local_buffer():
+    function = parse(CONVOLUTION)
+    schedule = Schedule(function)
+    tiles, lanes = schedule.split("j", 4)
+    schedule.compute_at("scale", tiles)
+    schedule.reorder("k", lanes)
+    schedule.vectorize(lanes)
+    schedule.decompose_reduction("convolution", "k")
+    schedule.parallel(tiles)
+    assert _shapes(schedule) == {"p": ["6"]}
+    assert_same(schedule, function)
+
+
+def test_a_shrunk_window_may_be_reduced_in_parts():
+    function = parse(CONVOLUTION)
+    schedule = Schedule(function)
+    k_0, k_1 = schedule.split("k", 2)
+    tiles, lanes = schedule.split("j", 4)
+    schedule.reorder(tiles, k_0, lanes, k_1)
+    schedule.compute_at("scale", k_0)
+    schedule.rfactor("convolution", k_0)
+    assert _shapes(schedule) == {"y_rf": ["4", "2"], "p": ["5"]}
+    assert_same(schedule, function)
+
+
+def test_a_reduction_that_moves_to_its_producer_begins_with_the_first_part():
+    text = """
+def f(x: float32[8], y: float32[1]):
+    with allocate(float32[8], "global") as h:
+        for i in range(8):
+            with block("make"):
+                vi = spatial(8, INDEX)
+                h[vi] = x[vi] + float32(1.0)
+        for j in range(8):
+            with block("sum"):
+                vj = reduce(8, j)
+                y[0] = init(float32(0.0))
+                y[0] += h[vj]
+"""
+    function = parse(text.replace("INDEX", "i"))
+    schedule = Schedule(function)
+    tiles, _ = schedule.split("i", 3)
+    schedule.reverse_compute_at("sum", tiles)
+    assert _shapes(schedule) == {"h": ["3"]}
+    assert_same(schedule, function)
+    backwards = Schedule(parse(text.replace("INDEX", "7 - i")))
+    refused(backwards, "it would initialize before a part that is not the first", "reverse_compute_at", "sum", "i")
+    at_once = Schedule(function)
+    at_once.parallel("i")
+    refused(at_once, "in order only if all loops there are serial", "reverse_compute_at", "sum", "i")
+
+
 def test_traces_are_read_by_people_and_machines(tmp_path):
     function = matmul(8, 8, 8)
     schedule = Schedule(function)
