@@ -20,10 +20,10 @@ class InvalidGraph(ValueError):  # noqa: N818
     """A graph, or a node of it, that has no meaning; the message says which and why."""
 
 
-def require(condition: bool, message: str) -> None:
-    """Raise InvalidGraph with the message unless the condition holds."""
+def require(condition: bool, message: str | Callable[[], str]) -> None:
+    """Raise InvalidGraph unless the condition holds; a message that takes time to write is given as a function."""
     if not condition:
-        raise InvalidGraph(message)
+        raise InvalidGraph(message if isinstance(message, str) else message())
 
 
 def broadcast(*all_shapes: Sequence[Expr]) -> tuple[Expr, ...]:
@@ -33,10 +33,9 @@ def broadcast(*all_shapes: Sequence[Expr]) -> tuple[Expr, ...]:
     for axis in range(-rank, 0):
         sizes = [shape[axis] for shape in all_shapes if len(shape) >= -axis]
         wide = [size for size in sizes if not same(size, 1)]
-        require(
-            all(same(size, wide[0]) for size in wide),
-            f"sizes {', '.join(map(str, sizes))} of axis {axis} do not fit together (equal ones or 1 do)",
-        )
+        if not all(same(size, wide[0]) for size in wide[1:]):
+            words = ", ".join(map(str, sizes))
+            raise InvalidGraph(f"sizes {words} of axis {axis} do not fit together (equal ones or 1 do)")
         result.append(wide[0] if wide else Const(1, "int64"))
     return as_shape(result)
 
@@ -176,7 +175,7 @@ def avg_pool2d(inputs: Operands, attributes: Attributes) -> Type:
 def reshape(inputs: Operands, attributes: Attributes) -> Type:
     """The same elements in order, in another shape."""
     count, wanted = product(inputs[0].shape), product(attributes["shape"])
-    require(same(count, wanted), f"{count} elements do not fill a shape of {wanted}")
+    require(same(count, wanted), lambda: f"{count} elements do not fill a shape of {wanted}")
     return attributes["shape"], inputs[0].dtype
 
 
@@ -191,7 +190,7 @@ def expand(inputs: Operands, attributes: Attributes) -> Type:
     """Repeat along axes of size 1, and along new ones in front."""
     shape, wanted = inputs[0].shape, attributes["shape"]
     fits = len(wanted) >= len(shape) and same_shape(broadcast(shape, wanted), wanted)
-    require(fits, f"cannot repeat [{', '.join(map(str, shape))}] to [{', '.join(map(str, wanted))}]")
+    require(fits, lambda: f"cannot repeat [{', '.join(map(str, shape))}] to [{', '.join(map(str, wanted))}]")
     return wanted, inputs[0].dtype
 
 

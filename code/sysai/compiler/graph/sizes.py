@@ -36,7 +36,7 @@ def canonical(size: Expr) -> Expr:
 
 def same(a: Operand, b: Operand) -> bool:
     """Whether two sizes are equal whatever the variables are (as far as canonical forms tell)."""
-    return canonical(as_expr(a)) == canonical(as_expr(b))
+    return a == b or canonical(as_expr(a)) == canonical(as_expr(b))
 
 
 def same_shape(a: Iterable[Operand], b: Iterable[Operand]) -> bool:

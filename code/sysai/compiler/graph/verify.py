@@ -34,7 +34,7 @@ def verify(graph: Graph) -> None:
         names.add(value.name)
         known[value.name] = value
         for size in value.shape:
-            _check_size(graph, size, str(value))
+            _check_size(graph, size, value)
 
     for value in graph.inputs:
         define(value)
@@ -45,18 +45,21 @@ def verify(graph: Graph) -> None:
         for operand in node.inputs:
             require(operand.name in known, f"{where}: {operand.name} does not come before it")
             made = known[operand.name]
-            require(operand == made, f"{where}: uses {operand}, which is made as {made}")
+            if operand != made:
+                raise InvalidGraph(f"{where}: uses {operand}, which is made as {made}")
         try:
             inferred = infer(node.op, node.inputs, node.attributes)
         except InvalidGraph as error:
             raise InvalidGraph(f"{where}: {error}") from None
         made = Value(node.output.name, *inferred)
-        require(node.output == made, f"{where}: is said to give {node.output}, gives {made}")
+        if node.output != made:
+            raise InvalidGraph(f"{where}: is said to give {node.output}, gives {made}")
         define(node.output)
     for value in graph.outputs:
-        require(known.get(value.name) == value, f"output {value} is no value of the graph")
+        if known.get(value.name) != value:
+            raise InvalidGraph(f"output {value} is no value of the graph")
     for condition in graph.conditions:
-        _check_size(graph, condition, f"condition {condition}")
+        _check_size(graph, condition, condition)
 
 
 def constant_value(graph: Graph, name: str) -> Value:
@@ -71,9 +74,13 @@ def constant_value(graph: Graph, name: str) -> Value:
     return Value(name, tuple(Const(size, "int64") for size in tensor.shape), dtypes[0])
 
 
-def _check_size(graph: Graph, size: Expr, where: str) -> None:
-    require(isinstance(size, Expr), f"{where}: {size!r} is no expression")
-    unknown = variables(size) - set(graph.sizes)
-    require(not unknown, f"{where}: {', '.join(map(str, unknown))} is no size of the graph")
-    if size.dtype == "int64":
-        require(canonical(size) == size, f"{where}: {size} is not in canonical form, {canonical(size)}")
+def _check_size(graph: Graph, size: Expr, where: object) -> None:
+    """A size, or a condition on sizes, of what `where` says."""
+    if isinstance(size, Const):
+        return
+    if not isinstance(size, Expr):
+        raise InvalidGraph(f"{where}: {size!r} is no expression")
+    if unknown := variables(size) - set(graph.sizes):
+        raise InvalidGraph(f"{where}: {', '.join(map(str, unknown))} is no size of the graph")
+    if size.dtype == "int64" and canonical(size) != size:
+        raise InvalidGraph(f"{where}: {size} is not in canonical form, {canonical(size)}")
