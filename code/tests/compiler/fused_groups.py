@@ -90,12 +90,13 @@ def bias_gelu(
 
 
 def linear_gelu(rows: Sequence[Size], K: Size, N: Size, dtype: str = "float32") -> Graph:
-    """x [rows..., K], weight [N, K]: the product with a transposed matrix, bias, GELU; rows are flattened for it."""
-    flat = rows[0] if len(rows) == 1 else rows[0] * rows[1]
+    """x [rows..., K], weight [N, K]: the product with a transposed matrix, bias, GELU; two rows are made one for it."""
 
     def build(g: Builder, x: Value, weight: Value, bias: Value) -> Value:
-        product = g.emit("matmul", g.reshape(x, (flat, K)), weight, transpose_b=True)
-        return gelu_tanh(g, g.emit("add", g.reshape(product, (*rows, N)), bias))
+        flat = x if len(rows) == 1 else g.reshape(x, (rows[0] * rows[1], K))
+        product = g.emit("matmul", flat, weight, transpose_b=True)
+        product = product if len(rows) == 1 else g.reshape(product, (*rows, N))
+        return gelu_tanh(g, g.emit("add", product, bias))
 
     return group("linear_gelu", {"x": ((*rows, K), dtype), "weight": ((N, K), dtype), "bias": ((N,), dtype)}, build)
 

@@ -119,8 +119,9 @@ def _add_block(totals: dict[str, float], block: Block, loops: list[tuple[For, in
     vector = next(((loop, extent) for loop, extent in loops if loop.kind == VECTORIZED), None)
     if vector:
         _add_vectors(totals, accesses, vector, values, iterations)
+    touched = [_touched(accesses, loops[depth:], values) for depth in range(len(loops) + 1)]
     for cache, capacity in CACHES.items():
-        totals[f"bytes into {cache}"] += _traffic(accesses, loops, values, capacity)
+        totals[f"bytes into {cache}"] += _traffic(touched, [extent for _, extent in loops], capacity)
 
 
 def _accesses(block: Block) -> list[_Access]:
@@ -162,17 +163,12 @@ def _step(access: _Access, var: Var, values: dict[str, int]) -> list[int]:
     return [b - a for a, b in zip(first, second, strict=True)]
 
 
-def _traffic(accesses: list[_Access], loops: list[tuple[For, int]], values: dict[str, int], capacity: int) -> float:
-    """Bytes that go into a cache of a capacity."""
-    outside = math.prod(extent for _, extent in loops)
-    touched = _touched(accesses, [], values)
-    for depth in reversed(range(len(loops))):
-        more = _touched(accesses, loops[depth:], values)
-        if more > capacity:
-            break
-        touched = more
-        outside //= max(1, loops[depth][1])
-    return touched * outside
+def _traffic(touched: list[float], extents: list[int], capacity: int) -> float:
+    """Bytes that go into a cache; touched[d] are those that the loops from depth d on touch together."""
+    depth = len(extents)
+    while depth and touched[depth - 1] <= capacity:
+        depth -= 1
+    return touched[depth] * math.prod(extents[:depth])
 
 
 def _touched(accesses: list[_Access], inside: list[tuple[For, int]], values: dict[str, int]) -> float:
