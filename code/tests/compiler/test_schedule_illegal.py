@@ -256,6 +256,15 @@ def f(x: float32[8], y: float32[8], z: float32[8]):
     refused(schedule, "block previous uses h[i - 1]", "parallel", "i")
 
 
+def test_what_was_fitted_to_a_tile_is_neither_inlined_nor_moved_again():
+    schedule = Schedule(matmul(12, 16, 8))
+    schedule.cache_read("matmul", "b")
+    outer, inner = schedule.split("j", 4)
+    schedule.compute_at("copy_b_local", outer)
+    refused(schedule, "what an element is, is not known", "compute_inline", "copy_b_local")
+    refused(schedule, "does not store at its axes themselves", "compute_at", "copy_b_local", inner)
+
+
 def test_a_block_stays_under_its_condition():
     text = """
 def f(M: size, x: float32[8], y: float32[8]):

@@ -153,7 +153,9 @@ def compute_inline(function: Function, block: str) -> Function:
         for outer in path_to_block(function.body, block):
             if isinstance(outer, If) and not path_to_block(outer, consumer.name):
                 raise IllegalSchedule(f"cannot inline {block}: it would leave the condition {outer.condition}")
-    if len(set(producer.indices)) != len(producer.indices) or not all(isinstance(i, Var) for i in producer.indices):
+    used = {axis.var for axis in producer.axes if axis.var in variables(producer.value)}
+    distinct = len(set(producer.indices)) == len(producer.indices)
+    if not distinct or not all(isinstance(index, Var) for index in producer.indices) or not used <= {*producer.indices}:
         raise IllegalSchedule(f"block {block} does not store at its axes themselves: what an element is, is not known")
     inputs = {load.buffer.name for load in reads(producer)}
     for outer in path_to_block(function.body, block):
