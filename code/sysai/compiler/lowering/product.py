@@ -15,7 +15,7 @@ row, so that a loop over k reads it from front to back, whatever the number of r
 A convolution is the product of its windows [B Y X, C h w] with the weights, without the windows being written out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -28,8 +28,8 @@ from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
 from sysai.compiler.passes.access import ZERO
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.program.expr import INDEX, Buffer, Const, Expr, Load
-from sysai.compiler.program.statement import Function
+from sysai.compiler.program.expr import FLOATS, INDEX, Buffer, Const, Expr, Load, Select
+from sysai.compiler.program.statement import Function, Stmt
 
 PANEL = 32  # columns, two vectors of 512 bits or four of 256
 
@@ -66,6 +66,9 @@ def lower_product(group: Group, name: str, packed: bool = False) -> Function:
     return (_convolution if group.anchor.op == "conv2d" else _matmul)(group, name, packed)
 
 
+_Copy = tuple[Stmt, Buffer]
+
+
 @dataclass(frozen=True)
 class _Product:
     """Loops over the result and over what is summed, and an element of either operand.
@@ -73,6 +76,7 @@ class _Product:
     Attributes:
         loops: rows before columns; `order` says for which axes of the domain they are.
         packed: the loop that goes over panels, if one does.
+        copy: what packs the right operand before, and where, if it is not constant.
     """
 
     loops: list[Loop]
@@ -81,6 +85,7 @@ class _Product:
     a: Expr
     b: Expr
     packed: Loop | None
+    copy: _Copy | None = None
 
 
 def _matmul(group: Group, name: str, packed: bool) -> Function:
@@ -98,14 +103,43 @@ def _matmul(group: Group, name: str, packed: bool) -> Function:
     k = Loop("r", a.shape[-1], reduces=True)
     *batch, row, column = indices(loops)
     value = elements.of(a, (*_batch(elements.shape(a), batch), row, k.index))
+    order = tuple(range(len(loops)))
     if packed:
         other = _panels(elements, b.name, column, (k,))
-    else:
-        matrix = (column, k.index) if node.attributes["transpose_b"] else (k.index, column)
-        other = elements.of(b, (*_batch(elements.shape(b), batch), *matrix))
-    return _with_epilogue(
-        elements, name, _Product(loops, tuple(range(len(loops))), [k], value, other, loops[-1] if packed else None)
-    )
+        return _with_epilogue(elements, name, _Product(loops, order, [k], value, other, loops[-1]))
+
+    def element(batch: Sequence[Expr], row: Expr, column: Expr) -> Expr:
+        matrix = (column, row) if node.attributes["transpose_b"] else (row, column)
+        return elements.of(b, (*_batch(elements.shape(b), batch), *matrix))
+
+    width = loops[-1].extent
+    whole = isinstance(width, Const) and width.value % PANEL == 0
+    if same(width, 1) or (whole and not node.attributes["transpose_b"]):
+        return _with_epilogue(elements, name, _Product(loops, order, [k], value, element(batch, k.index, column), None))
+    copy, other = _packing(loops, k, b.dtype, element)
+    return _with_epilogue(elements, name, _Product(loops, order, [k], value, other, loops[-1], copy))
+
+
+def _packing(loops: Sequence[Loop], k: Loop, dtype: str, element: Callable[..., Expr]) -> tuple[_Copy, Expr]:
+    """What packs an operand at run time, and an element of what that makes."""
+    *batch, _, column = loops
+    panels = Loop("panel", (column.extent + (PANEL - 1)) // PANEL)
+    nest = [*(replace(loop, name=loop.name * 3) for loop in batch), panels, Loop("depth", k.extent)]
+    across = Loop("across", Const(PANEL, INDEX))
+    *batch_indices, panel, depth = indices(nest)
+    place = panel * PANEL + across.index
+    value = Select(place < column.extent, element(batch_indices, depth, place), zero(dtype))
+    kept = [loop for loop in nest if not same(loop.extent, 1)]
+    buffer = Buffer("panels", (*(loop.extent for loop in kept), Const(PANEL, INDEX)), dtype)
+    copy = block("pack", [*nest, across], buffer, indices([*kept, across]), value)
+    sources = [*indices(batch), column.index // PANEL, k.index]
+    read = [index for index, loop in zip(sources, nest, strict=True) if loop in kept]
+    return (around([*nest, across], copy), buffer), buffer[(*read, column.index % PANEL)]
+
+
+def zero(dtype: str) -> Const:
+    """Nothing, in a dtype."""
+    return Const(0.0 if dtype in FLOATS else 0, dtype)
 
 
 def _batch(shape: Sequence[Expr], batch: Sequence[Expr]) -> tuple[Expr, ...]:
@@ -150,8 +184,7 @@ def _with_epilogue(elements: Elements, name: str, product: _Product) -> Function
     kept = [place for place, loop in enumerate(loops) if not same(loop.extent, 1)]
     acc = Buffer("acc", tuple(whole[place].extent for place in kept) or (ONE,), node.output.dtype)
     element = [loops[place].index for place in kept]
-    zero = Const(0.0 if acc.dtype.startswith(("float", "bfloat")) else 0, acc.dtype)
-    multiply = block("product", [*whole, *product.summed], acc, element, product.a * product.b, "add", zero)
+    multiply = block("product", [*whole, *product.summed], acc, element, product.a * product.b, "add", zero(acc.dtype))
     elements.known[node.output.name] = lambda at: Load(acc, tuple(at[order[place]] for place in kept) or (ZERO,))
     names = [*(loop.name * 2 for loop in loops[:-2]), "row", "column"]
     stored = [replace(loop, name=name) for loop, name in zip(loops, names, strict=True)]
@@ -162,5 +195,7 @@ def _with_epilogue(elements: Elements, name: str, product: _Product) -> Function
         source, place = last.inputs[0], tuple(at[axis] for axis in last.attributes["order"])
     (buffer,) = elements.outputs.values()
     store = block("store", stored, buffer, place, elements.of(source, at))
-    body = in_order([around([*whole, *product.summed], multiply), around(stored, store)])
-    return function(name, elements.buffers, allocated([acc], body), size_attributes(group))
+    parts = [around([*whole, *product.summed], multiply), around(stored, store)]
+    copying, made = product.copy or (None, None)
+    body = in_order([copying, *parts] if copying else parts)
+    return function(name, elements.buffers, allocated([acc, *([made] if made else [])], body), size_attributes(group))

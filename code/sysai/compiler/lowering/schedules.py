@@ -135,6 +135,9 @@ def _product(schedule: Schedule) -> None:
         return
     schedule.reorder(*around, *tile)
     schedule.compute_at("product", around[-1])
+    if "pack" in _block_names(schedule) and "column" in loops:
+        schedule.compute_at("pack", panel)
+        _vectors(schedule, schedule.loops_of("pack")[-1])
     _micro_kernel(schedule)
     if "column" in loops:
         _vectors(schedule, tile[-1])

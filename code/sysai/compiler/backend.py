@@ -1,0 +1,167 @@
+"""`torch.compile(model, backend="sysai")`: the compiler behind torch's own front end.
+
+Dynamo reads the model's bytecode and gives FX graphs, of which AOTAutograd makes graphs of ATen operators without
+side effects. Those for inference are compiled; those for training are run as they are, with a note. Parameters
+arrive as inputs of the graph: they become constants here, so that weights are packed once. Each call looks whether
+they are still the same tensors in the same version, and compiles again where they are not.
+
+    import sysai.compiler.backend
+    model = torch.compile(model, backend="sysai")
+    sysai.compiler.backend.statistics     # graphs, kernels, operators that torch runs
+
+Dynamo and AOTAutograd: Ansel et al., PyTorch 2, ASPLOS 2024, https://doi.org/10.1145/3620665.3640366, sections 3 and 4.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, fx, nn
+from torch._dynamo.backends.common import aot_autograd
+from torch._dynamo.backends.registry import register_backend
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+from sysai.compiler.compiled import Compiled, compile_graph
+from sysai.compiler.graph.from_fx import from_graph_module
+from sysai.compiler.graph.graph import Graph
+
+
+@dataclass
+class Statistics:
+    """What the backend has done in this process.
+
+    Attributes:
+        compiled: the compiled graphs, in order.
+        training: graphs that were left to torch because gradients flow through them.
+        fallbacks: operators that torch runs inside compiled graphs, and how often they occur there.
+    """
+
+    compiled: list[Compiled] = field(default_factory=list)
+    training: int = 0
+    fallbacks: Counter[str] = field(default_factory=Counter)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.compiled.clear()
+        self.fallbacks.clear()
+        self.training = 0
+
+
+statistics = Statistics()
+
+
+@register_backend(name="sysai")
+def sysai(module: fx.GraphModule, example_inputs: Sequence[object], **_: object) -> Callable:
+    """The backend; see the module."""
+    weights = _weights(module, example_inputs)
+
+    def inference(graph: fx.GraphModule, flat_inputs: Sequence[object]) -> Callable:
+        known = weights if len(flat_inputs) == len(example_inputs) else {}
+        with unset_fake_temporarily():  # weights have elements, which constant folding reads
+            return _boxed(_Inference(graph, known))
+
+    def training(graph: fx.GraphModule, _: Sequence[object]) -> Callable:
+        statistics.training += 1
+        warnings.warn(
+            "backend sysai compiles for inference only, and this graph needs gradients: torch runs it as it is. "
+            "Use torch.no_grad() or torch.inference_mode()",
+            stacklevel=2,
+        )
+        return _boxed(graph.forward)
+
+    compile_aot = aot_autograd(
+        fw_compiler=training,
+        bw_compiler=lambda graph, _: _boxed(graph.forward),
+        inference_compiler=inference,
+        keep_inference_input_mutations=False,
+    )
+    return compile_aot(module, example_inputs)
+
+
+def _boxed(function: Callable) -> Callable:
+    """As AOTAutograd calls it: with one list of arguments, which it may empty."""
+
+    def call(arguments: list) -> Sequence[object]:
+        values = tuple(arguments)
+        arguments.clear()
+        return function(*values)
+
+    call._boxed_call = True
+    return call
+
+
+def _weights(module: fx.GraphModule, example_inputs: Sequence[object]) -> dict[int, Tensor]:
+    """Which inputs are parameters or buffers of the user's module."""
+    placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+    found = {}
+    for place, (node, value) in enumerate(zip(placeholders, example_inputs, strict=True)):
+        static = "_dynamo_static_input_type" in (node.meta.get("tensor_dict") or {})
+        if isinstance(value, nn.Parameter) or (isinstance(value, Tensor) and static):
+            found[place] = value
+    return found
+
+
+class _Inference:
+    """A graph whose weights are constants for as long as they do not change."""
+
+    def __init__(self, module: fx.GraphModule, weights: Mapping[int, Tensor]) -> None:
+        placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+        self.tensors = [p for p, node in enumerate(placeholders) if isinstance(node.meta["val"], Tensor)]
+        self.graph = from_graph_module(module, fallback=True)
+        self.places = [place for place in self.tensors if place in weights]
+        self.others = [place for place in self.tensors if place not in weights]
+        self.results = _Results(module)
+        self.compile([weights[place] for place in self.places])
+
+    def compile(self, weights: Sequence[Tensor]) -> None:
+        """Compile with these tensors as constants."""
+        names = [value.name for value in self.graph.inputs]
+        constants = {names[self.tensors.index(p)]: w.detach() for p, w in zip(self.places, weights, strict=True)}
+        compiled = compile_graph(_with_constants(self.graph, constants))
+        self.known = [(weight.data_ptr(), _version(weight)) for weight in weights]
+        self.kept = list(weights)  # so that no other tensor comes to lie at their addresses
+        statistics.compiled.append(compiled)
+        statistics.fallbacks.update(compiled.fallbacks)
+        if compiled.fallbacks:
+            counts = ", ".join(f"{name} ({count})" for name, count in Counter(compiled.fallbacks).items())
+            warnings.warn(f"backend sysai lacks operators, which torch runs: {counts}", stacklevel=2)
+        self.run = compiled.executable
+
+    def __call__(self, *arguments: object) -> Sequence[object]:
+        weights = [arguments[place] for place in self.places]
+        if [(weight.data_ptr(), _version(weight)) for weight in weights] != self.known:
+            self.compile(weights)
+        with torch.no_grad():
+            return self.results(arguments, self.run(*[arguments[place].detach() for place in self.others]))
+
+
+class _Results:
+    """Tensors among the outputs come from the kernels; sizes and None are filled in."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        (output,) = (node for node in module.graph.nodes if node.op == "output")
+        self.outputs = output.args[0]
+        self.placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+
+    def __call__(self, arguments: Sequence[object], tensors: Sequence[Tensor]) -> list[object]:
+        made = iter(tensors)
+        inputs = dict(zip(self.placeholders, arguments, strict=True))
+        result: list[object] = []
+        for output in self.outputs:
+            if isinstance(output, fx.Node) and isinstance(output.meta["val"], Tensor):
+                result.append(next(made))
+            else:
+                result.append(inputs.get(output, output) if isinstance(output, fx.Node) else output)
+        return result
+
+
+def _version(tensor: Tensor) -> int:
+    """Grows whenever the tensor is changed in place; inference tensors do not count, and count as never changed."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _with_constants(graph: Graph, constants: Mapping[str, Tensor]) -> Graph:
+    inputs = tuple(value for value in graph.inputs if value.name not in constants)
+    return replace(graph, inputs=inputs, constants={**graph.constants, **constants})
