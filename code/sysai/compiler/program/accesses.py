@@ -7,6 +7,7 @@ elements that it touches, which counts, checks and cache simulators start from.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType
 from typing import NamedTuple
 
@@ -221,6 +222,7 @@ class _Compiled:
         yield Instance(self.block, dict(values), eval(self.bindings, functions, values), touches, around)
 
 
+@lru_cache(maxsize=4096)
 def _code(expr: Expr) -> CodeType:
     return compile(_python(expr), "<index>", "eval")
 
