@@ -20,6 +20,7 @@ from sysai.models.config import ModelConfig
 from sysai.models.presets import SMOLLM2_135M
 from sysai.models.transformer import Transformer
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 
 TOKENS = {0: {0: "B", 1: "T"}}
@@ -261,6 +262,19 @@ def test_unsupported_operators_fall_back_when_asked():
     for batch in (4, 2):
         x = torch.randn(batch, 3)
         torch.testing.assert_close(interpret(optimize(graph), x)[0], module(x))
+
+
+def test_random_operators_are_called_each_time():
+    module = _Single(lambda x: torch.rand_like(x) - torch.rand_like(x))
+    graph = optimize(from_module(module, (torch.randn(50),), fallback=True))
+    assert [node.op for node in graph.nodes] == ["fallback", "fallback", "sub"]
+    assert interpret(graph, torch.randn(50))[0].abs().max() > 0
+
+
+def test_operators_that_change_operands_are_refused():
+    traced = make_fx(lambda x: x.add_(1), tracing_mode="fake")(torch.ones(2))
+    with pytest.raises(UnsupportedOperator, match=r"aten\.add_\.Tensor at .*changes its operands"):
+        from_graph_module(traced, fallback=True)
 
 
 class _Single(Apply):

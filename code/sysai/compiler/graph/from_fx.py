@@ -199,12 +199,14 @@ class Importer:
                 raise InvalidGraph(f"its translation gives {value}, not {expected}")
 
     def _fall_back(self, node: fx.Node, target: str, arguments: tuple, keywords: dict) -> object:
-        """Nodes that call torch: one for each result."""
+        """Nodes that call torch: one for each result, so that the operator must give the same at each call."""
+        fakes = node.meta["val"]
+        several = isinstance(fakes, tuple | list)
+        if reason := _no_fallback(node.target, several):
+            raise UnsupportedOperator(f"{target} at {origin_of(node) or 'an unknown line'}: {reason}")
         operands: list[Value] = []
         encoded = _encode(arguments, operands)
         named = tuple((key, _encode(value, operands)) for key, value in keywords.items() if key != "pin_memory")
-        fakes = node.meta["val"]
-        several = isinstance(fakes, tuple | list)
         results = []
         for index, fake in enumerate(fakes if several else [fakes]):
             if not isinstance(fake, Tensor):
@@ -237,6 +239,17 @@ class Importer:
         formulas = [guard.expr for guard in guards if {str(symbol) for symbol in guard.expr.free_symbols} <= known]
         conditions = [self.symbols.expression(formula) for formula in formulas]
         return tuple(dict.fromkeys(condition for condition in conditions if not isinstance(condition, Const)))
+
+
+def _no_fallback(target: object, several: bool) -> str:
+    """Why torch cannot run an operator as a node of a graph, or ''."""
+    if not isinstance(target, torch._ops.OpOverload):
+        return "is no operator of torch but a function"
+    if target._schema.is_mutable:
+        return "changes its operands"
+    if several and torch.Tag.nondeterministic_seeded in target.tags:
+        return "gives several random results"
+    return ""
 
 
 def _encode(argument: object, operands: list[Value]) -> Attribute:

@@ -1,8 +1,8 @@
 """Common subexpressions: what is computed twice from the same operands is computed once.
 
 Value numbering (Cocke 1970): a node is known by its operator, its operands and its attributes; a second node that is
-known already gives way to the first. One walk, as operands come first and are numbered already. Constants that are
-one tensor, or equal numbers, become one too (tied weights).
+known already gives way to the first, unless torch runs it, as it may be random. One walk, as operands come first and
+are numbered already. Constants that are one tensor, or equal numbers, become one too (tied weights).
 """
 
 import math
@@ -12,6 +12,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
+from sysai.compiler.graph.operators import OPAQUE, operator_of
 
 SMALL = 64  # elements; larger constants are compared by where they lie, not element by element
 
@@ -32,7 +33,7 @@ def merge_common(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         node = replace(node, inputs=tuple(renamed(value) for value in node.inputs))
-        first = known.setdefault(_key(node), node)
+        first = node if operator_of(node).kind == OPAQUE else known.setdefault(_key(node), node)
         if first is node:
             nodes.append(node)
         else:
