@@ -9,7 +9,7 @@ from sysai.compiler.program.parser import parse
 from sysai.compiler.program.statement import Allocate, statements
 from sysai.compiler.schedule.schedule import Schedule, replay
 from sysai.compiler.schedule.trace import Trace
-from sysai.compiler.schedule.tree import find_block, find_loop, replace_loop
+from sysai.compiler.schedule.tree import find_block, find_buffer, find_loop, replace_loop
 from test_schedule_illegal import STENCIL, refused
 
 DOUBLE = """
@@ -167,6 +167,15 @@ def test_a_tile_of_a_packed_copy_is_local():
     schedule.compute_at(copy, k_0)
     assert _shapes(schedule) == {"b_packed": ["1", "4", "16"]}
     assert_same(schedule, function)
+
+
+def test_a_copy_is_local_only_once_it_is_small():
+    schedule = Schedule(matmul(256, 256, 256))
+    copy = schedule.cache_write("matmul", "local")
+    schedule.split("j", 16)
+    assert find_buffer(schedule.function, "c_local").scope == "global"
+    schedule.reverse_compute_at(copy, "j_0")
+    assert find_buffer(schedule.function, "c_local").scope == "local"
 
 
 def test_an_epilogue_runs_while_its_tile_is_in_registers():

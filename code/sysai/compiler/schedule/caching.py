@@ -17,7 +17,7 @@ from sysai.compiler.program.expr import FLOATS, INDEX, TRUE, Buffer, Const, Expr
 from sysai.compiler.program.statement import SPATIAL, Allocate, Axis, Block, For, Function, If, Seq, Stmt, blocks
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.loops import both
-from sysai.compiler.schedule.placement import require_scopes
+from sysai.compiler.schedule.storage import require_scopes, settled_scope
 from sysai.compiler.schedule.tree import (
     change_accesses,
     change_blocks,
@@ -60,7 +60,7 @@ def cache_read(function: Function, block: str, buffer: str, scope: str, layout: 
     """Let `block` read a copy of `buffer`.
 
     Args:
-        scope: where the copy lives.
+        scope: where the copy lives; "local" comes true when compute_at has made it small enough.
         layout: the copy's dimensions in terms of the original's: "d1 // 16, d0, d1 % 16" is one panel of 16 columns
             behind the other, with a row of 16 consecutive in memory. Tiles at the border are filled up with zeros.
 
@@ -74,7 +74,8 @@ def cache_read(function: Function, block: str, buffer: str, scope: str, layout: 
         raise IllegalSchedule(f"block {block} writes {buffer} too: a copy made before would not see what it writes")
     pieces = parse_layout(layout, len(source.shape))
     name = fresh(function, f"{buffer}_{'packed' if layout else scope}")
-    copy = Buffer(name, tuple(piece.length(source.shape) for piece in pieces), source.dtype, _scope(scope))
+    shape = tuple(piece.length(source.shape) for piece in pieces)
+    copy = Buffer(name, shape, source.dtype, _scope(scope, shape, source.dtype))
     place = _last_place(function, consumer, buffer)
     copying = fresh(function, f"copy_{name}", name)
     nest = _copy(function, copying, copy, source, pieces)
@@ -113,7 +114,7 @@ def cache_write(function: Function, block: str, scope: str) -> tuple[Function, s
     if conditions:
         raise IllegalSchedule(f"block {block} is under the condition {conditions[0].condition}: the copy would not be")
     name = fresh(function, f"{buffer.name}_{scope}")
-    copy = replace(buffer, name=name, scope=_scope(scope))
+    copy = replace(buffer, name=name, scope=_scope(scope, buffer.shape, buffer.dtype))
     place = _alone(function, writer)
     copying = fresh(function, f"copy_{name}", name)
     pieces = parse_layout(None, len(buffer.shape))
@@ -177,10 +178,10 @@ def _copy(function: Function, name: str, to: Buffer, source: Buffer, pieces: Seq
     return stmt
 
 
-def _scope(scope: str) -> str:
+def _scope(scope: str, shape: Sequence[Expr], dtype: str) -> str:
     if scope not in SCOPES:
         raise IllegalSchedule(f"no scope {scope!r}: one of {', '.join(SCOPES)}")
-    return scope
+    return settled_scope(shape, dtype, scope)
 
 
 def _last_place(function: Function, consumer: Block, buffer: str) -> Stmt:

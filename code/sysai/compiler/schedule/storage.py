@@ -71,14 +71,20 @@ def clipped(part: Interval | None, length: Expr) -> Interval:
     return part if shorter is not None and shorter > 0 else whole(length)
 
 
+def settled_scope(shape: Sequence[Expr], dtype: str, wanted: str) -> str:
+    """`wanted`, but "global" instead of "local" where the buffer is too large for that, or its size is not known."""
+    constant = all(isinstance(size, Const) for size in shape)
+    fits = constant and math.prod(size.value for size in shape) * BYTES[dtype] <= LOCAL_BYTES
+    return "global" if wanted == "local" and not fits else wanted
+
+
 def shrink(function: Function, buffer: str, loop: str) -> Function:
     """Let a buffer that is used inside one iteration of a loop only live there, as small as its uses allow."""
     target, old = find_loop(function, loop), find_buffer(function, buffer)
     needed = [clipped(part, length) for part, length in zip(touched(target.body, old), old.shape, strict=True)]
     shape = tuple(part.size for part in needed)
-    constant = all(isinstance(size, Const) for size in shape)
-    small = constant and math.prod(size.value for size in shape) * BYTES[old.dtype] <= LOCAL_BYTES
-    new = replace(old, shape=shape, scope="local" if small else old.scope)
+    wanted = "local" if old.scope == "global" else old.scope
+    new = replace(old, shape=shape, scope=settled_scope(shape, old.dtype, wanted))
     around = [stmt for stmt in path_to_loop(function.body, loop) if isinstance(stmt, For)]
     ranges = ranges_of((*around, *loops(target.body)))
 
