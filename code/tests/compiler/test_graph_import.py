@@ -70,7 +70,7 @@ def test_transformer_of_the_book(changes):
 
 def test_shape_of_smollm2():
     torch.manual_seed(0)
-    config = ModelConfig(**{**vars(SMOLLM2_135M), "n_layers": 2, "vocab_size": 1000, "max_positions": 256})
+    config = ModelConfig(**{**vars(SMOLLM2_135M), "n_layers": 1, "vocab_size": 1000, "max_positions": 256})
     model = Transformer(config).eval()
     graph = from_module(model, (torch.zeros(2, 7, dtype=torch.int64),), TOKENS)
     for batch, length in ((1, 19), (2, 8)):
@@ -238,9 +238,9 @@ def test_nan_and_infinities_as_torch(name):
 
 
 def test_half_precision():
-    model = Transformer(tiny()).eval().to(torch.bfloat16)
-    graph = from_module(model, (torch.zeros(2, 7, dtype=torch.int64),), TOKENS)
-    check(graph, model, (torch.randint(0, 50, (2, 9)),), rtol=0.05, atol=0.05)
+    model = nn.Sequential(nn.Linear(16, 32), nn.RMSNorm(32), nn.SiLU(), nn.Linear(32, 8), nn.Softmax(-1)).bfloat16()
+    graph = from_module(model, (torch.randn(2, 16, dtype=torch.bfloat16),), {0: {0: "B"}})
+    check(graph, model, (torch.randn(5, 16, dtype=torch.bfloat16),), rtol=0.02, atol=0.02)
 
 
 def test_unsupported_operator_is_named_with_its_line():

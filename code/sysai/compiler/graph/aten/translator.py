@@ -47,7 +47,6 @@ class Translator(Builder):
 
     Attributes:
         result: the fake tensor (or a tuple of them) that torch says the operator gives.
-        name: what the operator's output is called.
         symbols: names of dynamic sizes.
     """
 
