@@ -178,34 +178,45 @@ def test_a_copy_is_local_only_once_it_is_small():
     assert find_buffer(schedule.function, "c_local").scope == "local"
 
 
-def test_an_epilogue_runs_while_its_tile_is_in_registers():
-    function = parse("""
-def f(a: float32[10, 6], b: float32[6, 20], bias: float32[20], y: float32[10, 20]):
-    with allocate(float32[10, 20], "global") as c:
-        for i in range(10):
-            for j in range(20):
+EPILOGUE = """
+def f(M: size, N: size, a: float32[M, 6], b: float32[6, N], bias: float32[N], y: float32[M, N]):
+    with allocate(float32[M, N], "global") as c:
+        for i in range(M):
+            for j in range(N):
                 for k in range(6):
                     with block("matmul"):
-                        vi = spatial(10, i)
-                        vj = spatial(20, j)
+                        vi = spatial(M, i)
+                        vj = spatial(N, j)
                         vk = reduce(6, k)
                         c[vi, vj] = init(float32(0.0))
                         c[vi, vj] += a[vi, vk] * b[vk, vj]
-        for i in range(10):
-            for j in range(20):
+        for i in range(M):
+            for j in range(N):
                 with block("epilogue"):
-                    vi = spatial(10, i)
-                    vj = spatial(20, j)
+                    vi = spatial(M, i)
+                    vj = spatial(N, j)
                     y[vi, vj] = max(c[vi, vj] + bias[vj], float32(0.0))
-""")
+"""
+
+
+@pytest.mark.parametrize("fused_before", [True, False])
+def test_an_epilogue_runs_while_its_tile_is_in_registers(fused_before):
+    function = parse(EPILOGUE)
     schedule = Schedule(function)
     i_0, j_0, i_1, j_1 = schedule.tile(["i", "j"], [4, 8])
     schedule.reorder(i_0, j_0, "k", i_1, j_1)
-    schedule.reverse_compute_at("epilogue", j_0)
+    if fused_before:
+        tiles = schedule.fuse(i_0, j_0)
+        schedule.parallel(tiles)
+        schedule.reverse_compute_at("epilogue", tiles)
+    else:
+        schedule.reverse_compute_at("epilogue", j_0)
+        schedule.parallel(schedule.fuse(i_0, j_0))
     schedule.decompose_reduction("matmul", "k")
-    schedule.parallel(schedule.fuse(i_0, j_0))
+    schedule.vectorize(j_1)
     assert _shapes(schedule) == {"c": ["4", "8"]}
-    assert_same(schedule, function)
+    assert "0 <=" not in str(find_block(schedule.function, "epilogue").predicate)
+    assert_same(schedule, function, {"M": 9, "N": 19}, {"M": 1, "N": 8})
 
 
 CONVOLUTION = """

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sysai.compiler.program.arith import Ranges, proves
+from sysai.compiler.program.arith import Ranges, proves, size_ranges
 from sysai.compiler.program.expr import TRUE, Binary, Expr, Operand, Var, as_expr, substitute
 from sysai.compiler.program.statement import REDUCE, Block, For, Function, Seq, Stmt
 from sysai.compiler.schedule import dependence
@@ -25,6 +25,7 @@ def around(function: Function, loop: str) -> list[For]:
 
 def nest(function: Function, block: Block, ranges: Mapping[Var, Interval], around: Sequence[For]) -> Stmt:
     """The block in new loops of its own: axes of `ranges` over these, all others over their extents."""
+    sizes = size_ranges(function.sizes)
     bindings: dict[Var, Expr] = {}
     new: list[For] = []
     predicate = TRUE
@@ -37,7 +38,7 @@ def nest(function: Function, block: Block, ranges: Mapping[Var, Interval], aroun
         else:
             new.append(For(Var(name), part.size, Seq(())))
             bindings[axis.var] = part.start + Var(name)
-        for condition in _guards(bindings[axis.var], axis.extent, part, ranges_of((*around, *new))):
+        for condition in _guards(bindings[axis.var], axis.extent, part, {**sizes, **ranges_of((*around, *new))}):
             predicate = both(predicate, condition)
     stmt: Stmt = rebind(block, bindings, predicate)
     for loop in reversed(new):
