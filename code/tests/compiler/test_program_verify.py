@@ -11,7 +11,7 @@ from sysai.compiler.program.statement import Block, transform_statement
 from sysai.compiler.program.verify import InvalidProgram, verify
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(programs())
 def test_random_programs_are_valid(function):
     verify(function)
