@@ -223,6 +223,8 @@ class Expressions:
             return self._gather(expr, lanes)
         left, right = self.vector(a, lanes), self.vector(b, lanes)
         if op in COMPARISONS:
+            if a.dtype == "bool":
+                left, right = right, left  # as a mask, true is -1
             compared = f"({left} {COMPARISONS[op]} {right})"
             return compared if kind in ("f32", "i32") else f"__builtin_convertvector({compared}, i32x{lanes.count})"
         if op in LOGIC:
