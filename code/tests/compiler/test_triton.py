@@ -24,8 +24,7 @@ from sysai.compiler.codegen import triton as backend
 from sysai.compiler.codegen.triton import TritonKernel, UnsupportedGroup, build_triton, generate_triton, graph_of
 from sysai.compiler.graph.from_export import from_module
 from sysai.compiler.graph.graph import Graph
-from sysai.compiler.graph.interpret import bind_sizes, interpret
-from sysai.compiler.graph.operators import run_node
+from sysai.compiler.graph.interpret import bind_sizes, interpret, run_node
 from sysai.compiler.passes import optimize
 from sysai.compiler.passes.fusion import fuse
 from torch import nn

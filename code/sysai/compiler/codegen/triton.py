@@ -135,21 +135,26 @@ def generate_triton(graph: Graph) -> str:
 
 
 def write_module(source: str, name: str) -> Path:
-    """A file of the cache with this text, complete or absent; among the temporary files if it can't be there."""
+    """A file of the cache with this text, complete or absent; among the temporary files if it can't be there.
+
+    Raises:
+        RuntimeError: neither folder can be used.
+    """
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     for folder in (cache_folder() / "triton", Path(tempfile.gettempdir()) / f"sysai-triton-{os.getuid()}"):
         path = folder / f"{name}_{digest}.py"
         try:
-            if path.exists() and path.read_text() == source:
-                return path
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False) as fresh:
-                fresh.write(source)
-            os.replace(fresh.name, path)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_uid != os.getuid():
+                continue  # whoever owns the folder could put other code into the file that is imported
+            if not path.exists() or path.read_text() != source:
+                with tempfile.TemporaryDirectory(dir=folder) as fresh:
+                    (Path(fresh) / path.name).write_text(source)
+                    os.replace(Path(fresh) / path.name, path)
         except OSError:
             continue
         return path
-    raise RuntimeError(f"neither {cache_folder()} nor {tempfile.gettempdir()} can be written: set SYSAI_CACHE")
+    raise RuntimeError(f"neither {cache_folder()} nor {tempfile.gettempdir()} can be used: set SYSAI_CACHE")
 
 
 def import_module(path: Path, interpret: bool) -> ModuleType:

@@ -11,6 +11,8 @@ each other; compilation is outside the clock. TVM sends candidates to a fleet of
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -73,14 +75,16 @@ class Measurer:
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
-            self._process.kill()
+            _end(self._process)
             self._process.communicate()
             self._process = None
 
     def _start(self) -> str:
         """Start the process with the function to compare with; return what went wrong, or ''."""
         command = [sys.executable, "-m", "sysai.compiler.tuning.measure"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         question = {"program": print_function(self.function), "sizes": self.sizes}
         failure = self._ask(question, START_S + self.limit_s).error
         if failure:
@@ -90,7 +94,7 @@ class Measurer:
     def _ask(self, question: Mapping[str, object], limit_s: float) -> Measurement:
         """The answer to a question; the process is ended where there is none in time."""
         process = self._process
-        late = Timer(limit_s, process.kill)
+        late = Timer(limit_s, _end, [process])
         late.start()
         try:
             process.stdin.write(json.dumps(question) + "\n")
@@ -106,6 +110,16 @@ class Measurer:
         self.close()
         how = f"ended with code {process.returncode}" if in_time else f"took more than {limit_s:g} s, and was ended"
         return Measurement(None, f"the process {how}")
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Kill a process, and a compiler that it may be waiting for."""
+    if process.poll() is not None:
+        return
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def serve(questions: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from sysai.compiler.lowering.schedules import lanes
 from sysai.compiler.program.expr import Const, Expr
-from sysai.compiler.program.statement import REDUCE, Block, blocks
+from sysai.compiler.program.statement import REDUCE, SERIAL, Block, blocks
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block, find_loop, variables
 from sysai.compiler.tuning.space import Choose, Rule
@@ -201,8 +201,10 @@ def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> No
     _, lane = schedule.split(loop, width)
     partial = schedule.rfactor(name, lane)
     schedule.vectorize(lane)
-    if any(block.name == f"{partial}_init" for block in blocks(schedule.function.body)):
-        schedule.vectorize(schedule.loops_of(f"{partial}_init")[-1])
+    for block in blocks(schedule.function.body):
+        last = schedule.loops_of(block.name)[-1:]
+        if block.name == f"{partial}_init" and find_loop(schedule.function, *last).kind == SERIAL:
+            schedule.vectorize(*last)
     if width > lanes():  # vectors are added up before lanes are
         _, lane = schedule.split(schedule.loops_of(name)[-1], lanes())
         schedule.rfactor(name, lane)
