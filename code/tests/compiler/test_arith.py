@@ -89,7 +89,8 @@ def test_bounds_hold(expr, ranges):
 @given(conditions(), conditions(), RANGES)
 def test_proofs_hold(condition, assumption, ranges):
     proved, under = proves(condition, ranges), proves(condition, ranges, [assumption])
-    assume(proved or under)
+    if not proved and not under:
+        return
     for point in points(ranges):
         assert not proved or evaluate(condition, point), (condition, point)
         assert not under or not evaluate(assumption, point) or evaluate(condition, point), (

@@ -9,9 +9,11 @@ associative cache of `capacity` bytes that keeps what was used last (LRU), in li
     moved(s; t)    footprint(s; t) if it fits, else moved(s) + moved(t)
 
 An element that neighbouring iterations share has been used at most two iterations ago, so the first case loads no line
-twice; hence the model counts no less than LRU does, except for what its counting of lines rounds (see `_Box`). It
-counts more where a part of an iteration's data happens to survive. Lines that are written are loaded first, and
-written back as often. Everything but the first and the last iteration of a loop is taken to be like the first.
+twice; the model therefore counts no less than LRU does, and more where a part of an iteration's data happens to
+survive. It is approximate in two ways: the first two iterations stand for any two, and the first iteration of a loop
+for all but the last; and rows that begin anywhere in a line count their mean number of lines. On small matrix products
+the sum stays within 0.8 and 1.75 times what a simulated cache loads. Lines that are written are loaded first, and
+written back as often.
 
 This is the accounting with which tile sizes are chosen by hand (Goto and van de Geijn 2008, Wolf and Lam 1991 section
 3). Real caches have few ways, prefetchers, and other users; the standard library is all that this module needs.
