@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.graph.graph import Graph, Node, Value
-from sysai.compiler.graph.operators import run_node
+from sysai.compiler.graph.interpret import run_node
 from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.sizes import evaluate, holds, product
 from sysai.compiler.passes.fusion import BYTES

@@ -9,12 +9,16 @@
 A schedule keeps its trace, so that one may print what was done, and a tuner may begin where this ends.
 """
 
+import math
+from collections.abc import Sequence
+
 from sysai.compiler.codegen.cpu import vector_bytes
 from sysai.compiler.program.expr import Const, Expr
 from sysai.compiler.program.statement import REDUCE, Block, For, Function, blocks, statements
 from sysai.compiler.schedule.schedule import Schedule
 
 PARTIAL_VECTORS = 4  # of a reduction: so that an addition need not wait for the one before
+SMALL = 1 << 14  # operations that one core does alone
 BLOCK_ROWS = 240  # of the left operand, that stay in the second cache while panels pass by
 
 
@@ -25,7 +29,7 @@ def lanes() -> int:
 
 def most_rows() -> int:
     """Of the register tile, two vectors wide: what leaves some of the 16 or 32 registers for operands."""
-    return 12 if vector_bytes() == 64 else 6
+    return 14 if vector_bytes() == 64 else 6
 
 
 def default_schedule(function: Function, kind: str) -> Schedule:
@@ -37,13 +41,26 @@ def default_schedule(function: Function, kind: str) -> Schedule:
 
 def _elementwise(schedule: Schedule) -> None:
     for block in _nests(schedule):
-        _vectors(schedule, schedule.loops_of(block)[-1])
-        _parallel(schedule, schedule.loops_of(block)[:-1])
+        loops = schedule.loops_of(block)
+        small = _is_small(schedule, loops)
+        _vectors(schedule, loops[-1])
+        outer = schedule.loops_of(block)[:-1]
+        if not small:
+            _parallel(schedule, outer)
 
 
 def _window(schedule: Schedule) -> None:
-    for block in _nests(schedule):
-        _parallel(schedule, schedule.loops_of(block)[:-2])
+    loops = schedule.loops_of("pool")
+    small = _is_small(schedule, loops)
+    schedule.decompose_reduction("pool", loops[-2])
+    if not small:
+        _parallel(schedule, loops[:-2])
+
+
+def _is_small(schedule: Schedule, loops: Sequence[str]) -> bool:
+    """Whether so little is done in a nest that waking the other cores costs more than they bring."""
+    extents = [_extent(schedule, loop) for loop in loops]
+    return all(isinstance(size, Const) for size in extents) and math.prod(size.value for size in extents) < SMALL
 
 
 def _nests(schedule: Schedule) -> list[str]:
@@ -69,7 +86,7 @@ def _vectors(schedule: Schedule, loop: str) -> str | None:
     return outer
 
 
-def _parallel(schedule: Schedule, loops: tuple[str, ...]) -> None:
+def _parallel(schedule: Schedule, loops: Sequence[str]) -> None:
     """Distribute the iterations of nested loops over the cores."""
     if loops:
         schedule.parallel(schedule.fuse(*loops) if len(loops) > 1 else loops[0])
@@ -79,38 +96,43 @@ def _rows(schedule: Schedule) -> None:
     function = schedule.function
     first = next(block for block in blocks(function.body) if block.reduces)
     around = schedule.loops_of(first.name)
-    inner = [loop for loop in around if _reduces_over(first, loop)]
+    small = _is_small(schedule, around)
+    outer = [loop for loop in around if not _reduces_over(first, loop)]
     for block in list(blocks(function.body)):
-        own = schedule.loops_of(block.name)[len(around) - len(inner) :]
-        if not own:
-            continue
-        if block.reduces:
-            _partial_sums(schedule, block.name, own[-1])
-        else:
+        own = schedule.loops_of(block.name)[len(outer) :]
+        if own and block.reduces:
+            _partial_sums(schedule, block.name, own)
+        elif own:
             _vectors(schedule, own[-1])
-    _parallel(schedule, around[: len(around) - len(inner)])
+    if not small:
+        _parallel(schedule, tuple(outer))
 
 
 def _reduces_over(block: Block, loop: str) -> bool:
     return any(axis.kind == REDUCE and str(axis.binding) == loop for axis in block.axes)
 
 
-def _partial_sums(schedule: Schedule, block: str, loop: str) -> None:
-    """A reduction along a row, one partial result for each lane."""
-    extent = _extent(schedule, loop)
-    wide = PARTIAL_VECTORS * lanes()
-    partials = wide if not isinstance(extent, Const) or extent.value >= 2 * wide else lanes()
+def _partial_sums(schedule: Schedule, block: str, loops: Sequence[str]) -> None:
+    """A reduction along a row: one partial result for each lane of a few vectors, then these are combined."""
+    extent = _extent(schedule, loops[-1])
+    partials = PARTIAL_VECTORS * lanes()
     if isinstance(extent, Const) and extent.value < 2 * partials:
+        partials = lanes()
+    if isinstance(extent, Const) and extent.value < 2 * partials:
+        schedule.decompose_reduction(block, loops[0])
         return
-    _, lane = schedule.split(loop, partials)
+    _, lane = schedule.split(loops[-1], partials)
     partial = schedule.rfactor(block, lane)
-    schedule.vectorize(lane)
-    if f"{partial}_init" in _block_names(schedule):
-        schedule.vectorize(schedule.loops_of(f"{partial}_init")[-1])
+    if f"{partial}_init" not in _block_names(schedule):
+        schedule.decompose_reduction(partial, loops[0] if len(loops) > 1 else schedule.loops_of(partial)[-2])
+    for name in (partial, f"{partial}_init"):
+        schedule.vectorize(schedule.loops_of(name)[-1])
     if partials > lanes():  # vectors are added up before lanes are
-        _, lane = schedule.split(schedule.loops_of(block)[-1], lanes())
+        vector, lane = schedule.split(schedule.loops_of(block)[-1], lanes())
         schedule.rfactor(block, lane)
         schedule.vectorize(lane)
+        schedule.unroll(vector)
+    schedule.unroll(schedule.loops_of(block)[-1])
 
 
 def _block_names(schedule: Schedule) -> set[str]:
@@ -133,6 +155,7 @@ def _product(schedule: Schedule) -> None:
     around = [*outer, *blocked]
     if not around:
         return
+    small = _is_small(schedule, schedule.loops_of("product"))
     schedule.reorder(*around, *tile)
     schedule.compute_at("product", around[-1])
     if "pack" in _block_names(schedule) and "column" in loops:
@@ -142,7 +165,8 @@ def _product(schedule: Schedule) -> None:
     if "column" in loops:
         _vectors(schedule, tile[-1])
     shared = around[: len(around) - 1] if "row" in loops else around
-    _parallel(schedule, tuple(shared or around))
+    if not small:
+        _parallel(schedule, tuple(shared or around))
 
 
 def _split_rows(schedule: Schedule, rows: Expr) -> tuple[str, ...]:

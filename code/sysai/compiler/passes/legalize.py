@@ -1,29 +1,65 @@
-"""Legalization: give operators the one form that the lowering knows.
+"""Legalization: give operators the one form that fusion and lowering know.
 
-A convolution reads its image at every window; with padding it would ask at every element whether it is inside. So the
-padding becomes an operator of its own, which is done once:
-
-    conv2d(x, w, padding)  ->  conv2d(pad(x), w, 0)
+conv2d(x, w, padding)          ->  conv2d(pad(x), w, 0)          a convolution reads each image element at many
+                                                                 windows, and would ask each time whether it is inside
+reshape(matmul(a, w), [.., N]) ->  matmul(reshape(a, [.., K]), w)   rows that a library wants merged stay apart, so
+                                                                 that what follows fuses with the product
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Graph, Node
-from sysai.compiler.graph.sizes import as_shape
+from sysai.compiler.graph.graph import Graph, Node, Value
+from sysai.compiler.graph.sizes import as_shape, same, same_shape
 
 
 def legalize(graph: Graph) -> Graph:
-    """The same graph in which no convolution pads."""
+    """The same graph in which no convolution pads, and no product by a matrix is reshaped in its rows only."""
+    return _rewrite(_rewrite(graph, _rows_apart), _padding_apart)
+
+
+Rule = Callable[[Node, dict[str, Node], Builder], Value | None]
+
+
+def _rewrite(graph: Graph, rule: Rule) -> Graph:
+    """Each node for which the rule gives another value is replaced by that."""
     builder = Builder({*graph.constants, *(value.name for value in graph.values())})
-    nodes: list[Node] = []
+    producers: dict[str, Node] = {}  # of what has been emitted
+    replaced: dict[str, Value] = {}
     for node in graph.nodes:
-        if node.op == "conv2d" and any(node.attributes["padding"]):
-            padding = as_shape((0, 0, *node.attributes["padding"]))
-            builder.origin = node.origin
-            padded = builder.emit("pad", node.inputs[0], before=padding, after=padding, value=0.0)
-            nodes.append(builder.nodes[-1])
-            attributes = {**node.attributes, "padding": (0, 0)}
-            node = replace(node, inputs=(padded, node.inputs[1]), attributes=attributes)
-        nodes.append(node)
-    return replace(graph, nodes=tuple(nodes))
+        producers |= {made.output.name: made for made in builder.nodes[len(producers) :]}
+        node = replace(node, inputs=tuple(replaced.get(value.name, value) for value in node.inputs))
+        builder.origin = node.origin
+        other = rule(node, producers, builder)
+        if other is None:
+            builder.nodes.append(node)
+        else:
+            replaced[node.output.name] = other
+    outputs = tuple(replaced.get(value.name, value) for value in graph.outputs)
+    return replace(graph, nodes=tuple(builder.nodes), outputs=outputs)
+
+
+def _padding_apart(node: Node, _: dict[str, Node], builder: Builder) -> Value | None:
+    if node.op != "conv2d" or not any(node.attributes["padding"]):
+        return None
+    padding = as_shape((0, 0, *node.attributes["padding"]))
+    padded = builder.emit("pad", node.inputs[0], before=padding, after=padding, value=0.0)
+    return builder.emit("conv2d", padded, node.inputs[1], **{**node.attributes, "padding": (0, 0)})
+
+
+def _rows_apart(node: Node, producers: dict[str, Node], builder: Builder) -> Value | None:
+    matmul = producers.get(node.inputs[0].name) if node.op == "reshape" else None
+    if matmul is None or matmul.op != "matmul" or len(matmul.inputs[1].shape) != 2:
+        return None
+    shape, columns = node.output.shape, matmul.output.shape[-1]
+    if len(shape) < 2 or not same(shape[-1], columns):
+        return None
+    a, w = matmul.inputs
+    wanted = (*shape[:-1], a.shape[-1])
+    source = producers.get(a.name)
+    if source is not None and source.op == "reshape" and same_shape(source.inputs[0].shape, wanted):
+        rows = source.inputs[0]
+    else:
+        rows = a if same_shape(a.shape, wanted) else builder.reshape(a, wanted)
+    return builder.emit("matmul", rows, w, transpose_b=matmul.attributes["transpose_b"])

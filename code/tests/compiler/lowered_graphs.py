@@ -1,0 +1,39 @@
+"""Run a program kernel by kernel with the interpreter of tensor programs, in place of the generated C."""
+
+import ctypes
+from collections.abc import Callable
+
+import numpy as np
+from sysai.compiler.executable import Call, Executable, Program
+from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph.sizes import evaluate
+from sysai.compiler.pipeline import make_program
+from sysai.compiler.program.interpret import interpret, numpy_dtype
+from sysai.compiler.program.statement import Function
+from sysai.compiler.schedule.schedule import Schedule
+
+
+def unscheduled(function: Function, _: str) -> Schedule:
+    """The lowered function as it is."""
+    return Schedule(function)
+
+
+def interpreted(graph: Graph, schedule: Callable[[Function, str], Schedule] = unscheduled) -> Executable:
+    """An executable whose kernels are interpreted."""
+    program = make_program(graph, schedule)
+    return Executable(program, lambda calls, slots: lambda numbers, p: run(program, calls, slots, numbers, p))
+
+
+def run(program: Program, calls: list[Call], slots: dict[str, int], numbers: np.ndarray, addresses: np.ndarray) -> None:
+    """Interpret calls on the memory that a table of addresses names."""
+    sizes = dict(zip((var.name for var in program.graph.sizes), numbers.tolist(), strict=True))
+    for call in calls:
+        function = program.schedules[call.kernel].function
+        arrays = {}
+        for buffer, name in zip(function.buffers, call.operands, strict=True):
+            shape = [evaluate(size, sizes) for size in buffer.shape]
+            dtype = np.dtype(numpy_dtype(buffer.dtype))
+            count = int(np.prod(shape)) * dtype.itemsize
+            memory = (ctypes.c_char * count).from_address(int(addresses[slots[name]])) if count else bytearray()
+            arrays[buffer.name] = np.frombuffer(memory, dtype).reshape(shape)
+        interpret(function, arrays, {var.name: sizes[var.name] for var in function.sizes})
