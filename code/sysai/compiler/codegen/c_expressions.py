@@ -143,8 +143,17 @@ class Expressions:
             return f"({COMPUTED_C[kind]}){op}_i64({left}, {right})"
         if a.dtype == "bool":
             return f"({left} {'|' if op == 'add' else '&'} {right})"
+        if a.dtype == INDEX:
+            return self._index_sum(op, a, b)
         text = f"({left} {_SYMBOLS[op]} {right})"
         return f"(int8_t){text}" if a.dtype == "int8" else text
+
+    def _index_sum(self, op: str, a: Expr, b: Expr) -> str:
+        """Arithmetic on indices, without the parentheses that C's precedence makes needless."""
+        left, right = self.scalar(a), self.scalar(b)
+        if op == "mul":
+            return f"({_unless_product(left, a)} * {right})"
+        return f"({bare(left) if _is_sum(a) else _unless_product(left, a)} {_SYMBOLS[op]} {_unless_product(right, b)})"
 
     def _scalar_call(self, function: str, argument: Expr) -> str:
         text, kind = self.scalar(argument), COMPUTED[argument.dtype]
@@ -314,6 +323,15 @@ def _nearest_float16(number: float) -> float:
         return struct.unpack("e", struct.pack("e", number))[0]
     except OverflowError:
         return math.copysign(math.inf, number)
+
+
+def _is_sum(expr: Expr) -> bool:
+    return isinstance(expr, Binary) and expr.op in ("add", "sub") and expr.dtype == INDEX
+
+
+def _unless_product(text: str, expr: Expr) -> str:
+    """A product next to a sign needs no parentheses; wrapped integers do not care for the order of products."""
+    return bare(text) if isinstance(expr, Binary) and expr.op == "mul" and expr.dtype == INDEX else text
 
 
 def bare(text: str) -> str:

@@ -13,16 +13,26 @@ Function: what the interpreter makes of it must be the same. Halide and TVM part
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from sysai.compiler.codegen.plain_blocks import (
+    FALSE,
+    NOTHING,
+    Ranges,
+    conjunction,
+    conjuncts,
+    depends,
+    simplified,
+    substitute_statement,
+    when,
+    without_axes,
+)
 from sysai.compiler.program.arith import affine, bounds, proves, simplify, size_ranges
-from sysai.compiler.program.expr import INDEX, TRUE, Binary, Const, Expr, Operand, Var, binary, substitute, walk
+from sysai.compiler.program.expr import INDEX, Binary, Const, Expr, Var, binary
 from sysai.compiler.program.statement import (
     PARALLEL,
-    REDUCE,
     SERIAL,
     UNROLLED,
     VECTORIZED,
     Allocate,
-    Block,
     For,
     Function,
     If,
@@ -31,10 +41,7 @@ from sysai.compiler.program.statement import (
     transform_statement,
 )
 
-Ranges = dict[Var, tuple[Operand, Operand]]
-FALSE = Const(False, "bool")
 ZERO, ONE = Const(0, INDEX), Const(1, INDEX)
-NOTHING = Seq(())
 DEEPEST = 2  # how often a part that is not the main one is cut again: each time there may be three of it
 
 
@@ -44,82 +51,9 @@ def prepare(function: Function) -> Function:
     A vectorized loop of the result has a constant extent, and no condition inside depends on its variable.
     """
     ranges: Ranges = dict(size_ranges(function.sizes))
-    body = _simplified(transform_statement(function.body, _without_axes), ranges)
+    body = simplified(transform_statement(function.body, without_axes), ranges)
     body = _Partition().visit(body, ranges, 0)
     return replace(function, body=transform_statement(body, _cleaned))
-
-
-def substitute_statement(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
-    """Replace variables in a statement whose blocks have no axes."""
-
-    def change(inner: Stmt) -> Stmt | None:
-        match inner:
-            case For():
-                return replace(inner, extent=substitute(inner.extent, values))
-            case If():
-                return replace(inner, condition=substitute(inner.condition, values))
-            case Block():
-                indices = tuple(substitute(index, values) for index in inner.indices)
-                return replace(inner, indices=indices, value=substitute(inner.value, values))
-        return None
-
-    return transform_statement(stmt, change)
-
-
-def conjuncts(condition: Expr) -> tuple[Expr, ...]:
-    """The parts of a conjunction."""
-    match condition:
-        case Binary("and", a, b):
-            return *conjuncts(a), *conjuncts(b)
-    return () if condition == TRUE else (condition,)
-
-
-def conjunction(parts: tuple[Expr, ...]) -> Expr:
-    """All of them."""
-    condition: Expr = TRUE
-    for part in parts:
-        condition = part if condition == TRUE else binary("and", condition, part)
-    return condition
-
-
-def depends(expr: Expr, var: Var) -> bool:
-    """Whether the variable occurs in the expression."""
-    return any(node == var for node in walk(expr))
-
-
-def _without_axes(stmt: Stmt) -> Stmt | None:
-    if not isinstance(stmt, Block):
-        return None
-    values = {axis.var: axis.binding for axis in stmt.axes}
-    indices = tuple(substitute(index, values) for index in stmt.indices)
-    plain = replace(stmt, axes=(), indices=indices, init=None, combine=None, predicate=TRUE)
-    body: Stmt = replace(plain, value=substitute(stmt.update, values))
-    if stmt.init is not None:
-        starts = tuple(binary("eq", axis.binding, 0) for axis in stmt.axes if axis.kind == REDUCE)
-        body = Seq((_when(conjunction(starts), replace(plain, value=stmt.init)), body))
-    return _when(stmt.predicate, body)
-
-
-def _simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
-    """With simple indices and conditions; before unrolling, as then there are many more of them."""
-    match stmt:
-        case For():
-            extent = simplify(stmt.extent, ranges)
-            return replace(stmt, extent=extent, body=_simplified(stmt.body, {**ranges, stmt.var: (0, extent)}))
-        case If(condition, body):
-            return _when(simplify(condition, ranges), _simplified(body, ranges))
-        case Allocate():
-            return replace(stmt, body=_simplified(stmt.body, ranges))
-        case Seq(parts):
-            return Seq(tuple(_simplified(part, ranges) for part in parts))
-        case Block():
-            indices = tuple(simplify(index, ranges) for index in stmt.indices)
-            return replace(stmt, indices=indices, value=simplify(stmt.value, ranges))
-    raise TypeError(f"not a statement: {stmt!r}")
-
-
-def _when(condition: Expr, body: Stmt) -> Stmt:
-    return body if condition == TRUE else NOTHING if condition == FALSE else If(condition, body)
 
 
 @dataclass(frozen=True)
@@ -143,7 +77,7 @@ class _Partition:
                 left = tuple(part for part in conjuncts(condition) if not proves(part, ranges))
                 if FALSE in left:
                     return NOTHING
-                return _when(conjunction(left), self.visit(body, ranges, depth))
+                return when(conjunction(left), self.visit(body, ranges, depth))
             case Seq(parts):
                 return Seq(tuple(self.visit(part, ranges, depth) for part in parts))
             case Allocate():
@@ -199,8 +133,8 @@ class _Partition:
         )
         either = outside[0] if len(outside) == 1 else binary("or", *outside) if outside else FALSE
         parts = (
-            _when(conjunction(within), self.visit(main, inside, depth)),
-            _when(either, self.visit(loop.body, inside, depth + 1)) if outside else NOTHING,
+            when(conjunction(within), self.visit(main, inside, depth)),
+            when(either, self.visit(loop.body, inside, depth + 1)) if outside else NOTHING,
         )
         return replace(loop, body=Seq(parts))
 
@@ -291,7 +225,7 @@ def _decided(stmt: Stmt, known: Mapping[Expr, bool]) -> Stmt:
         parts = conjuncts(inner.condition)
         if any(known.get(part) is False for part in parts):
             return NOTHING
-        return _when(conjunction(tuple(part for part in parts if part not in known)), inner.body)
+        return when(conjunction(tuple(part for part in parts if part not in known)), inner.body)
 
     return transform_statement(stmt, change)
 
