@@ -59,8 +59,14 @@ SAID_LATER = ("loading", "failed", "error", "refused", "linked", "linked_bar")  
 
 # Attributes of Vega's SVG that draw nothing, or nothing at this value.
 SVG = "{http://www.w3.org/2000/svg}"
-IDLE = ("class", "role", "pointer-events", "font-family")
-IDLE_AT = {"opacity": "1", "stroke-width": "1", "font-weight": "normal", "transform": "translate(0,0)"}
+IDLE = ("class", "role", "pointer-events")
+IDLE_AT = {
+    "opacity": "1",
+    "stroke-width": "1",
+    "font-weight": "normal",
+    "font-family": "sans-serif",  # what the page has
+    "transform": "translate(0,0)",
+}
 
 OUTPUT = re.compile(r'<figure class="explorable" data-explorable="(\w+)" data-settings="([^"]*)">')
 
