@@ -198,14 +198,16 @@ def rows(schedule: Schedule, choose: Choose) -> None:
 
 
 def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> None:
+    """One partial result for each lane of some vectors; vectors are added up before lanes are."""
     _, lane = schedule.split(loop, width)
     partial = schedule.rfactor(name, lane)
     schedule.vectorize(lane)
-    for block in blocks(schedule.function.body):
-        last = schedule.loops_of(block.name)[-1:]
-        if block.name == f"{partial}_init" and find_loop(schedule.function, *last).kind == SERIAL:
-            schedule.vectorize(*last)
-    if width > lanes():  # vectors are added up before lanes are
+    if f"{partial}_init" not in {block.name for block in blocks(schedule.function.body)}:
+        schedule.decompose_reduction(partial, schedule.loops_of(partial)[-2])
+    init = schedule.loops_of(f"{partial}_init")[-1]
+    if find_loop(schedule.function, init).kind == SERIAL:
+        schedule.vectorize(init)
+    if width > lanes():
         _, lane = schedule.split(schedule.loops_of(name)[-1], lanes())
         schedule.rfactor(name, lane)
         schedule.vectorize(lane)
