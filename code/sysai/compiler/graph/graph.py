@@ -10,10 +10,12 @@ Production: Relax (TVM), FX and Inductor's IR, StableHLO, whose operators number
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sysai.compiler.program.expr import Expr, Var
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Attribute = int | float | bool | str | None | Expr | tuple["Attribute", ...]
 
@@ -58,7 +60,7 @@ class Graph:
     name: str
     sizes: tuple[Var, ...]
     inputs: tuple[Value, ...]
-    constants: Mapping[str, Tensor]
+    constants: Mapping[str, "Tensor"]
     nodes: tuple[Node, ...]
     outputs: tuple[Value, ...]
     conditions: tuple[Expr, ...] = ()

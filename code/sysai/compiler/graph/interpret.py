@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from sysai.compiler.graph.graph import Graph, Value
-from sysai.compiler.graph.operators import run_node
+from sysai.compiler.graph import references
+from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
+from sysai.compiler.graph.operators import operator_of
 from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.sizes import evaluate, holds
-from sysai.compiler.program.expr import Var
+from sysai.compiler.program.expr import Binary, Const, Var
 
 
 def interpret(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -30,6 +31,24 @@ def run(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
     for node in graph.nodes:
         environment[node.output.name] = run_node(node, [environment[value.name] for value in node.inputs], sizes)
     return environment
+
+
+def run_node(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> Tensor:
+    """What a node makes of its operands, by the function of its operator's name in `references`.
+
+    The result is dense, never a view with strides, on which the rounding of torch's kernels could depend.
+    """
+    attributes = {name: number_of(value, sizes) for name, value in node.attributes.items()}
+    op = operator_of(node).name
+    reference = getattr(references, op, None) or references.elementwise(op)
+    return reference(operands, attributes).contiguous()
+
+
+def number_of(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
+    """An attribute with numbers in the place of sizes."""
+    if isinstance(attribute, tuple):
+        return tuple(number_of(part, sizes) for part in attribute)
+    return evaluate(attribute, sizes) if isinstance(attribute, Const | Var | Binary) else attribute
 
 
 def bind_sizes(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:

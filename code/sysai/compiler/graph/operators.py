@@ -1,4 +1,4 @@
-"""The operators of a graph: for each its class, what shape and dtype it gives, and what it means.
+"""The operators of a graph: for each its class, what shape and dtype it gives; `references.py` says what it means.
 
     core        what is left after decomposition, and what the lowering knows: about forty operators, of which most
                 are elementwise and look alike
@@ -36,12 +36,10 @@ Attributes, beside the operands in the order given:
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from sysai.compiler.graph import references, shapes
+from sysai.compiler.graph import shapes
 from sysai.compiler.graph.graph import Attribute, Node, Value
 from sysai.compiler.graph.shapes import InvalidGraph, Type
-from sysai.compiler.graph.sizes import as_shape, canonical, evaluate
+from sysai.compiler.graph.sizes import as_shape, canonical
 from sysai.compiler.program.expr import (
     ARITHMETIC,
     COMPARISONS,
@@ -49,10 +47,8 @@ from sysai.compiler.program.expr import (
     FLOATS,
     LOGIC,
     MATH,
-    Binary,
     Const,
     Expr,
-    Var,
     as_expr,
 )
 
@@ -71,7 +67,6 @@ class Operator:
         operands: how many there may be, at least and at most.
         attributes: the names of its attributes; all are required.
         infer: (operands' values, attributes) -> (shape, dtype) of the output; raises InvalidGraph.
-        reference: (operands' tensors, attributes with numbers for sizes) -> the output, by torch.
     """
 
     name: str
@@ -79,7 +74,6 @@ class Operator:
     operands: tuple[int, int]
     attributes: tuple[str, ...]
     infer: Callable[[Sequence[Value], Mapping[str, Attribute]], Type]
-    reference: Callable[[Sequence[Tensor], Mapping[str, Attribute]], Tensor]
 
     @property
     def injective(self) -> bool:
@@ -94,11 +88,10 @@ OPERATORS: dict[str, Operator] = {}
 
 
 def _define(name: str, kind: str, operands: int | tuple[int, int], attributes: str = "") -> None:
-    """Register an operator whose inference and reference are the functions of its name in their modules."""
+    """Register an operator whose inference is the function of its name in `shapes`."""
     operands = operands if isinstance(operands, tuple) else (operands, operands)
     infer = getattr(shapes, name, None) or shapes.elementwise(name)
-    reference = getattr(references, name, None) or references.elementwise(name)
-    OPERATORS[name] = Operator(name, kind, operands, tuple(attributes.split()), infer, reference)
+    OPERATORS[name] = Operator(name, kind, operands, tuple(attributes.split()), infer)
 
 
 for _name in (*ARITHMETIC, *EXTREMES, *COMPARISONS, *LOGIC):
@@ -203,19 +196,3 @@ def normal_attribute(name: str, value: Attribute) -> Attribute:
     if isinstance(value, Expr):
         value = canonical(value)
     return value.value if isinstance(value, Const) else value
-
-
-def run_node(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> Tensor:
-    """What a node makes of its operands, by the reference of its operator.
-
-    The result is dense, never a view with strides, on which the rounding of torch's kernels could depend.
-    """
-    attributes = {name: number_of(value, sizes) for name, value in node.attributes.items()}
-    return operator_of(node).reference(operands, attributes).contiguous()
-
-
-def number_of(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
-    """An attribute with numbers in the place of sizes."""
-    if isinstance(attribute, tuple):
-        return tuple(number_of(part, sizes) for part in attribute)
-    return evaluate(attribute, sizes) if isinstance(attribute, Const | Var | Binary) else attribute

@@ -3,8 +3,7 @@
 import ast
 import math
 from collections.abc import Mapping
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import make_node
@@ -13,13 +12,16 @@ from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import canonical
 from sysai.compiler.program.expr import INDEX, Const, Expr, Var, binary
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _OPERATIONS = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Lt: "lt",
     ast.LtE: "le", ast.Eq: "eq", ast.NotEq: "ne", ast.And: "and", ast.Or: "or",
 }  # fmt: skip
 
 
-def parse_graph(text: str, constants: Mapping[str, Tensor] | None = None) -> Graph:
+def parse_graph(text: str, constants: "Mapping[str, Tensor] | None" = None) -> Graph:
     """The graph that a text describes.
 
     Args:
@@ -43,7 +45,7 @@ def parse_graph(text: str, constants: Mapping[str, Tensor] | None = None) -> Gra
 
 
 class _Reader:
-    def __init__(self, constants: Mapping[str, Tensor]) -> None:
+    def __init__(self, constants: "Mapping[str, Tensor]") -> None:
         self.tensors = constants
         self.name = ""
         self.sizes: dict[str, Var] = {}

@@ -4,10 +4,9 @@ from keyword import iskeyword
 
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import infer
-from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.shapes import InvalidGraph, require
 from sysai.compiler.graph.sizes import canonical, variables
-from sysai.compiler.program.expr import Const, Expr, Var
+from sysai.compiler.program.expr import DTYPES, Const, Expr, Var
 
 
 def verify(graph: Graph) -> None:
@@ -69,9 +68,9 @@ def constant_value(graph: Graph, name: str) -> Value:
         InvalidGraph: its dtype is none of the compiler's.
     """
     tensor = graph.constants[name]
-    dtypes = [dtype for dtype, torch_dtype in TORCH_DTYPES.items() if torch_dtype == tensor.dtype]
-    require(bool(dtypes), f"constant {name} is {tensor.dtype}, which the compiler has not")
-    return Value(name, tuple(Const(size, "int64") for size in tensor.shape), dtypes[0])
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    require(dtype in DTYPES, f"constant {name} is {tensor.dtype}, which the compiler has not")
+    return Value(name, tuple(Const(size, "int64") for size in tensor.shape), dtype)
 
 
 def _check_size(graph: Graph, size: Expr, where: object) -> None:

@@ -8,11 +8,13 @@ are numbered already. Constants that are one tensor, or equal numbers, become on
 import math
 from collections.abc import Hashable
 from dataclasses import replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import OPAQUE, operator_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SMALL = 64  # elements; larger constants are compared by where they lie, not element by element
 
@@ -57,7 +59,7 @@ def _hashable(attribute: Attribute) -> Hashable:
     return type(attribute).__name__, attribute
 
 
-def _constant_key(tensor: Tensor) -> Hashable:
+def _constant_key(tensor: "Tensor") -> Hashable:
     where = tensor.data_ptr(), tensor.stride() if tensor.numel() > SMALL else None
     content = where if tensor.numel() > SMALL else tuple(_hashable(number) for number in tensor.flatten().tolist())
     return tensor.dtype, tensor.shape, content

@@ -10,15 +10,18 @@ a stored one costs memory traffic. Exact, as the same reference would run later;
 round otherwise than torch does.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sysai.compiler.graph.graph import Graph, Node
-from sysai.compiler.graph.operators import ELEMENTWISE, OPAQUE, operator_of, run_node
+from sysai.compiler.graph.operators import ELEMENTWISE, OPAQUE, operator_of
 from sysai.compiler.graph.sizes import product
 from sysai.compiler.graph.verify import constant_value
 from sysai.compiler.program.expr import Const, Expr
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SMALL = 1024
 
@@ -69,14 +72,14 @@ def _fold_uniform(node: Node, uniform: dict[str, Node]) -> Node | None:
     scalars = [
         replace(p, attributes={**p.attributes, "shape": ()}, output=replace(p.output, shape=())) for p in producers
     ]
-    result = run_node(node, [run_node(scalar, [], {}) for scalar in scalars], {})
+    result = _run(node, [_run(scalar, []) for scalar in scalars])
     if not _round_trips(result):
         return None
     attributes = {"value": result.item(), "shape": node.output.shape, "dtype": node.output.dtype}
     return Node("full", (), node.output, attributes, node.origin)
 
 
-def _evaluate(node: Node, known: dict[str, Tensor]) -> Tensor | None:
+def _evaluate(node: Node, known: "Mapping[str, Tensor]") -> "Tensor | None":
     """The tensor of a node, where all operands are known and it is small."""
     size = product(node.output.shape)
     if operator_of(node).kind == OPAQUE or not isinstance(size, Const):
@@ -85,13 +88,19 @@ def _evaluate(node: Node, known: dict[str, Tensor]) -> Tensor | None:
         return None
     if size.value > max(SMALL, *(known[value.name].numel() for value in node.inputs), 0):
         return None
-    return run_node(node, [known[value.name] for value in node.inputs], {})
+    return _run(node, [known[value.name] for value in node.inputs])
 
 
 def _has_sizes(node: Node) -> bool:
     return node.op == "full" and isinstance(node.attributes["value"], Expr)
 
 
-def _round_trips(tensor: Tensor) -> bool:
+def _run(node: Node, operands: "Sequence[Tensor]") -> "Tensor":
+    from sysai.compiler.graph.interpret import run_node  # torch, which the rest of the passes do without
+
+    return run_node(node, operands, {})
+
+
+def _round_trips(tensor: "Tensor") -> bool:
     """Whether a Python number holds the scalar: all do but NaNs, of which any will do."""
     return not tensor.isnan().item() if tensor.is_floating_point() else True
