@@ -11,10 +11,10 @@ Nest = dict[str, list]
 
 
 def predict(measured: list[tuple[Nest, float]], nests: list[Nest]) -> list[float]:
-    """Return a predicted time of each nest: a sum of features, weighted so that relative errors are smallest."""
+    """Return a predicted time of each nest: a sum of features, weighted so that relative errors are small."""
     x = np.array([features(nest) for nest, _ in measured])
     times = np.array([time for _, time in measured])
-    weights = _positive_fit(x / times[:, None])
+    weights = _fit(x / times[:, None])
     return [float(np.dot(features(nest), weights)) for nest in nests]
 
 
@@ -74,11 +74,20 @@ def _lines(extents: list[int], stride: list[int]) -> float:
     return apart * (whole + LINE - begins) / LINE
 
 
-def _positive_fit(x: np.ndarray) -> np.ndarray:
-    """Weights w >= 0 for which x w is close to 1: least squares, leaving out what would be negative."""
+def _fit(x: np.ndarray) -> np.ndarray:
+    """Weights w >= 0 with the smallest sum of |x w - 1|: least squares again and again, outliers counting less."""
+    trust = np.ones(len(x))
+    for _ in range(20):
+        weights = _least_squares(x * trust[:, None], trust)
+        trust = 1 / np.sqrt(np.maximum(abs(x @ weights - 1), 0.02))
+    return weights
+
+
+def _least_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Weights w >= 0 for which x w is close to y, leaving out what would be negative."""
     used = list(range(x.shape[1]))
     while True:
-        found, *_ = np.linalg.lstsq(x[:, used], np.ones(len(x)), rcond=None)
+        found, *_ = np.linalg.lstsq(x[:, used], y, rcond=None)
         if (found >= 0).all() or len(used) == 1:
             weights = np.zeros(x.shape[1])
             weights[used] = np.maximum(found, 0)
