@@ -1,5 +1,6 @@
 """Calling kernels: sizes from shapes, what is refused, dtypes in memory, NaN and infinities, empty and odd shapes."""
 
+import ctypes
 import math
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import build
 from sysai.compiler.codegen.prepare import prepare
+from sysai.compiler.codegen.toolchain import compile_c
+from sysai.compiler.codegen.vector_header import HEADER_NAME, vector_header
 from sysai.compiler.program.expr import (
     DTYPES,
     FLOATS,
@@ -218,6 +221,17 @@ def test_a_register_tile_becomes_variables():
         a, b, c = torch.randn(m, k), torch.randn(k, n), torch.full((m, n), 9.0)
         kernel(a, b, c)
         torch.testing.assert_close(c, a @ b)
+
+
+@pytest.mark.parametrize("width", [16, 32])
+def test_narrower_vectors_than_this_machines_may_be_asked_for(width):
+    schedule = Schedule(copy2d())
+    schedule.vectorize(schedule.split("j", 24)[1])
+    library = compile_c(generate_c(schedule.function, width), {HEADER_NAME: vector_header(width)}, QUICK)
+    x, y = torch.randn(3, 55), torch.zeros(3, 55)
+    pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (x, y))
+    assert ctypes.CDLL(str(library)).copy2d(*pointers, ctypes.c_int64(3), ctypes.c_int64(55), 1) == 0
+    assert torch.equal(y, x + 1)
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0), (1, 1), (7, 33), (2, 64), (3, 65)])
