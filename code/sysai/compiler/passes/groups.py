@@ -104,8 +104,10 @@ def classify(context: Context, names: Iterable[str], kept: Iterable[str] | None 
     if OPAQUE in kinds:
         return _opaque(parts)
     if len(kinds) > 1:
+        first = anchors[0]
+        other = next(node for node in anchors if operator_of(node).kind != operator_of(first).kind)
         raise IllegalFusion(
-            f"{anchors[0].op} and {anchors[1].op} both need many elements for each of theirs: one loop nest cannot "
+            f"{first.op} and {other.op} both need many elements for each of theirs: one loop nest cannot "
             f"hold both without computing the first again and again, or storing it"
         )
     parts.check_expressions(parts.behind(node for node in anchors if node.op == "reduce"))
