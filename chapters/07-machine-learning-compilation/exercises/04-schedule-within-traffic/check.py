@@ -62,7 +62,7 @@ def _replay(trial: Trial, text: str, function: Function) -> Function:
         {"en": f"The trace can't be replayed: {fault}", "zh": f"这份记录无法重放：{fault}"},
         {
             "en": "Return the trace.to_json() of a Schedule of matmul(rows, columns, inner), unchanged.",
-            "zh": "应原样返回对matmul(rows, columns, inner)所建的Schedule的trace.to_json()。",
+            "zh": "Schedule应当建在`matmul(rows, columns, inner)`上，并原样返回它的`trace.to_json()`。",
         },
     )
     return function
