@@ -9,7 +9,7 @@ from sysai.compiler.graph.interpret import interpret
 from sysai.compiler.graph.parser import parse_graph
 from sysai.compiler.graph.printer import print_graph
 from sysai.compiler.graph.shapes import InvalidGraph
-from sysai.compiler.graph.sizes import as_shape
+from sysai.compiler.graph.sizes import as_shape, evaluate
 from sysai.compiler.graph.verify import verify
 from sysai.exercises.trial import Hint, Trial
 from torch import Tensor
@@ -245,6 +245,11 @@ def _read(trial: Trial, text: str, before: Graph) -> Graph:
     trial.expect(
         strange is None,
         {"en": f"The operator {strange} is not needed here.", "zh": f"这里用不着算子{strange}。"},
+    )
+    sizes = [math.prod(evaluate(size, {}) for size in node.output.shape) for node in graph.nodes]
+    trial.expect(
+        len(sizes) <= 2 * len(before.nodes) and all(size <= SIDE**3 for size in sizes),
+        {"en": "The graph has grown, or its tensors have.", "zh": "图变大了，或者其中的张量变大了。"},
     )
     types = [[(value.shape, value.dtype) for value in g.outputs] for g in (before, graph)]
     trial.expect(

@@ -1,7 +1,8 @@
 """Gates on the bytes that a replayed schedule moves, against a closed formula for the best tile, on random sizes."""
 
+from sysai.compiler.program.accesses import nests
 from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Function
+from sysai.compiler.program.statement import For, Function
 from sysai.compiler.program.traffic import Moved, moved
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import replay
@@ -12,7 +13,7 @@ from sysai.exercises.trial import Hint, Trial
 BYTES = {"en": "bytes", "zh": "字节"}
 MOVED = {"en": "bytes moved", "zh": "搬运的字节数"}
 LINE = 64
-MOST_STEPS = 40
+MOST_STEPS, MOST_LOOPS = 40, 10  # around a block: counting takes twice as long for each
 MATMUL = """
 def matmul(A: float32[{m}, {k}], B: float32[{k}, {n}], C: float32[{m}, {n}]):
     for i in range({m}):
@@ -51,9 +52,7 @@ def _replay(trial: Trial, text: str, function: Function) -> Function:
     fault = ""
     try:
         trace = Trace.from_json(text)
-        if len(trace) > MOST_STEPS:
-            fault = f"{len(trace)} > {MOST_STEPS}"
-        else:
+        if len(trace) <= MOST_STEPS:
             function = replay(trace, function).function
     except (IllegalSchedule, ValueError) as error:
         fault = str(error)
@@ -63,6 +62,14 @@ def _replay(trial: Trial, text: str, function: Function) -> Function:
         {
             "en": "Return the trace.to_json() of a Schedule of matmul(rows, columns, inner), unchanged.",
             "zh": "Schedule应当建在`matmul(rows, columns, inner)`上，并原样返回它的`trace.to_json()`。",
+        },
+    )
+    deepest = max(sum(isinstance(stmt, For) for stmt in around) for _, around in nests(function.body))
+    trial.expect(
+        len(trace) <= MOST_STEPS and deepest <= MOST_LOOPS,
+        {
+            "en": f"The check counts schedules of at most {MOST_STEPS} steps and {MOST_LOOPS} loops around a block.",
+            "zh": f"检查程序只统计至多{MOST_STEPS}步、一个块外至多{MOST_LOOPS}层循环的调度。",
         },
     )
     return function

@@ -187,5 +187,5 @@ def _picture(case: Case, offsets: dict[str, int]) -> dict[str, str]:
     table = "\n".join(rows)
     return {
         "en": f"kernels from top to bottom, the arena from left to right; · free, # two values\n{table}",
-        "zh": f"从上到下是各个内核，从左到右是整块内存；· 空闲，# 有两个值\n{table}",
+        "zh": f"从上到下是各个内核，从左到右是整个内存区；· 空闲，# 有两个值\n{table}",
     }
