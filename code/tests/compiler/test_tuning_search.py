@@ -61,11 +61,12 @@ def test_the_search_beats_random_sampling():
 
 def test_a_search_is_determined_by_its_seed():
     def texts(seed: int) -> list[str]:
-        tuned = tune(Space(product(), tiled), made_up, Options(16, 4, 8, 1), model=CostModel(), seed=seed)
+        tuned = tune(Space(product(), tiled), made_up, Options(12, 4, 6, 1), model=CostModel(), seed=seed)
         return [trial.candidate.text for trial in tuned.trials]
 
-    assert texts(3) == texts(3)
-    assert texts(3) != texts(4)
+    first = texts(3)
+    assert texts(3) == first
+    assert texts(4) != first
 
 
 def test_progress_is_the_least_so_far_and_nothing_is_measured_twice():

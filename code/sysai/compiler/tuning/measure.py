@@ -6,8 +6,9 @@ those of the program before any schedule, and times it:
 
     seconds = least of REPEATS, each over as many calls as take BATCH_S
 
-The least, since whatever else the machine does only adds. Candidates run one at a time, so that they do not disturb
-each other; compilation is outside the clock. TVM sends candidates to a fleet of machines over the network.
+The least of many short ones, since whatever else the machine does only adds, and comes and goes. Candidates run one
+at a time, so that they do not disturb each other; compilation is outside the clock. TVM sends candidates to a fleet of
+machines over the network.
 """
 
 import json
@@ -29,8 +30,8 @@ from sysai.compiler.program.parser import parse
 from sysai.compiler.program.printer import print_function
 from sysai.compiler.program.statement import Function
 
-REPEATS = 5
-BATCH_S = 0.02
+REPEATS = 20
+BATCH_S = 0.003
 TOLERANCE = 1e-3
 START_S = 60  # to import torch and to run the function without a schedule
 
