@@ -19,6 +19,7 @@ from sysai.compiler.schedule.schedule import Schedule
 
 PARTIAL_VECTORS = 4  # of a reduction: so that an addition need not wait for the one before
 SMALL = 1 << 14  # operations that one core does alone
+UNKNOWN_ROWS = 6  # of the tile where only the run time knows how many there are
 BLOCK_ROWS = 240  # of the left operand, that stay in the second cache while panels pass by
 
 
@@ -163,20 +164,24 @@ def _product(schedule: Schedule) -> None:
         _vectors(schedule, schedule.loops_of("pack")[-1])
     _micro_kernel(schedule)
     if "column" in loops:
-        _vectors(schedule, tile[-1])
-    shared = around[: len(around) - 1] if "row" in loops else around
+        vectors = _vectors(schedule, tile.pop())
+        tile += [vectors] if vectors else []
+    for loop in tile:  # or the accumulators could not stay in registers
+        schedule.unroll(loop)
+    shared = outer or (around[: len(around) - 1] if "row" in loops else around) or around
     if not small:
-        _parallel(schedule, tuple(shared or around))
+        _parallel(schedule, shared)
 
 
 def _split_rows(schedule: Schedule, rows: Expr) -> tuple[str, ...]:
     """Tiles of as many rows as registers allow and as waste none; of many, blocks that stay in the second cache."""
     if not isinstance(rows, Const):
-        return schedule.split("row", most_rows())
+        return schedule.split("row", UNKNOWN_ROWS)
     tile = min(range(1, most_rows() + 1), key=lambda size: (-(-rows.value // size) * (size + 2), -size))
     if rows.value <= BLOCK_ROWS:
         return schedule.split("row", tile)
-    return schedule.split("row", [None, BLOCK_ROWS // tile, tile])
+    tiles, blocks_of_rows = -(-rows.value // tile), -(-rows.value // BLOCK_ROWS)
+    return schedule.split("row", [None, -(-tiles // blocks_of_rows), tile])
 
 
 def _micro_kernel(schedule: Schedule) -> None:
