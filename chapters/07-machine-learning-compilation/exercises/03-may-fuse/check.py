@@ -22,7 +22,7 @@ REFUSED = {
         en="The merged group has a reduction or matmul with a node before or behind it that must not be there: before "
         "a matmul only movements, before a reduction no anchor, behind either only elementwise nodes.",
         zh="合并后的组里，归约或矩阵乘法的前面或后面有不该有的节点：矩阵乘法之前只能是movement，"
-        "归约之前只能是elementwise或movement，两者之后都只能是elementwise。",
+        "归约之前只能是elementwise或movement，在两者之后的都只能是elementwise。",
     ),
 }
 NODES_ONLY = Hint(

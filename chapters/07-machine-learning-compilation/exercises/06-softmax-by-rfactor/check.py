@@ -165,7 +165,7 @@ def _check_sweeps(trial: Trial, function: Function, lanes: int) -> None:
     twice = Hint(
         when=lambda count: count > rows * columns,
         en="Inlined into two consumers, each exponential is computed twice; it is the dearest operation of a softmax.",
-        zh="内联到两个消费者里，每个指数就算了两次，而它是softmax中最贵的运算。",
+        zh="内联到两个消费者里，每个指数就算了两次，而它是softmax中代价最高的运算。",
     )
     trial.expect_at_most(computed, rows * columns, what=EXPONENTIALS, hints=[twice])
 

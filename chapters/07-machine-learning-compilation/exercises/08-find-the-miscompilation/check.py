@@ -35,7 +35,7 @@ WHY = {
     },
     "lanes_sum": {
         "en": "Each lane begins with 0 and adds every fourth column. Only the order of the sum is another.",
-        "zh": "每个通道都从0开始，每隔四列加一个数。不同的只是求和的次序。",
+        "zh": "每个通道都从0开始，每四列加一个数。不同的只是求和的次序。",
     },
     "interchange": {
         "en": "An element needs the one above it, in the same column. In the new order, has that been computed?",
