@@ -3,14 +3,18 @@
 import random
 import tomllib
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 from sysai.explorables.calls import decode
 from sysai.explorables.controls import BYTES, CHIPS, MODELS
 from sysai.explorables.explorable import find
+from sysai.explorables.fused_attention import bytes_moved, graph, plan
 from sysai.explorables.kv_cache import attention, fit
+from sysai.explorables.loop_nest import bytes_moved as nest_bytes
 from sysai.explorables.shapes import shaped
+from sysai.explorables.tile_search import search
 from sysai.explorables.units import count, digits, quantity
 from sysai.models.formulas import parameters
 
@@ -245,3 +249,78 @@ def test_loop_nest(order, kept, side, cache):
     shown = {row["part"]: row["end"] - row["start"] for row in data(spec, "end")}
     assert shown == {name: pytest.approx(size / 1e6) for name, size in expected.items()}
     assert quantity(sum(expected.values()), "B") in spec["description"]
+
+
+FUSED = {"scores", "scores mask", "mask", "mask exp", "mask exp sum", "mask exp sum div", "exp", "exp sum"} | {
+    "exp sum div", "sum", "sum div", "div", "product",
+}  # fmt: skip
+"""Of the boxes of attention, what one kernel may hold: no reduction and product together, no division without sum."""
+
+
+@pytest.mark.parametrize("wishes", list(product(("fuse", "store"), repeat=6)), ids=" ".join)
+def test_operator_fusion(wishes):
+    """Each kernel reads what it lacks and writes what others read; products refuse reductions, and cycles their end."""
+    edges = ("scores_mask", "mask_exp", "exp_sum", "sum_div", "exp_div", "div_product")
+    at = dict(zip(edges, wishes, strict=True))
+    T, H, D = 128, 4, 32
+    wide, square, row = 4 * H * T * D, 4 * H * T * T, 4 * H * T
+    reads = {"scores": [], "mask": ["scores"], "exp": ["mask"], "sum": ["exp"], "div": ["exp", "sum"]}
+    reads["product"] = ["div"]
+    outside = {"scores": 2 * wide, "product": 2 * wide}  # q and k; v and the result
+    layer = graph(T, H, D)
+    made = plan(layer, at)
+    assert {" ".join(boxes) for boxes in made.kernels} <= FUSED
+    expected = []
+    for boxes in made.kernels:
+        entering = {value for box in boxes for value in reads[box] if value not in boxes}
+        leaving = {value for box, values in reads.items() if box not in boxes for value in values if value in boxes}
+        sizes = [row if value == "sum" else square for value in (*entering, *leaving)]
+        expected.append(sum(sizes) + sum(outside.get(box, 0) for box in boxes))
+    assert bytes_moved(layer, made.kernels) == expected
+    refused = {("mask", "exp")} if at["scores_mask"] == at["mask_exp"] == "fuse" else set()
+    refused |= {("exp", "div")} if at["exp_sum"] == at["sum_div"] == "store" and at["exp_div"] == "fuse" else set()
+    refused |= {("div", "product")} if at["div_product"] == "fuse" else set()
+    assert set(made.refused) == refused
+    for language, words in (("en", "Refused"), ("zh", "不能融合")):
+        spec = find("operator_fusion").figure(language, positions=T, heads=H, size=D, **at)
+        assert quantity(sum(expected), "B") in spec["description"]
+        assert (words in spec["description"]) == bool(refused)
+    bars = [line["bytes"] for line in data(spec, "zero") if "bytes" in line]
+    assert bars == [*expected, sum(expected), 4 * wide]
+
+
+def test_attention_that_is_fused_as_far_as_it_may_be_moves_the_scores_four_times():
+    """Over q, k, v and the result that is 1 + positions / size."""
+    fusion = find("operator_fusion")
+    assert fusion.prediction.answer(**fusion.settings(**fusion.prediction.settings)) == 1 + 4096 / 128
+
+
+@pytest.mark.parametrize("at", some_settings("schedule_search"), ids=str)
+def test_schedule_search(at):
+    sides = [2**power for power in range(1, 10)]
+    nests = {
+        (i, j): sum(part.total for part in nest_bytes("ijk", i, j, 16, at["cache"]).values())
+        for i in sides
+        for j in sides
+    }
+    spec = find("schedule_search").figure("en", **at)
+    shown = data(spec, "MB")
+    truth, expected = shown[: len(nests)], shown[len(nests) :]
+    assert {(cell["i"], cell["j"]): cell["MB"] * 1e6 for cell in truth} == pytest.approx(nests)
+    points = [(row["i"], row["j"]) for row in data(spec, "i") if "MB" not in row]
+    *measured, best, hope = points
+    assert len(set(measured)) == at["trials"]
+    assert nests[best] == min(nests[point] for point in measured)
+    assert (expected[0].keys(), len(expected)) == (truth[0].keys(), len(nests))
+    assert min(expected, key=lambda cell: cell["MB"]).items() >= {"i": hope[0], "j": hope[1]}.items()
+    least = min(nests.values())
+    for name, label in (("random", "random"), ("evolution", "evolution"), ("model", "evolution with a model")):
+        runs = [
+            [nests[sides[i], sides[j]] for i, j in search(name, at["cache"], at["batch"], seed)] for seed in range(16)
+        ]
+        means = [sum(min(run[:n]) for run in runs) / 16 / least for n in range(1, 33)]
+        curve = [row["times"] for row in data(spec, "trial") if row.get("part") == label and "chosen" in row]
+        assert curve == pytest.approx(means)
+        assert f"{label} {digits(means[at['trials'] - 1])}" in spec["description"]
+    for number in (least, nests[best], nests[hope]):
+        assert quantity(number, "B") in spec["description"]
