@@ -144,7 +144,7 @@ def _lines(reasons: list[str]) -> dict:
     }
 
 
-def _broken(text: str, width: int = 100) -> list[str]:
+def _broken(text: str, width: int = 96) -> list[str]:
     """Lines of at most `width` letters, of which a Chinese one counts twice; none begins with punctuation."""
     lines = [""]
     for word in re.findall(r"(?:[!-~]+|.)[，。：；、]*", text):
@@ -288,8 +288,8 @@ operator_fusion = Explorable(
             "exp",
             "div",
             {
-                "en": "Without the sum in the same kernel this is a cycle. Tried after the two edges of the sum.",
-                "zh": "求和若不在同一个内核里，就成了环。这条边在求和的两条边之后尝试。",
+                "en": "Without the sum in the same kernel this is a cycle; with it, nothing is stored in any case.",
+                "zh": "求和若不在同一个内核里，就成了环；若已在同一个内核里，选什么都不写回内存。",
             },
         ),
         _edge(
