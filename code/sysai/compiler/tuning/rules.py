@@ -26,6 +26,11 @@ CACHE_TILES = (1, 2, 4, 8, 16, 32)
 REDUCE_TILES = (1, 2, 4, 8, 16)
 
 
+def registers() -> int:
+    """Vector registers of this machine."""
+    return 32 if lanes() == 16 else 16
+
+
 def tile_sizes(extent: Expr, limit: int) -> tuple[int, ...]:
     """Powers of two, multiples of three of them (they leave other tails), and what divides, up to the limit."""
     numbers = {factor << shift for factor in (1, 3) for shift in range(limit.bit_length()) if factor << shift <= limit}
@@ -132,6 +137,7 @@ def product(schedule: Schedule, choose: Choose) -> None:
     """The schedule of a lowered product (blocks "product" and "store"), its numbers left open."""
     loops = schedule.loops_of("store")
     outer, tile, blocked = [loop for loop in loops if loop not in ("row", "column")], [], []
+    rows = 1
     if "row" in loops:
         extent = find_loop(schedule.function, "row").extent
         rows = choose("rows of the tile", tile_sizes(extent, 12))
@@ -139,7 +145,8 @@ def product(schedule: Schedule, choose: Choose) -> None:
         *blocked, inner = _split(schedule, "row", (block_rows, rows)) if rows > 1 else ("row",)
         tile.append(inner) if rows > 1 else blocked.append(inner)
     if "column" in loops:
-        vectors = choose("vectors of the tile", (1, 2, 3, 4))
+        held = registers() // rows  # a tile that registers do not hold is compiled long and runs slowly
+        vectors = choose("vectors of the tile", tuple(range(1, min(4, held) + 1)))
         panel, inner = schedule.split("column", vectors * lanes())
         tile.append(inner)
         blocked.insert(choose("panels outside of", tuple(range(len(blocked) + 1))), panel)
