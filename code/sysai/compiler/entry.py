@@ -56,8 +56,10 @@ def make_entry(
     table = np.array([address(kernel) for kernel in kernels], np.int64)
     entry: Callable[..., int] = library.run
 
-    def run(numbers: np.ndarray, addresses: np.ndarray) -> None:
-        if entry(table.ctypes.data, addresses.ctypes.data, numbers.ctypes.data, torch.get_num_threads()):
+    where = table.ctypes.data
+
+    def run(numbers: int, addresses: int, table: np.ndarray = table) -> None:
+        if entry(where, addresses, numbers, torch.get_num_threads()):
             raise MemoryError("no memory for the buffers of a kernel")
 
     return run

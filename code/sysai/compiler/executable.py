@@ -27,6 +27,7 @@ from sysai.compiler.passes.fusion import BYTES
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.memory_plan import ALIGNMENT, MemoryPlan, lifetimes, plan_memory, storage
 from sysai.compiler.program.expr import Expr, Var, print_expr
+from sysai.compiler.result_memory import ResultMemory
 from sysai.compiler.schedule.schedule import Schedule
 
 MOST_RUNS = 4096  # combinations of shapes that are remembered
@@ -48,7 +49,7 @@ class Fallback:
 
 
 Step = Call | Fallback
-RunKernels = Callable[[np.ndarray, np.ndarray], None]
+RunKernels = Callable[[int, int], None]  # of the addresses of two tables of int64: sizes, and addresses of values
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,10 @@ class Run:
     shapes: list[tuple[int, ...]]
     plan: MemoryPlan
     addresses: np.ndarray
-    arena: Tensor | None = None
+    arena: Tensor
+
+    def __post_init__(self) -> None:
+        self.tables = self.sizes.ctypes.data, self.addresses.ctypes.data
 
 
 class Executable:
@@ -133,6 +137,8 @@ class Executable:
         self._runs: dict[tuple, Run] = {}
         self._plans: dict[tuple[int, ...], MemoryPlan] = {}
         self._arena = torch.empty(ALIGNMENT, dtype=torch.uint8)
+        self._given = {value.name: place for place, value in enumerate(graph.inputs)}
+        self._memory = ResultMemory()
         self._lock = Lock()
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -151,7 +157,8 @@ class Executable:
         with self._lock:
             run = self._runs.get(key) or self._prepare(key)
             results = [
-                torch.empty(shape, dtype=dtype) for shape, dtype in zip(run.shapes, self._result_dtypes, strict=False)
+                self._memory.tensor(slot, shape, dtype)
+                for slot, (shape, dtype) in enumerate(zip(run.shapes, self._result_dtypes, strict=False))
             ]
             addresses = run.addresses
             addresses[: len(inputs) + len(results)] = [tensor.data_ptr() for tensor in (*inputs, *results)]
@@ -165,7 +172,7 @@ class Executable:
             if isinstance(stretch, Node):
                 self._fall_back(stretch, run, inputs, results, made)
             else:
-                stretch(run.sizes, run.addresses)
+                stretch(*run.tables)
         return made
 
     def _fall_back(self, node, run, inputs, results, made) -> None:
@@ -188,12 +195,15 @@ class Executable:
         return run.arena[start : start + count].view(TORCH_DTYPES[value.dtype]).view(shape)
 
     def _returned(self, run: Run, inputs, results, made) -> tuple[Tensor, ...]:
-        known = dict(zip(self.results, results, strict=True)) | made | self._constant_results
-        given = {value.name: place for place, value in enumerate(self.graph.inputs)}
+        known = {**dict(zip(self.results, results, strict=True)), **made, **self._constant_results}
+        given = self._given
         shapes = run.shapes[len(results) :]
+        found = [known[name] if name in known else inputs[given[name]] for name in self.owners]
         return tuple(
-            (known[name] if name in known else inputs[given[name]]).view(shape)
-            for name, shape in zip(self.owners, shapes, strict=True)
+            [
+                tensor if tensor.shape == shape else tensor.view(shape)
+                for tensor, shape in zip(found, shapes, strict=True)
+            ]
         )
 
     def _refuse_dtypes(self, inputs: Sequence[Tensor]) -> None:

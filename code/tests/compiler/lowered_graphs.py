@@ -24,9 +24,11 @@ def interpreted(graph: Graph, schedule: Callable[[Function, str], Schedule] = un
     return Executable(program, lambda calls, slots: lambda numbers, p: run(program, calls, slots, numbers, p))
 
 
-def run(program: Program, calls: list[Call], slots: dict[str, int], numbers: np.ndarray, addresses: np.ndarray) -> None:
+def run(program: Program, calls: list[Call], slots: dict[str, int], numbers: int, table: int) -> None:
     """Interpret calls on the memory that a table of addresses names."""
-    sizes = dict(zip((var.name for var in program.graph.sizes), numbers.tolist(), strict=True))
+    names = [var.name for var in program.graph.sizes]
+    sizes = dict(zip(names, (ctypes.c_int64 * len(names)).from_address(numbers), strict=True)) if names else {}
+    addresses = (ctypes.c_int64 * len(slots)).from_address(table)
     for call in calls:
         function = program.schedules[call.kernel].function
         arrays = {}
@@ -34,6 +36,6 @@ def run(program: Program, calls: list[Call], slots: dict[str, int], numbers: np.
             shape = [evaluate(size, sizes) for size in buffer.shape]
             dtype = np.dtype(numpy_dtype(buffer.dtype))
             count = int(np.prod(shape)) * dtype.itemsize
-            memory = (ctypes.c_char * count).from_address(int(addresses[slots[name]])) if count else bytearray()
+            memory = (ctypes.c_char * count).from_address(addresses[slots[name]]) if count else bytearray()
             arrays[buffer.name] = np.frombuffer(memory, dtype).reshape(shape)
         interpret(function, arrays, {var.name: sizes[var.name] for var in function.sizes})

@@ -19,6 +19,7 @@ from sysai.compiler.schedule.schedule import Schedule
 
 PARTIAL_VECTORS = 4  # of a reduction: so that an addition need not wait for the one before
 SMALL = 1 << 14  # operations that one core does alone
+ENOUGH = 4  # iterations of a loop that is distributed alone
 UNKNOWN_ROWS = 6  # of the tile where only the run time knows how many there are
 BLOCK_ROWS = 240  # of the left operand, that stay in the second cache while panels pass by
 
@@ -168,9 +169,19 @@ def _product(schedule: Schedule) -> None:
         tile += [vectors] if vectors else []
     for loop in tile:  # or the accumulators could not stay in registers
         schedule.unroll(loop)
+    if small:
+        return
     shared = outer or (around[: len(around) - 1] if "row" in loops else around) or around
-    if not small:
-        _parallel(schedule, shared)
+    enough = [loop for loop in outer if is_at_least(_extent(schedule, loop), ENOUGH)]
+    if enough:  # alone: to fuse would put divisions into every index
+        schedule.reorder(enough[0], *(loop for loop in outer if loop != enough[0]))
+        shared = enough[:1]
+    _parallel(schedule, shared)
+
+
+def is_at_least(extent: Expr, number: int) -> bool:
+    """Whether an extent is known, and no less."""
+    return isinstance(extent, Const) and extent.value >= number
 
 
 def _split_rows(schedule: Schedule, rows: Expr) -> tuple[str, ...]:
