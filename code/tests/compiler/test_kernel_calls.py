@@ -188,6 +188,44 @@ def test_a_comparison_of_indices_is_a_mask_of_lanes():
         assert torch.equal(y, expected)
 
 
+@pytest.mark.parametrize(("half", "selects"), [(16, 0), (24, 1)])
+def test_a_condition_that_is_the_same_in_all_lanes_chooses_between_vectors(half, selects):
+    function = parse(f"""
+def concat(N: size, x: float32[N, {half}], y: float32[N, {half}], out: float32[N, {2 * half}]):
+    for i in range(N * {2 * half // 16}):
+        for j in vectorized(16):
+            with block("out"):
+                vi = spatial(N, i // {2 * half // 16})
+                vj = spatial({2 * half}, i % {2 * half // 16} * 16 + j)
+                out[vi, vj] = select(vj < {half}, x[vi, vj], y[vi, vj - {half}])
+""")
+    text = generate_c(function, 64)
+    assert text.count("load_f32x16(") == (0 if selects else 2)
+    x, y = torch.randn(5, half), torch.randn(5, half)
+    out = torch.zeros(5, 2 * half)
+    build(function, QUICK)(x, y, out)
+    assert torch.equal(out, torch.cat([x, y], 1))
+
+
+def test_quotients_by_sizes_are_those_of_c():
+    function = parse("""
+def transpose(B: size, T: size, x: float32[B, T, 4], y: float32[B, 4, T]):
+    for i in parallel(B * 4 * T):
+        with block("y"):
+            vb = spatial(B, i // T // 4)
+            vc = spatial(4, i // T % 4)
+            vt = spatial(T, i % T)
+            y[vb, vc, vt] = x[vb, (vc * T + vt) % T, (vc * T + vt) // T]
+""")
+    assert "_i64" not in generate_c(function)
+    kernel = build(function, QUICK)
+    for shape in ((2, 3, 4), (1, 1, 4), (0, 3, 4), (3, 0, 4)):
+        x = torch.randn(shape)
+        y = torch.zeros(shape[0], 4, shape[1])
+        kernel(x, y)
+        assert torch.equal(y, x.transpose(1, 2))
+
+
 @pytest.mark.parametrize("width", [16, 32, 64])
 def test_a_main_part_has_no_conditions_and_whole_vectors(width):
     schedule = Schedule(copy2d())

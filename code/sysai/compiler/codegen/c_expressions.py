@@ -33,6 +33,7 @@ from sysai.compiler.program.expr import (
     substitute,
     walk,
 )
+from sysai.compiler.program.polynomial import polynomial
 
 C_TYPES = {"float32": "float", "float64": "double", "float16": "_Float16", "bfloat16": "uint16_t", "int64": "int64_t",
            "int32": "int32_t", "int8": "int8_t", "bool": "uint8_t"}  # fmt: skip
@@ -86,8 +87,18 @@ class Expressions:
         self, name: Callable[[Var | Buffer], str], register: Callable[[Buffer, Expr, int], str | None]
     ) -> None:
         self.name, self.register = name, register
-        self.ranges: Ranges = {}
+        self.ranges = {}
         self._steps: dict[tuple[Expr, Var], int | None] = {}
+
+    @property
+    def ranges(self) -> Ranges:
+        """What the variables are between at the place that is printed."""
+        return self._ranges
+
+    @ranges.setter
+    def ranges(self, ranges: Ranges) -> None:
+        self._ranges = ranges
+        self._naturals: dict[Expr, bool] = {}
 
     def step(self, index: Expr, var: Var) -> int | None:
         """By how much an integer expression grows from lane to lane; None where that changes or is not known."""
@@ -138,22 +149,22 @@ class Expressions:
         if op in ("floordiv", "mod"):
             if not a.dtype.startswith("int"):
                 return f"{op}_{kind}({left}, {right})"
-            if proves(a >= Const(0, a.dtype), self.ranges) and proves(b >= Const(1, b.dtype), self.ranges):
+            if self._natural(a) and self._natural(b):
                 return f"({left} {'/' if op == 'floordiv' else '%'} {right})"
             return f"({COMPUTED_C[kind]}){op}_i64({left}, {right})"
         if a.dtype == "bool":
             return f"({left} {'|' if op == 'add' else '&'} {right})"
         if a.dtype == INDEX:
-            return self._index_sum(op, a, b)
+            return _index_sum(op, (a, left), (b, right))
         text = f"({left} {_SYMBOLS[op]} {right})"
         return f"(int8_t){text}" if a.dtype == "int8" else text
 
-    def _index_sum(self, op: str, a: Expr, b: Expr) -> str:
-        """Arithmetic on indices, without the parentheses that C's precedence makes needless."""
-        left, right = self.scalar(a), self.scalar(b)
-        if op == "mul":
-            return f"({_unless_product(left, a)} * {right})"
-        return f"({bare(left) if _is_sum(a) else _unless_product(left, a)} {_SYMBOLS[op]} {_unless_product(right, b)})"
+    def _natural(self, expr: Expr) -> bool:
+        """Whether an integer is 0 or more: of such ones, C's / and % round as floordiv and mod do."""
+        known = self._naturals.get(expr)
+        if known is None:
+            known = self._naturals[expr] = proves(expr >= Const(0, expr.dtype), self.ranges)
+        return known
 
     def _scalar_call(self, function: str, argument: Expr) -> str:
         text, kind = self.scalar(argument), COMPUTED[argument.dtype]
@@ -256,12 +267,27 @@ class Expressions:
         return f"((splat_{kind}(as_i32({first})) + ({kind}){{{steps}}}) {_AGAINST_ZERO[op]} 0)"
 
     def _vector_select(self, expr: Select, condition: Expr, a: Expr, b: Expr, lanes: Lanes) -> str:
-        if lanes.var not in walk(condition):
-            return f"({self.scalar(condition)} ? {self.vector(a, lanes)} : {self.vector(b, lanes)})"
+        if lanes.var not in walk(condition) or self._uniform(condition, lanes):
+            first = self.scalar(substitute(condition, lanes.start))
+            return f"({first} ? {self.vector(a, lanes)} : {self.vector(b, lanes)})"
         if not (self._always_defined(a) and self._always_defined(b)):
             return self._gather(expr, lanes)
         mask = self.vector(condition, lanes)
         return f"select_{self._kind(expr, lanes)}({mask}, {self.vector(a, lanes)}, {self.vector(b, lanes)})"
+
+    def _uniform(self, condition: Expr, lanes: Lanes) -> bool:
+        """Whether an order of indices surely is the same in all lanes, as that of 16 i + lane and 32 in 16 lanes.
+
+        With a gap of m q + r + lane * step, the first lane and the last have to ask the same of the unknown q.
+        """
+        match condition:
+            case Binary("lt" | "le" as op, a, b) if a.dtype == INDEX:
+                step = self.step(b - a, lanes.var)
+                gap = polynomial(substitute(b - a, lanes.start)) - (op == "lt")
+                unit = math.gcd(*(factor for product, factor in gap.terms.items() if product))
+                ends = (gap.offset, gap.offset + (step or 0) * (lanes.count - 1))
+                return step is not None and unit > 0 and ends[0] // unit == ends[1] // unit
+        return False
 
     def _vector_cast(self, expr: Cast, dtype: str, value: Expr, lanes: Lanes) -> str:
         text, to, of = self.vector(value, lanes), self._kind(expr, lanes), self._kind(value, lanes)
@@ -325,11 +351,19 @@ def _nearest_float16(number: float) -> float:
         return math.copysign(math.inf, number)
 
 
+def _index_sum(op: str, a: tuple[Expr, str], b: tuple[Expr, str]) -> str:
+    """Arithmetic on indices and their texts, without the parentheses that C's precedence makes needless."""
+    left, right = _unless_product(*a), _unless_product(*b)
+    if op == "mul":
+        return f"({left} * {b[1]})"
+    return f"({bare(a[1]) if _is_sum(a[0]) else left} {_SYMBOLS[op]} {right})"
+
+
 def _is_sum(expr: Expr) -> bool:
     return isinstance(expr, Binary) and expr.op in ("add", "sub") and expr.dtype == INDEX
 
 
-def _unless_product(text: str, expr: Expr) -> str:
+def _unless_product(expr: Expr, text: str) -> str:
     """A product next to a sign needs no parentheses; wrapped integers do not care for the order of products."""
     return bare(text) if isinstance(expr, Binary) and expr.op == "mul" and expr.dtype == INDEX else text
 
