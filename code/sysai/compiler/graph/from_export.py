@@ -14,6 +14,7 @@ these, production compilers import mutation of inputs, control flow, sparse and 
 import inspect
 import re
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -119,7 +120,8 @@ def _export(module: nn.Module, inputs: tuple, keywords: dict, dynamic: Dynamic) 
     shapes = axes if keywords else tuple(axes.values())
     # torch assumes of a dynamic size that it is never 0 or 1, unless told to take note where that matters.
     try:
-        with torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True):
+        with torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # torch's of itself
             program = torch.export.export(module, inputs, keywords, dynamic_shapes=shapes if dynamic else None)
             return program.run_decompositions(_decompositions())
     except Exception as error:
