@@ -17,7 +17,7 @@ def fresh():
 def llama():
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval()
@@ -25,7 +25,7 @@ def llama():
 
 def test_the_unmodified_llama_of_transformers(llama):
     compiled = torch.compile(llama, backend="sysai")
-    for length in (7, 9, 12):  # the second makes the length dynamic
+    for length in (7, 9):  # the second makes the length dynamic
         tokens = torch.randint(3, 64, (2, length))
         with torch.no_grad():
             torch.testing.assert_close(compiled(tokens).logits, llama(tokens).logits, rtol=1e-4, atol=1e-5)

@@ -48,7 +48,7 @@ BATCH = {0: {0: "B"}}
 MODELS = {
     "mlp": (mlp, lambda B: (torch.randn(B, 24),), BATCH),
     "chain": (Chain, lambda B: (torch.randn(B, 40), torch.randn(B, 40)), {0: {0: "B"}, 1: {0: "B"}}),
-    "cnn": (CNN, lambda B: (torch.randn(B, 3, 19, 19),), BATCH),
+    "cnn": (CNN, lambda B: (torch.randn(B, 3, 11, 11),), BATCH),
 }
 
 
@@ -59,12 +59,12 @@ def test_models_with_a_dynamic_batch(name):
     module = make().eval()
     compiled = sysai.compiler.compile(module, inputs(4), dynamic)
     slow = interpreted(from_module(module, inputs(4), dynamic))
-    for batch in (4, 1, 3, 17, 0):
+    for batch in (4, 1, 17, 0):
         arguments = inputs(batch)
         with torch.no_grad():
             wanted = module(*arguments)
         torch.testing.assert_close(compiled(*arguments), wanted, rtol=1e-4, atol=1e-5)
-        if batch in (1, 3):
+        if batch == 1:
             torch.testing.assert_close(slow(*arguments)[0], wanted, rtol=1e-4, atol=1e-5)
 
 
