@@ -15,17 +15,8 @@ import math
 from dataclasses import dataclass
 
 from sysai.compiler.codegen import cpu
-from sysai.compiler.codegen.c_expressions import (
-    BYTES,
-    C_TYPES,
-    COMPUTED,
-    COMPUTED_C,
-    STORED,
-    Expressions,
-    Lanes,
-    bare,
-    offset,
-)
+from sysai.compiler.codegen.c_expressions import Expressions, Lanes, offset
+from sysai.compiler.codegen.c_text import BYTES, C_TYPES, COMPUTED, COMPUTED_C, STORED, bare
 from sysai.compiler.codegen.plain_blocks import depends
 from sysai.compiler.codegen.prepare import prepare
 from sysai.compiler.codegen.registers import chunks, place_value, register_segments

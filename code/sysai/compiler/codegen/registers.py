@@ -9,7 +9,8 @@ same in general (SROA); C's compilers do it for scalars, but not for an array th
 
 from collections.abc import Iterator
 
-from sysai.compiler.codegen.c_expressions import BYTES, Expressions, offset
+from sysai.compiler.codegen.c_expressions import Expressions, offset
+from sysai.compiler.codegen.c_text import BYTES
 from sysai.compiler.codegen.plain_blocks import depends
 from sysai.compiler.program.expr import INDEX, Buffer, Const, Expr, Load, children, substitute, walk
 from sysai.compiler.program.statement import VECTORIZED, Allocate, Block, For, If, Seq, Stmt, blocks
