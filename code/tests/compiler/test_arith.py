@@ -207,6 +207,11 @@ def test_floats_stay():
     assert simplify(binary("and", i < N, x < x), LOOPS) != TRUE
 
 
+def test_zeros_of_either_sign_are_told_apart():
+    for zero in (0.0, -0.0, 0.0):
+        assert str(simplify(Select(i < N, Const(zero, "float32"), Const(1.0, "float32")), LOOPS)) == f"float32({zero})"
+
+
 def test_expression_of_polynomial():
     value = polynomial((i + j) * (i - j))
     assert str(expression(value)) == "i * i - j * j"

@@ -13,6 +13,7 @@ incomplete: `proves` says False where it does not know. Presburger solvers (isl,
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from sysai.compiler.program.expr import (
     INDEX,
@@ -41,6 +42,7 @@ Range = tuple[Operand | None, Operand | None]
 Ranges = Mapping[Var, Range]
 
 STEPS = 400  # replacements that a proof may try; those that succeed take a few dozen
+REMEMBERED = 1 << 14  # answers; unrolled loops ask the same again and again
 FALSE = Const(False, "bool")
 
 
@@ -54,7 +56,9 @@ def simplify(expr: Expr, ranges: Ranges | None = None) -> Expr:
 
     Integers, conditions and what depends on them are simplified; arithmetic on floats stays as it is.
     """
-    return _Knowledge(ranges or {}).simplify(expr)
+    if any(isinstance(node, Const) and isinstance(node.value, float) for node in walk(expr)):
+        return _Knowledge(ranges or {}).simplify(expr)  # not from memory, where -0.0 would be found as 0.0
+    return _simplify(expr, tuple((ranges or {}).items()))
 
 
 def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
@@ -72,7 +76,17 @@ def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
 
 def proves(condition: Expr, ranges: Ranges, assuming: Sequence[Expr] = ()) -> bool:
     """Whether the condition certainly holds for all values in the ranges for which those of `assuming` hold."""
-    return _Knowledge(ranges, assuming).holds(condition)
+    return _proves(condition, tuple(ranges.items()), tuple(assuming))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _simplify(expr: Expr, ranges: tuple[tuple[Var, Range], ...]) -> Expr:
+    return _Knowledge(dict(ranges)).simplify(expr)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _proves(condition: Expr, ranges: tuple[tuple[Var, Range], ...], assuming: tuple[Expr, ...]) -> bool:
+    return _Knowledge(dict(ranges), assuming).holds(condition)
 
 
 def affine(expr: Expr, variables: Iterable[Var]) -> tuple[dict[Var, Expr], Expr] | None:
