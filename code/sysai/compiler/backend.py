@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.backends.registry import register_backend
+from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from sysai.compiler.compiled import Compiled, compile_graph
@@ -108,17 +109,19 @@ class _Inference:
 
     def __init__(self, module: fx.GraphModule, weights: Mapping[int, Tensor]) -> None:
         placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+        self.results = _Results(module)
         self.tensors = [p for p, node in enumerate(placeholders) if isinstance(node.meta["val"], Tensor)]
+        self.numbers = _numbers_as_lengths(module)
         self.graph = from_graph_module(module, fallback=True)
+        names = [value.name for value in self.graph.inputs]
+        self.names = dict(zip(self.tensors, names, strict=False))  # behind them are the lengths
         self.places = [place for place in self.tensors if place in weights]
         self.others = [place for place in self.tensors if place not in weights]
-        self.results = _Results(module)
         self.compile([weights[place] for place in self.places])
 
     def compile(self, weights: Sequence[Tensor]) -> None:
         """Compile with these tensors as constants."""
-        names = [value.name for value in self.graph.inputs]
-        constants = {names[self.tensors.index(p)]: w.detach() for p, w in zip(self.places, weights, strict=True)}
+        constants = {self.names[place]: w.detach() for place, w in zip(self.places, weights, strict=True)}
         compiled = compile_graph(_with_constants(self.graph, constants))
         self.known = [(weight.data_ptr(), _version(weight)) for weight in weights]
         self.kept = list(weights)  # so that no other tensor comes to lie at their addresses
@@ -133,8 +136,30 @@ class _Inference:
         weights = [arguments[place] for place in self.places]
         if [(weight.data_ptr(), _version(weight)) for weight in weights] != self.known:
             self.compile(weights)
+        lengths = [torch.empty(arguments[place], dtype=torch.int8) for place in self.numbers]
         with torch.no_grad():
-            return self.results(arguments, self.run(*[arguments[place].detach() for place in self.others]))
+            made = self.run(*[arguments[place].detach() for place in self.others], *lengths)
+        return self.results(arguments, made)
+
+
+def _numbers_as_lengths(module: fx.GraphModule) -> list[int]:
+    """Bind the numbers among the inputs that are no axis of any tensor (a cache's position): each becomes the length
+    of a further input, which has no other use. Returns their places.
+    """
+    placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+    values = [node.meta["val"] for node in placeholders]
+    axes = [size for value in values if isinstance(value, Tensor) for size in value.shape]
+    bound = {size.node.expr for size in axes if isinstance(size, torch.SymInt)}
+    found = []
+    for place, value in enumerate(values):
+        if isinstance(value, torch.SymInt) and value.node.expr.is_Symbol and value.node.expr not in bound:
+            bound.add(value.node.expr)
+            with module.graph.inserting_after(placeholders[-1]):
+                placeholders.append(module.graph.placeholder(f"length_of_{placeholders[place].name}"))
+            with detect_fake_mode(values):
+                placeholders[-1].meta["val"] = torch.empty((value,), dtype=torch.int8)
+            found.append(place)
+    return found
 
 
 class _Results:

@@ -175,26 +175,31 @@ class Executable:
                 stretch(*run.tables)
         return made
 
-    def _fall_back(self, node, run, inputs, results, made) -> None:
+    def _fall_back(
+        self, node: Node, run: Run, inputs: list[Tensor], results: list[Tensor], made: dict[str, Tensor]
+    ) -> None:
+        """Let torch run a node, on operands that lie where the kernels have put them."""
         sizes = dict(zip((var.name for var in self.graph.sizes), run.sizes.tolist(), strict=True))
-        operands = [self._tensor(value, run, sizes, inputs, results, made) for value in node.inputs]
+        known = {**dict(zip(self.results, results, strict=True)), **made, **self.program.constants}
+        known |= {value.name: tensor for value, tensor in zip(self.graph.inputs, inputs, strict=True)}
+        operands = [self._tensor(value, run, sizes, known) for value in node.inputs]
         result = run_node(node, operands, sizes).contiguous()
         made[node.output.name] = result
         run.addresses[self.slots[node.output.name]] = result.data_ptr()
 
-    def _tensor(self, value: Value, run: Run, sizes, inputs, results, made) -> Tensor:
-        """A value that is in memory as a tensor."""
+    def _tensor(self, value: Value, run: Run, sizes: Mapping[str, int], known: Mapping[str, Tensor]) -> Tensor:
+        """A value as a tensor: one that is known, or a part of the arena."""
         name = self.owner.get(value.name, value.name)
         shape = [evaluate(size, sizes) for size in value.shape]
-        known = {**dict(zip(self.results, results, strict=True)), **made, **self.program.constants}
-        known |= {given.name: tensor for given, tensor in zip(self.graph.inputs, inputs, strict=True)}
         if name in known:
             return known[name].view(shape)
         count = evaluate(product(value.shape), sizes) * BYTES[value.dtype]
         start = run.plan.offsets[name] + self._start(run.arena)
         return run.arena[start : start + count].view(TORCH_DTYPES[value.dtype]).view(shape)
 
-    def _returned(self, run: Run, inputs, results, made) -> tuple[Tensor, ...]:
+    def _returned(
+        self, run: Run, inputs: list[Tensor], results: list[Tensor], made: dict[str, Tensor]
+    ) -> tuple[Tensor, ...]:
         known = {**dict(zip(self.results, results, strict=True)), **made, **self._constant_results}
         given = self._given
         shapes = run.shapes[len(results) :]

@@ -31,6 +31,7 @@ COSTLY = tuple(name for name in MATH if name not in ("abs", "floor"))
 LARGEST_EXPRESSION = 300  # operators in the expression of one element, repeated ones counted as often as they stand
 CHEAP_EXPRESSION = 8  # operators that may be computed again for every reader
 FULL, ROW = "full", "row"
+Shape = tuple[Expr, ...]
 
 
 class IllegalFusion(ValueError):  # noqa: N818
@@ -245,13 +246,17 @@ def _roles(parts: _Parts, reductions: list[Node], domain: tuple[Expr, ...], axes
             if dependent and roles[dependent[0].name] != FULL:
                 raise IllegalFusion(f"{name} reduces {dependent[0].name}, of which each row has one element only")
         elif dependent:
-            roles[name] = _role(node, dependent, roles, domain, kept, squeezed, shape)
+            roles[name] = _role(node, dependent, roles, domain, kept, squeezed)
         elif same_shape(shape, domain):
             roles[name] = FULL
     return roles
 
 
-def _role(node, dependent, roles, domain, kept, squeezed, shape) -> str:
+def _role(
+    node: Node, dependent: list[Value], roles: Mapping[str, str], domain: Shape, kept: Shape, squeezed: Shape
+) -> str:
+    """The role of a node, of which the operands `dependent` have theirs; `kept` and `squeezed` are a row's shapes."""
+    shape = node.output.shape
     rows = [value for value in dependent if roles[value.name] == ROW]
     elementwise = operator_of(node).kind == ELEMENTWISE or node.op == "expand"
     if node.op == "reshape" and rows and any(same_shape(shape, form) for form in (kept, squeezed)):
