@@ -52,21 +52,22 @@ def elementwise(value, *dtypes: str, out: str = "float32", vectorized: int = 0) 
     return schedule.function
 
 
-def evaluated(values: dict, outs: dict, vectorized: int, *inputs: torch.Tensor) -> list[torch.Tensor]:
-    """What one kernel stores of several values, each of them in a loop of its own; `outs` are their dtypes."""
+def evaluated(values: dict, outs: dict, lanes: int, *inputs: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """(name, what one kernel stores) of several values of dtypes `outs`, one by one and in vectors of `lanes`."""
     buffers = [Buffer(f"x{n}", (N,), str(x.dtype).removeprefix("torch.")) for n, x in enumerate(inputs)]
-    results = [Buffer(f"out_{name}", (N,), outs[name] or name) for name in values]
-    nests = []
-    for (name, value), result in zip(values.items(), results, strict=True):
-        v, loop = Var("v"), Var(f"i_{name}")
-        stored = value(*(buffer[v] for buffer in buffers))
-        nests.append(For(loop, N, Block(name, (Axis(v, N, SPATIAL, loop),), result, (v,), stored)))
+    results, nests = [], []
+    for name, value in values.items():
+        for way in (name, f"{name}_in_vectors"):
+            v, loop, result = Var("v"), Var(f"i_{way}"), Buffer(f"out_{way}", (N,), outs[name])
+            stored = value(*(buffer[v] for buffer in buffers))
+            results.append(result)
+            nests.append(For(loop, N, Block(way, (Axis(v, N, SPATIAL, loop),), result, (v,), stored)))
     schedule = Schedule(Function("f", (N,), (*buffers, *results), Seq(tuple(nests))))
-    for name in values if vectorized else ():
-        schedule.vectorize(schedule.split(f"i_{name}", vectorized)[1])
+    for name in values:
+        schedule.vectorize(schedule.split(f"i_{name}_in_vectors", lanes)[1])
     tensors = [torch.zeros(len(inputs[0]), dtype=getattr(torch, result.dtype)) for result in results]
     build(schedule.function, QUICK)(*inputs, *tensors)
-    return tensors
+    return list(zip([name for name in values for _ in range(2)], tensors, strict=True))
 
 
 def copy2d() -> Function:
@@ -84,15 +85,14 @@ def tensor(numbers: list[float], dtype: str) -> torch.Tensor:
     )
 
 
-@pytest.mark.parametrize("vectorized", [0, 24])
 @pytest.mark.parametrize("of", DTYPES)
-def test_every_cast_is_torchs(of, vectorized):
+def test_every_cast_is_torchs(of):
     numbers = [n for n in NUMBERS if math.isfinite(n) and abs(n) <= 100]
     x = tensor(NUMBERS * 3, of)
     small = tensor((numbers * 6)[: len(x)], of) if of in FLOATS else x  # what does not fit an integer is undefined in C
     values = {to: (lambda e, _, to=to: Cast(to, e)) for to in FLOATS}
     values |= {to: (lambda _, e, to=to: Cast(to, e)) for to in DTYPES if to not in FLOATS}
-    for to, got in zip(values, evaluated(values, dict.fromkeys(values), vectorized, x, small), strict=True):
+    for to, got in evaluated(values, {to: to for to in values}, 24, x, small):
         expected = (x if to in FLOATS else small).to(getattr(torch, to))
         torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True)
 
@@ -109,16 +109,15 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("vectorized", [0, 24])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16", "int64", "int32", "int8"])
-def test_operators_are_torchs_for_every_pair_of_numbers(dtype, vectorized):
+def test_operators_are_torchs_for_every_pair_of_numbers(dtype):
     a = tensor([n for n in NUMBERS for _ in NUMBERS], dtype)
     b = tensor(NUMBERS * len(NUMBERS), dtype)
     nonzero = b.where(b != 0, 3)
     names = [op for op in BINARY if op != "div" or dtype in FLOATS]
     values = {op: (lambda x, y, z, op=op: binary(op, x, z if op in ("floordiv", "mod") else y)) for op in names}
     outs = {op: "bool" if op in ("lt", "le", "eq", "ne") else dtype for op in names}
-    for op, got in zip(names, evaluated(values, outs, vectorized, a, b, nonzero), strict=True):
+    for op, got in evaluated(values, outs, 24, a, b, nonzero):
         expected = BINARY[op](a, nonzero if op in ("floordiv", "mod") else b)
         if op in ("floordiv", "mod") and dtype in FLOATS:  # of infinities and of what is far apart, numpy's are others
             usual = torch.isfinite(a) & torch.isfinite(nonzero) & (a.abs() < 1e3) & (nonzero.abs() > 1e-3)
@@ -126,13 +125,12 @@ def test_operators_are_torchs_for_every_pair_of_numbers(dtype, vectorized):
         torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True, msg=f"{op}: {got} {expected}")
 
 
-@pytest.mark.parametrize("vectorized", [0, 40])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_functions_of_every_float(dtype, vectorized):
+def test_functions_of_every_float(dtype):
     x = tensor(NUMBERS * 3, dtype)
     values = {name: (lambda e, name=name: Call(name, e)) for name in FUNCTIONS}
     rtol = {"float32": 4e-7, "float64": 1e-14, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
-    for name, got in zip(FUNCTIONS, evaluated(values, dict.fromkeys(FUNCTIONS, dtype), vectorized, x), strict=True):
+    for name, got in evaluated(values, dict.fromkeys(FUNCTIONS, dtype), 40, x):
         expected = FUNCTIONS[name](x.double()).to(x.dtype)  # torch's erf is 0 at 1e-8
         torch.testing.assert_close(got, expected, rtol=rtol, atol=1e-40, equal_nan=True, msg=f"{name} {got} {expected}")
 
