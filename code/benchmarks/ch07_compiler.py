@@ -191,7 +191,7 @@ def smollm2(rounds: int) -> None:
     from ch01_decode_prefill import as_transformers
     from sysai.models.weights import load_smollm2
 
-    model = as_transformers(load_smollm2("cpu"))
+    model = as_transformers(load_smollm2("cpu")[0])
     tokens = torch.randint(10, 1000, (32, 256))
     for batch in (1, 8, 32):
         steps = {}
