@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from sysai.compiler.program.accesses import evaluate
 from sysai.compiler.program.arith import affine, bounds, proves, simplify, size_ranges
@@ -102,6 +102,7 @@ def test_proofs_hold(condition, assumption, ranges):
 
 @settings(max_examples=150, deadline=None)
 @given(integers(depth=3, atoms=(i, j, N)), st.integers(1, 6))
+@example((0 - j) % N, 1)
 def test_equal_sums_become_one_tree(expr, factor):
     other = (expr + j) * factor - factor * j
     assert simplify(other) == simplify(expr * factor)
