@@ -316,7 +316,7 @@ class _Knowledge:
         )
 
     def _joined(self, value: Polynomial) -> Polynomial:
-        """With c (x // c) + x % c put together to x, and x - c (x // c) to x % c."""
+        """With c (x // c) + x % c put together to x."""
         for atom in value.atoms:
             match atom:
                 case Binary("mod", a, b):
@@ -325,13 +325,6 @@ class _Knowledge:
                     factor, rest = value.factor(atom)
                     joined = rest + factor * (number - quotient * divisor)
                     if quotient.terms and len(joined.terms) < len(value.terms):
-                        return self._joined(joined)
-                case Binary("floordiv", a, b):
-                    number, divisor = polynomial(a), polynomial(b)
-                    factor, rest = value.factor(atom)
-                    times, left = exact_quotient(factor, divisor)
-                    joined = rest + times * (number - self.divide(number, divisor)[1])
-                    if times.terms and not left.terms and len(joined.terms) < len(value.terms):
                         return self._joined(joined)
         return value
 
