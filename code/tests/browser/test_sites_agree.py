@@ -11,6 +11,8 @@ from sphinx.util.inventory import InventoryFile
 
 ROOT = Path(__file__).parents[3]
 SITE = ROOT / "site"
+CHAPTERS = sorted(re.findall(r"file: (chapters/\S+)/chapter$", (ROOT / "_toc.yml").read_text("utf-8"), re.MULTILINE))
+"""Folders of the chapters in the table of contents; one that is being written is not there yet."""
 LANGUAGES = ("en", "zh")
 
 
@@ -28,7 +30,7 @@ def test_both_sites_have_the_same_pages_and_labels_at_the_same_addresses():
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_a_chapter_has_the_number_of_its_folder(lang):
     pages = sorted(SITE.glob(f"{lang}/chapters/*/chapter.html"))
-    assert len(pages) == len(list(ROOT.glob("chapters/*/chapter.md")))
+    assert [f"chapters/{page.parent.name}" for page in pages] == CHAPTERS
     for page in pages:
         article, chapter = page.read_text("utf-8").split("<article", 1)[1], str(int(page.parent.name[:2]))
         article = article.split("</article>", 1)[0]
@@ -66,7 +68,7 @@ def test_code_cells_are_byte_identical_in_both_languages():
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_exercise_stands_on_its_page_and_in_its_notebook(lang):
     books, found = notebooks(lang), 0
-    for folder in sorted(ROOT.glob("chapters/*/exercises/[0-9]*")):
+    for folder in (folder for chapter in CHAPTERS for folder in sorted(ROOT.glob(f"{chapter}/exercises/[0-9]*"))):
         chapter = folder.parents[1]
         exercise = f"{chapter.name[:2]}/{folder.name.split('-', 1)[1]}"
         label = f"exercise-{exercise.replace('/', '-')}"
