@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.lowering.schedules import lanes
+from sysai.compiler.lowering.schedule_steps import lanes
 from sysai.compiler.program.expr import Const, Expr
 from sysai.compiler.program.statement import REDUCE, SERIAL, Block, blocks
 from sysai.compiler.schedule.schedule import Schedule

@@ -1,0 +1,53 @@
+"""Steps that default schedules share: vectors along a loop, iterations over cores, and what to know before."""
+
+import math
+from collections.abc import Sequence
+
+from sysai.compiler.codegen.cpu import vector_bytes
+from sysai.compiler.program.expr import Const, Expr
+from sysai.compiler.program.statement import REDUCE, Block, For, blocks, statements
+from sysai.compiler.schedule.schedule import Schedule
+
+SMALL = 1 << 14  # operations that one core does alone
+
+
+def lanes() -> int:
+    """Numbers of 32 bits in a vector of this machine."""
+    return vector_bytes() // 4
+
+
+def is_small(schedule: Schedule, loops: Sequence[str]) -> bool:
+    """Whether so little is done in a nest that waking the other cores costs more than they bring."""
+    extents = [extent_of(schedule, loop) for loop in loops]
+    return all(isinstance(size, Const) for size in extents) and math.prod(size.value for size in extents) < SMALL
+
+
+def extent_of(schedule: Schedule, loop: str) -> Expr:
+    """The extent of the loop of a name."""
+    return next(s.extent for s in statements(schedule.function.body) if isinstance(s, For) and s.var.name == loop)
+
+
+def vectors(schedule: Schedule, loop: str) -> str | None:
+    """Let a loop run in vectors; return the loop over these. One that is shorter than a vector stays as it is."""
+    extent = extent_of(schedule, loop)
+    if isinstance(extent, Const) and extent.value < lanes():
+        return None
+    outer, inner = schedule.split(loop, lanes())
+    schedule.vectorize(inner)
+    return outer
+
+
+def parallel(schedule: Schedule, loops: Sequence[str]) -> None:
+    """Distribute the iterations of nested loops over the cores."""
+    if loops:
+        schedule.parallel(schedule.fuse(*loops) if len(loops) > 1 else loops[0])
+
+
+def reduces_over(block: Block, loop: str) -> bool:
+    """Whether a block sums over a loop."""
+    return any(axis.kind == REDUCE and str(axis.binding) == loop for axis in block.axes)
+
+
+def block_names(schedule: Schedule) -> set[str]:
+    """The names of all blocks."""
+    return {block.name for block in blocks(schedule.function.body)}
