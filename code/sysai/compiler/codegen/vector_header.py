@@ -167,19 +167,22 @@ static inline f32x$L scaled_exp_f32x$L(f32x$L reduced, f32x$L shifted) {
 }
 static inline f32x$L exp_f32x$L(f32x$L x) {
     x = select_f32x$L(x > 89.0f, splat_f32x$L(89.0f), x);
-    x = select_f32x$L(x < -104.5f, splat_f32x$L(-104.5f), x);
+    i32x$L none = x < -104.0f; /* of a mask's -inf as well; computed as exp(0), as to underflow takes 100 cycles */
+    x = select_f32x$L(none, splat_f32x$L(0.0f), x);
     f32x$L shifted = x * 1.44269504088896341f + 12582912.0f; /* rounds to an integer, which the low bits then hold */
     f32x$L n = shifted - 12582912.0f;
     f32x$L reduced = x - n * 0.693359375f;
     reduced = reduced - n * -2.12194440e-4f;
-    return scaled_exp_f32x$L(reduced, shifted);
+    return select_f32x$L(none, splat_f32x$L(0.0f), scaled_exp_f32x$L(reduced, shifted));
 }
 static inline f32x$L pow2_f32x$L(f32x$L x) {
     x = select_f32x$L(x > 129.0f, splat_f32x$L(129.0f), x);
-    x = select_f32x$L(x < -151.0f, splat_f32x$L(-151.0f), x);
+    i32x$L none = x < -150.0f;
+    x = select_f32x$L(none, splat_f32x$L(0.0f), x);
     f32x$L shifted = x + 12582912.0f;
     f32x$L n = shifted - 12582912.0f;
-    return scaled_exp_f32x$L((x - n) * 0.693147180559945309f, shifted);
+    x = scaled_exp_f32x$L((x - n) * 0.693147180559945309f, shifted);
+    return select_f32x$L(none, splat_f32x$L(0.0f), x);
 }
 static inline f32x$L sigmoid_f32x$L(f32x$L x) { return 1.0f / (1.0f + exp_f32x$L(-x)); }
 static inline f32x$L log_f32x$L(f32x$L x) {

@@ -2,8 +2,8 @@
 
 For each row, one after the other while the row is in the nearest cache:
 
-    for each reduction          acc = combine(acc, element)   over the row
-    for each costly value       kept where its row of a result will be, or in a buffer of the row
+    for each reduction          one pass over the row: acc = combine(acc, element), and on the way each costly element
+                                that a later pass needs too is kept, where a result's row will be or in a buffer
     for each result             its elements, or its one element
 
     bytes moved    inputs + outputs, each once; softmax operator by operator moves four times as much
@@ -23,7 +23,7 @@ from sysai.compiler.lowering.nest import Loop, allocated, around, block, functio
 from sysai.compiler.passes.access import ZERO, Indices
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
 from sysai.compiler.program.expr import INDEX, Buffer, Const, Load
-from sysai.compiler.program.statement import Function, Stmt
+from sysai.compiler.program.statement import Block, Function, Stmt
 
 LONGEST_BUFFER = 8192  # elements of a row that are kept on the stack
 IDENTITY = {"add": 0, "mul": 1, "max": float("-inf"), "min": float("inf")}
@@ -57,6 +57,7 @@ class _Rows:
         self.row = [loop for loop in self.loops if not loop.reduces]
         self.local: list[Buffer] = []
         self.body: list[Stmt] = []
+        self.blocks = 0
         self.done: set[str] = set()
         self.stages = self._stages()
         self.scratch = ""  # the result whose row holds, until it is made, another value
@@ -65,8 +66,8 @@ class _Rows:
         group = self.group
         for node in group.nodes:
             if node.op == "reduce":
-                self._store_shared(node.output.name)
-                self._reduce(node)
+                kept = self._keep_shared(node.output.name)
+                self._emit(*kept, self._reduce(node), elements=True)
             elif group.roles.get(node.output.name) == ROW and self._is_read_by_elements(node):
                 self._store_row(node)
         for value in sorted(group.outputs, key=lambda value: value.name == self.scratch):
@@ -120,14 +121,16 @@ class _Rows:
                     waiting.append(self.elements.producers[value.name])
         return len(loads) > 2
 
-    def _store_shared(self, stage: str) -> None:
-        """Before a pass: keep the rows of values that it shares with later ones."""
+    def _keep_shared(self, stage: str) -> list[Block]:
+        """What a pass does first for each place: it keeps elements that it shares with later passes."""
+        kept = []
         for node in self.group.nodes:
             name = node.output.name
             if name not in self.done and stage in self.stages.get(name, ()) and self._is_shared(node):
-                self._keep(node)
+                kept += self._keep(node)
+        return kept
 
-    def _keep(self, node: Node) -> None:
+    def _keep(self, node: Node) -> list[Block]:
         value, row = node.output, [loop for loop in self.loops if loop.reduces]
         element = self.elements.of(value, indices(self.loops))
         free = [
@@ -145,15 +148,15 @@ class _Rows:
             at = indices(row)
             self.local.append(buffer)
         else:
-            return
+            return []
         self.done.add(value.name)
-        self._emit(block(f"{node.op}_{len(self.body)}", self.loops, buffer, at, element), elements=True)
-        self.elements.known[value.name] = lambda _: Load(buffer, at)
+        self._is_known(value, buffer, at)
+        return [block(self._name(node.op), self.loops, buffer, at, element)]
 
     def _store_output(self, value: Value) -> None:
         full = self.group.roles[value.name] == FULL
         buffer, at = self.elements.outputs[value.name], self._own(value)
-        name = f"{self.elements.producers[value.name].op}_{len(self.body)}"
+        name = self._name(self.elements.producers[value.name].op)
         loops = self.loops if full else self.row
         self._emit(block(name, loops, buffer, at, self.elements.of(value, at)), elements=full)
 
@@ -164,22 +167,20 @@ class _Rows:
             for user in self.group.nodes
         )
 
-    def _reduce(self, node: Node) -> None:
+    def _reduce(self, node: Node) -> Block:
         accumulator = self._row_result(node.output)
         value = self.elements.of(node.inputs[0], indices(self.loops))
         combine = node.attributes["combine"]
         at = self._at(node.output, accumulator)
-        part = block(
-            f"{combine}_{len(self.body)}", self.loops, accumulator, at, value, combine, identity(combine, value.dtype)
-        )
-        self._emit(part, elements=True)
         self._is_known(node.output, accumulator, at)
+        start = identity(combine, value.dtype)
+        return block(self._name(combine), self.loops, accumulator, at, value, combine, start)
 
     def _store_row(self, node: Node) -> None:
         value = self.elements.of(node.output, self._own(node.output))
         place = self._row_result(node.output)
         at = self._at(node.output, place)
-        self._emit(block(f"{node.op}_{len(self.body)}", self.row, place, at, value))
+        self._emit(block(self._name(node.op), self.row, place, at, value))
         self._is_known(node.output, place, at)
 
     def _row_result(self, value: Value) -> Buffer:
@@ -202,9 +203,13 @@ class _Rows:
         loops = self.loops if len(shape) == len(self.loops) else self.row
         return tuple(ZERO if same(size, 1) else loop.index for size, loop in zip(shape, loops, strict=True))
 
-    def _emit(self, statement: Stmt, elements: bool = False) -> None:
+    def _name(self, operator: str) -> str:
+        self.blocks += 1
+        return f"{operator}_{self.blocks - 1}"
+
+    def _emit(self, *parts: Block, elements: bool = False) -> None:
         inner = [loop for loop in self.loops if loop.reduces] if elements else []
-        self.body.append(around(inner, statement))
+        self.body.append(around(inner, in_order(parts)))
 
 
 def length(loops: Sequence[Loop]) -> int:

@@ -22,10 +22,11 @@ from sysai.compiler.lowering.schedule_steps import (
     vectors,
 )
 from sysai.compiler.program.expr import Const
-from sysai.compiler.program.statement import Function, blocks
+from sysai.compiler.program.statement import Block, Function, blocks
 from sysai.compiler.schedule.schedule import Schedule
 
 PARTIAL_VECTORS = 4  # of a reduction: so that an addition need not wait for the one before
+LAST_LANES = 4  # that are combined one by one: halves of what is shorter are no faster
 
 
 def default_schedule(function: Function, kind: str) -> Schedule:
@@ -68,33 +69,42 @@ def _rows(schedule: Schedule) -> None:
     around = schedule.loops_of(first.name)
     small = is_small(schedule, around)
     outer = [loop for loop in around if not reduces_over(first, loop)]
-    for block in list(blocks(function.body)):
-        own = schedule.loops_of(block.name)[len(outer) :]
-        if own and block.reduces:
-            _partial_sums(schedule, block.name, own)
-        elif own:
-            vectors(schedule, own[-1])
+    passes: dict[str, list[Block]] = {}
+    for block in blocks(function.body):
+        for loop in schedule.loops_of(block.name)[len(outer) :][-1:]:
+            passes.setdefault(loop, []).append(block)
+    for loop, inside in passes.items():
+        if inside[-1].reduces:
+            _partial_results(schedule, inside[-1].name, schedule.loops_of(inside[-1].name)[len(outer) :], len(inside))
+        else:
+            vectors(schedule, loop)
     if not small:
         parallel(schedule, tuple(outer))
 
 
-def _partial_sums(schedule: Schedule, block: str, loops: Sequence[str]) -> None:
-    """A reduction along a row: one partial result for each lane of a few vectors, then these are combined."""
+def _partial_results(schedule: Schedule, block: str, loops: Sequence[str], share: int) -> None:
+    """A reduction along a row: one partial result for each lane, of a few vectors; then these are combined in a tree.
+
+    Args:
+        loops: along the row.
+        share: the blocks in these loops; where others have work enough to do, an addition need not wait.
+    """
     extent = extent_of(schedule, loops[-1])
-    partials = PARTIAL_VECTORS * lanes()
-    if isinstance(extent, Const) and extent.value < 2 * partials:
-        partials = lanes()
-    if isinstance(extent, Const) and extent.value < 2 * partials:
+    width = lanes() if share > 1 else PARTIAL_VECTORS * lanes()
+    if isinstance(extent, Const) and extent.value < 2 * width:
+        width = lanes()
+    if isinstance(extent, Const) and extent.value < (width if share > 1 else 2 * width):
         schedule.decompose_reduction(block, loops[0])
         return
-    _, lane = schedule.split(loops[-1], partials)
+    _, lane = schedule.split(loops[-1], width)
     partial = schedule.rfactor(block, lane)
     if f"{partial}_init" not in block_names(schedule):
         schedule.decompose_reduction(partial, loops[0] if len(loops) > 1 else schedule.loops_of(partial)[-2])
     for name in (partial, f"{partial}_init"):
         schedule.vectorize(schedule.loops_of(name)[-1])
-    if partials > lanes():  # vectors are added up before lanes are
-        vector, lane = schedule.split(schedule.loops_of(block)[-1], lanes())
+    while width > LAST_LANES:
+        width = lanes() if width > lanes() else width // 2
+        vector, lane = schedule.split(schedule.loops_of(block)[-1], width)
         schedule.rfactor(block, lane)
         schedule.vectorize(lane)
         schedule.unroll(vector)
