@@ -95,7 +95,10 @@ class _Writer:
         self.lines = []
         self.allocate_scratch()
         tail = ["    free(scratch);"] if self.scratch else []
-        return "\n".join([f'#include "{HEADER_NAME}"', "", head, *self.lines, *body, *tail, "    return 0;", "}", ""])
+        float16 = ["#define SYSAI_FLOAT16"] if any("_f16x" in line for line in body) else []
+        return "\n".join(
+            [*float16, f'#include "{HEADER_NAME}"', "", head, *self.lines, *body, *tail, "    return 0;", "}", ""]
+        )
 
     # ---- names ----
 

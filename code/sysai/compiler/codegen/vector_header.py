@@ -7,9 +7,11 @@ Greatest errors for float32, measured on all of the range (`test_vector_math.py`
 
     exp 1.1   pow2 1.1   log 1   tanh 1.5   erf 1.1   rsqrt 1.5   sigmoid 2.5 (0 below -88.7, like torch)
 
-float64 goes to the C library lane by lane, and so do sin and cos. float16 and bfloat16 are what memory holds: they
-are computed with in float32. W. J. Cody and W. Waite, Software Manual for the Elementary Functions (1980) is the
-source of the method; production uses SLEEF, Intel's SVML, or glibc's libmvec (up to 4 units, only with -ffast-math).
+float64 goes to the C library lane by lane, and so do sin and cos. float16 and bfloat16 are what memory holds: they are
+computed with in float32. What converts vectors of float16 stands under SYSAI_FLOAT16, which a kernel defines that needs
+it: to read <immintrin.h> takes a C compiler as long as all the rest of a short kernel. W. J. Cody and W. Waite,
+Software Manual for the Elementary Functions (1980) is the source of the method; production uses SLEEF, Intel's SVML, or
+glibc's libmvec (up to 4 units, only with -ffast-math).
 """
 
 from functools import lru_cache
@@ -28,7 +30,7 @@ _SCALARS = """\
 #else
 static inline int omp_get_thread_num(void) { return 0; }
 #endif
-#if defined(__F16C__)
+#if defined(SYSAI_FLOAT16) && defined(__F16C__)
 #include <immintrin.h>
 #endif
 
@@ -136,6 +138,10 @@ static inline u16x$L narrow_bf16x$L(f32x$L x) {
 static inline f32x$L load_bf16x$L(const uint16_t *p) { u16x$L x; memcpy(&x, p, 2 * $L); return widen_bf16x$L(x); }
 static inline void store_bf16x$L(uint16_t *p, f32x$L x) { u16x$L half = narrow_bf16x$L(x); memcpy(p, &half, 2 * $L); }
 static inline f32x$L round_bf16x$L(f32x$L x) { return widen_bf16x$L(narrow_bf16x$L(x)); }
+""")
+
+_FLOAT16 = Template("""
+#ifdef SYSAI_FLOAT16
 static inline f32x$L widen_f16x$L(f16x$L x) { return $widen_f16; }
 static inline f32x$L load_f16x$L(const _Float16 *p) { f16x$L x; memcpy(&x, p, 2 * $L); return widen_f16x$L(x); }
 static inline void store_f16x$L(_Float16 *p, f32x$L x) {
@@ -143,6 +149,7 @@ static inline void store_f16x$L(_Float16 *p, f32x$L x) {
     memcpy(p, &half, 2 * $L);
 }
 static inline f32x$L round_f16x$L(f32x$L x) { return widen_f16x$L(__builtin_convertvector(x, f16x$L)); }
+#endif
 """)
 
 _MATH = Template("""
@@ -280,7 +287,7 @@ def _of_lanes(lanes: int, vector_bytes: int) -> str:
         half = "__m256i" if lanes == 16 else "__m128i"
         load = "(__m128i)(f16x8){x[0], x[1], x[2], x[3]}" if lanes == 4 else f"({half})x"
         widen = widen if lanes == 4 else f"(f32x{lanes}){_WIDEN_F16[lanes]}({load})"
-    parts.append(_HALVES.substitute(L=lanes, widen_f16=widen))
+    parts += [_HALVES.substitute(L=lanes), _FLOAT16.substitute(L=lanes, widen_f16=widen)]
     parts.append(_MATH.substitute(L=lanes))
     for function, text in _F32_BY_LANES.items():
         each = ", ".join(text.format(lane) for lane in range(lanes))
