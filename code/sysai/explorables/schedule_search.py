@@ -119,7 +119,7 @@ def _curves(language: str, strategy: str, trials: int, batch: int, cache: int) -
     rows, band = [], []
     for name in STRATEGIES:
         for trial, factors in enumerate(zip(*progress(name, cache, batch), strict=True), 1):
-            rows.append({"part": says[name], "trial": trial, "times": fmean(factors), "chosen": name == strategy})
+            rows.append({"part": says[name], "trial": trial, "times": fmean(factors)})
             if name == strategy:
                 low, _, high = quantiles(factors, n=4, method="inclusive")
                 band.append({"part": says[name], "trial": trial, "times": low, "high": high})
@@ -130,7 +130,7 @@ def _curves(language: str, strategy: str, trials: int, batch: int, cache: int) -
     colour = marks.colours(
         {says[name]: COLOURS[name] for name in STRATEGIES}, symbolOpacity=1, symbolType="stroke", symbolStrokeWidth=3
     )
-    width = {"field": "chosen", "type": "nominal", "scale": {"domain": [False, True], "range": [1.5, 3.5]}}
+    width = {"condition": {"test": f"datum.part === {says[strategy]!r}", "value": 3.5}, "value": 1.5}
     place = {"x": {"field": "trial", **x}, "y": {"field": "times", **y}}
     return {
         "width": 460,
@@ -144,7 +144,7 @@ def _curves(language: str, strategy: str, trials: int, batch: int, cache: int) -
             {
                 "data": {"values": rows},
                 "mark": {"type": "line"},
-                "encoding": place | {"color": colour, "strokeWidth": width | {"legend": None}},
+                "encoding": place | {"color": colour, "strokeWidth": width},
             },
             {
                 "data": {"values": [{"trial": trials}]},
