@@ -32,8 +32,10 @@ def programs(
     symbolic: bool = True,
     calls: bool = True,
     combiners: tuple[str, ...] = ("add", "max", "min", "mul"),
+    min_blocks: int = 1,
+    reduces: bool = False,
 ) -> Function:
-    """A function of one dtype, of 1 to `max_blocks` blocks, each in a loop nest of its own.
+    """A function of one dtype, of `min_blocks` to `max_blocks` blocks, each in a loop nest of its own.
 
     Args:
         dtypes: one of them is drawn.
@@ -41,10 +43,12 @@ def programs(
         symbolic: whether extents may be the sizes N and M; else all are constants.
         calls: whether values of floats contain functions such as exp.
         combiners: what reductions may combine with.
+        min_blocks: the least there are.
+        reduces: whether the last block is a reduction.
     """
     grower = _Grower(draw, draw(st.sampled_from(dtypes)), symbolic, calls, combiners)
-    for _ in range(draw(st.integers(1, max_blocks))):
-        grower.add_block()
+    for missing in reversed(range(draw(st.integers(min_blocks, max_blocks)))):
+        grower.add_block(reduces and missing == 0)
     return grower.finish()
 
 
@@ -115,9 +119,10 @@ class _Grower:
         value = self.draw(st.integers(-3, 3))
         return Const(value / 2 if self.float else value, self.dtype)
 
-    def add_block(self) -> None:
+    def add_block(self, reduces: bool) -> None:
         name = f"T{len(self.results)}"
         kinds = (self.pointwise, self.pointwise, self.reduction, self.product, self.moved, self.padded, self.flattened)
+        kinds = (self.reduction, self.product) if reduces else kinds
         axes, indices, value, combine = self.draw(st.sampled_from(kinds))()
         init = None
         if combine:

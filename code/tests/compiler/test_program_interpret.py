@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import arrays_for, programs, sizes_of
-from sysai.compiler.program.interpret import UndefinedResult, infer_sizes, interpret, rounded
+from schedule_programs import decomposed
+from sysai.compiler.program.interpret import EmptyReduction, UndefinedResult, infer_sizes, interpret, rounded
 from sysai.compiler.program.parser import parse
 
 
@@ -100,6 +101,15 @@ def test_predicate_init_and_combine():
     without_init = parse(SUM.replace("                    B[v] = init(float64(1.0))\n", ""))
     interpret(without_init, {"A": A, "B": B})
     np.testing.assert_allclose(B, 1 + 2 * A.sum(axis=1))
+
+
+def test_a_reduction_over_nothing_needs_a_beginning_of_its_own():
+    function, B = parse(SUM), np.full(6, np.nan)
+    with pytest.raises(EmptyReduction, match="block B reduces over an empty axis"):
+        interpret(function, {"A": np.zeros((6, 0)), "B": B})
+    interpret(function, {"A": np.zeros((0, 0)), "B": np.zeros(0)})
+    interpret(decomposed(function), {"A": np.zeros((6, 0)), "B": B})
+    assert B.tolist() == [1.0] * 6
 
 
 @pytest.mark.parametrize(

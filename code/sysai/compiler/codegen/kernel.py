@@ -20,7 +20,7 @@ from sysai.compiler.codegen import cpu
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.codegen.vector_header import HEADER_NAME, vector_header
-from sysai.compiler.program.interpret import infer_sizes
+from sysai.compiler.program.interpret import infer_sizes, require_initialized
 from sysai.compiler.program.statement import Function
 
 
@@ -70,7 +70,8 @@ class Kernel:
             sizes: those that no shape has as a dimension of its own.
 
         Raises:
-            ValueError: a tensor has a wrong dtype, shape or layout, or an output overlaps another tensor.
+            ValueError: a tensor has a wrong dtype, shape or layout, or an output overlaps another tensor, or elements
+                would be reduced over an empty axis by a block that initializes them in its first iteration.
             MemoryError: there is no memory for the buffers that the function allocates.
         """
         if self._entry(*self._arguments(tensors, sizes), torch.get_num_threads()):
@@ -127,6 +128,7 @@ class Kernel:
             raise ValueError(f"{function.name} takes {len(names)} tensors ({', '.join(names)}), not {len(tensors)}")
         shapes = {name: tuple(tensor.shape) for name, tensor in zip(names, tensors, strict=True)}
         values = infer_sizes(function, shapes, sizes)
+        require_initialized(function, values)
         lengths = tuple(tensor.numel() * dtype.itemsize for tensor, dtype in zip(tensors, self._dtypes, strict=True))
         return tuple(values[size.name] for size in function.sizes), lengths
 

@@ -2,7 +2,8 @@
 
 This is the reference that schedules and generated code are compared with, so it is slow and obvious. Loops of every
 kind run serially and in order. It refuses what would be undefined in C: an index outside, a read of an element of an
-allocated buffer that nothing has been stored in, an integer divided by zero.
+allocated buffer that nothing has been stored in, an integer divided by zero. And it refuses a reduction over an empty
+axis that begins in its first iteration, which never comes; one that was decomposed gives what it begins with.
 """
 
 import math
@@ -24,7 +25,17 @@ from sysai.compiler.program.expr import (
     Select,
     Var,
 )
-from sysai.compiler.program.statement import REDUCE, Allocate, Block, For, Function, If, Seq, Stmt
+from sysai.compiler.program.statement import (
+    REDUCE,
+    Allocate,
+    Block,
+    For,
+    Function,
+    If,
+    Seq,
+    Stmt,
+    blocks,
+)
 
 Scalar = np.generic | int | bool
 
@@ -44,6 +55,10 @@ class UndefinedResult(ValueError):  # noqa: N818
     """The program does what has no meaning; the message says which block, and where."""
 
 
+class EmptyReduction(UndefinedResult):
+    """A block would initialize elements in the first of its iterations, of which there are none."""
+
+
 def interpret(
     function: Function, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int] | None = None
 ) -> dict[str, int]:
@@ -59,9 +74,11 @@ def interpret(
 
     Raises:
         ValueError: an array is missing, or has a wrong dtype or shape; a size is not known.
-        UndefinedResult: an index is outside, an element is read before it is stored, or an integer divided by zero.
+        UndefinedResult: an index is outside, an element is read before it is stored, an integer divided by zero, or
+            elements that are reduced over an empty axis never initialized.
     """
     values = infer_sizes(function, {name: array.shape for name, array in arrays.items()}, sizes)
+    require_initialized(function, values)
     for buffer in function.buffers:
         if arrays[buffer.name].dtype != numpy_dtype(buffer.dtype):
             raise ValueError(f"{buffer.name} is {buffer.dtype}, the array is {arrays[buffer.name].dtype}: convert it")
@@ -98,6 +115,22 @@ def infer_sizes(
         if list(shapes[buffer.name]) != expected:
             raise ValueError(f"{buffer.name} should have shape {expected}, but has {list(shapes[buffer.name])}")
     return {size.name: values[size] for size in function.sizes}
+
+
+def require_initialized(function: Function, sizes: Mapping[str, int]) -> None:
+    """Refuse sizes for which a reduction would not even initialize its elements.
+
+    Raises:
+        EmptyReduction: a block reduces over an empty axis, and has its init in the first iteration.
+    """
+    run = _Run({Var(name): value for name, value in sizes.items()}, {})
+    for block in (block for block in blocks(function.body) if block.init is not None):
+        empty = {axis.kind for axis in block.axes if run.value(axis.extent) == 0}
+        if empty == {REDUCE}:
+            raise EmptyReduction(
+                f"{function.name}: block {block.name} reduces over an empty axis, so that its first iteration, which "
+                "initializes, never comes: decompose the reduction"
+            )
 
 
 def numpy_dtype(dtype: str) -> np.dtype:
