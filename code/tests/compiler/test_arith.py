@@ -215,6 +215,7 @@ def test_floats_stay():
 
 
 def test_zeros_of_either_sign_are_told_apart():
+    assert Const(0.0, "float32") != Const(-0.0, "float32") == Const(-0.0, "float32")
     for zero in (0.0, -0.0, 0.0):
         assert str(simplify(Select(i < N, Const(zero, "float32"), Const(1.0, "float32")), LOOPS)) == f"float32({zero})"
 

@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from threading import local
 
 from sysai.compiler.program.expr import (
     INDEX,
@@ -26,7 +27,8 @@ from sysai.compiler.program.expr import (
     Var,
     as_expr,
     binary,
-    transform,
+    children,
+    rebuild,
     walk,
 )
 from sysai.compiler.program.polynomial import (
@@ -42,7 +44,7 @@ Range = tuple[Operand | None, Operand | None]
 Ranges = Mapping[Var, Range]
 
 STEPS = 400  # replacements that a proof may try; those that succeed take a few dozen
-REMEMBERED = 1 << 14  # answers; unrolled loops ask the same again and again
+REMEMBERED = 256  # sets of ranges, with all that was asked about them: unrolled loops ask the same again and again
 FALSE = Const(False, "bool")
 
 
@@ -56,9 +58,7 @@ def simplify(expr: Expr, ranges: Ranges | None = None) -> Expr:
 
     Integers, conditions and what depends on them are simplified; arithmetic on floats stays as it is.
     """
-    if any(isinstance(node, Const) and isinstance(node.value, float) for node in walk(expr)):
-        return _Knowledge(ranges or {}).simplify(expr)  # not from memory, where -0.0 would be found as 0.0
-    return _simplify(expr, tuple((ranges or {}).items()))
+    return _knowledge(ranges or {}).simplify(expr)
 
 
 def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
@@ -67,8 +67,9 @@ def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
     Variables with a range on both sides are eliminated; sizes and other unbounded variables stay in the bounds.
     None stands for a bound that is not found.
     """
-    known = _Knowledge(ranges)
+    known = _knowledge(ranges)
     value = polynomial(known.simplify(expr))
+    known.steps = STEPS
     low = next((bound for bound in known.least(value, keep=True) if bound.integral), None)
     high = next((bound * -1 + 1 for bound in known.least(value * -1, keep=True) if bound.integral), None)
     return tuple(None if bound is None else known.simplify(expression(bound)) for bound in (low, high))
@@ -76,17 +77,11 @@ def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
 
 def proves(condition: Expr, ranges: Ranges, assuming: Sequence[Expr] = ()) -> bool:
     """Whether the condition certainly holds for all values in the ranges for which those of `assuming` hold."""
-    return _proves(condition, tuple(ranges.items()), tuple(assuming))
+    return _knowledge(ranges, assuming).proves(condition)
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _simplify(expr: Expr, ranges: tuple[tuple[Var, Range], ...]) -> Expr:
-    return _Knowledge(dict(ranges)).simplify(expr)
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _proves(condition: Expr, ranges: tuple[tuple[Var, Range], ...], assuming: tuple[Expr, ...]) -> bool:
-    return _Knowledge(dict(ranges), assuming).holds(condition)
+def _knowledge(ranges: Ranges, assuming: Sequence[Expr] = ()) -> "_Knowledge":
+    return _remembered(tuple(ranges.items()), tuple(assuming))
 
 
 def affine(expr: Expr, variables: Iterable[Var]) -> tuple[dict[Var, Expr], Expr] | None:
@@ -107,14 +102,19 @@ def affine(expr: Expr, variables: Iterable[Var]) -> tuple[dict[Var, Expr], Expr]
     return coefficients, parts[-1]
 
 
-class _Knowledge:
-    """Ranges and assumptions; `steps` bounds the search of one question."""
+class _Knowledge(local):
+    """Ranges and assumptions, and what was found out with them; each thread has its own.
 
-    def __init__(self, ranges: Ranges, assuming: Sequence[Expr] = ()):
-        ends = {var: tuple(None if end is None else as_expr(end) for end in range_) for var, range_ in ranges.items()}
+    Attributes:
+        steps: that remain for the search in hand.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[Var, Range]], assuming: Sequence[Expr]):
+        self.simple: dict[Expr, Expr] = {}
+        self.proved: dict[Expr, bool] = {}
+        ends = {var: tuple(None if end is None else as_expr(end) for end in range_) for var, range_ in ranges}
         self.low = {var: polynomial(low) for var, (low, _) in ends.items() if low is not None}
         self.last = {var: polynomial(high) - 1 for var, (_, high) in ends.items() if high is not None}
-        self.steps = STEPS
         self.conditions = [self.simplify(condition) for condition in assuming]
         self.facts = [fact for condition in self.conditions for fact in _facts(condition)]
         for var in self.low.keys() & self.last.keys():
@@ -123,18 +123,30 @@ class _Knowledge:
                 self.facts.append(extent)  # a loop that runs is not empty
 
     def simplify(self, expr: Expr) -> Expr:
-        return transform(expr, self._simplified)
+        found = self.simple.get(expr)
+        if found is None:
+            operands = children(expr)
+            simple = tuple(map(self.simplify, operands))
+            node = expr if simple == operands else rebuild(expr, simple)
+            self.steps = STEPS
+            found = self.simple[expr] = self._simplified(node) or node
+        return found
 
-    def holds(self, condition: Expr) -> bool:
-        self.steps = STEPS
+    def proves(self, condition: Expr) -> bool:
+        if condition not in self.proved:
+            self.proved[condition] = self._holds(condition)
+        return self.proved[condition]
+
+    def _holds(self, condition: Expr) -> bool:
         condition = self.simplify(condition)
+        self.steps = STEPS
         if condition == TRUE or condition in self.conditions:
             return True
         match condition:
             case Binary("and", a, b):
-                return self.holds(a) and self.holds(b)
+                return self.proves(a) and self.proves(b)
             case Binary("or", a, b):
-                return self.holds(a) or self.holds(b)
+                return self.proves(a) or self.proves(b)
             case Binary("le" | "lt" | "eq" | "ne" as op, a, b) if a.dtype == INDEX:
                 difference = polynomial(b) - polynomial(a)
                 match op:
@@ -327,6 +339,9 @@ class _Knowledge:
                     if quotient.terms and len(joined.terms) < len(value.terms):
                         return self._joined(joined)
         return value
+
+
+_remembered = lru_cache(maxsize=REMEMBERED)(_Knowledge)
 
 
 def _facts(condition: Expr) -> Iterator[Polynomial]:

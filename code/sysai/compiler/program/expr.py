@@ -80,15 +80,36 @@ class Expr:
 Operand = Expr | Number
 
 
-@dataclass(frozen=True, eq=True, repr=False)
+def _node(cls: type) -> type:
+    """A frozen dataclass whose hash is computed once: trees are keys of many tables, and are deep."""
+    cls = dataclass(frozen=True, repr=False)(cls)
+    compute = cls.__hash__
+
+    def cached(self: object) -> int:
+        found = self.__dict__.get("hash")
+        if found is None:
+            found = self.__dict__["hash"] = compute(self)
+        return found
+
+    cls.__hash__ = cached
+    return cls
+
+
+@_node
 class Const(Expr):
-    """A number."""
+    """A number; 0.0 and -0.0 are two."""
 
     value: Number
     dtype: str
 
+    def __eq__(self, other: object) -> bool:
+        if self is other or type(other) is not Const:
+            return self is other
+        same = self.value == other.value and self.dtype == other.dtype
+        return same and (self.value != 0 or math.copysign(1, self.value) == math.copysign(1, other.value))
 
-@dataclass(frozen=True, eq=True, repr=False)
+
+@_node
 class Var(Expr):
     """An integer with a name: a loop variable, an axis of a block, or a size that is a parameter."""
 
@@ -96,7 +117,7 @@ class Var(Expr):
     dtype: str = INDEX
 
 
-@dataclass(frozen=True, eq=True, repr=False)
+@_node
 class Buffer:
     """A dense row-major array.
 
@@ -114,7 +135,7 @@ class Buffer:
         return Load(self, tuple(as_expr(index) for index in indices))
 
 
-@dataclass(frozen=True, eq=True, repr=False)
+@_node
 class Load(Expr):
     """An element of a buffer."""
 
@@ -127,7 +148,7 @@ class Load(Expr):
         return self.buffer.dtype
 
 
-@dataclass(frozen=True, eq=True, repr=False)
+@_node
 class Binary(Expr):
     """Two operands of the same dtype: one of BINARY; comparisons and logic give bool."""
 
@@ -141,7 +162,7 @@ class Binary(Expr):
         return "bool" if self.op in COMPARISONS or self.op in LOGIC else self.a.dtype
 
 
-@dataclass(frozen=True, eq=True, repr=False)
+@_node
 class Call(Expr):
     """A function of MATH, of one operand, of the same dtype."""
 
@@ -154,7 +175,7 @@ class Call(Expr):
         return self.argument.dtype
 
 
-@dataclass(frozen=True, eq=True, repr=False)
+@_node
 class Select(Expr):
     """`a` where `condition` holds, else `b`; only the chosen one is evaluated."""
 
@@ -168,7 +189,7 @@ class Select(Expr):
         return self.a.dtype
 
 
-@dataclass(frozen=True, eq=True, repr=False)
+@_node
 class Cast(Expr):
     """The value in another dtype, rounded as C and torch do."""
 
@@ -183,6 +204,7 @@ LOGIC = {"and": "and", "or": "or"}
 ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%"}
 EXTREMES = ("min", "max")
 """With a NaN operand they give NaN, as torch's minimum and maximum do."""
+BINARY = {*ARITHMETIC, *EXTREMES, *COMPARISONS, *LOGIC}
 MATH = ("exp", "log", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "abs", "floor", "pow2")
 """Functions of Call, as torch's functions of these names; pow2(x) is 2 ** x."""
 
@@ -204,9 +226,9 @@ def binary(op: str, a: Operand, b: Operand) -> Expr:
     Raises:
         TypeError: the operands' dtypes differ, or the operation does not exist.
     """
-    if op not in ARITHMETIC and op not in EXTREMES and op not in COMPARISONS and op not in LOGIC:
+    if op not in BINARY:
         raise TypeError(f"no binary operation {op!r}")
-    dtype = next((operand.dtype for operand in (a, b) if isinstance(operand, Expr)), INDEX)
+    dtype = a.dtype if isinstance(a, Expr) else b.dtype if isinstance(b, Expr) else INDEX
     a, b = as_expr(a, dtype), as_expr(b, dtype)
     if a.dtype != b.dtype:
         raise TypeError(f"{a} is {a.dtype} and {b} is {b.dtype}: cast one of them before `{op}`")
@@ -220,19 +242,14 @@ def binary(op: str, a: Operand, b: Operand) -> Expr:
 
 
 def _without_neutral(op: str, a: Expr, b: Expr) -> Expr:
-    zero, one = Const(0, INDEX), Const(1, INDEX)
-    if op == "add" and zero in (a, b):
-        return b if a == zero else a
-    if op == "sub" and b == zero:
-        return a
-    if op == "mul" and zero in (a, b):
-        return zero
-    if op in ("mul", "floordiv") and b == one:
-        return a
-    if op == "mul" and a == one:
-        return b
-    if op == "mod" and b == one:
-        return zero
+    left, right = (operand.value if isinstance(operand, Const) else None for operand in (a, b))
+    match op, left, right:
+        case ("add", 0, _) | ("mul", 1, _):
+            return b
+        case ("add" | "sub", _, 0) | ("mul" | "floordiv", _, 1):
+            return a
+        case ("mul", 0, _) | ("mul", _, 0) | ("mod", _, 1):
+            return Const(0, INDEX)
     return Binary(op, a, b)
 
 

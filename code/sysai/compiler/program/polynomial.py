@@ -29,14 +29,16 @@ class Polynomial:
     terms: Mapping[Monomial, Coefficient]
 
     def __add__(self, other: "Polynomial | Coefficient") -> "Polynomial":
-        return _collect([*self.terms.items(), *_polynomial(other).terms.items()])
+        return _sum(self.terms, _polynomial(other).terms.items())
 
     def __sub__(self, other: "Polynomial | Coefficient") -> "Polynomial":
-        return self + _polynomial(other) * -1
+        return _sum(self.terms, [(monomial, -c) for monomial, c in _polynomial(other).terms.items()])
 
     def __mul__(self, other: "Polynomial | Coefficient") -> "Polynomial":
-        pairs = ((left, right) for left in self.terms.items() for right in _polynomial(other).terms.items())
-        return _collect((tuple(sorted(m + n, key=key)), a * b) for (m, a), (n, b) in pairs)
+        if not isinstance(other, Polynomial):
+            return Polynomial({m: c * other for m, c in self.terms.items()} if other else {})
+        pairs = ((left, right) for left in self.terms.items() for right in other.terms.items())
+        return _sum({}, [(tuple(sorted(m + n, key=key)) if m and n else m or n, a * b) for (m, a), (n, b) in pairs])
 
     @property
     def offset(self) -> Coefficient:
@@ -46,17 +48,17 @@ class Polynomial:
     @property
     def constant(self) -> Coefficient | None:
         """The value of a polynomial without atoms, else None."""
-        return self.offset if not any(self.terms) else None
+        return (0, self.terms.get(()))[len(self.terms)] if len(self.terms) < 2 else None
 
     @property
     def integral(self) -> bool:
         """Whether all coefficients are integers."""
-        return all(coefficient == int(coefficient) for coefficient in self.terms.values())
+        return all(coefficient.denominator == 1 for coefficient in self.terms.values())
 
     @property
-    def atoms(self) -> list[Expr]:
+    def atoms(self) -> tuple[Expr, ...]:
         """The atoms, each once, in the order of the terms."""
-        return list(dict.fromkeys(atom for monomial in self.terms for atom in monomial))
+        return tuple(dict.fromkeys(atom for monomial in self.terms for atom in monomial))
 
     @property
     def atom(self) -> Expr | None:
@@ -78,6 +80,7 @@ class Polynomial:
         return Polynomial(inside), Polynomial(outside)
 
 
+@lru_cache(maxsize=1 << 16)
 def polynomial(expr: Expr) -> Polynomial:
     """Of an integer expression, whose atoms stay as they are."""
     match expr:
@@ -164,8 +167,12 @@ def _polynomial(value: "Polynomial | Coefficient") -> Polynomial:
     return Polynomial({(): value} if value else {})
 
 
-def _collect(terms: Iterable[tuple[Monomial, Coefficient]]) -> Polynomial:
-    total: dict[Monomial, Coefficient] = {}
-    for monomial, coefficient in terms:
-        total[monomial] = total.get(monomial, 0) + coefficient
-    return Polynomial({monomial: coefficient for monomial, coefficient in total.items() if coefficient})
+def _sum(terms: Mapping[Monomial, Coefficient], more: Iterable[tuple[Monomial, Coefficient]]) -> Polynomial:
+    total = dict(terms)
+    for monomial, coefficient in more:
+        coefficient += total.get(monomial, 0)
+        if coefficient:
+            total[monomial] = coefficient
+        else:
+            del total[monomial]
+    return Polynomial(total)
