@@ -208,7 +208,7 @@ static inline f32x$L log_f32x$L(f32x$L x) {
     p = p * m - 2.4999993993e-1f;
     p = p * m + 3.3333331174e-1f;
     f32x$L square = m * m;
-    f32x$L y = p * m * square + n * -2.12194440e-4f - 0.5f * square;
+    f32x$L y = n * -2.12194440e-4f + (p * m * square + 0.0f) - 0.5f * square; /* + 0: see erf */
     y = m + y + n * 0.693359375f;
     y = select_f32x$L(x == 0.0f, splat_f32x$L(-INFINITY), y);
     y = select_f32x$L(x < 0.0f, splat_f32x$L(NAN), y);
