@@ -181,8 +181,8 @@ def _describe(
 
 _TEXTS: dict[str, dict[str, str]] = {
     "en": {
-        "truth": "bytes moved, and what was measured",
-        "expected": "what a model expects after that",
+        "truth": "bytes moved, points measured",
+        "expected": "what a model then expects",
         "tile of i": "tile of i",
         "tile of j": "tile of j",
         "random": "random",

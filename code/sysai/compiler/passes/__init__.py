@@ -15,6 +15,7 @@ runs behind every pass. Fusion and memory planning come after; they do not chang
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from textwrap import wrap
 
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.verify import verify
@@ -29,6 +30,7 @@ Pass = Callable[[Graph], Graph | Rewritten]
 PASSES: dict[str, Pass] = {
     "decompose": decompose, "fold": fold_constants, "simplify": simplify, "common": merge_common, "dead": remove_dead,
 }  # fmt: skip
+WIDTH = 92  # of a report's lines
 UNTIL_STABLE = ("fold", "simplify", "common", "dead")
 
 
@@ -41,7 +43,8 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{name:10} {before:6} -> {after:6} nodes" for name, before, after in self.steps]
-        lines += [f"{count:6} x {rule}" for rule, count in self.rules.most_common()]
+        for rule, count in self.rules.most_common():
+            lines += wrap(f"{count} x {rule}", WIDTH, initial_indent="    ", subsequent_indent=" " * 8)
         return "\n".join(lines)
 
 
