@@ -22,11 +22,10 @@ from torch import Tensor
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.interpret import run_node
 from sysai.compiler.graph.references import TORCH_DTYPES
-from sysai.compiler.graph.sizes import evaluate, holds, product
-from sysai.compiler.passes.fusion import BYTES
+from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.memory_plan import ALIGNMENT, MemoryPlan, lifetimes, plan_memory, storage
-from sysai.compiler.program.expr import Expr, Var, print_expr
+from sysai.compiler.program.expr import ITEM_BYTES, Expr, Var, print_expr
 from sysai.compiler.result_memory import ResultMemory
 from sysai.compiler.schedule.schedule import Schedule
 
@@ -121,7 +120,7 @@ class Executable:
             steps = list(steps)
             self.stretches += [make_entry(steps, self.slots)] if is_call else [step.node for step in steps]
         planned = [
-            product(value.shape) * BYTES[value.dtype] for value in (self.values[life.name] for life in self.lives)
+            product(value.shape) * ITEM_BYTES[value.dtype] for value in (self.values[life.name] for life in self.lives)
         ]
         self._bytes = sizes_function(planned, graph.sizes)
         self._shapes = [
@@ -193,7 +192,7 @@ class Executable:
         shape = [evaluate(size, sizes) for size in value.shape]
         if name in known:
             return known[name].view(shape)
-        count = evaluate(product(value.shape), sizes) * BYTES[value.dtype]
+        count = evaluate(product(value.shape), sizes) * ITEM_BYTES[value.dtype]
         start = run.plan.offsets[name] + self._start(run.arena)
         return run.arena[start : start + count].view(TORCH_DTYPES[value.dtype]).view(shape)
 
@@ -275,7 +274,7 @@ class Executable:
                     f"pass that shape, or compile with this size as dynamic"
                 )
         for condition in graph.conditions:
-            if not holds(condition, sizes):
+            if not evaluate(condition, sizes):
                 raise ValueError(f"{graph.name} was compiled for sizes with {condition}, which {sizes} do not fulfil")
         return sizes
 

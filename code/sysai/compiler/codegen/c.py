@@ -16,13 +16,12 @@ from dataclasses import dataclass
 
 from sysai.compiler.codegen import cpu
 from sysai.compiler.codegen.c_expressions import Expressions, Lanes, offset
-from sysai.compiler.codegen.c_text import BYTES, C_TYPES, COMPUTED, COMPUTED_C, STORED, bare
-from sysai.compiler.codegen.plain_blocks import depends
+from sysai.compiler.codegen.c_text import C_TYPES, COMPUTED, COMPUTED_C, STORED, bare
 from sysai.compiler.codegen.prepare import prepare
 from sysai.compiler.codegen.registers import chunks, place_value, register_segments
 from sysai.compiler.codegen.vector_header import HEADER_NAME
 from sysai.compiler.program.arith import bounds, size_ranges
-from sysai.compiler.program.expr import INDEX, Buffer, Const, Expr, Load, Var, substitute, walk
+from sysai.compiler.program.expr import INDEX, ITEM_BYTES, Buffer, Const, Expr, Load, Var, substitute, walk
 from sysai.compiler.program.statement import (
     PARALLEL,
     VECTORIZED,
@@ -279,7 +278,7 @@ class _Writer:
             elements: Expr = Const(1, INDEX)
             for extent in buffer.shape:
                 elements = elements * self.greatest(extent, buffer)
-            size = f"{self.text.scalar(elements)} * {BYTES[buffer.dtype]}"
+            size = f"{self.text.scalar(elements)} * {ITEM_BYTES[buffer.dtype]}"
             self.line(f"const int64_t {name}_bytes = ({size} + {ALIGNMENT - 1}) / {ALIGNMENT} * {ALIGNMENT};")
             self.line(f"const int64_t {name}_start = scratch_bytes;")
             self.line(f"scratch_bytes += {name}_bytes{' * threads' if each_thread else ''};")
@@ -289,9 +288,9 @@ class _Writer:
     def greatest(self, extent: Expr, buffer: Buffer) -> Expr:
         """The length of a dimension, the longest one where it changes from iteration to iteration."""
         inner = {loop.var: (0, loop.extent) for loop in statements(self.function.body) if isinstance(loop, For)}
-        if not any(depends(extent, var) for var in inner):
+        if not any(var in walk(extent) for var in inner):
             return extent
         most = bounds(extent, {**size_ranges(self.function.sizes), **inner})[1]
-        if most is None or any(depends(most, var) for var in inner):
+        if most is None or any(var in walk(most) for var in inner):
             raise ValueError(f"buffer {buffer.name} has the length {extent}, which is not known before its loops run")
         return most - 1

@@ -6,7 +6,7 @@ What is kept in memory and what is computed with differ: half precision is widen
 import math
 import struct
 
-from sysai.compiler.program.expr import INDEX, Binary, Expr
+from sysai.compiler.program.expr import INDEX, ITEM_BYTES, Binary, Expr
 
 C_TYPES = {"float32": "float", "float64": "double", "float16": "_Float16", "bfloat16": "uint16_t", "int64": "int64_t",
            "int32": "int32_t", "int8": "int8_t", "bool": "uint8_t"}  # fmt: skip
@@ -17,7 +17,6 @@ STORED = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf1
 COMPUTED = {**STORED, "float16": "f32", "bfloat16": "f32", "bool": "i32"}
 """What is computed with; in vectors, bool is a mask: all bits of a 32-bit lane, or none."""
 COMPUTED_C = {"f32": "float", "f64": "double", "i64": "int64_t", "i32": "int32_t", "i8": "int8_t"}
-BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
 
@@ -40,7 +39,7 @@ def constant(value: float, dtype: str) -> str:
 
 
 def _integer(value: int, dtype: str) -> str:
-    bits = 8 * BYTES[dtype]
+    bits = 8 * ITEM_BYTES[dtype]
     value = (value + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
     if value == -(2**63):
         return "INT64_MIN"

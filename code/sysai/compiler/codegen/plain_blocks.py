@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sysai.compiler.program.arith import simplify
-from sysai.compiler.program.expr import TRUE, Binary, Const, Expr, Operand, Var, binary, substitute, walk
+from sysai.compiler.program.conditions import conjunction
+from sysai.compiler.program.expr import FALSE, TRUE, Expr, Operand, Var, binary, substitute
 from sysai.compiler.program.statement import REDUCE, Allocate, Block, For, If, Seq, Stmt, transform_statement
 
 Ranges = dict[Var, tuple[Operand, Operand]]
-FALSE = Const(False, "bool")
 NOTHING = Seq(())
 
 
@@ -29,27 +29,6 @@ def substitute_statement(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
     return transform_statement(stmt, change)
 
 
-def conjuncts(condition: Expr) -> tuple[Expr, ...]:
-    """The parts of a conjunction."""
-    match condition:
-        case Binary("and", a, b):
-            return *conjuncts(a), *conjuncts(b)
-    return () if condition == TRUE else (condition,)
-
-
-def conjunction(parts: tuple[Expr, ...]) -> Expr:
-    """All of them."""
-    condition: Expr = TRUE
-    for part in parts:
-        condition = part if condition == TRUE else binary("and", condition, part)
-    return condition
-
-
-def depends(expr: Expr, var: Var) -> bool:
-    """Whether the variable occurs in the expression."""
-    return any(node == var for node in walk(expr))
-
-
 def without_axes(stmt: Stmt) -> Stmt | None:
     """A block as one that stores, with what the loops bind its axes to; its conditions around it."""
     if not isinstance(stmt, Block):
@@ -60,7 +39,7 @@ def without_axes(stmt: Stmt) -> Stmt | None:
     body: Stmt = replace(plain, value=substitute(stmt.update, values))
     if stmt.init is not None:
         starts = tuple(binary("eq", axis.binding, 0) for axis in stmt.axes if axis.kind == REDUCE)
-        body = Seq((when(conjunction(starts), replace(plain, value=stmt.init)), body))
+        body = Seq((when(conjunction(*starts), replace(plain, value=stmt.init)), body))
     return when(stmt.predicate, body)
 
 

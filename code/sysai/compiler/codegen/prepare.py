@@ -13,20 +13,10 @@ Function: what the interpreter makes of it must be the same. Halide and TVM part
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sysai.compiler.codegen.plain_blocks import (
-    FALSE,
-    NOTHING,
-    Ranges,
-    conjunction,
-    conjuncts,
-    depends,
-    simplified,
-    substitute_statement,
-    when,
-    without_axes,
-)
+from sysai.compiler.codegen.plain_blocks import NOTHING, Ranges, simplified, substitute_statement, when, without_axes
 from sysai.compiler.program.arith import affine, bounds, proves, simplify, size_ranges
-from sysai.compiler.program.expr import INDEX, Binary, Const, Expr, Var, binary
+from sysai.compiler.program.conditions import conjunction, conjuncts
+from sysai.compiler.program.expr import FALSE, INDEX, ONE, ZERO, Binary, Const, Expr, Var, binary, walk
 from sysai.compiler.program.statement import (
     PARALLEL,
     SERIAL,
@@ -41,7 +31,6 @@ from sysai.compiler.program.statement import (
     transform_statement,
 )
 
-ZERO, ONE = Const(0, INDEX), Const(1, INDEX)
 DEEPEST = 2  # how often a part that is not the main one is cut again: each time there may be three of it
 
 
@@ -77,7 +66,7 @@ class _Partition:
                 left = tuple(part for part in conjuncts(condition) if not proves(part, ranges))
                 if FALSE in left:
                     return NOTHING
-                return when(conjunction(left), self.visit(body, ranges, depth))
+                return when(conjunction(*left), self.visit(body, ranges, depth))
             case Seq(parts):
                 return Seq(tuple(self.visit(part, ranges, depth) for part in parts))
             case Allocate():
@@ -133,7 +122,7 @@ class _Partition:
         )
         either = outside[0] if len(outside) == 1 else binary("or", *outside) if outside else FALSE
         parts = (
-            when(conjunction(within), self.visit(main, inside, depth)),
+            when(conjunction(*within), self.visit(main, inside, depth)),
             when(either, self.visit(loop.body, inside, depth + 1)) if outside else NOTHING,
         )
         return replace(loop, body=Seq(parts))
@@ -144,9 +133,9 @@ class _Partition:
         low, high, known, unknown = ZERO, extent, {}, set()
         seen: set[object] = set()
         for condition, around in _conditions(loop.body, {}):
-            moving = {var: range_ for var, range_ in around.items() if depends(condition, var)}
+            moving = {var: range_ for var, range_ in around.items() if var in walk(condition)}
             occurrence = condition, tuple(moving.items())  # loops of one name may have different extents
-            if occurrence in seen or not depends(condition, loop.var):
+            if occurrence in seen or loop.var not in walk(condition):
                 continue
             seen.add(occurrence)
             if proves(condition, {**inside, **moving}):
@@ -197,7 +186,7 @@ def _border(condition: Expr, var: Var, moving: Ranges, inside: Ranges) -> tuple[
         return None
     factor, rest = split[0][var].value, split[1]
     least = bounds(rest, moving)[0] if moving else rest
-    if least is None or any(depends(least, inner) for inner in moving):
+    if least is None or any(inner in walk(least) for inner in moving):
         return None
     if condition.op == "eq":
         never_below = factor > 0 and proves(rest >= 0, {**inside, **moving})
@@ -225,7 +214,7 @@ def _decided(stmt: Stmt, known: Mapping[Expr, bool]) -> Stmt:
         parts = conjuncts(inner.condition)
         if any(known.get(part) is False for part in parts):
             return NOTHING
-        return when(conjunction(tuple(part for part in parts if part not in known)), inner.body)
+        return when(conjunction(*(part for part in parts if part not in known)), inner.body)
 
     return transform_statement(stmt, change)
 
@@ -238,7 +227,7 @@ def _cleaned(stmt: Stmt) -> Stmt | None:
             return flat[0] if len(flat) == 1 else Seq(tuple(flat))
         case For(_, _, body) | If(_, body) | Allocate(_, body) if body == NOTHING:
             return NOTHING
-        case For(var, _, If(condition, body)) if not depends(condition, var) and stmt.kind != PARALLEL:
+        case For(var, _, If(condition, body)) if var not in walk(condition) and stmt.kind != PARALLEL:
             return If(condition, replace(stmt, body=body))
         case For(var, _, _, "vectorized") if _varies(stmt.body, var) or not isinstance(stmt.extent, Const):
             return replace(stmt, kind=SERIAL)
@@ -247,9 +236,9 @@ def _cleaned(stmt: Stmt) -> Stmt | None:
 
 def _varies(stmt: Stmt, var: Var) -> bool:
     """Whether what is executed inside depends on the variable."""
-    if any(depends(condition, var) for condition, _ in _conditions(stmt, {})):
+    if any(var in walk(condition) for condition, _ in _conditions(stmt, {})):
         return True
-    return any(depends(extent, var) for extent in _extents(stmt))
+    return any(var in walk(extent) for extent in _extents(stmt))
 
 
 def _extents(stmt: Stmt) -> Iterator[Expr]:

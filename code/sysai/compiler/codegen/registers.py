@@ -10,9 +10,7 @@ same in general (SROA); C's compilers do it for scalars, but not for an array th
 from collections.abc import Iterator
 
 from sysai.compiler.codegen.c_expressions import Expressions, offset
-from sysai.compiler.codegen.c_text import BYTES
-from sysai.compiler.codegen.plain_blocks import depends
-from sysai.compiler.program.expr import INDEX, Buffer, Const, Expr, Load, children, substitute, walk
+from sysai.compiler.program.expr import INDEX, ITEM_BYTES, Buffer, Const, Expr, Load, children, substitute, walk
 from sysai.compiler.program.statement import VECTORIZED, Allocate, Block, For, If, Seq, Stmt, blocks
 
 REGISTERS = 128  # variables of one buffer at most; a compiler keeps in memory what is too much
@@ -20,7 +18,7 @@ REGISTERS = 128  # variables of one buffer at most; a compiler keeps in memory w
 
 def chunks(loop: For, vector_bytes: int) -> Iterator[tuple[int, int]]:
     """(first iteration, number of lanes) of the vectors that a vectorized loop is executed in."""
-    widest = max((BYTES[_wide(node)] for block in blocks(loop.body) for node in _values(block)), default=4)
+    widest = max((ITEM_BYTES[_wide(node)] for block in blocks(loop.body) for node in _values(block)), default=4)
     most = max(2, vector_bytes // max(4, widest))
     base, extent = 0, loop.extent.value
     while base < extent:
@@ -78,7 +76,7 @@ def _accesses(
 
 
 def _of_access(place: Expr, loop: For | None, vector_bytes: int, text: Expressions) -> Iterator[tuple[int | None, int]]:
-    if loop is None or not depends(place, loop.var):
+    if loop is None or loop.var not in walk(place):
         yield place_value(place), 1
         return
     if text.step(place, loop.var) != 1:

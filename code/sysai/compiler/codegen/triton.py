@@ -32,8 +32,8 @@ from sysai.compiler.codegen.triton_body import RESERVED, UnsupportedGroup
 from sysai.compiler.codegen.triton_module import module_text
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes
-from sysai.compiler.graph.sizes import variables
 from sysai.compiler.passes.groups import Group
+from sysai.compiler.program.expr import variables
 from sysai.models.smollm2 import cache_folder
 
 __all__ = ["TritonKernel", "UnsupportedGroup", "build_triton", "generate_triton"]

@@ -24,10 +24,9 @@ from sysai.compiler.codegen.coordinates import (
 )
 from sysai.compiler.codegen.triton_operators import SYMBOLS, compute_dtype, emit_elementwise, number
 from sysai.compiler.graph.graph import Graph, Node, Value
-from sysai.compiler.program.expr import TRUE, Binary, Const, Expr, Operand, Var, as_expr, binary
+from sysai.compiler.program.expr import FALSE, TRUE, Binary, Expr, Operand, Var, as_expr, binary
 
 MOVED = ("reshape", "permute", "expand", "slice")
-FALSE = Const(False, "bool")
 CONSTANTS = ("WIDE", "BLOCK", "BLOCK_R", "BLOCK_C", "BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", "DOT_TYPE")
 RESERVED = {*keyword.kwlist, *CONSTANTS, "tl", "triton", "torch", "range", "float", "max", "min", "pid", "start"}
 RESERVED |= {"tiles_m", "tiles_n", "first_m", "group_m", "within", "tile_m", "tile_n", "combine_add", "combine_mul"}

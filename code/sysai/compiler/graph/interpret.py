@@ -8,7 +8,7 @@ from sysai.compiler.graph import references
 from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import operator_of
 from sysai.compiler.graph.references import TORCH_DTYPES
-from sysai.compiler.graph.sizes import evaluate, holds
+from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.program.expr import Binary, Const, Var
 
 
@@ -66,7 +66,7 @@ def bind_sizes(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:
         if tuple(evaluate(size, sizes) for size in value.shape) != tuple(tensor.shape):
             raise _misfit(value, tensor, sizes)
     for condition in graph.conditions:
-        if not holds(condition, sizes):
+        if not evaluate(condition, sizes):
             raise ValueError(f"{graph.name} was made for sizes with {condition}, not for {_words(sizes)}")
     return sizes
 

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, operator_of
 from sysai.compiler.graph.sizes import product, same
-from sysai.compiler.passes.access import ZERO, Indices, broadcast_indices, moved_indices
+from sysai.compiler.passes.access import Indices, broadcast_indices, moved_indices
 from sysai.compiler.passes.groups import Group
+from sysai.compiler.program.conditions import conjunction
 from sysai.compiler.program.expr import (
     INDEX,
     MATH,
+    ONE,
     TRUE,
+    ZERO,
     Buffer,
     Call,
     Cast,
@@ -28,8 +31,6 @@ from sysai.compiler.program.expr import (
     Select,
     binary,
 )
-
-ONE = Const(1, INDEX)
 
 
 class Elements:
@@ -111,8 +112,7 @@ class Elements:
         inside: Expr = TRUE
         for index, size, whole in zip(moved, source.shape, node.output.shape, strict=True):
             if not same(size, whole):
-                here = binary("and", index >= 0, index < size)
-                inside = here if inside == TRUE else binary("and", inside, here)
+                inside = conjunction(inside, index >= 0, index < size)
         return Select(inside, self.of(source, moved), Const(node.attributes["value"], source.dtype))
 
 

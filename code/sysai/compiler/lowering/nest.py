@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sysai.compiler.graph.sizes import same, variables
-from sysai.compiler.passes.access import ZERO
-from sysai.compiler.program.expr import Buffer, Expr, Var
+from sysai.compiler.graph.sizes import same
+from sysai.compiler.program.expr import ZERO, Buffer, Expr, Var, variables
 from sysai.compiler.program.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, Function, Seq, Stmt
 
 LETTERS = "ijklmnopqrst"

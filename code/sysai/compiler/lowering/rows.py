@@ -20,9 +20,9 @@ from sysai.compiler.graph.sizes import same
 from sysai.compiler.lowering.elements import Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
-from sysai.compiler.passes.access import ZERO, Indices
+from sysai.compiler.passes.access import Indices
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
-from sysai.compiler.program.expr import INDEX, Buffer, Const, Load
+from sysai.compiler.program.expr import INDEX, ZERO, Buffer, Const, Load
 from sysai.compiler.program.statement import Block, Function, Stmt
 
 LONGEST_BUFFER = 8192  # elements of a row that are kept on the stack

@@ -10,11 +10,10 @@ Of a reshape, groups of axes that have the same number of elements on both sides
 from collections.abc import Sequence
 
 from sysai.compiler.graph.graph import Node, Value
-from sysai.compiler.graph.sizes import evaluate, product, same, variables
-from sysai.compiler.program.expr import INDEX, Binary, Const, Expr, Var, walk
+from sysai.compiler.graph.sizes import evaluate, product, same
+from sysai.compiler.program.expr import ZERO, Binary, Expr, Var, variables, walk
 
 Indices = tuple[Expr, ...]
-ZERO = Const(0, INDEX)
 TYPICAL_SIZE = 97  # of a size that is known at run time only, where one must guess which of two products is larger
 
 

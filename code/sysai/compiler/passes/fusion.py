@@ -17,8 +17,8 @@ from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, SOURCE, operator_of
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.groups import CHEAP_EXPRESSION, COSTLY, Context, Group, IllegalFusion, classify
+from sysai.compiler.program.expr import ITEM_BYTES
 
-BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
 FREE_MOVEMENTS = ("reshape", "permute", "expand", "slice")
 
 
@@ -85,7 +85,7 @@ def traffic(groups: Iterable[Group], sizes: Mapping[str, int] | None = None) -> 
 
 
 def _bytes(values: Iterable[Value], sizes: Mapping[str, int]) -> int:
-    return sum(evaluate(product(value.shape), sizes) * BYTES[value.dtype] for value in values)
+    return sum(evaluate(product(value.shape), sizes) * ITEM_BYTES[value.dtype] for value in values)
 
 
 def _between(context: Context, names: set[str]) -> str | None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import NamedTuple
 
+from sysai.compiler.program.conditions import opposite
 from sysai.compiler.program.expr import (
     ARITHMETIC,
     COMPARISONS,
@@ -23,10 +24,9 @@ from sysai.compiler.program.expr import (
     Load,
     Select,
     Var,
-    binary,
     children,
+    depends_on_data,
     substitute,
-    walk,
 )
 from sysai.compiler.program.statement import Allocate, Block, For, If, Seq, Stmt
 
@@ -78,26 +78,6 @@ def conditions(block: Block, around: Iterable[Stmt]) -> tuple[Expr, ...]:
     """What holds where the block is executed: conditions around it and its predicate."""
     inside = [stmt.condition for stmt in around if isinstance(stmt, If)]
     return (*inside, block.predicate) if block.predicate != TRUE else tuple(inside)
-
-
-def depends_on_data(expr: Expr) -> bool:
-    """Whether the expression reads a buffer."""
-    return any(isinstance(node, Load) for node in walk(expr))
-
-
-def opposite(condition: Expr) -> Expr | None:
-    """The condition that holds where this one does not; None where it cannot be written."""
-    match condition:
-        case Const(value, "bool"):
-            return Const(not value, "bool")
-        case Binary("lt" | "le" as op, a, b) if a.dtype.startswith("int"):
-            return binary("le" if op == "lt" else "lt", b, a)
-        case Binary("eq" | "ne" as op, a, b):
-            return binary("ne" if op == "eq" else "eq", a, b)
-        case Binary("and" | "or" as op, a, b):
-            left, right = opposite(a), opposite(b)
-            return None if left is None or right is None else binary("or" if op == "and" else "and", left, right)
-    return None
 
 
 def _reads(expr: Expr, guards: tuple[Expr, ...]) -> Iterator[tuple[Load, tuple[Expr, ...]]]:

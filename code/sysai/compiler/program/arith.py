@@ -17,6 +17,7 @@ from functools import lru_cache
 from threading import local
 
 from sysai.compiler.program.expr import (
+    FALSE,
     INDEX,
     TRUE,
     Binary,
@@ -45,7 +46,6 @@ Ranges = Mapping[Var, Range]
 
 STEPS = 400  # replacements that a proof may try; those that succeed take a few dozen
 REMEMBERED = 256  # sets of ranges, with all that was asked about them: unrolled loops ask the same again and again
-FALSE = Const(False, "bool")
 
 
 def size_ranges(sizes: Iterable[Var], least: int = 0) -> dict[Var, Range]:

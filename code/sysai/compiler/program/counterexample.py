@@ -7,7 +7,8 @@ rule that is broken by neighbours or at a border is found to be, and one that is
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
-from sysai.compiler.program.accesses import Instance, Touch, depends_on_data, evaluate, instances, nests
+from sysai.compiler.program.accesses import Instance, Touch, evaluate, instances, nests
+from sysai.compiler.program.expr import depends_on_data
 from sysai.compiler.program.statement import (
     PARALLEL,
     REDUCE,

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 INDEX = "int64"
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 DTYPES = (*FLOATS, "int64", "int32", "int8", "bool")
+ITEM_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
+"""Of an element in memory, by dtype."""
 
 Number = int | float | bool
 
@@ -197,7 +199,8 @@ class Cast(Expr):
     value: Expr
 
 
-TRUE = Const(True, "bool")
+TRUE, FALSE = Const(True, "bool"), Const(False, "bool")
+ZERO, ONE = Const(0, INDEX), Const(1, INDEX)
 
 COMPARISONS = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 LOGIC = {"and": "and", "or": "or"}
@@ -249,7 +252,7 @@ def _without_neutral(op: str, a: Expr, b: Expr) -> Expr:
         case ("add" | "sub", _, 0) | ("mul" | "floordiv", _, 1):
             return a
         case ("mul", 0, _) | ("mul", _, 0) | ("mod", _, 1):
-            return Const(0, INDEX)
+            return ZERO
     return Binary(op, a, b)
 
 
@@ -290,6 +293,16 @@ def walk(expr: Expr) -> Iterator[Expr]:
     yield expr
     for child in children(expr):
         yield from walk(child)
+
+
+def variables(*exprs: Operand) -> set[Var]:
+    """The variables of expressions; numbers have none."""
+    return {node for expr in exprs if isinstance(expr, Expr) for node in walk(expr) if isinstance(node, Var)}
+
+
+def depends_on_data(expr: Expr) -> bool:
+    """Whether the expression reads a buffer."""
+    return any(isinstance(node, Load) for node in walk(expr))
 
 
 def transform(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:

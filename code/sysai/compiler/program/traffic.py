@@ -23,11 +23,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sysai.compiler.program.accesses import accesses, conditions, depends_on_data, evaluate, nests
-from sysai.compiler.program.expr import Binary, Buffer, Const, Expr, Select, Var, walk
+from sysai.compiler.program.accesses import accesses, conditions, evaluate, nests
+from sysai.compiler.program.expr import ITEM_BYTES, Binary, Buffer, Const, Expr, Select, Var, depends_on_data, walk
 from sysai.compiler.program.statement import Allocate, Block, For, Function, If, Seq, Stmt
 
-ITEM_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
 Span = tuple[int, int]
 """The least and the largest value."""
 

@@ -11,7 +11,7 @@ import keyword
 import re
 from collections.abc import Iterable, Mapping
 
-from sysai.compiler.program.accesses import Access, accesses, conditions, depends_on_data, nests
+from sysai.compiler.program.accesses import Access, accesses, conditions, nests
 from sysai.compiler.program.arith import Ranges, affine, proves, size_ranges
 from sysai.compiler.program.counterexample import find_counterexample
 from sysai.compiler.program.expr import (
@@ -32,6 +32,7 @@ from sysai.compiler.program.expr import (
     Var,
     as_expr,
     binary,
+    depends_on_data,
     walk,
 )
 from sysai.compiler.program.invalid import InvalidProgram

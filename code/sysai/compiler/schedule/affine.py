@@ -8,12 +8,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sysai.compiler.program.arith import Range, bounds, simplify
-from sysai.compiler.program.expr import INDEX, Binary, Const, Expr, Load, Var, as_expr, walk
+from sysai.compiler.program.expr import (
+    INDEX,
+    ONE,
+    ZERO,
+    Binary,
+    Const,
+    Expr,
+    Var,
+    as_expr,
+    depends_on_data,
+    variables,
+)
 from sysai.compiler.program.polynomial import polynomial
 from sysai.compiler.program.statement import For
-from sysai.compiler.schedule.tree import variables
-
-ZERO, ONE = Const(0, INDEX), Const(1, INDEX)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ def interval(expr: Expr, moving: Mapping[Var, Expr]) -> Interval | None:
     ranges = {var: (0, extent) for var, extent in moving.items()}
     start, size = ZERO, ONE
     for monomial, coefficient in polynomial(simplify(expr, ranges)).terms.items():
-        changing = [atom for atom in monomial if variables(atom) & set(moving) or _loads(atom)]
+        changing = [atom for atom in monomial if variables(atom) & set(moving) or depends_on_data(atom)]
         factor = ONE
         for atom in monomial:
             factor = factor if atom in changing else factor * atom
@@ -83,7 +91,7 @@ def hull(a: Interval, b: Interval) -> Interval | None:
 def _of_atom(atom: Expr, moving: Mapping[Var, Expr]) -> Interval | None:
     if atom in moving:
         return whole(moving[atom])
-    if _loads(atom):
+    if depends_on_data(atom):
         return None
     match atom:
         case Binary("floordiv" | "mod", number, Const(divisor)) if divisor > 0:
@@ -100,7 +108,3 @@ def _of_atom(atom: Expr, moving: Mapping[Var, Expr]) -> Interval | None:
             return whole(Const(divisor, INDEX))
     low, high = bounds(atom, {var: (0, extent) for var, extent in moving.items()})
     return None if low is None or high is None else Interval(low, simplify(high - low))
-
-
-def _loads(expr: Expr) -> bool:
-    return any(isinstance(inner, Load) for inner in walk(expr))

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sysai.compiler.program.arith import Ranges, proves, simplify
-from sysai.compiler.program.expr import Binary, Expr, Load, Var, as_expr, substitute, walk
+from sysai.compiler.program.expr import Binary, Expr, Var, as_expr, depends_on_data, substitute, variables
 from sysai.compiler.program.polynomial import Polynomial, expression, polynomial
 from sysai.compiler.program.statement import REDUCE, Block, For, Function, Stmt, blocks
 from sysai.compiler.schedule.affine import ranges_of
-from sysai.compiler.schedule.tree import allocated, loops, reads, variables
+from sysai.compiler.schedule.tree import allocated, loops, reads
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def _digits(index: Polynomial, ranges: Ranges) -> Iterable[Fact]:
     24 a + 8 b + c with b < 3 and c < 8 tells all of it, 3 a + b (divided by 8) and a (divided by 24).
     """
     terms = [(m, c) for m, c in index.terms.items() if m]
-    moving = [(m, c) for m, c in terms if any(variables(atom) & set(ranges) or _loads(atom) for atom in m)]
-    if any(len(monomial) > 1 or _loads(monomial[0]) for monomial, _ in moving):
+    moving = [(m, c) for m, c in terms if any(variables(atom) & set(ranges) or depends_on_data(atom) for atom in m)]
+    if any(len(monomial) > 1 or depends_on_data(monomial[0]) for monomial, _ in moving):
         return
     fixed = frozenset(term for term in terms if term not in moving)
     moving.sort(key=lambda term: (-abs(term[1]), str(term[0][0])))
@@ -138,10 +138,6 @@ def _digits(index: Polynomial, ranges: Ranges) -> Iterable[Fact]:
         rest = expression(Polynomial({**dict(lower), (): remainder} if remainder else dict(lower)))
         if proves(as_expr(0) <= rest, ranges) and proves(rest < as_expr(divisor), ranges):
             yield divisor, fixed, quotient, frozenset((m[0], coefficient // divisor) for m, coefficient in upper)
-
-
-def _loads(term: Expr) -> bool:
-    return any(isinstance(inner, Load) for inner in walk(term))
 
 
 def _shared(stmt: Stmt) -> list[str]:

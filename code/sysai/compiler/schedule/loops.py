@@ -17,7 +17,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sysai.compiler.program.expr import INDEX, TRUE, Const, Expr, Operand, Var, as_expr, binary
+from sysai.compiler.program.conditions import both
+from sysai.compiler.program.expr import INDEX, Const, Expr, Operand, Var, as_expr, variables
 from sysai.compiler.program.statement import (
     LOOP_KINDS,
     PARALLEL,
@@ -42,7 +43,6 @@ from sysai.compiler.schedule.tree import (
     path_to_loop,
     replace_loop,
     substitute_loops,
-    variables,
 )
 
 
@@ -190,13 +190,6 @@ def unroll(function: Function, loop: str) -> Function:
     _require_serial(old, "unrolled")
     _require_constant(old, "unroll", f"unroll {loop}_1")
     return _with_kind(function, loop, UNROLLED)
-
-
-def both(a: Expr, b: Expr) -> Expr:
-    """`a and b`, without what holds anyway."""
-    if TRUE in (a, b):
-        return b if a == TRUE else a
-    return a if a == b else binary("and", a, b)
 
 
 def _ceildiv(a: Expr, b: int) -> Expr:

@@ -4,18 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sysai.compiler.program.arith import Ranges, proves, size_ranges
-from sysai.compiler.program.expr import TRUE, Binary, Expr, Operand, Var, as_expr, substitute
+from sysai.compiler.program.conditions import both, conjuncts
+from sysai.compiler.program.expr import ONE, TRUE, Expr, Operand, Var, as_expr, substitute, variables
 from sysai.compiler.program.statement import REDUCE, Block, For, Function, Seq, Stmt
 from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.affine import ONE, Interval, ranges_of, whole
+from sysai.compiler.schedule.affine import Interval, ranges_of, whole
 from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.loops import both
-from sysai.compiler.schedule.tree import (
-    fresh,
-    loops_around,
-    path_to_loop,
-    variables,
-)
+from sysai.compiler.schedule.tree import fresh, loops_around, path_to_loop
 
 
 def around(function: Function, loop: str) -> list[For]:
@@ -73,7 +68,7 @@ def rebind(block: Block, bindings: Mapping[Var, Expr], predicate: Expr) -> Block
     """
     domain = {axis.binding < axis.extent for axis in block.axes}
     loops_by_axis: dict[Var, Operand] = {axis.binding: axis.var for axis in block.axes if isinstance(axis.binding, Var)}
-    for condition in conditions(block.predicate):
+    for condition in conjuncts(block.predicate):
         if condition in domain:
             continue
         of_axes = substitute(condition, loops_by_axis)
@@ -85,16 +80,6 @@ def rebind(block: Block, bindings: Mapping[Var, Expr], predicate: Expr) -> Block
         predicate = both(predicate, substitute(of_axes, bindings))
     axes = tuple(replace(axis, binding=bindings[axis.var]) for axis in block.axes)
     return replace(block, axes=axes, predicate=predicate)
-
-
-def conditions(predicate: Expr) -> list[Expr]:
-    """The parts of a conjunction."""
-    if predicate == TRUE:
-        return []
-    match predicate:
-        case Binary("and", a, b):
-            return conditions(a) + conditions(b)
-    return [predicate]
 
 
 def _sizes(block: Block) -> set[Var]:

@@ -14,15 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sysai.compiler.program.arith import simplify
-from sysai.compiler.program.expr import (
-    Cast,
-    Const,
-    Expr,
-    Load,
-    Var,
-    substitute,
-    transform,
-)
+from sysai.compiler.program.expr import ZERO, Cast, Const, Expr, Load, Var, substitute, transform, variables
 from sysai.compiler.program.polynomial import polynomial
 from sysai.compiler.program.statement import (
     REDUCE,
@@ -39,7 +31,7 @@ from sysai.compiler.program.statement import (
     statements,
 )
 from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.affine import ZERO, Interval, interval, whole
+from sysai.compiler.schedule.affine import Interval, interval, whole
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.nest import around, nest, require_independent_axes
 from sysai.compiler.schedule.order import (
@@ -65,7 +57,6 @@ from sysai.compiler.schedule.tree import (
     replace_loop,
     sequence,
     touches,
-    variables,
     without_blocks,
     writers,
 )

@@ -10,11 +10,10 @@ Reductions in Halide, CGO 2017). Here the operation must be one of COMBINERS; Ha
 
 from dataclasses import replace
 
-from sysai.compiler.program.expr import TRUE, Buffer, Const, Expr, Load, Var, substitute
+from sysai.compiler.program.conditions import both, conjuncts
+from sysai.compiler.program.expr import TRUE, Buffer, Const, Expr, Load, Var, substitute, variables
 from sysai.compiler.program.statement import REDUCE, SERIAL, SPATIAL, Axis, Block, For, Function, If, Stmt, blocks
 from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.loops import both
-from sysai.compiler.schedule.nest import conditions
 from sysai.compiler.schedule.storage import allocate_at, shrink
 from sysai.compiler.schedule.tree import (
     change_blocks,
@@ -29,7 +28,6 @@ from sysai.compiler.schedule.tree import (
     sequence,
     substitute_loops,
     touches,
-    variables,
 )
 
 
@@ -52,7 +50,7 @@ def rfactor(function: Function, block: str, loop: str) -> tuple[Function, str]:
     inside = around[around.index(outermost) :]
     _require_alone(old, outermost)
     others = [inner for inner in reducing if inner != lanes]
-    unsure = [c for c in conditions(old.predicate) if variables(c) & {inner.var for inner in reducing}]
+    unsure = [c for c in conjuncts(old.predicate) if variables(c) & {inner.var for inner in reducing}]
 
     own = [axis.var for axis in old.axes]
     for inner in (lanes, *others):
@@ -81,7 +79,7 @@ def rfactor(function: Function, block: str, loop: str) -> tuple[Function, str]:
 
     used = {var for index in old.indices for var in variables(index)}
     predicate: Expr = TRUE
-    for condition in conditions(old.predicate):
+    for condition in conjuncts(old.predicate):
         if condition not in unsure or not others:
             predicate = both(predicate, condition)
     total = replace(
@@ -125,7 +123,7 @@ def decompose_reduction(function: Function, block: str, loop: str) -> tuple[Func
     copied = [inner for inner in inside if inner.var in bound]
     dropped = {inner.var for inner in inside} - bound
     predicate: Expr = TRUE
-    for condition in conditions(old.predicate):
+    for condition in conjuncts(old.predicate):
         if not variables(condition) & dropped:
             predicate = both(predicate, condition)
     name = fresh(function, f"{block}_init")

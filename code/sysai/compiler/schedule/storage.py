@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sysai.compiler.program.arith import Ranges, simplify
-from sysai.compiler.program.expr import Buffer, Const, Expr, Load, Var, substitute
+from sysai.compiler.program.expr import ITEM_BYTES, ONE, ZERO, Buffer, Const, Expr, Load, Var, substitute, variables
 from sysai.compiler.program.statement import (
     REDUCE,
     SPATIAL,
@@ -21,7 +21,7 @@ from sysai.compiler.program.statement import (
     Stmt,
     transform_statement,
 )
-from sysai.compiler.schedule.affine import ONE, ZERO, Interval, difference, hull, interval, ranges_of, whole
+from sysai.compiler.schedule.affine import Interval, difference, hull, interval, ranges_of, whole
 from sysai.compiler.schedule.dependence import accesses
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.tree import (
@@ -35,12 +35,10 @@ from sysai.compiler.schedule.tree import (
     reads,
     replace_loop,
     touches,
-    variables,
 )
 
 LOCAL_BYTES = 1 << 15
 """A buffer of constant size up to this becomes local: it fits the stack and the first cache."""
-BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
 
 
 def touched(body: Stmt, buffer: Buffer, written: bool = False) -> list[Interval | None]:
@@ -74,7 +72,7 @@ def clipped(part: Interval | None, length: Expr) -> Interval:
 def settled_scope(shape: Sequence[Expr], dtype: str, wanted: str) -> str:
     """`wanted`, but "global" instead of "local" where the buffer is too large for that, or its size is not known."""
     constant = all(isinstance(size, Const) for size in shape)
-    fits = constant and math.prod(size.value for size in shape) * BYTES[dtype] <= LOCAL_BYTES
+    fits = constant and math.prod(size.value for size in shape) * ITEM_BYTES[dtype] <= LOCAL_BYTES
     return "global" if wanted == "local" and not fits else wanted
 
 

@@ -205,11 +205,6 @@ def readers(stmt: Stmt, buffer: str) -> list[Block]:
     return [block for block in blocks(stmt) if any(load.buffer.name == buffer for load in reads(block))]
 
 
-def variables(expr: Expr) -> set[Var]:
-    """The variables of an expression."""
-    return {inner for inner in walk(expr) if isinstance(inner, Var)}
-
-
 def fresh(function: Function, wanted: str, *also: str) -> str:
     """A name for a loop, block or buffer: `wanted`, or with a number behind it where that is taken."""
     axes = {axis.var.name for block in blocks(function.body) for axis in block.axes}

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.program.expr import Binary, Buffer, Call, Expr, Load, Var, substitute, walk
+from sysai.compiler.program.expr import ITEM_BYTES, Binary, Buffer, Call, Expr, Load, Var, substitute, walk
 from sysai.compiler.program.statement import (
     PARALLEL,
     SERIAL,
@@ -32,7 +32,6 @@ from sysai.compiler.schedule.tree import parts
 
 LINE_BYTES = 64
 CACHES = {"registers": 2 << 10, "first cache": 32 << 10, "second cache": 1 << 20, "last cache": 16 << 20}
-ITEM_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
 FEATURES = (
     "iterations",
     "iterations beyond the domain",
