@@ -1,10 +1,11 @@
 """Decomposition: composite operators become core ones, by rules.
 
 What a composite is made of stands here once, for the lowering, for fusion, which then sees through it, and for the
-reader. Sums and products come out as torch's up to rounding; what is exact is not marked.
+reader. Sums and products come out as torch's up to rounding; what is exact is not marked. A softmax multiplies by
+1 / sum(e), one division for a row, which rounds twice (1 unit in the last place more); attention does so last of all.
 
 Operators that torch computes in float32 whatever the operands' precision do so here by casts: in half precision
-softmax, norms, means and activations are wrapped, and only then taken apart.
+softmax, attention, norms, means and activations are wrapped, and only then taken apart.
 """
 
 from sysai.compiler.graph.graph import Graph
@@ -23,6 +24,7 @@ _IN_FLOAT32 = (
     "cumsum",
     "gelu",
     "silu",
+    "scaled_dot_product_attention",
 )
 
 
@@ -34,7 +36,7 @@ def _widened() -> tuple[Rule, ...]:
         attributes = [f"{attribute}={attribute}" for attribute in OPERATORS[name].attributes]
         for number in range(low, high + 1):
             operands = [f"x{k}" for k in range(number)]
-            casts = [f"cast({operand}, dtype='float32')" for operand in operands]
+            casts = [f"cast({x}, dtype='bool' if dtype({x}) == 'bool' else 'float32')" for x in operands]
             pattern, wide = (f"{name}({', '.join(parts + attributes)})" for parts in (operands, casts))
             rules.append(Rule(pattern, f"cast({wide}, dtype=dtype(x0))", f"dtype(x0) in {HALF}", exact=False))
     return tuple(rules)
@@ -84,8 +86,8 @@ SUMS = (
     ),
     _approximate(
         "softmax(x, axis=a)",
-        "div(e := exp(sub(x, reduce(x, combine='max', axes=(a,), keepdim=True))),"
-        " reduce(e, combine='add', axes=(a,), keepdim=True))",
+        "mul(e := exp(sub(x, reduce(x, combine='max', axes=(a,), keepdim=True))),"
+        " div(1, reduce(e, combine='add', axes=(a,), keepdim=True)))",
     ),
     _approximate(
         "log_softmax(x, axis=a)",
@@ -139,36 +141,32 @@ PRODUCTS = (
 def _attention(pattern: str, masked: str, where: str = "True", hides_all: bool = False) -> Rule:
     """Attention whose scores [B, H, T, S], before the softmax, are `masked`, an expression of them (`{scores}`).
 
-    Where a mask may hide all of a row, the row's probabilities are 0, as torch's are.
+    A row's probabilities are e / sum(e), and its result sum(e v) / sum(e): divided by the sum are K numbers instead
+    of S. Where a mask may hide all of a row, the row's result is 0, as torch's is: e is then 0 everywhere, as the
+    greatest score counts as 0; the sum, else 1 at least, counts as 1.
     """
-    scores = (
-        "reshape(matmul(reshape(mul(q, full(value=c, shape=(), dtype=dtype(q))), shape=grouped(q, k, shape(q)[3])),"
-        " k, transpose_b=True), shape=scores(q, k))"
+    scores = masked.format(
+        scores="reshape(mul(matmul(reshape(q, shape=grouped(q, k, shape(q)[3])), k, transpose_b=True),"
+        " full(value=c, shape=(), dtype=dtype(q))), shape=scores(q, k))"
     )
-    probabilities = f"softmax({masked.format(scores=scores)}, axis=3)"
+    greatest, total = (f"reduce({{}}, combine='{combine}', axes=(3,), keepdim=True)" for combine in ("max", "add"))
+    greatest, total = greatest.format("s"), total.format("e")
     if hides_all:
-        empty = f"eq(reduce(s := {masked.format(scores=scores)}, combine='max', axes=(3,), keepdim=True), -1e999)"
-        probabilities = f"select({empty}, 0, softmax(s, axis=3))"
-    mixed = f"matmul(reshape({probabilities}, shape=grouped(q, k, shape(k)[2])), v, transpose_b=False)"
-    return _approximate(pattern, f"reshape({mixed}, shape=shape(result))", where)
+        greatest, total = f"select(eq(top := {greatest}, -1e999), 0, top)", f"max({total}, 1)"
+    weights = f"reshape(e := exp(sub(s := {scores}, {greatest})), shape=grouped(q, k, shape(k)[2]))"
+    mixed = f"matmul({weights}, v, transpose_b=False)"
+    return _approximate(
+        pattern, f"reshape(mul({mixed}, reshape(div(1, {total}), shape=grouped(q, k, 1))), shape=shape(result))", where
+    )
 
 
 _CAUSAL = "select(le(iota(axis=1, shape=scores(q, k)[2:]), iota(axis=0, shape=scores(q, k)[2:])), {scores}, -1e999)"
+_MASKED = "scaled_dot_product_attention(q, k, v, m, is_causal=False, scale=c)"
 ATTENTION = (
     _attention("scaled_dot_product_attention(q, k, v, is_causal=False, scale=c)", "{scores}"),
     _attention("scaled_dot_product_attention(q, k, v, is_causal=True, scale=c)", _CAUSAL),
-    _attention(
-        "scaled_dot_product_attention(q, k, v, m, is_causal=False, scale=c)",
-        "select(m, {scores}, -1e999)",
-        "dtype(m) == 'bool'",
-        hides_all=True,
-    ),
-    _attention(
-        "scaled_dot_product_attention(q, k, v, m, is_causal=False, scale=c)",
-        "add({scores}, m)",
-        "dtype(m) != 'bool'",
-        hides_all=True,
-    ),
+    _attention(_MASKED, "select(m, {scores}, -1e999)", "dtype(m) == 'bool'", hides_all=True),
+    _attention(_MASKED, "add({scores}, m)", "dtype(m) != 'bool'", hides_all=True),
 )
 DECOMPOSITIONS = (*_widened(), *ACTIVATIONS, *POWERS, *SUMS, *NORMS, *PRODUCTS, *ATTENTION)
 
