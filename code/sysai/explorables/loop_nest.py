@@ -88,7 +88,7 @@ def _loops(*, cache: int, **settings: int | str) -> dict:
 
 
 def _bars(language: str, **settings: int | str) -> dict:
-    """Megabytes of each matrix, and a line at what must be moved whatever the order."""
+    """Megabytes of each matrix."""
     names = _TEXTS[language]
     parts = {name: part.total / 1e6 for name, part in bytes_moved(**settings).items()}
     bars = marks.bars(marks.stacked(names["here"], parts), PARTS, names["moved"], 385)
@@ -147,7 +147,7 @@ _TEXTS: dict[str, dict[str, str]] = {
     "en": {
         "here": "this nest",
         "moved": "moved between cache and memory (MB)",
-        "side": "side of the tiles, all three alike; the point is this nest, at the mean of its sides",
+        "side": "side of the tiles, all three alike; the point is this nest, at the geometric mean of its sides",
         "megabytes": "moved (MB)",
         "comma": ", ",
         "nest": (
@@ -161,7 +161,7 @@ _TEXTS: dict[str, dict[str, str]] = {
     "zh": {
         "here": "这个循环嵌套",
         "moved": "缓存与内存之间搬动（MB）",
-        "side": "分块边长（三者相同）；圆点是当前的循环嵌套，取各边长的平均",
+        "side": "分块边长（三者相同）；圆点是当前的循环嵌套，取各边长的几何平均",
         "megabytes": "搬动（MB）",
         "comma": "、",
         "nest": (
@@ -202,16 +202,16 @@ loop_nest = Explorable(
             "i",
             32,
             {
-                "en": "Rows of A and C in a tile. B is gone through once for each tile.",
-                "zh": "一个分块里A和C的行数。每个分块都要把B走一遍。",
+                "en": "Rows of A and C in a tile. B is gone through once for each tile of i.",
+                "zh": "一个分块里A和C的行数。i有几个分块，就要把B走几遍。",
             },
         ),
         _tile(
             "j",
             32,
             {
-                "en": "Columns of B and C in a tile. A is gone through once for each tile.",
-                "zh": "一个分块里B和C的列数。每个分块都要把A走一遍。",
+                "en": "Columns of B and C in a tile. A is gone through once for each tile of j.",
+                "zh": "一个分块里B和C的列数。j有几个分块，就要把A走几遍。",
             },
         ),
         _tile(

@@ -147,7 +147,7 @@ def _lines(reasons: list[str]) -> dict:
 def _broken(text: str, width: int = 96) -> list[str]:
     """Lines of at most `width` letters, of which a Chinese one counts twice; none begins with punctuation."""
     lines = [""]
-    for word in re.findall(r"(?:[!-~]+|.)[，。：；、]*", text):
+    for word in re.findall(r"“?(?:[!-~]+|.)[，。：；、”]*", text):
         if sum(1 if letter < "\u2e80" else 2 for letter in lines[-1] + word) > width:
             lines.append("")
         lines[-1] = (lines[-1] + word).lstrip()
@@ -161,11 +161,10 @@ def _names(language: str, boxes: tuple[str, ...]) -> str:
 def _reasons(language: str, made: Plan) -> list[str]:
     """A sentence for each reason that the compiler gave, with the edges that it is about."""
     edges: dict[str, list[str]] = {}
+    says, words = _TEXTS[language], _BOXES[language]
     for (a, b), reason in made.refused.items():
-        words = _BOXES[language]
         said = reason if language == "en" else next(zh for part, zh in _IN_CHINESE.items() if part in reason)
-        edges.setdefault(said, []).append(f"{words[a]} → {words[b]}")
-    says = _TEXTS[language]
+        edges.setdefault(said, []).append(says["edge"].format(a=words[a], b=words[b]))
     return [says["refused"].format(edges=says["and"].join(all_), reason=reason) for reason, all_ in edges.items()]
 
 
@@ -208,6 +207,7 @@ _TEXTS: dict[str, dict[str, str]] = {
         "all": "all kernels",
         "least": "q, k, v and the result",
         "refused": "Refused {edges}: {reason}.",
+        "edge": "{a} → {b}",
         "and": " and ",
         "join": " ",
         "comma": "; ",
@@ -221,7 +221,8 @@ _TEXTS: dict[str, dict[str, str]] = {
         "all": "全部内核",
         "least": "q、k、v和结果",
         "refused": "{edges}不能融合：{reason}。",
-        "and": "和",
+        "edge": "“{a} → {b}”",
+        "and": "与",
         "join": "",
         "comma": "；",
         "kernel": "{names}搬动{bytes}",
@@ -257,7 +258,7 @@ operator_fusion = Explorable(
             "mask",
             {
                 "en": "Scaling and masking as the epilogue of the product, or in a kernel that reads the scores.",
-                "zh": "缩放和掩码作为矩阵乘法的尾声，或者由另一个内核读回得分再做。",
+                "zh": "缩放和掩码作为矩阵乘法的尾声，或者由另一个内核把分数读回来再做。",
             },
         ),
         _edge(
@@ -307,7 +308,7 @@ operator_fusion = Explorable(
             2048,
             help={
                 "en": "The length of the sequence. The scores have as many rows and columns.",
-                "zh": "序列长度。得分有这么多行，也有这么多列。",
+                "zh": "序列长度。分数有这么多行，也有这么多列。",
             },
         ),
         Slider(
@@ -324,7 +325,7 @@ operator_fusion = Explorable(
             64,
             help={
                 "en": "The width of q, k and v; the scores do not depend on it.",
-                "zh": "q、k、v的宽度；得分的大小与它无关。",
+                "zh": "q、k、v的宽度；分数的大小与它无关。",
             },
         ),
     ),

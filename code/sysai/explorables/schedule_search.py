@@ -230,7 +230,7 @@ schedule_search = Explorable(
             "model",
             {
                 "en": "Whose measurements the map shows, and whose curve has a band: half of the seeds lie within it.",
-                "zh": "左图画出这种策略的测量点；它的曲线带有阴影，一半的随机种子落在阴影之内。",
+                "zh": "分块图上画出的是这种策略的测量点；它的曲线带有阴影，一半的随机种子落在阴影之内。",
             },
         ),
         Slider(
@@ -271,7 +271,7 @@ schedule_search = Explorable(
             0,
             help={
                 "en": "Of the search that the map shows.",
-                "zh": "左图所示的那次搜索的种子。",
+                "zh": "分块图所示的那次搜索的种子。",
             },
         ),
     ),
