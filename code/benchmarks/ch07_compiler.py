@@ -1,26 +1,42 @@
 """Chapter 07: what the compiler makes, beside eager torch, torch.compile, numpy and JAX (where it is installed).
 
-Each pair runs interleaved in one process (ours, theirs, theirs, ours); the ratio is the result: above 1 ours is
-faster. Results are allocated anew at each call, as each framework does it; ours and torch.compile keep the memory of
-results that the caller has dropped, or not, as they are.
+Each pair runs interleaved in one process (ours, theirs, theirs, ours); the median of the rounds' ratios is the result:
+above 1 ours is faster. A sample repeats its program for some milliseconds, so that threads that still wait actively
+for the other program's next call disturb a small part of it. Results are allocated at each call, as each framework
+does it; "given memory" is torch.compile that writes into tensors that are there, and ours, which keeps the memory of
+results that the caller has dropped, is compared with that as it is.
 The third column is the fraction that ours reaches of the bandwidth or FLOP rate measured on this machine
 (above 100% where the data stays in a cache).
 
-    python code/benchmarks/ch07_compiler.py [--rounds 7] [--only chain softmax ...] [--smollm2]
+    python code/benchmarks/ch07_compiler.py [--rounds 7] [--only chain softmax ...] [--max-autotune]
+    python code/benchmarks/ch07_compiler.py --smollm2          prefill and decode of the whole model
+    python code/benchmarks/ch07_compiler.py --first-calls      seconds until the first result, without and with caches
 """
 
 import argparse
 import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import sysai.compiler
 import sysai.compiler.backend
 import torch
-from sysai.core.benchmark import compare
+from sysai.core.benchmark import compare, measure
 from sysai.hardware.rates import measure_matmul_rate, measure_read_bandwidth
+from sysai.models.attention import causal_mask
+from sysai.models.formulas import decode_bytes, forward_flops
+from sysai.models.presets import SMOLLM2_135M
+from sysai.models.smollm2 import FILE_NAME, fetch_smollm2
+from sysai.models.transformer import Transformer
+from sysai.models.weights import load_smollm2
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -90,6 +106,20 @@ class Attention(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
 
+class Layer(nn.Module):
+    """One block of SmolLM2, with random weights, on a whole prompt or a single token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        model = Transformer(replace(SMOLLM2_135M, n_layers=1, vocab_size=1))
+        self.block, self.rope = model.blocks[0], model.rope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        length = x.shape[1]
+        return self.block(x, self.rope(0, length), causal_mask(length, 0, like=x), None)
+
+
 class Apply(nn.Module):
     """A function as a module."""
 
@@ -139,6 +169,19 @@ def workloads() -> list[Workload]:
             gigaflops=4 * 9 * 256 * 256 * 64 / 1e9,
         ),
     ]
+    for tokens in (1, 256):
+        layer = Layer()
+        weights = sum(parameter.numel() for parameter in layer.parameters())
+        config = replace(SMOLLM2_135M, n_layers=1, vocab_size=1)
+        found.append(
+            Workload(
+                f"block, {tokens} token{'s' if tokens > 1 else ''}",
+                layer,
+                (torch.randn(1, tokens, config.d_model),),
+                megabytes=4 * weights / 1e6 if tokens == 1 else 0.0,
+                gigaflops=forward_flops(config, 1, tokens).total / 1e9,
+            )
+        )
     for m, k, n in ((1, 576, 1536), (8, 576, 1536), (64, 576, 1536), (256, 576, 1536), (1024, 1024, 1024)):
         linear, inputs = nn.Linear(k, n, bias=False), (torch.randn(m, k),)
         small = m <= 8
@@ -148,18 +191,21 @@ def workloads() -> list[Workload]:
                 linear,
                 inputs,
                 megabytes=4 * (k * n + m * k + m * n) / 1e6 if small else 0.0,
-                gigaflops=0.0 if small else 2 * m * k * n / 1e9,
+                gigaflops=2 * m * k * n / 1e9,
                 array=array_matmul(linear),
             )
         )
     return found
 
 
-def rivals(workload: Workload) -> dict[str, Callable[[], object]]:
+def rivals(workload: Workload, max_autotune: bool) -> dict[str, Callable[[], object]]:
     """The same computation by others."""
     module, inputs = workload.module, workload.inputs
-    inductor = torch.compile(module)
-    found: dict[str, Callable] = {"eager": lambda: module(*inputs), "torch.compile": lambda: inductor(*inputs)}
+    torch._dynamo.reset()
+    found: dict[str, Callable] = {"eager": lambda: module(*inputs), "torch.compile": compiled_by_torch(module, inputs)}
+    if max_autotune:
+        found["max-autotune"] = compiled_by_torch(module, inputs, mode="max-autotune")
+    found["given memory"] = compiled_by_torch(Into(module, inputs), inputs)
     if workload.array is not None:
         arrays = [tensor.numpy() for tensor in inputs]
         found["numpy"] = lambda: workload.array(np, *arrays)
@@ -170,15 +216,54 @@ def rivals(workload: Workload) -> dict[str, Callable[[], object]]:
     return found
 
 
-def measure(workload: Workload, rounds: int, bandwidth: float, rate: float) -> dict[str, float]:
+def compiled_by_torch(module: nn.Module, inputs: Sequence[Tensor], **options: object) -> Callable[[], object]:
+    """torch.compile's program for these inputs, compiled."""
+    program = torch.compile(module, **options)
+    program(*inputs)
+    return lambda: program(*inputs)
+
+
+class Into(nn.Module):
+    """A module whose results go into tensors that are there; torch.compile writes them there at once."""
+
+    def __init__(self, module: nn.Module, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.module = module
+        results = module(*inputs)
+        self.results = [torch.empty_like(x) for x in (results if isinstance(results, tuple) else (results,))]
+
+    def forward(self, *inputs: Tensor) -> None:
+        """The module's arguments; nothing is returned."""
+        made = self.module(*inputs)
+        for result, value in zip(self.results, made if isinstance(made, tuple) else (made,), strict=True):
+            result.copy_(value)
+
+
+def repeated(program: Callable[[], object], milliseconds: float = 10.0) -> Callable[[], object]:
+    """The program as often as fills some milliseconds."""
+    times = max(1, round(milliseconds / 1e3 / measure(program, repeats=5, warmup=3).minimum))
+
+    def run() -> None:
+        for _ in range(times):
+            program()
+
+    run.times = times
+    return run
+
+
+def measure_workload(
+    workload: Workload, rounds: int, bandwidth: float, rate: float, max_autotune: bool
+) -> dict[str, float]:
     """Print a line; return by how much ours is faster than each of the others."""
     module, inputs = workload.module.eval(), workload.inputs
     compiled = sysai.compiler.compile(module, inputs)
+    mine = repeated(lambda: compiled(*inputs))
     ratios, ours = {}, math.inf
-    for name, theirs in rivals(workload).items():
-        result = compare({name: theirs, "ours": lambda: compiled(*inputs)}, rounds, warmup=3)
-        ratios[name] = result.ratio
-        ours = min(ours, result.timings["ours"].median)
+    for name, theirs in rivals(workload, max_autotune).items():
+        theirs = repeated(theirs)
+        result = compare({name: theirs, "ours": mine}, rounds)
+        ratios[name] = result.ratio * mine.times / theirs.times
+        ours = min(ours, result.timings["ours"].median / mine.times)
     moved, computed = workload.megabytes * 1e6 / ours / bandwidth, workload.gigaflops * 1e9 / ours / rate
     limit = f"{moved:4.0%} of bandwidth" if workload.megabytes else f"{computed:4.0%} of FLOP rate"
     beside = "  ".join(f"{name} {ratio:5.2f}x" for name, ratio in ratios.items())
@@ -186,33 +271,72 @@ def measure(workload: Workload, rounds: int, bandwidth: float, rate: float) -> d
     return ratios
 
 
-def smollm2(rounds: int) -> None:
-    """Prefill of 256 tokens and decode behind it, transformers' Llama through torch.compile with either backend."""
+def smollm2(rounds: int, bandwidth: float, rate: float, prompt: int = 256) -> None:
+    """Prefill of a prompt and decode behind it: transformers' Llama by itself and through torch.compile."""
     from ch01_decode_prefill import as_transformers
-    from sysai.models.weights import load_smollm2
 
     model = as_transformers(load_smollm2("cpu")[0])
-    tokens = torch.randint(10, 1000, (32, 256))
+    tokens = torch.randint(10, 1000, (32, prompt))
+
+    def prefill(step: Callable) -> Callable[[], object]:
+        return lambda: step(tokens[:1], use_cache=False, logits_to_keep=1).logits
+
+    def decode(step: Callable, batch: int) -> Callable[[], object]:
+        cache = model(tokens[:batch], use_cache=True, logits_to_keep=1).past_key_values
+
+        def one_token() -> Tensor:
+            logits = step(tokens[:batch, :1], past_key_values=cache, use_cache=True).logits
+            cache.crop(-1)  # a negative number removes so many
+            return logits
+
+        return one_token
+
+    made = {"prefill of 256": (prefill, forward_flops(SMOLLM2_135M, 1, prompt, last_only=True).total / rate)}
     for batch in (1, 8, 32):
-        steps = {}
-        for backend in ("inductor", "sysai"):
-            torch._dynamo.reset()
-            step = torch.compile(model, backend=backend)
-            cache = model(tokens[:batch], use_cache=True, logits_to_keep=1).past_key_values
+        seconds = decode_bytes(SMOLLM2_135M, batch, prompt) / bandwidth
+        made[f"decode, batch {batch}"] = (lambda step, batch=batch: decode(step, batch), seconds)
+    for name, (program, limit) in made.items():
+        torch._dynamo.reset()
+        mine = program(torch.compile(model, backend="sysai"))
+        beside, ours = [], math.inf
+        for rival, step in (("eager", model), ("torch.compile", torch.compile(model))):
+            result = compare({rival: program(step), "ours": mine}, rounds, warmup=3)
+            ours = min(ours, result.timings["ours"].median)
+            beside.append(f"{rival} {result.ratio:5.2f}x")
+        print(
+            f"SmolLM2 {name:15} {ours * 1e3:8.1f} ms  {limit / ours:4.0%} of the roofline  {'  '.join(beside)}",
+            flush=True,
+        )
 
-            def decode(step=step, cache=cache, token=tokens[:batch, :1]):
-                logits = step(token, past_key_values=cache, use_cache=True).logits
-                cache.crop(-1)
-                return logits
 
-            steps["torch.compile" if backend == "inductor" else "ours"] = decode
-        print(f"SmolLM2 decode, batch {batch}: {compare(steps, rounds, warmup=3)}", flush=True)
-    prefill = {}
-    for backend in ("inductor", "sysai"):
-        step = torch.compile(model, backend=backend)
-        name = "torch.compile" if backend == "inductor" else "ours"
-        prefill[name] = lambda step=step: step(tokens[:1], use_cache=False, logits_to_keep=1).logits
-    print(f"SmolLM2 prefill of 256 tokens: {compare(prefill, rounds, warmup=2)}", flush=True)
+def first_calls() -> None:
+    """Seconds from a module to its first result, in processes of their own: with empty caches, then with full ones."""
+    for name in ("chain", "block, 256 tokens", "SmolLM2"):
+        for by in ("sysai", "inductor"):
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / FILE_NAME).symlink_to(fetch_smollm2())
+                environment = os.environ | {"SYSAI_CACHE": folder, "TORCHINDUCTOR_CACHE_DIR": folder}
+                command = [sys.executable, __file__, "--first-call", name, by]
+                cold, cached = (
+                    float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+                    for _ in range(2)
+                )
+            print(f"{name:18} {by:9} first result after {cold:5.1f} s, with what is cached {cached:5.1f} s", flush=True)
+
+
+def first_call(name: str, by: str) -> None:
+    """Print how long one takes in this process."""
+    if name == "SmolLM2":
+        from ch01_decode_prefill import as_transformers
+
+        model, inputs = as_transformers(load_smollm2("cpu")[0]), (torch.randint(10, 1000, (1, 256)),)
+        keywords = {"use_cache": False, "logits_to_keep": 1}
+    else:
+        (workload,) = (workload for workload in workloads() if workload.name == name)
+        model, inputs, keywords = workload.module.eval(), workload.inputs, {}
+    start = time.perf_counter()
+    torch.compile(model, backend=by)(*inputs, **keywords)
+    print(time.perf_counter() - start)
 
 
 @torch.no_grad()
@@ -221,22 +345,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", nargs="*", default=(), help="names of workloads, or parts of them")
-    parser.add_argument("--smollm2", action="store_true", help="the whole model as well")
+    parser.add_argument("--max-autotune", action="store_true", help="torch.compile in that mode as well")
+    parser.add_argument("--smollm2", action="store_true", help="the whole model instead")
+    parser.add_argument("--first-calls", action="store_true", help="the time of compiling instead")
+    parser.add_argument("--first-call", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    if arguments.first_call:
+        return first_call(*arguments.first_call)
+    if arguments.first_calls:
+        return first_calls()
     bandwidth, rate = measure_read_bandwidth("cpu"), measure_matmul_rate("cpu", size=1024)
-    print(f"{torch.get_num_threads()} threads, {bandwidth / 1e9:.1f} GB/s read, {rate / 1e9:.0f} GFLOP/s")
-    memory_bound = []
+    print(f"{torch.get_num_threads()} threads, {bandwidth / 1e9:.1f} GB/s read, {rate / 1e9:.0f} GFLOP/s", flush=True)
+    if arguments.smollm2:
+        return smollm2(arguments.rounds, bandwidth, rate)
+    memory_bound: dict[str, list[float]] = {"torch.compile": [], "given memory": []}
     for workload in workloads():
         if not arguments.only or any(part in workload.name for part in arguments.only):
-            ratios = measure(workload, arguments.rounds, bandwidth, rate)
-            if workload.megabytes and not workload.name.startswith("matmul"):
-                memory_bound.append(ratios["torch.compile"])
-    if memory_bound:
-        mean = math.exp(sum(map(math.log, memory_bound)) / len(memory_bound))
-        print(f"memory-bound workloads, geometric mean: {mean:.2f}x torch.compile")
-    if arguments.smollm2:
-        smollm2(arguments.rounds)
+            ratios = measure_workload(workload, arguments.rounds, bandwidth, rate, arguments.max_autotune)
+            if workload.megabytes and not workload.gigaflops:
+                for name, found in memory_bound.items():
+                    found.append(ratios[name])
+    for name, found in memory_bound.items():
+        if found:
+            mean = math.exp(sum(map(math.log, found)) / len(found))
+            print(f"memory-bound workloads, geometric mean: {mean:.2f}x {name}")
+    return None
 
 
 if __name__ == "__main__":
