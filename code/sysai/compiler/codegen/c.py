@@ -15,13 +15,13 @@ import math
 from dataclasses import dataclass
 
 from sysai.compiler.codegen import cpu
-from sysai.compiler.codegen.c_expressions import Expressions, Lanes, offset
+from sysai.compiler.codegen.c_expressions import Expressions, Lanes
 from sysai.compiler.codegen.c_text import C_TYPES, COMPUTED, COMPUTED_C, STORED, bare
 from sysai.compiler.codegen.prepare import prepare
 from sysai.compiler.codegen.registers import chunks, place_value, register_segments
 from sysai.compiler.codegen.vector_header import HEADER_NAME
 from sysai.compiler.program.arith import bounds, size_ranges
-from sysai.compiler.program.expr import INDEX, ITEM_BYTES, Buffer, Const, Expr, Load, Var, substitute, walk
+from sysai.compiler.program.expr import INDEX, ITEM_BYTES, Buffer, Const, Expr, Load, Var, row_major, substitute, walk
 from sysai.compiler.program.statement import (
     PARALLEL,
     VECTORIZED,
@@ -181,7 +181,7 @@ class _Writer:
     # ---- stores ----
 
     def store(self, block: Block) -> None:
-        self.store_scalar(block.buffer, offset(block.buffer, block.indices), self.text.scalar(block.value))
+        self.store_scalar(block.buffer, row_major(block.indices, block.buffer.shape), self.text.scalar(block.value))
 
     def store_scalar(self, buffer: Buffer, place: Expr, value: str) -> None:
         kept = self.register(buffer, place, 1)
@@ -193,7 +193,7 @@ class _Writer:
         self.line(f"{self.name(buffer)}[{self.text.plain(place)}] = {bare(value)};")
 
     def store_vector(self, block: Block, lanes: Lanes) -> None:
-        buffer, place = block.buffer, offset(block.buffer, block.indices)
+        buffer, place = block.buffer, row_major(block.indices, block.buffer.shape)
         if lanes.count == 1 or self.text.step(place, lanes.var) != 1:
             self.store_lanes(block, place, lanes)
             return
@@ -257,6 +257,9 @@ class _Writer:
             if first <= wanted < first + count:
                 if count == lanes:
                     return name
+                if lanes > 1:
+                    part = ", ".join(f"{name}[{wanted - first + lane}]" for lane in range(lanes))
+                    return f"({COMPUTED[buffer.dtype]}x{lanes}){{{part}}}"
                 sign = "-" if buffer.dtype == "bool" else ""
                 return f"({sign}{name}[{wanted - first}])"
         raise AssertionError(f"{buffer.name} has no element {wanted} in a register")

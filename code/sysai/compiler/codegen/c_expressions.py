@@ -30,6 +30,7 @@ from sysai.compiler.program.expr import (
     Select,
     Var,
     children,
+    row_major,
     substitute,
     walk,
 )
@@ -56,14 +57,6 @@ class Lanes:
     def lane(self, number: int) -> Mapping[Var, Operand]:
         """The variable's value in one lane."""
         return {self.var: Const(self.base + number, INDEX)}
-
-
-def offset(buffer: Buffer, indices: tuple[Expr, ...]) -> Expr:
-    """The place of an element in memory, in elements from the start."""
-    place: Expr = Const(0, INDEX)
-    for index, length in zip(indices, buffer.shape, strict=True):
-        place = place * length + index
-    return place
 
 
 class Expressions:
@@ -110,7 +103,7 @@ class Expressions:
             case Var():
                 return self.name(expr)
             case Load(buffer, indices):
-                return self._scalar_load(buffer, offset(buffer, indices))
+                return self._scalar_load(buffer, row_major(indices, buffer.shape))
             case Binary(op, a, b):
                 return self._scalar_binary(op, a, b)
             case Call(function, argument):
@@ -195,7 +188,7 @@ class Expressions:
             return self._splat(expr, self.scalar(expr), lanes)
         match expr:
             case Load(buffer, indices):
-                return self._vector_load(expr, buffer, offset(buffer, indices), lanes)
+                return self._vector_load(expr, buffer, row_major(indices, buffer.shape), lanes)
             case Binary(op, a, b):
                 return self._vector_binary(expr, op, a, b, lanes)
             case Call(function, argument) if COMPUTED[argument.dtype].startswith("f"):

@@ -3,14 +3,26 @@
     float32 c[6, 16], rows unrolled, columns vectorized, AVX2    12 variables of 8 lanes
     float32 s[1]                                                 one scalar
 
-A buffer becomes variables if constants address all its elements and its vectors do not overlap in part. LLVM does the
-same in general (SROA); C's compilers do it for scalars, but not for an array that is read in vectors.
+A buffer becomes variables if constants address all its elements and its vectors do not overlap in part; a part of a
+vector can be read, as a half of it is where lanes are added up, but only all of it be written. LLVM does the same in
+general (SROA); C's compilers do it for scalars, but not for an array that is read in vectors.
 """
 
 from collections.abc import Iterator
 
-from sysai.compiler.codegen.c_expressions import Expressions, offset
-from sysai.compiler.program.expr import INDEX, ITEM_BYTES, Buffer, Const, Expr, Load, children, substitute, walk
+from sysai.compiler.codegen.c_expressions import Expressions
+from sysai.compiler.program.expr import (
+    INDEX,
+    ITEM_BYTES,
+    Buffer,
+    Const,
+    Expr,
+    Load,
+    children,
+    row_major,
+    substitute,
+    walk,
+)
 from sysai.compiler.program.statement import VECTORIZED, Allocate, Block, For, If, Seq, Stmt, blocks
 
 REGISTERS = 128  # variables of one buffer at most; a compiler keeps in memory what is too much
@@ -33,34 +45,37 @@ def register_segments(
     buffer: Buffer, body: Stmt, vector_bytes: int, text: Expressions
 ) -> tuple[tuple[int, int], ...] | None:
     """The variables that a local buffer becomes, as (first offset, lanes); None where it has to be an array."""
-    segments: set[tuple[int, int]] = set()
-    for place, lanes in _accesses(buffer, body, vector_bytes, text):
+    segments: set[tuple[int, int, bool]] = set()
+    for place, lanes, writes in _accesses(buffer, body, vector_bytes, text):
         if place is None:
             return None
-        segments.add((place, lanes))
+        segments.add((place, lanes, writes))
         if len(segments) > 16 * REGISTERS:
             return None
     kept: list[tuple[int, int]] = []
-    for first, lanes in sorted(segments, key=lambda segment: (-segment[1], segment[0])):
-        inside = [(f, n) for f, n in kept if f < first + lanes and first < f + n]
-        if inside and lanes > 1:
-            return None
-        if not inside:
+    for first, lanes, writes in sorted(segments, key=lambda segment: (-segment[1], segment[0])):
+        around = [(f, n) for f, n in kept if f < first + lanes and first < f + n]
+        if not around:
             kept.append((first, lanes))
+            continue
+        (start, count), *others = around
+        part = count > lanes > 1
+        if others or first < start or first + lanes > start + count or (part and writes):
+            return None
     return tuple(sorted(kept)) if len(kept) <= REGISTERS else None
 
 
 def _accesses(
     buffer: Buffer, stmt: Stmt, vector_bytes: int, text: Expressions, loop: For | None = None
-) -> Iterator[tuple[int | None, int]]:
-    """(constant offset, lanes) of each access to the buffer; None for an offset that is not constant."""
+) -> Iterator[tuple[int | None, int, bool]]:
+    """(constant offset, lanes, whether it writes) of each access to the buffer; None for an offset that varies."""
     match stmt:
         case For():
             vector = stmt if stmt.kind == VECTORIZED else loop
             yield from _accesses(buffer, stmt.body, vector_bytes, text, vector)
         case If(condition, body):
             if any(isinstance(node, Load) and node.buffer == buffer for node in walk(condition)):
-                yield None, 1
+                yield None, 1, False
             yield from _accesses(buffer, body, vector_bytes, text, loop)
         case Allocate(_, body):
             yield from _accesses(buffer, body, vector_bytes, text, loop)
@@ -69,10 +84,11 @@ def _accesses(
                 yield from _accesses(buffer, part, vector_bytes, text, loop)
         case Block():
             loads = [node for expr in (stmt.value, *stmt.indices) for node in walk(expr) if isinstance(node, Load)]
-            for load in (stmt.target, *loads):
+            for number, load in enumerate((stmt.target, *loads)):
                 if load.buffer == buffer:
-                    place = offset(buffer, load.indices)
-                    yield from _of_access(place, loop, vector_bytes, text)
+                    place = row_major(load.indices, buffer.shape)
+                    for first, lanes in _of_access(place, loop, vector_bytes, text):
+                        yield first, lanes, number == 0
 
 
 def _of_access(place: Expr, loop: For | None, vector_bytes: int, text: Expressions) -> Iterator[tuple[int | None, int]]:

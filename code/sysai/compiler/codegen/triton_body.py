@@ -14,17 +14,24 @@ import keyword
 import re
 from collections.abc import Iterable, Sequence
 
-from sysai.compiler.codegen.coordinates import (
-    ZERO,
-    Place,
-    broadcast_place,
-    linearise,
-    loop_variables,
-    source_place,
-)
 from sysai.compiler.codegen.triton_operators import SYMBOLS, compute_dtype, emit_elementwise, number
 from sysai.compiler.graph.graph import Graph, Node, Value
-from sysai.compiler.program.expr import FALSE, TRUE, Binary, Expr, Operand, Var, as_expr, binary
+from sysai.compiler.graph.sizes import product
+from sysai.compiler.passes.access import Indices, broadcast_indices, moved_indices, reshape_indices
+from sysai.compiler.program.arith import simplify, size_ranges
+from sysai.compiler.program.expr import (
+    FALSE,
+    TRUE,
+    ZERO,
+    Binary,
+    Expr,
+    Operand,
+    Var,
+    as_expr,
+    binary,
+    row_major,
+    variables,
+)
 
 MOVED = ("reshape", "permute", "expand", "slice")
 CONSTANTS = ("WIDE", "BLOCK", "BLOCK_R", "BLOCK_C", "BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", "DOT_TYPE")
@@ -71,6 +78,7 @@ class Block:
     def __init__(self, graph: Graph, rank: int) -> None:
         self.producers = graph.producers()
         self.sizes = [size.name for size in graph.sizes]
+        self.ranges = size_ranges(graph.sizes, least=1)  # where an element exists
         self.names = Names(self.sizes)
         self.rank = rank
         self.pointers: dict[str, str] = {}
@@ -79,7 +87,7 @@ class Block:
         self.extents: dict[Var, Expr] = {}
         self.masks: dict[Var, str] = {}
         self.depends: dict[Var, frozenset[Var]] = {}
-        self.anchors: dict[str, tuple[Place, str]] = {}
+        self.anchors: dict[str, tuple[Indices, str]] = {}
 
     def variable(self, name: str, extent: Expr) -> Var:
         """A variable of the block, with its mask."""
@@ -97,8 +105,21 @@ class Block:
 
     def depends_on(self, *exprs: Expr) -> frozenset[Var]:
         """The block's variables that expressions depend on, also by way of a gathered index."""
-        found = (self.depends.get(var, frozenset()) for var in loop_variables(*exprs))
+        found = (self.depends.get(var, frozenset()) for var in variables(*exprs))
         return frozenset().union(*found)
+
+    def simple(self, indices: Iterable[Expr]) -> Indices:
+        """Indices as simple as the extents of the block's variables allow."""
+        ranges = {**self.ranges, **{var: (0, extent) for var, extent in self.extents.items()}}
+        return tuple(simplify(index, ranges) for index in indices)
+
+    def index(self, place: Indices, shape: Sequence[Expr]) -> Expr:
+        """The row-major index of an element."""
+        return self.simple([row_major(place, shape)])[0]
+
+    def place(self, index: Expr, shape: Sequence[Expr]) -> Indices:
+        """The element that has a row-major index."""
+        return self.simple(reshape_indices([product(shape)], shape, (index,)))
 
     def unit(self) -> str:
         """The shape of one element that broadcasts to the block."""
@@ -117,9 +138,9 @@ class Scope:
         self.parent = parent
         self.own = frozenset(own)
         self.lines: list[str] = []
-        self.known: dict[tuple[str, Place, tuple[Condition, ...], bool], str] = {}
+        self.known: dict[tuple[str, Indices, tuple[Condition, ...], bool], str] = {}
 
-    def element(self, value: Value, place: Place, under: tuple[Condition, ...] = (), stored: bool = False) -> str:
+    def element(self, value: Value, place: Indices, under: tuple[Condition, ...] = (), stored: bool = False) -> str:
         """The name of a variable with the element of `value` at `place`.
 
         Args:
@@ -149,19 +170,19 @@ class Scope:
         names += [name for name, needs in under if needs <= variables]
         return " & ".join(dict.fromkeys(names))
 
-    def operand(self, value: Value, place: Place, shape: str, needed: frozenset[Var], mask: str) -> str:
+    def operand(self, value: Value, place: Indices, shape: str, needed: frozenset[Var], mask: str) -> str:
         """A whole block of `shape` in the dtype that is stored, 0 where the mask does not hold: what tl.dot wants.
 
         A plain load is left as it is, so that it can go to shared memory without passing through registers.
         """
         element = self.element(value, place, stored=True)
         while (node := self.block.producers.get(value.name)) is not None and node.op in MOVED:
-            value, place = node.inputs[0], source_place(node, place, self.block.extents)
-        if node is None and self.block.depends_on(linearise(place, value.shape)) == needed:
+            value, place = node.inputs[0], self.block.simple(moved_indices(node, place))
+        if node is None and self.block.depends_on(self.block.index(place, value.shape)) == needed:
             return element
         return self.emit(f"{value.name}_block", f"tl.broadcast_to(tl.where({mask}, {element}, 0.0), {shape})")
 
-    def _compute(self, value: Value, place: Place, under: tuple[Condition, ...], stored: bool) -> str:
+    def _compute(self, value: Value, place: Indices, under: tuple[Condition, ...], stored: bool) -> str:
         if value.name in self.block.anchors:
             known_at, name = self.block.anchors[value.name]
             if place != known_at:
@@ -185,12 +206,11 @@ class Scope:
             case "pad":
                 return self._pad(node, place, under)
             case op if op in MOVED:
-                source = source_place(node, place, self.block.extents)
-                return self.element(node.inputs[0], source, under, stored)
+                return self.element(node.inputs[0], self.block.simple(moved_indices(node, place)), under, stored)
             case op if op in ("reduce", "matmul", "conv2d", "pool2d", "fallback"):
                 raise UnsupportedGroup(f"{op} {value.name} does not go with the rest of its group: give it its own")
         texts = [
-            self._literal(v) if self._is_literal(node, v) else self.element(v, broadcast_place(place, v.shape), under)
+            self._literal(v) if self._is_literal(node, v) else self.element(v, broadcast_indices(v.shape, place), under)
             for v in node.inputs
         ]
         return emit_elementwise(node, texts, lambda text, part="": self.emit(f"{value.name}{part}", text))
@@ -212,15 +232,15 @@ class Scope:
         text = print_index(value) if isinstance(value, Expr) else number(value, dtype)
         return f"tl.full({self.block.unit()}, {text}, tl.{'int1' if dtype == 'bool' else dtype})"
 
-    def _load(self, value: Value, place: Place, under: tuple[Condition, ...], stored: bool) -> str:
+    def _load(self, value: Value, place: Indices, under: tuple[Condition, ...], stored: bool) -> str:
         self.block.read.setdefault(value.name, value)
-        index = linearise(place, value.shape)
+        index = self.block.index(place, value.shape)
         mask = self.mask(index, under=under)
         masked = f", mask={mask}, other=0" if mask else ""
         wide = "" if stored or compute_dtype(value.dtype) == value.dtype else ".to(tl.float32)"
         return self.emit(value.name, f"tl.load({self.block.pointer(value)} + {print_index(index)}{masked}){wide}")
 
-    def _gather(self, node: Node, place: Place, under: tuple[Condition, ...]) -> str:
+    def _gather(self, node: Node, place: Indices, under: tuple[Condition, ...]) -> str:
         table, indices = node.inputs
         axis, rank = node.attributes["axis"], len(indices.shape)
         where = place[axis : axis + rank]
@@ -228,7 +248,7 @@ class Scope:
         self.block.depends[index] = self.block.depends_on(*where)
         return self.element(table, (*place[:axis], index, *place[axis + rank :]), under)
 
-    def _pad(self, node: Node, place: Place, under: tuple[Condition, ...]) -> str:
+    def _pad(self, node: Node, place: Indices, under: tuple[Condition, ...]) -> str:
         (operand,) = node.inputs
         source = tuple(at - as_expr(before) for at, before in zip(place, node.attributes["before"], strict=True))
         unpadded = [
@@ -245,7 +265,7 @@ class Scope:
         fill = f"tl.full({self.block.unit()}, {number(node.attributes['value'], dtype)}, tl.{dtype})"
         return self._choose(node, tests, operand, source, fill, under)
 
-    def _concat(self, node: Node, place: Place, under: tuple[Condition, ...]) -> str:
+    def _concat(self, node: Node, place: Indices, under: tuple[Condition, ...]) -> str:
         axis = node.attributes["axis"]
         start: Expr = ZERO
         pieces = []
@@ -262,7 +282,13 @@ class Scope:
         return chosen
 
     def _choose(
-        self, node: Node, tests: list[Expr], operand: Value, source: Place, otherwise: str, under: tuple[Condition, ...]
+        self,
+        node: Node,
+        tests: list[Expr],
+        operand: Value,
+        source: Indices,
+        otherwise: str,
+        under: tuple[Condition, ...],
     ) -> str:
         """The operand's element where all tests hold, else another."""
         tests = [test for test in tests if test != TRUE]

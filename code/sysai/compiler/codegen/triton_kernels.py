@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 import torch
 
-from sysai.compiler.codegen.coordinates import ZERO, Place, broadcast_place, delinearise, linearise, target_place
 from sysai.compiler.codegen.triton_body import Block, Scope, UnsupportedGroup, print_index
 from sysai.compiler.codegen.triton_operators import compute_dtype, number
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
-from sysai.compiler.program.expr import FLOATS, Const, Expr, Var
+from sysai.compiler.passes.access import Indices, broadcast_indices, reshape_indices
+from sysai.compiler.program.expr import FLOATS, ZERO, Const, Expr, Var
 
 RESIDENT_COLUMNS = 8192
 """Rows up to this length are held in registers: 16 elements a thread, with 16 warps."""
@@ -95,8 +95,8 @@ def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when:
     kept = [axis for axis in range(len(shape)) if axis not in axes]
     r = block.variable("r", product(shape[axis] for axis in kept))
     c = block.variable("c", product(shape[axis] for axis in axes))
-    at = dict(zip(kept, delinearise(r, [shape[axis] for axis in kept], block.extents), strict=True))
-    at |= zip(axes, delinearise(c, [shape[axis] for axis in axes], block.extents), strict=True)
+    at = dict(zip(kept, block.place(r, [shape[axis] for axis in kept]), strict=True))
+    at |= zip(axes, block.place(c, [shape[axis] for axis in axes]), strict=True)
     domain = tuple(at[axis] for axis in range(len(shape)))
     row = Scope(block)
     row.lines += _program(block)
@@ -121,7 +121,7 @@ def _levels(graph: Graph, reductions: list[Node]) -> dict[str, int]:
     return {node.output.name: levels[node.output.name] for node in reductions}
 
 
-def _reduce(nodes: list[Node], row: Scope, domain: Place, axes: tuple[int, ...], c: Var, looped: bool) -> None:
+def _reduce(nodes: list[Node], row: Scope, domain: Indices, axes: tuple[int, ...], c: Var, looped: bool) -> None:
     """Reductions of one level: in registers, or in one loop along the row."""
     block = row.block
     inside = Scope(block, row, [c]) if looped else row
@@ -131,7 +131,7 @@ def _reduce(nodes: list[Node], row: Scope, domain: Place, axes: tuple[int, ...],
         if tuple(sorted(node.attributes["axes"])) != axes or len(x.shape) != len(domain):
             raise UnsupportedGroup(f"{node.output.name} is reduced along other axes: give it a group of its own")
         neutral = _neutral(combine, dtype)
-        total = f"tl.where({block.masks[c]}, {inside.element(x, broadcast_place(domain, x.shape))}, {neutral})"
+        total = f"tl.where({block.masks[c]}, {inside.element(x, broadcast_indices(x.shape, domain))}, {neutral})"
         if looped:
             parts = row.emit(f"{node.output.name}_parts", f"tl.full((BLOCK_R, BLOCK_C), {neutral}, tl.{dtype})")
             inside.lines.append(f"{parts} = combine_{combine}({parts}, {total})")
@@ -162,10 +162,10 @@ def _loop(inside: Scope, c: Var) -> list[str]:
     return [f"for start in range(0, {extent}, BLOCK_C):", *("    " + line for line in head + inside.lines)]
 
 
-def _store_rows(graph: Graph, row: Scope, domain: Place, shape: tuple[Expr, ...], c: Var, looped: bool) -> None:
+def _store_rows(graph: Graph, row: Scope, domain: Indices, shape: tuple[Expr, ...], c: Var, looped: bool) -> None:
     block = row.block
     inside = Scope(block, row, [c]) if looped else row
-    index = linearise(domain, shape)
+    index = block.index(domain, shape)
     (r,) = (var for var in block.extents if var != c)
     for output in graph.outputs:
         if same(product(output.shape), product(shape)):
@@ -189,7 +189,7 @@ def matmul(graph: Graph) -> list[KernelText]:
     m, n, kr, kc = (block.variable(*axis) for axis in (("m", M), ("n", N), ("k_row", K), ("k_column", K)))
     batch = Var(block.names.fresh("batch"))
     block.extents[batch] = product(batch_shape)
-    batch_place = delinearise(batch, batch_shape, block.extents)
+    batch_place = block.place(batch, batch_shape)
     scope = Scope(block)
     scope.lines += _program(block) + _tiles(M, N, batch if batch_shape else None)
     scope.lines += [f"{m} = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]", _mask_line(block, m)]
@@ -206,9 +206,9 @@ def matmul(graph: Graph) -> list[KernelText]:
     k_lines += [_mask_line(block, kr), _mask_line(block, kc)]
     scope.lines.append(f"for start in range(0, {print_index(K)}, BLOCK_K):")
     scope.lines += ["    " + line for line in k_lines + inside.lines]
-    place = broadcast_place((*batch_place, m, n), shape)
+    place = broadcast_indices(shape, (*batch_place, m, n))
     block.anchors[node.output.name] = place, total
-    index = linearise(place, shape)
+    index = block.index(place, shape)
     for output in graph.outputs:
         if not same(product(output.shape), product(shape)):
             raise UnsupportedGroup(f"{output} has another number of elements than the product: split the group")
@@ -218,8 +218,8 @@ def matmul(graph: Graph) -> list[KernelText]:
     return [KernelText("kernel", scope.lines, block, constants, extents)]
 
 
-def _factor(inside: Scope, value: Value, place: Place, shape: str, needed: set[Var], mask: str) -> str:
-    place = broadcast_place(place[len(place) - len(value.shape) :], value.shape)
+def _factor(inside: Scope, value: Value, place: Indices, shape: str, needed: set[Var], mask: str) -> str:
+    place = broadcast_indices(value.shape, place)
     text = inside.operand(value, place, shape, frozenset(needed), mask)
     return f"{text}.to(DOT_TYPE)" if value.dtype == "bfloat16" else text
 
@@ -264,12 +264,19 @@ def _store(
     block, root, behind = scope.block, output, []
     while (node := block.producers.get(root.name)) is not None and node.op in moves:
         root, behind = node.inputs[0], [node, *behind]
-    place = delinearise(index, root.shape, block.extents)
+    place = block.place(index, root.shape)
     text = scope.element(root, place)
     for node in behind:
-        place = target_place(node, place, block.extents)
-    address = linearise(place, output.shape)
+        place = block.simple(_target(node, place))
+    address = block.index(place, output.shape)
     for var in variables:  # one along which there is but one element is 0 where the mask holds
         address = address if var in block.depends_on(address) else address + var
     pointer = block.stored.setdefault(output.name, block.names.fresh(f"{output.name}_ptr"))
     scope.lines.append(f"tl.store({pointer} + {print_index(address)}, {text}, mask={scope.mask(address)})")
+
+
+def _target(node: Node, place: Indices) -> Indices:
+    """Where a reshape or permute puts the element at `place` of its operand."""
+    if node.op == "permute":
+        return tuple(place[axis] for axis in node.attributes["order"])
+    return reshape_indices(node.inputs[0].shape, node.output.shape, place)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.sizes import evaluate, product, same
-from sysai.compiler.program.expr import ZERO, Binary, Expr, Var, variables, walk
+from sysai.compiler.program.expr import ZERO, Binary, Expr, Var, row_major, variables, walk
 
 Indices = tuple[Expr, ...]
 TYPICAL_SIZE = 97  # of a size that is known at run time only, where one must guess which of two products is larger
@@ -58,16 +58,9 @@ def reshape_indices(shape: Sequence[Expr], source: Sequence[Expr], indices: Indi
                 theirs.append(rest.pop(0))
             else:
                 ours.append(wide.pop(0))
-        result += _split(_join(ours), theirs)
+        result += _split(row_major([index for _, index in ours], [size for size, _ in ours]), theirs)
     found = iter(result)
     return tuple(ZERO if same(size, 1) else next(found) for size in source)
-
-
-def _join(parts: Sequence[tuple[Expr, Expr]]) -> Expr:
-    place: Expr = ZERO
-    for size, index in parts:
-        place = place * size + index
-    return place
 
 
 def _split(place: Expr, sizes: Sequence[Expr]) -> list[Expr]:

@@ -336,7 +336,8 @@ class _Knowledge(local):
                     quotient = self.divide(number, divisor)[0]
                     factor, rest = value.factor(atom)
                     joined = rest + factor * (number - quotient * divisor)
-                    if quotient.terms and len(joined.terms) < len(value.terms):
+                    cancelled = quotient.atom and quotient.atom not in joined.atoms
+                    if cancelled or (quotient.terms and len(joined.terms) < len(value.terms)):
                         return self._joined(joined)
         return value
 

@@ -10,7 +10,7 @@ Halide's and TVM's expressions are of the same kind; theirs also carry vector la
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 INDEX = "int64"
@@ -254,6 +254,14 @@ def _without_neutral(op: str, a: Expr, b: Expr) -> Expr:
         case ("mul", 0, _) | ("mul", _, 0) | ("mod", _, 1):
             return ZERO
     return Binary(op, a, b)
+
+
+def row_major(indices: Iterable[Expr], shape: Iterable[Expr]) -> Expr:
+    """How many elements stand in memory before the one at `indices`."""
+    place: Expr = ZERO
+    for index, length in zip(indices, shape, strict=True):
+        place = place * length + index
+    return place
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
