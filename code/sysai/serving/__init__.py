@@ -1,0 +1,1 @@
+"""Serving a language model: requests, memory in blocks, scheduling, sampling, and text that streams."""
