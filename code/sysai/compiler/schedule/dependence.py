@@ -11,56 +11,44 @@ Banerjee tests are of the kind). It may refuse a legal schedule whose indices it
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from sysai.compiler.program.accesses import Access, accesses
 from sysai.compiler.program.arith import Ranges, proves, simplify
-from sysai.compiler.program.expr import Binary, Expr, Var, as_expr, depends_on_data, substitute, variables
+from sysai.compiler.program.expr import Binary, Expr, Var, as_expr, depends_on_data, variables
 from sysai.compiler.program.polynomial import Polynomial, expression, polynomial
 from sysai.compiler.program.statement import REDUCE, Block, For, Function, Stmt, blocks
 from sysai.compiler.schedule.affine import ranges_of
-from sysai.compiler.schedule.tree import allocated, loops, reads
+from sysai.compiler.schedule.tree import allocated, loops
 
 
-@dataclass(frozen=True)
-class Access:
-    """A read or a write of an element, with indices in terms of loop variables."""
-
-    block: Block
-    indices: tuple[Expr, ...]
-    writes: bool
-
-
-def accesses(stmt: Stmt, buffer: str) -> list[Access]:
-    """All accesses to the buffer inside; the element that a reduction updates counts as its write."""
+def touching(stmt: Stmt, buffer: str) -> list[tuple[Block, Access]]:
+    """Who touches the buffer inside; the element that a reduction updates counts as its write."""
     found = []
     for block in blocks(stmt):
-        bindings = {axis.var: axis.binding for axis in block.axes}
-        loads = [(load.indices, False) for load in reads(block) if load.buffer.name == buffer]
-        loads += [(block.indices, True)] if block.buffer.name == buffer else []
-        for indices, writes in loads:
-            found.append(Access(block, tuple(substitute(index, bindings) for index in indices), writes))
+        *others, write = accesses(block)
+        own = (*(others[:-1] if block.reduces else others), write)
+        found += [(block, access) for access in own if access.buffer.name == buffer]
     return found
 
 
 def between_iterations(function: Function, loop: For) -> str | None:
     """Why the iterations of `loop` are not independent of each other, or None where they are."""
     for buffer in _shared(loop.body):
-        touching = accesses(loop.body, buffer)
-        if loop.var in determined(touching, [loop, *loops(loop.body)]):
+        users = touching(loop.body, buffer)
+        if loop.var in determined([access.indices for _, access in users], [loop, *loops(loop.body)]):
             continue
-        for access in touching:
-            if access.block.reduces and access.writes and _reduces_over(access.block, loop.var):
+        for block, access in users:
+            if block.reduces and access.writes and _reduces_over(block, loop.var):
                 return (
-                    f"it is a reduction axis of block {access.block.name}: its iterations add up in one element of "
+                    f"it is a reduction axis of block {block.name}: its iterations add up in one element of "
                     f"{buffer}; rfactor the block over {loop.var.name} first, or choose a spatial loop"
                 )
-        written = next(access for access in touching if access.writes)
-        other = next((access for access in touching if access.block.name != written.block.name), written)
+        writer, written = next(user for user in users if user[1].writes)
+        others = [(block, access) for block, access in users if block.name != writer.name]
+        used = [f", block {block.name} uses {_show(access)}" for block, access in others[:1]]
         return (
             f"an iteration may touch elements of {buffer} that another one writes "
-            f"(block {written.block.name} writes {_show(written, buffer)}"
-            + (f", block {other.block.name} uses {_show(other, buffer)}" if other is not written else "")
-            + ")"
+            f"(block {writer.name} writes {_show(written)}{''.join(used)})"
         )
     return None
 
@@ -69,27 +57,31 @@ def against_order(function: Function, old: Sequence[For], new: Sequence[For]) ->
     """Why the perfect nest `old` may not run in the order `new`, or None where it may."""
     body = old[-1].body
     for buffer in _shared(body):
-        touching = accesses(body, buffer)
-        if len(touching) == 1 and _commutes(touching[0].block):
+        users = touching(body, buffer)
+        if len(users) == 1 and _commutes(users[0][0]):
             continue
-        known = determined(touching, [*old, *loops(body)])
+        known = determined([access.indices for _, access in users], [*old, *loops(body)])
         carrying = [loop.var.name for loop in old if loop.var not in known]
         after = [loop.var.name for loop in new if loop.var not in known]
         if carrying != after:
-            names = sorted({access.block.name for access in touching})
+            names = sorted({block.name for block, _ in users})
             return (
                 f"reordering {', '.join(carrying)} into {', '.join(after)} may change which comes first of two "
                 f"iterations that touch the same element of {buffer}, one of them writing it "
                 f"(block{'s' if len(names) > 1 else ''} {', '.join(names)}: "
-                f"{' and '.join(sorted({_show(access, buffer) for access in touching}))})"
+                f"{' and '.join(sorted({_show(access) for _, access in users}))})"
             )
     return None
 
 
-def determined(touching: Iterable[Access], inside: Sequence[For]) -> set[Var]:
-    """The variables of the loops `inside` that have the same values wherever two accesses touch the same element."""
+def determined(elements: Iterable[Sequence[Expr]], inside: Sequence[For]) -> set[Var]:
+    """The variables of the loops `inside` that have the same values wherever two of the elements are the same.
+
+    Args:
+        elements: their indices, in terms of loop variables.
+    """
     ranges = ranges_of(inside)
-    common = set.intersection(*(_facts(access, ranges) for access in touching))
+    common = set.intersection(*(_facts(indices, ranges) for indices in elements))
     sums = [terms for *_, terms in common]
     known: set[Expr] = {loop.var for loop in inside if proves(loop.extent <= 1, {})}
     while True:
@@ -112,10 +104,10 @@ Fact = tuple
 """(dimension, divisor, fixed part, constant, terms): (index - fixed part) // divisor - constant is the sum of terms."""
 
 
-def _facts(access: Access, ranges: Ranges) -> set[Fact]:
+def _facts(indices: Sequence[Expr], ranges: Ranges) -> set[Fact]:
     return {
         (dimension, *digits)
-        for dimension, index in enumerate(access.indices)
+        for dimension, index in enumerate(indices)
         for digits in _digits(polynomial(simplify(index, ranges)), ranges)
     }
 
@@ -162,5 +154,5 @@ def _commutes(block: Block) -> bool:
     return block.reduces and (block.init is None or not spatial & over)
 
 
-def _show(access: Access, buffer: str) -> str:
-    return f"{buffer}[{', '.join(map(str, access.indices))}]"
+def _show(access: Access) -> str:
+    return f"{access.buffer.name}[{', '.join(map(str, access.indices))}]"

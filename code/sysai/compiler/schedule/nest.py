@@ -47,7 +47,7 @@ def require_independent_axes(function: Function, block: Block) -> None:
     for axis in block.axes:
         others = tuple(other.binding for other in block.axes if other is not axis)
         own = {loop.var for loop in around if loop.extent != ONE} & variables(axis.binding)
-        if own and own <= dependence.determined([dependence.Access(block, others, True)], around):
+        if own and own <= dependence.determined([others], around):
             raise IllegalSchedule(
                 f"block {block.name} uses a buffer that has shrunk to a part for the loops around it: move the block "
                 "before the buffers that it uses"

@@ -198,7 +198,7 @@ def _complete_part(function: Function, consumer: Block, name: str, target: For) 
     for writer in writers(function.body, name):
         if writer.name not in inside:
             raise IllegalSchedule(f"{what}: block {writer.name}, outside that loop, writes {name} too")
-    written = [access for access in dependence.accesses(target.body, name) if access.writes]
+    written = [access.indices for _, access in dependence.touching(target.body, name) if access.writes]
     known = dependence.determined(written, [*alone, *loops(target.body)])
     for outer in alone:
         if outer.var not in known:
@@ -213,7 +213,7 @@ def _complete_part(function: Function, consumer: Block, name: str, target: For) 
     ):
         if part == whole(length):
             continue
-        if part is None or any(not _dense(access.indices[dimension], moving) for access in written):
+        if part is None or any(not _dense(indices[dimension], moving) for indices in written):
             raise IllegalSchedule(f"{what}: an iteration does not make consecutive elements of {name}")
         for load in (load for load in reads(consumer) if load.buffer.name == name):
             axes = {axis.var: axis for axis in consumer.axes}

@@ -22,7 +22,7 @@ from sysai.compiler.program.statement import (
     transform_statement,
 )
 from sysai.compiler.schedule.affine import Interval, difference, hull, interval, ranges_of, whole
-from sysai.compiler.schedule.dependence import accesses
+from sysai.compiler.schedule.dependence import touching
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.tree import (
     change_accesses,
@@ -49,7 +49,7 @@ def touched(body: Stmt, buffer: Buffer, written: bool = False) -> list[Interval 
     """
     moving = {loop.var: loop.extent for loop in loops(body)}
     found: list[Interval | None] = []
-    uses = [access for access in accesses(body, buffer.name) if access.writes or not written]
+    uses = [access for _, access in touching(body, buffer.name) if access.writes or not written]
     for dimension in range(len(buffer.shape)):
         intervals = [interval(access.indices[dimension], moving) for access in uses]
         part = intervals[0] if intervals else None
