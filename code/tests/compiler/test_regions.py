@@ -1,25 +1,30 @@
-"""Regions: every element that is touched lies in its region; the regions of known nests are exact."""
+"""Which part of a buffer a loop touches: every element lies in it, and the parts of known nests are exact."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import programs, sizes_of
 from sysai.compiler.program.accesses import evaluate, instances
-from sysai.compiler.program.arith import size_ranges
-from sysai.compiler.program.expr import Var
 from sysai.compiler.program.parser import parse
-from sysai.compiler.program.regions import regions
+from sysai.compiler.program.statement import blocks
+from sysai.compiler.schedule.storage import touched
+from sysai.compiler.schedule.tree import allocated, find_loop, with_unique_loops
 
 
 @settings(max_examples=100, deadline=None)
 @given(programs(), st.data())
-def test_regions_hold_what_is_touched(function, data):
+def test_parts_hold_what_is_touched(function, data):
+    function = with_unique_loops(function)
     sizes = data.draw(sizes_of(function))
-    found = regions(function.body, size_ranges(function.sizes))
+    buffers = (*function.buffers, *allocated(function.body))
+    parts = {
+        (buffer.name, written): touched(function.body, buffer, written) for buffer in buffers for written in (0, 1)
+    }
     for instance in instances(function.body, sizes):
         for touch in instance.touches:
-            region = found[touch.writes][touch.buffer.name]
-            for index, (low, high) in zip(touch.indices, region.intervals, strict=True):
-                assert evaluate(low, sizes) <= index < evaluate(high, sizes)
+            for written in range(1 + touch.writes):
+                for index, part in zip(touch.indices, parts[touch.buffer.name, written], strict=True):
+                    if part is not None:
+                        assert 0 <= index - evaluate(part.start, sizes) < evaluate(part.size, sizes)
 
 
 def test_tile_of_a_stencil():
@@ -36,10 +41,16 @@ def stencil(N: size, A: float32[N], I: int64[N], B: float32[N]):
                 B[v] = select(0 < v, B[v - 1], float32(0.0))
 """.lstrip()
     )
-    i, N = Var("i"), Var("N")
-    read, written = regions(function.body.body, {i: (0, N // 8), N: (0, None)})
-    assert str(written["B"]) == "B[i * 8:i * 8 + 8]"
-    assert str(read["I"]) == "I[i * 8:i * 8 + 8]"
-    assert str(read["B"]) == "B[i * 8 - 1:i * 8 + 7]"
-    assert [str(extent) for extent in written["B"].extents] == ["8"]
-    assert read["A"].intervals[0][0].op == "min", "an index that depends on data takes the whole array"
+    a, indices, b = function.buffers
+    body = find_loop(function, "i").body
+    first = next(blocks(body))
+
+    def part(stmt, buffer, written=False):
+        (found,) = touched(stmt, buffer, written)
+        return found and (str(found.start), str(found.size))
+
+    assert part(body, b, written=True) == ("i * 8", "8")
+    assert part(body, b) == ("i * 8 - 1", "9"), "the hull of what is read and what is written"
+    assert part(body, indices) == ("i * 8", "8")
+    assert part(body, a) is None, "an index that depends on data may be anywhere"
+    assert part(first, indices) == ("i * 8 + j", "1")
