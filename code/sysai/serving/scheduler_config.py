@@ -1,0 +1,52 @@
+"""The limits that a scheduler keeps: memory, work of a step, sequences of a step, positions of a sequence."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """Checked when made.
+
+    Args:
+        num_blocks: blocks of keys and values on the device.
+        block_size: positions of a block.
+        token_budget: tokens that a step computes at most; it bounds how long a step takes, and so each token's time.
+        max_running: sequences of a step at most.
+        host_blocks: blocks that preempted sequences may be swapped out to; 0 for recomputation alone.
+        watermark: fraction of the blocks that admission leaves free, for those who run to grow into.
+        prefix_caching: keep computed blocks for later requests that begin alike.
+        max_model_len: positions of prompt and output at most; None for as many as all blocks have.
+        eos_token_id: the token that ends a sequence, or None.
+
+    Raises:
+        ValueError: a limit under which a single sequence could not run.
+    """
+
+    num_blocks: int
+    block_size: int = 16
+    token_budget: int = 512
+    max_running: int = 64
+    host_blocks: int = 0
+    watermark: float = 0.01
+    prefix_caching: bool = True
+    max_model_len: int | None = None
+    eos_token_id: int | None = None
+
+    def __post_init__(self) -> None:
+        positions = self.num_blocks * self.block_size
+        if self.max_model_len is None:
+            object.__setattr__(self, "max_model_len", positions)
+        if min(self.num_blocks, self.block_size, self.max_running) < 1 or self.host_blocks < 0:
+            raise ValueError(f"blocks, their size and max_running must be positive, host_blocks not negative: {self}")
+        if self.token_budget < self.max_running:
+            raise ValueError(
+                f"token_budget {self.token_budget} is less than max_running {self.max_running}: "
+                f"every running sequence needs a token a step"
+            )
+        if not 0 <= self.watermark < 1:
+            raise ValueError(f"watermark {self.watermark} is a fraction of the blocks, from 0 to below 1")
+        if not 2 <= self.max_model_len <= positions:
+            raise ValueError(
+                f"max_model_len {self.max_model_len} must be from 2 to the {positions} positions of all blocks: "
+                f"a sequence that has them all must be able to finish"
+            )
