@@ -10,7 +10,7 @@ from sysai.compiler.program.parser import parse
 from sysai.compiler.program.statement import PARALLEL, VECTORIZED, For, Function, statements
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tuning import cost_model
-from sysai.compiler.tuning.cost_model import CostModel, ModelUnavailable, importances, pairs_in_order
+from sysai.compiler.tuning.cost_model import CostModel, ModelUnavailable, pairs_in_order
 from sysai.compiler.tuning.database import Database, Record, this_machine, workload_of
 from sysai.compiler.tuning.features import FEATURES, features
 from sysai.compiler.tuning.measure import Measurement, Measurer
@@ -125,9 +125,6 @@ def test_the_model_learns_an_order():
     model.add("product", numbers[0], math.inf)
     model.fit()
     assert pairs_in_order(model.predict(numbers[60:]), seconds[60:]) > 0.8
-    weights = importances(model, FEATURES)
-    assert sum(weights.values()) == pytest.approx(1)
-    assert next(iter(weights.values())) == max(weights.values())
 
 
 def test_pairs_in_order():

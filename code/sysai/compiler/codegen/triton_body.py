@@ -23,9 +23,7 @@ from sysai.compiler.program.expr import (
     FALSE,
     TRUE,
     ZERO,
-    Binary,
     Expr,
-    Operand,
     Var,
     as_expr,
     binary,
@@ -198,7 +196,7 @@ class Scope:
                 return self.emit(value.name, self._full(node))
             case "iota":
                 zero = f"tl.full({self.block.unit()}, 0, tl.int64)"
-                return self.emit(value.name, f"{zero} + {print_index(place[node.attributes['axis']])}")
+                return self.emit(value.name, f"{zero} + {place[node.attributes['axis']]}")
             case "gather":
                 return self._gather(node, place, under)
             case "concat":
@@ -229,7 +227,7 @@ class Scope:
 
     def _full(self, node: Node) -> str:
         value, dtype = node.attributes["value"], compute_dtype(node.output.dtype)
-        text = print_index(value) if isinstance(value, Expr) else number(value, dtype)
+        text = str(value) if isinstance(value, Expr) else number(value, dtype)
         return f"tl.full({self.block.unit()}, {text}, tl.{'int1' if dtype == 'bool' else dtype})"
 
     def _load(self, value: Value, place: Indices, under: tuple[Condition, ...], stored: bool) -> str:
@@ -238,7 +236,7 @@ class Scope:
         mask = self.mask(index, under=under)
         masked = f", mask={mask}, other=0" if mask else ""
         wide = "" if stored or compute_dtype(value.dtype) == value.dtype else ".to(tl.float32)"
-        return self.emit(value.name, f"tl.load({self.block.pointer(value)} + {print_index(index)}{masked}){wide}")
+        return self.emit(value.name, f"tl.load({self.block.pointer(value)} + {index}{masked}){wide}")
 
     def _gather(self, node: Node, place: Indices, under: tuple[Condition, ...]) -> str:
         table, indices = node.inputs
@@ -296,22 +294,6 @@ class Scope:
             return self.emit(node.output.name, otherwise)
         if not tests:
             return self.element(operand, source, under)
-        inside = self.emit(f"{node.output.name}_inside", " & ".join(f"({print_index(test)})" for test in tests))
+        inside = self.emit(f"{node.output.name}_inside", " & ".join(f"({test})" for test in tests))
         value = self.element(operand, source, (*under, (inside, self.block.depends_on(*tests))))
         return self.emit(node.output.name, f"tl.where({inside}, {value}, {otherwise})")
-
-
-def print_index(expr: Operand) -> str:
-    """An index expression in the syntax that Triton and Python share."""
-    text = _print(expr)
-    return text[1:-1] if isinstance(expr, Binary) and text.startswith("(") else text
-
-
-def _print(expr: Operand) -> str:
-    match expr:
-        case Binary("min" | "max" as op, a, b):
-            return f"{op}({_print(a)}, {_print(b)})"
-        case Binary(op, a, b):
-            symbol = SYMBOLS.get(op) or {"floordiv": "//", "mod": "%"}[op]
-            return f"({_print(a)} {symbol} {_print(b)})"
-    return str(expr)

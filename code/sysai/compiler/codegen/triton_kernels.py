@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sysai.compiler.codegen.triton_body import Block, Scope, UnsupportedGroup, print_index
+from sysai.compiler.codegen.triton_body import Block, Scope, UnsupportedGroup
 from sysai.compiler.codegen.triton_operators import compute_dtype, number
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
@@ -158,7 +158,7 @@ def _neutral(combine: str, dtype: str) -> str:
 def _loop(inside: Scope, c: Var) -> list[str]:
     """Walk along the row in blocks."""
     head = [f"{c} = start + tl.arange(0, BLOCK_C)[None, :]", _mask_line(inside.block, c)]
-    extent = print_index(inside.block.extents[c])
+    extent = inside.block.extents[c]
     return [f"for start in range(0, {extent}, BLOCK_C):", *("    " + line for line in head + inside.lines)]
 
 
@@ -204,7 +204,7 @@ def matmul(graph: Graph) -> list[KernelText]:
     inside.lines.append(f"{total} = tl.dot({a_text}, {b_text}, {total}{options})")
     k_lines = [f"{kr} = start + tl.arange(0, BLOCK_K)[None, :]", f"{kc} = start + tl.arange(0, BLOCK_K)[:, None]"]
     k_lines += [_mask_line(block, kr), _mask_line(block, kc)]
-    scope.lines.append(f"for start in range(0, {print_index(K)}, BLOCK_K):")
+    scope.lines.append(f"for start in range(0, {K}, BLOCK_K):")
     scope.lines += ["    " + line for line in k_lines + inside.lines]
     place = broadcast_indices(shape, (*batch_place, m, n))
     block.anchors[node.output.name] = place, total
@@ -227,8 +227,8 @@ def _factor(inside: Scope, value: Value, place: Indices, shape: str, needed: set
 def _tiles(M: Expr, N: Expr, batch: Var | None) -> list[str]:
     """Which tile a program computes: GROUP_M rows of tiles are finished column by column before the next ones."""
     lines = [
-        f"tiles_m = ({print_index(M)} + BLOCK_M - 1) // BLOCK_M",
-        f"tiles_n = ({print_index(N)} + BLOCK_N - 1) // BLOCK_N",
+        f"tiles_m = ({M} + BLOCK_M - 1) // BLOCK_M",
+        f"tiles_n = ({N} + BLOCK_N - 1) // BLOCK_N",
     ]
     if batch:
         lines += [f"{batch} = pid // (tiles_m * tiles_n)", "pid = pid % (tiles_m * tiles_n)"]
@@ -249,7 +249,7 @@ def _program(block: Block) -> list[str]:
 
 
 def _mask_line(block: Block, var: Var) -> str:
-    return f"{block.masks[var]} = {var} < {print_index(block.extents[var])}"
+    return f"{block.masks[var]} = {var} < {block.extents[var]}"
 
 
 def _store(
@@ -272,7 +272,7 @@ def _store(
     for var in variables:  # one along which there is but one element is 0 where the mask holds
         address = address if var in block.depends_on(address) else address + var
     pointer = block.stored.setdefault(output.name, block.names.fresh(f"{output.name}_ptr"))
-    scope.lines.append(f"tl.store({pointer} + {print_index(address)}, {text}, mask={scope.mask(address)})")
+    scope.lines.append(f"tl.store({pointer} + {address}, {text}, mask={scope.mask(address)})")
 
 
 def _target(node: Node, place: Indices) -> Indices:

@@ -11,7 +11,7 @@ without launching it. Block sizes are powers of two, as Triton demands, chosen b
 import textwrap
 from collections.abc import Iterable
 
-from sysai.compiler.codegen.triton_body import Names, print_index
+from sysai.compiler.codegen.triton_body import Names
 from sysai.compiler.codegen.triton_kernels import COMBINE, KernelText
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import product
@@ -97,9 +97,9 @@ def _launch(graph: Graph, kernels: list[KernelText], operands: list[Value]) -> s
     """Which kernel, on which grid, with which constants."""
     counts = dict.fromkeys(product(value.shape) for value in (*operands, *graph.outputs))
     known = max((count.value for count in counts if isinstance(count, Const)), default=0)
-    unknown = [print_index(count) for count in counts if not isinstance(count, Const)]
+    unknown = [str(count) for count in counts if not isinstance(count, Const)]
     wide = f"max({', '.join((*unknown, str(known)))}) >= 2**31" if unknown else str(known >= 1 << 31)
-    extents = {"wide": wide} | {name: print_index(extent) for name, extent in kernels[0].extents.items()}
+    extents = {"wide": wide} | {name: str(extent) for name, extent in kernels[0].extents.items()}
     lines = ['"""The kernel, its grid and its constants for these sizes."""']
     lines += [f"{', '.join(extents)} = {', '.join(extents.values())}"]
     for kernel in kernels:
@@ -139,4 +139,4 @@ def _wrapper(graph: Graph, operands: list[Value]) -> str:
 
 
 def _shape(value: Value) -> str:
-    return f"[{', '.join(map(print_index, value.shape))}]"
+    return f"[{', '.join(map(str, value.shape))}]"

@@ -37,11 +37,6 @@ def print_function(function: Function) -> str:
     return "\n".join([head, *(INDENT + line for line in _lines(function.body))]) + "\n"
 
 
-def print_statement(stmt: Stmt) -> str:
-    """A statement's text, lines ended."""
-    return "\n".join(_lines(stmt)) + "\n"
-
-
 def _lines(stmt: Stmt) -> Iterator[str]:
     match stmt:
         case For(var, extent, body, kind):

@@ -12,7 +12,7 @@ workloads; TenSet (2021) found networks trained on millions of them better.
 
 import importlib.util
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 Features = Sequence[float]
@@ -87,11 +87,3 @@ def pairs_in_order(scores: Sequence[float], seconds: Sequence[float]) -> float:
     if not total:
         raise ValueError("no two of the times differ: measure more candidates")
     return right / total
-
-
-def importances(model: CostModel, names: Sequence[str]) -> Mapping[str, float]:
-    """How much each feature counts in a model's trees, the largest first; empty before it has learned."""
-    if model._trees is None:
-        return {}
-    weights = dict(zip(names, map(float, model._trees.feature_importances_), strict=True))
-    return dict(sorted(weights.items(), key=lambda item: -item[1]))

@@ -16,7 +16,6 @@ from pathlib import Path
 from sysai.compiler.codegen import cpu
 from sysai.compiler.program.printer import print_function
 from sysai.compiler.program.statement import Function
-from sysai.compiler.schedule.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,6 @@ class Record:
     trace: str
     seconds: float | None
     error: str = ""
-
-    def schedule_trace(self) -> Trace:
-        """The steps, to be replayed."""
-        return Trace.from_json(self.trace)
 
 
 class Database:

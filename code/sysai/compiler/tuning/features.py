@@ -11,11 +11,11 @@ moves with a loop is found by evaluating it, so that indices with quotients need
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.program.expr import ITEM_BYTES, Binary, Buffer, Call, Expr, Load, Var, substitute, walk
+from sysai.compiler.program.accesses import Access, accesses, nests
+from sysai.compiler.program.expr import ITEM_BYTES, Binary, Call, Var, walk
 from sysai.compiler.program.statement import (
     PARALLEL,
     SERIAL,
@@ -25,10 +25,8 @@ from sysai.compiler.program.statement import (
     Block,
     For,
     Function,
-    Stmt,
     statements,
 )
-from sysai.compiler.schedule.tree import parts
 
 LINE_BYTES = 64
 CACHES = {"registers": 2 << 10, "first cache": 32 << 10, "second cache": 1 << 20, "last cache": 16 << 20}
@@ -56,15 +54,6 @@ FEATURES = (
 """Names of the numbers of `features`, in order."""
 
 
-@dataclass(frozen=True)
-class _Access:
-    buffer: Buffer
-    indices: tuple[Expr, ...]
-
-    def at(self, values: Mapping[str, int]) -> list[int]:
-        return [evaluate(index, values) for index in self.indices]
-
-
 def features(function: Function, sizes: Mapping[str, int] | None = None) -> list[float]:
     """The numbers of FEATURES: logarithms to base 2 of one plus the counts.
 
@@ -76,8 +65,9 @@ def features(function: Function, sizes: Mapping[str, int] | None = None) -> list
     """
     sizes = dict(sizes or {})
     totals = dict.fromkeys(FEATURES, 0.0)
-    for block, loops in _nests(function.body, ()):
-        _add_block(totals, block, [(loop, evaluate(loop.extent, sizes)) for loop in loops], sizes)
+    for block, around in nests(function.body):
+        loops = [(stmt, evaluate(stmt.extent, sizes)) for stmt in around if isinstance(stmt, For)]
+        _add_block(totals, block, loops, sizes)
     for stmt in statements(function.body):
         if isinstance(stmt, Allocate) and stmt.buffer.scope == "local":
             totals["local bytes"] += (
@@ -90,47 +80,27 @@ def features(function: Function, sizes: Mapping[str, int] | None = None) -> list
     return [math.log2(1 + max(0.0, totals[name])) for name in FEATURES]
 
 
-def _nests(stmt: Stmt, around: tuple[For, ...]) -> Iterator[tuple[Block, tuple[For, ...]]]:
-    """Each block with the loops around it, from the outermost."""
-    if isinstance(stmt, Block):
-        yield stmt, around
-        return
-    inside = (*around, stmt) if isinstance(stmt, For) else around
-    for part in parts(stmt):
-        yield from _nests(part, inside)
-
-
 def _add_block(totals: dict[str, float], block: Block, loops: list[tuple[For, int]], sizes: dict[str, int]) -> None:
     iterations = math.prod(extent for _, extent in loops)
     domain = math.prod(evaluate(axis.extent, sizes) for axis in block.axes)
     nodes = list(walk(block.update))
     operations = sum(isinstance(node, Binary) and node.dtype != "int64" for node in nodes)
     calls = sum(isinstance(node, Call) for node in nodes)
-    accesses = _accesses(block)
+    found = list(dict.fromkeys(access._replace(guards=()) for access in accesses(block)))
     totals["iterations"] += iterations
     totals["iterations beyond the domain"] += max(0, iterations - domain)
     totals["operations"] += iterations * (operations + calls)
     totals["functions"] += iterations * calls
-    totals["loads"] += iterations * (len(accesses) - 1)
+    totals["loads"] += iterations * (len(found) - 1)
     totals["stores"] += iterations
     _add_loops(totals, loops, iterations)
     values = {**sizes, **{loop.var.name: 0 for loop, _ in loops}}
     vector = next(((loop, extent) for loop, extent in loops if loop.kind == VECTORIZED), None)
     if vector:
-        _add_vectors(totals, accesses, vector, values, iterations)
-    touched = [_touched(accesses, loops[depth:], values) for depth in range(len(loops) + 1)]
+        _add_vectors(totals, found, vector, values, iterations)
+    touched = [_touched(found, loops[depth:], values) for depth in range(len(loops) + 1)]
     for cache, capacity in CACHES.items():
         totals[f"bytes into {cache}"] += _traffic(touched, [extent for _, extent in loops], capacity)
-
-
-def _accesses(block: Block) -> list[_Access]:
-    """What the block stores, and then what it loads, with indices in terms of loops."""
-    bindings = {axis.var: axis.binding for axis in block.axes}
-    loads = [node for node in walk(block.update) if isinstance(node, Load)]
-    return [
-        _Access(load.buffer, tuple(substitute(index, bindings) for index in load.indices))
-        for load in (block.target, *dict.fromkeys(loads))
-    ]
 
 
 def _add_loops(totals: dict[str, float], loops: list[tuple[For, int]], iterations: int) -> None:
@@ -145,21 +115,25 @@ def _add_loops(totals: dict[str, float], loops: list[tuple[For, int]], iteration
 
 
 def _add_vectors(
-    totals: dict[str, float], accesses: list[_Access], vector: tuple[For, int], values: dict[str, int], iterations: int
+    totals: dict[str, float], found: list[Access], vector: tuple[For, int], values: dict[str, int], iterations: int
 ) -> None:
     loop, lanes = vector
     totals["iterations in vectors"] += iterations
     totals["vector lanes"] = max(totals["vector lanes"], lanes)
-    for access in accesses:
+    for access in found:
         step = _step(access, loop.var, values)
         kind = "uniform" if not any(step) else "contiguous" if not any(step[:-1]) and step[-1] == 1 else "scattered"
         totals[f"{kind} vector accesses"] += iterations / lanes
 
 
-def _step(access: _Access, var: Var, values: dict[str, int]) -> list[int]:
+def _step(access: Access, var: Var, values: dict[str, int]) -> list[int]:
     """How far each index moves in one iteration."""
-    first, second = access.at(values), access.at({**values, var.name: 1})
+    first, second = _at(access, values), _at(access, {**values, var.name: 1})
     return [b - a for a, b in zip(first, second, strict=True)]
+
+
+def _at(access: Access, values: dict[str, int]) -> list[int]:
+    return [evaluate(index, values) for index in access.indices]
 
 
 def _traffic(touched: list[float], extents: list[int], capacity: int) -> float:
@@ -170,13 +144,13 @@ def _traffic(touched: list[float], extents: list[int], capacity: int) -> float:
     return touched[depth] * math.prod(extents[:depth])
 
 
-def _touched(accesses: list[_Access], inside: list[tuple[For, int]], values: dict[str, int]) -> float:
+def _touched(found: list[Access], inside: list[tuple[For, int]], values: dict[str, int]) -> float:
     """Bytes, in whole cache lines, that accesses touch while loops run; each buffer counts once."""
     largest: dict[str, float] = {}
-    for access in accesses:
-        first, spans = access.at(values), [1] * len(access.indices)
+    for access in found:
+        first, spans = _at(access, values), [1] * len(access.indices)
         for loop, extent in inside:
-            last = access.at({**values, loop.var.name: max(0, extent - 1)})
+            last = _at(access, {**values, loop.var.name: max(0, extent - 1)})
             spans = [span + abs(b - a) for span, a, b in zip(spans, first, last, strict=True)]
         shape = [evaluate(size, values) for size in access.buffer.shape]
         spans = [min(span, size) for span, size in zip(spans, shape, strict=True)]
