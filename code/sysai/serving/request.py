@@ -14,7 +14,7 @@ import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 
 MAX_LOGPROBS = 20  # as in the OpenAI API
 MAX_STOP = 16
@@ -118,7 +118,7 @@ class RequestStatus(Enum):
     FINISHED = "finished"
 
 
-class FinishReason(str, Enum):
+class FinishReason(StrEnum):
     """Why a request ended; the values are the API's `finish_reason`."""
 
     STOP = "stop"  # end of sequence, a stop token or a stop string
