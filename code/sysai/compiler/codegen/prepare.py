@@ -23,11 +23,13 @@ from sysai.compiler.program.statement import (
     UNROLLED,
     VECTORIZED,
     Allocate,
+    Block,
     For,
     Function,
     If,
     Seq,
     Stmt,
+    blocks,
     transform_statement,
 )
 
@@ -109,7 +111,10 @@ class _Partition:
         return self.finished(cut, inside, depth)
 
     def finished(self, loop: For, inside: Ranges, depth: int) -> Stmt:
-        return replace(loop, body=self.visit(loop.body, inside, depth))
+        body = self.visit(loop.body, inside, depth)
+        if loop.kind == VECTORIZED and any(_divides(block, loop.var) for block in blocks(body)):
+            body = simplified(body, inside)  # (16 + lane) // 32 is 0, now that it is not (16 i + lane) // 32 any more
+        return replace(loop, body=body)
 
     def branches(self, loop: For, main: Stmt, cuts: _Cuts, inside: Ranges, depth: int) -> Stmt:
         """A parallel loop stays one, so that all its iterations are shared out; each asks which part it is of."""
@@ -154,6 +159,12 @@ class _Partition:
         known = {condition: holds for condition, holds in known.items() if condition not in unknown}
         empty = simplify(low - high, ranges) == ZERO
         return _Cuts(low, high, known) if known and not empty else None
+
+
+def _divides(block: Block, var: Var) -> bool:
+    """Whether a quotient or a remainder of the variable occurs in a block."""
+    nodes = (node for expr in (*block.indices, block.value) for node in walk(expr))
+    return any(isinstance(node, Binary) and node.op in ("floordiv", "mod") and var in walk(node) for node in nodes)
 
 
 def _conditions(stmt: Stmt, moving: Ranges) -> Iterator[tuple[Expr, Ranges]]:

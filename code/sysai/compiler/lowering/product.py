@@ -6,11 +6,15 @@
 The schedule makes a tile of registers of `acc`, so that it is never in memory. Leading dimensions that both results
 and left operand have, and the right one has not, are rows like any others: [B, T, K] x [K, N] has B T rows.
 
-A right operand that is constant is packed when the graph is compiled: columns in panels of PANEL, each panel row by
-row, so that a loop over k reads it from front to back, whatever the number of rows (Goto and van de Geijn, 2008).
+A right operand that is constant is packed when the graph is compiled: columns in panels of P, two vectors, and each
+panel row by row, so that a loop over k reads it from front to back, whatever the number of rows (Goto and van de Geijn,
+2008).
 
-    weight [N, K]  ->  packed [ceil(N / PANEL), K, PANEL], filled with zeros        F.linear's weight is transposed
-    conv weight [O, C, h, w]  ->  [ceil(O / PANEL), C, h, w, PANEL]
+    weight [N, K]  ->  packed [ceil(N / P), K, P], filled with zeros        F.linear's weight is transposed
+    conv weight [O, C, h, w]  ->  [ceil(O / P), C, h, w, P]
+
+An operand that is not constant is packed when the product runs, unless what would be gained is less than that costs:
+of few rows (a step of decoding), the product reads it as it is stored. If that is [N, K], vectors lie along the sum.
 
 A convolution is the product of its windows [B Y X, C h w] with the weights, without the windows being written out.
 """
@@ -26,25 +30,37 @@ from sysai.compiler.graph.sizes import same
 from sysai.compiler.lowering.elements import ONE, Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
+from sysai.compiler.lowering.schedule_steps import lanes
 from sysai.compiler.passes.access import ZERO
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.program.expr import FLOATS, INDEX, Buffer, Const, Expr, Load, Select
+from sysai.compiler.program.expr import FLOATS, INDEX, Buffer, Const, Expr, Load, Select, walk
 from sysai.compiler.program.statement import Function, Stmt
 
-PANEL = 32  # columns, two vectors of 512 bits or four of 256
+FEW_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product
+NARROW = 256  # columns, of which rows do not yet fall into few sets of the first cache
+
+
+def panel_columns() -> int:
+    """Columns of a panel: two vectors."""
+    return 2 * lanes()
 
 
 def pack(weight: Tensor, transposed: bool) -> Tensor:
-    """Columns in panels: [K, N], or transposed [N, K, ...], to [ceil(N / PANEL), K, ..., PANEL]."""
+    """Columns in panels: [K, N], or transposed [N, K, ...], to [ceil(N / P), K, ..., P]."""
     rows = weight if transposed else weight.mT
-    padded = F.pad(rows, [0, 0] * (rows.dim() - 1) + [0, -len(rows) % PANEL])
-    panels = padded.reshape(-1, PANEL, *rows.shape[1:])
+    padded = F.pad(rows, [0, 0] * (rows.dim() - 1) + [0, -len(rows) % panel_columns()])
+    panels = padded.reshape(-1, panel_columns(), *rows.shape[1:])
     return panels.movedim(1, -1).contiguous()
+
+
+def panels_for(columns: Expr) -> Expr:
+    """How many panels hold that many columns."""
+    return (columns + (panel_columns() - 1)) // panel_columns()
 
 
 def padded(columns: Expr) -> Expr:
     """The columns of all panels; a single column remains one."""
-    return columns if same(columns, 1) else (columns + (PANEL - 1)) // PANEL * PANEL
+    return columns if same(columns, 1) else panels_for(columns) * panel_columns()
 
 
 def packable(group: Group, constants: Sequence[str]) -> str | None:
@@ -112,29 +128,46 @@ def _matmul(group: Group, name: str, packed: bool) -> Function:
         matrix = (column, row) if node.attributes["transpose_b"] else (row, column)
         return elements.of(b, (*_batch(elements.shape(b), batch), *matrix))
 
-    width = loops[-1].extent
-    whole = isinstance(width, Const) and width.value % PANEL == 0
-    if same(width, 1) or (whole and not node.attributes["transpose_b"]):
-        return _with_epilogue(elements, name, _Product(loops, order, [k], value, element(batch, k.index, column), None))
+    plain = element(batch, k.index, column)
+    if same(loops[-1].extent, 1) or _reads_well(value, plain, loops[-2:], k):
+        return _with_epilogue(elements, name, _Product(loops, order, [k], value, plain, None))
     copy, other = _packing(loops, k, b.dtype, element)
     return _with_epilogue(elements, name, _Product(loops, order, [k], value, other, loops[-1], copy))
+
+
+def _reads_well(a: Expr, b: Expr, loops: Sequence[Loop], k: Loop) -> bool:
+    """Whether the right operand is read as it is: along the sum for few rows, or along columns if these are few."""
+    (rows, width), (_, column) = (loop.extent for loop in loops), indices(loops)
+    few = isinstance(rows, Const) and rows.value <= FEW_ROWS
+    if few and goes_along(a, k.index) and goes_along(b, k.index):
+        return True
+    whole = isinstance(width, Const) and width.value % panel_columns() == 0
+    return whole and goes_along(b, column) and (few or width.value <= NARROW)
+
+
+def goes_along(operand: Expr, index: Expr) -> bool:
+    """Whether an operand is read in the order in which it lies in memory as `index` grows."""
+    if not isinstance(operand, Load):
+        return False
+    last = [place for place, size in zip(operand.indices, operand.buffer.shape, strict=True) if not same(size, 1)]
+    return last[-1:] == [index] and not any(index in walk(place) for place in last[:-1])
 
 
 def _packing(loops: Sequence[Loop], k: Loop, dtype: str, element: Callable[..., Expr]) -> tuple[_Copy, Expr]:
     """What packs an operand at run time, and an element of what that makes."""
     *batch, _, column = loops
-    panels = Loop("panel", (column.extent + (PANEL - 1)) // PANEL)
+    panels = Loop("panel", panels_for(column.extent))
     nest = [*(replace(loop, name=loop.name * 3) for loop in batch), panels, Loop("depth", k.extent)]
-    across = Loop("across", Const(PANEL, INDEX))
+    across = Loop("across", Const(panel_columns(), INDEX))
     *batch_indices, panel, depth = indices(nest)
-    place = panel * PANEL + across.index
+    place = panel * panel_columns() + across.index
     value = Select(place < column.extent, element(batch_indices, depth, place), zero(dtype))
     kept = [loop for loop in nest if not same(loop.extent, 1)]
-    buffer = Buffer("panels", (*(loop.extent for loop in kept), Const(PANEL, INDEX)), dtype)
+    buffer = Buffer("panels", (*(loop.extent for loop in kept), Const(panel_columns(), INDEX)), dtype)
     copy = block("pack", [*nest, across], buffer, indices([*kept, across]), value)
-    sources = [*indices(batch), column.index // PANEL, k.index]
+    sources = [*indices(batch), column.index // panel_columns(), k.index]
     read = [index for index, loop in zip(sources, nest, strict=True) if loop in kept]
-    return (around([*nest, across], copy), buffer), buffer[(*read, column.index % PANEL)]
+    return (around([*nest, across], copy), buffer), buffer[(*read, column.index % panel_columns())]
 
 
 def zero(dtype: str) -> Const:
@@ -153,9 +186,9 @@ def _panels(elements: Elements, weight: str, column: Expr, summed: Sequence[Loop
     plain = elements.inputs[weight]
     columns = elements.producers[elements.group.anchor.output.name].output.shape
     count = columns[1] if len(summed) > 1 else columns[-1]
-    shape = ((count + (PANEL - 1)) // PANEL, *(loop.extent for loop in summed), Const(PANEL, INDEX))
+    shape = (panels_for(count), *(loop.extent for loop in summed), Const(panel_columns(), INDEX))
     buffer = elements.inputs[weight] = Buffer(plain.name, shape, plain.dtype)
-    return buffer[(column // PANEL, *(loop.index for loop in summed), column % PANEL)]
+    return buffer[(column // panel_columns(), *(loop.index for loop in summed), column % panel_columns())]
 
 
 def _convolution(group: Group, name: str, packed: bool) -> Function:

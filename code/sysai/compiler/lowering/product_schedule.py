@@ -1,7 +1,8 @@
 """The default schedule of products: tiles of registers, panels of columns, the epilogue on the tile."""
 
-from sysai.compiler.codegen.cpu import vector_bytes
+from sysai.compiler.lowering.product import goes_along
 from sysai.compiler.lowering.schedule_steps import (
+    add_up,
     block_names,
     extent_of,
     is_small,
@@ -10,10 +11,12 @@ from sysai.compiler.lowering.schedule_steps import (
     reduces_over,
     vectors,
 )
-from sysai.compiler.program.expr import Const, Expr
-from sysai.compiler.program.statement import blocks
+from sysai.compiler.program.expr import ONE, Const, Expr, children
+from sysai.compiler.program.statement import REDUCE
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.schedule.tree import find_block
 
+ENOUGH_TILES = 24  # of columns, to share out evenly
 ENOUGH = 4  # iterations of a loop that is distributed alone
 UNKNOWN_ROWS = 6  # of the tile where only the run time knows how many there are
 BLOCK_ROWS = 240  # of the left operand, that stay in the second cache while panels pass by
@@ -21,20 +24,22 @@ BLOCK_ROWS = 240  # of the left operand, that stay in the second cache while pan
 
 def most_rows() -> int:
     """Of the register tile, two vectors wide: what leaves some of the 16 or 32 registers for operands."""
-    return 14 if vector_bytes() == 64 else 6
+    return 14 if lanes() == 16 else 6
 
 
 def schedule_product(schedule: Schedule) -> None:
     """Blocks of rows, panels of columns, tiles of both; the product moves to the tile, where its result is stored."""
     loops = schedule.loops_of("store")
-    outer, tile = [loop for loop in loops if loop not in ("row", "column")], []
+    outer, tile, blocked = [loop for loop in loops if loop not in ("row", "column")], [], []
+    rows = extent_of(schedule, "row") if "row" in loops else ONE
+    dots = _is_of_dots(schedule)
     if "row" in loops:
-        *blocked, inner = _split_rows(schedule, extent_of(schedule, "row"))
+        *blocked, inner = schedule.split("row", [None, _dot_rows(rows)] if dots else _row_factors(rows))
         tile.append(inner)
-    else:
-        blocked = []
     if "column" in loops:
-        panel, inner = schedule.split("column", 2 * lanes())
+        tiles = 1 if any(is_at_least(extent_of(schedule, loop), ENOUGH) for loop in outer) else ENOUGH_TILES
+        width = _dot_columns(rows) if dots else _panel_columns(rows, extent_of(schedule, "column"), tiles)
+        panel, inner = schedule.split("column", width)
         tile.append(inner)
         blocked.insert(len(blocked) - 1, panel) if blocked else blocked.append(panel)
     around = [*outer, *blocked]
@@ -46,20 +51,34 @@ def schedule_product(schedule: Schedule) -> None:
     if "pack" in block_names(schedule) and "column" in loops:
         schedule.compute_at("pack", panel)
         vectors(schedule, schedule.loops_of("pack")[-1])
-    _micro_kernel(schedule)
-    if "column" in loops:
+    if dots:
+        _dot_products(schedule)
+    else:
+        _outer_products(schedule)
+    if "column" in loops and not dots:
         found = vectors(schedule, tile.pop())
         tile += [found] if found else []
     for loop in tile:  # or the accumulators could not stay in registers
         schedule.unroll(loop)
     if small:
         return
-    shared = outer or (around[: len(around) - 1] if "row" in loops else around) or around
     enough = [loop for loop in outer if is_at_least(extent_of(schedule, loop), ENOUGH)]
     if enough:  # alone: to fuse would put divisions into every index
         schedule.reorder(enough[0], *(loop for loop in outer if loop != enough[0]))
         shared = enough[:1]
+    elif outer:  # three matrices are badly shared out by two cores
+        shared = [*outer, *blocked[:1]]
+    else:
+        shared = (around[: len(around) - 1] if "row" in loops else around) or around
     parallel(schedule, shared)
+
+
+def _is_of_dots(schedule: Schedule) -> bool:
+    """Whether the sum goes along both operands in memory, so that vectors lie along it and not along columns."""
+    product = find_block(schedule.function, "product")
+    summed = [axis for axis in product.axes if axis.kind == REDUCE]
+    along = len(summed) == 1 and all(goes_along(operand, summed[0].var) for operand in children(product.value))
+    return along and (not isinstance(summed[0].extent, Const) or summed[0].extent.value >= lanes())
 
 
 def is_at_least(extent: Expr, number: int) -> bool:
@@ -67,24 +86,43 @@ def is_at_least(extent: Expr, number: int) -> bool:
     return isinstance(extent, Const) and extent.value >= number
 
 
-def _split_rows(schedule: Schedule, rows: Expr) -> tuple[str, ...]:
+def _row_factors(rows: Expr) -> list[int | None]:
     """Tiles of as many rows as registers allow and as waste none; of many, blocks that stay in the second cache."""
     if not isinstance(rows, Const):
-        return schedule.split("row", UNKNOWN_ROWS)
+        return [None, UNKNOWN_ROWS]
     tile = min(range(1, most_rows() + 1), key=lambda size: (-(-rows.value // size) * (size + 2), -size))
     if rows.value <= BLOCK_ROWS:
-        return schedule.split("row", tile)
+        return [None, tile]
     tiles, blocks_of_rows = -(-rows.value // tile), -(-rows.value // BLOCK_ROWS)
-    return schedule.split("row", [None, -(-tiles // blocks_of_rows), tile])
+    return [None, -(-tiles // blocks_of_rows), tile]
 
 
-def _micro_kernel(schedule: Schedule) -> None:
+def _panel_columns(rows: Expr, columns: Expr, tiles: int) -> int:
+    """Of the tile. Where rows are few, more: memory gives more bytes a second to several panels than to one.
+
+    Args:
+        tiles: how many there have to be, for the cores to share out.
+    """
+    width = 2 * lanes()
+    while isinstance(rows, Const) and rows.value * width <= lanes() * most_rows() and width < 8 * lanes():
+        if not is_at_least(columns, 2 * width * tiles):
+            break
+        width *= 2
+    return width
+
+
+def _dot_columns(rows: Expr) -> int:
+    return 8 if rows == ONE else 4
+
+
+def _dot_rows(rows: Expr) -> int:
+    most = 4 if lanes() == 16 else 2
+    return min(max(rows.value, 1), most) if isinstance(rows, Const) else most
+
+
+def _outer_products(schedule: Schedule) -> None:
     """All sums of a tile at once: the summed index outermost, the tile's elements in registers."""
-    around = schedule.loops_of("store")
-    inside = [loop for loop in schedule.loops_of("product") if loop not in around]
-    product = next(block for block in blocks(schedule.function.body) if block.name == "product")
-    summed = [loop for loop in inside if reduces_over(product, loop)]
-    elements = [loop for loop in inside if loop not in summed]
+    around, summed, elements = _nest(schedule)
     if not summed:
         return
     schedule.reorder(*summed, *elements)
@@ -95,3 +133,32 @@ def _micro_kernel(schedule: Schedule) -> None:
             outer = vectors(schedule, own[-1])
             for loop in [*own[:-1], *([outer] if outer else [])]:
                 schedule.unroll(loop)
+
+
+def _dot_products(schedule: Schedule) -> None:
+    """A vector of partial sums for each element of a tile, which are added up at the end, in a tree."""
+    around, (summed,), elements = _nest(schedule)
+    vector, lane = schedule.split(summed, lanes())
+    schedule.reorder(vector, *elements, lane)
+    partial = schedule.rfactor("product", lane)
+    init = f"{partial}_init"
+    if init not in block_names(schedule):
+        schedule.decompose_reduction(partial, vector)
+    for block in (init, partial):
+        *own, lane = [loop for loop in schedule.loops_of(block) if loop not in (*around, vector)]
+        schedule.vectorize(lane)
+        for loop in own:
+            schedule.unroll(loop)
+    *own, lane = [loop for loop in schedule.loops_of("product") if loop not in around]
+    for loop in own:
+        schedule.unroll(loop)
+    add_up(schedule, "product", lanes())
+
+
+def _nest(schedule: Schedule) -> tuple[list[str], list[str], list[str]]:
+    """The loops around the product: those that the store is in too, those that it sums over, those over the tile."""
+    around = [loop for loop in schedule.loops_of("store") if loop in schedule.loops_of("product")]
+    inside = [loop for loop in schedule.loops_of("product") if loop not in around]
+    product = find_block(schedule.function, "product")
+    summed = [loop for loop in inside if reduces_over(product, loop)]
+    return around, summed, [loop for loop in inside if loop not in summed]

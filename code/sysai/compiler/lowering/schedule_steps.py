@@ -3,17 +3,18 @@
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.codegen.cpu import vector_bytes
+from sysai.compiler.codegen import cpu
 from sysai.compiler.program.expr import Const, Expr
 from sysai.compiler.program.statement import REDUCE, Block, For, blocks, statements
 from sysai.compiler.schedule.schedule import Schedule
 
+LAST_LANES = 4  # that are combined one by one: halves of what is shorter are no faster
 SMALL = 1 << 14  # operations that one core does alone
 
 
 def lanes() -> int:
     """Numbers of 32 bits in a vector of this machine."""
-    return vector_bytes() // 4
+    return cpu.vector_bytes() // 4
 
 
 def is_small(schedule: Schedule, loops: Sequence[str]) -> bool:
@@ -41,6 +42,17 @@ def parallel(schedule: Schedule, loops: Sequence[str]) -> None:
     """Distribute the iterations of nested loops over the cores."""
     if loops:
         schedule.parallel(schedule.fuse(*loops) if len(loops) > 1 else loops[0])
+
+
+def add_up(schedule: Schedule, block: str, width: int) -> None:
+    """Combine the lanes that a block's innermost loop goes over in a tree: vectors, halves of one, of these, ..."""
+    while width > LAST_LANES:
+        width = lanes() if width > lanes() else width // 2
+        vector, lane = schedule.split(schedule.loops_of(block)[-1], width)
+        schedule.rfactor(block, lane)
+        schedule.vectorize(lane)
+        schedule.unroll(vector)
+    schedule.unroll(schedule.loops_of(block)[-1])
 
 
 def reduces_over(block: Block, loop: str) -> bool:

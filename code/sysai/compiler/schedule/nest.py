@@ -46,7 +46,7 @@ def require_independent_axes(function: Function, block: Block) -> None:
     around = loops_around(function.body, block.name)
     for axis in block.axes:
         others = tuple(other.binding for other in block.axes if other is not axis)
-        own = {loop.var for loop in around if loop.extent != ONE} & variables(axis.binding)
+        own = {loop.var for loop in around if not proves(loop.extent <= 1, {})} & variables(axis.binding)
         if own and own <= dependence.determined([others], around):
             raise IllegalSchedule(
                 f"block {block.name} uses a buffer that has shrunk to a part for the loops around it: move the block "

@@ -1,0 +1,106 @@
+"""Products of few and of many rows, packed and as they are stored, for wide and for narrow vectors."""
+
+import re
+
+import pytest
+import torch
+from lowered_graphs import interpreted
+from sysai.compiler.codegen import cpu
+from sysai.compiler.codegen.c import generate_c
+from sysai.compiler.compiled import compile_graph
+from sysai.compiler.graph.builder import Builder
+from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph.sizes import as_shape
+from sysai.compiler.lowering.schedules import default_schedule
+from sysai.compiler.pipeline import make_program
+
+GATHERED = re.compile(r"\{x1\[")  # lane by lane from the right operand
+
+
+@pytest.fixture(params=[64, 32], ids=["AVX-512", "AVX2"])
+def width(request, monkeypatch):
+    """Bytes of the vectors that schedules are made for; any compiler lowers them to what the machine has."""
+    monkeypatch.setattr(cpu, "vector_bytes", lambda: request.param)
+    return request.param
+
+
+def product(a, b, transpose_b, constant=False):
+    """The graph of a product of tensors of these shapes, and the tensors that it takes."""
+    left, right = (Value(name, as_shape(x.shape), "float32") for name, x in (("a", a), ("b", b)))
+    builder = Builder(("a", "b"))
+    output = builder.emit("matmul", left, right, transpose_b=transpose_b)
+    inputs, constants = ((left,), {"b": b}) if constant else ((left, right), {})
+    return Graph("product", (), inputs, constants, tuple(builder.nodes), (output,)), (a,) if constant else (a, b)
+
+
+def operands(batch, M, K, N, transpose_b, batch_b=None):
+    generator = torch.Generator().manual_seed(M * K + N)
+    matrix = (N, K) if transpose_b else (K, N)
+    shapes = (*batch, M, K), (*(batch if batch_b is None else batch_b), *matrix)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def kernel_source(graph, width):
+    (schedule,) = make_program(graph).schedules
+    return generate_c(schedule.function, width)
+
+
+SHAPES = [
+    # batch, M, K, N, transpose_b, batch of b
+    ((), 1, 40, 19, True, None),  # along the sum, with a rest of it and of the columns
+    ((), 5, 33, 9, True, None),
+    ((3,), 1, 64, 37, True, None),
+    ((2, 3), 4, 17, 8, True, (2, 1)),
+    ((3,), 2, 5, 64, False, None),  # along columns, as it is stored
+    ((5,), 1, 18, 128, False, None),
+    ((), 17, 3, 288, False, None),  # packed at run time
+    ((2,), 17, 5, 33, True, None),
+    ((2,), 3, 7, 1, True, None),  # vectors
+    ((), 6, 50, 1, False, None),
+    ((), 1, 1, 1, True, None),
+    ((2,), 3, 0, 32, True, None),  # nothing to add up
+    ((2,), 0, 16, 32, True, None),
+    ((0,), 1, 16, 32, False, None),
+]
+
+
+@pytest.mark.parametrize(("batch", "M", "K", "N", "transpose_b", "batch_b"), SHAPES)
+def test_products_of_all_shapes(width, batch, M, K, N, transpose_b, batch_b):
+    a, b = operands(batch, M, K, N, transpose_b, batch_b)
+    expected = a.double() @ (b.mT if transpose_b else b).double()
+    graph, inputs = product(a, b, transpose_b)
+    for run in (interpreted(graph, default_schedule), compile_graph(graph)):
+        (found,) = run(*inputs)
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("M", "N"), [(1, 1536), (1, 33), (2, 768), (3, 1537), (8, 96)])
+def test_packed_weights_and_few_rows(width, M, N):
+    a, b = operands((), M, 3, N, True)
+    graph, inputs = product(a, b, True, constant=True)
+    for run in (interpreted(graph, default_schedule), compile_graph(graph)):
+        (found,) = run(*inputs)
+        torch.testing.assert_close(found.double(), a.double() @ b.mT.double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("M", "columns"), [(1, {64: 64, 32: 64}), (2, {64: 64, 32: 32}), (8, {64: 32, 32: 16})])
+def test_of_few_rows_several_panels_are_read_at_once(width, M, columns):
+    """As many as leave 24 tiles and more, for the cores to share out."""
+    source = kernel_source(product(*operands((), M, 576, 1536, True), True, constant=True)[0], width)
+    loaded = set(re.findall(r"load_f32x\d+\(x1 \+ .*", source))
+    assert len(loaded) == columns[width] * 4 // width
+    assert not GATHERED.search(source)
+
+
+@pytest.mark.parametrize("transpose_b", [True, False])
+def test_a_step_of_attention_reads_the_cache_as_it_is(width, transpose_b):
+    source = kernel_source(product(*operands((9,), 1, 64, 256, transpose_b), transpose_b)[0], width)
+    assert "panels" not in source
+    assert not GATHERED.search(source)
+    assert not re.search(r"float acc\w*\[", source)  # accumulators are variables, halves of which are added up
+
+
+def test_wide_operands_are_packed_for_many_rows_only(width):
+    for rows, packs in ((8, False), (64, True)):
+        source = kernel_source(product(*operands((), rows, 64, 1024, False), False)[0], width)
+        assert ("panels" in source) is packs
