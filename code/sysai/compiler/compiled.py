@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from sysai.compiler.codegen.kernel import Kernel, build
+from sysai.compiler.codegen.c import generate_c
+from sysai.compiler.codegen.kernel import Kernel
 from sysai.compiler.entry import make_entry
 from sysai.compiler.executable import Call, Executable, Fallback, Program
 from sysai.compiler.graph.from_export import import_module
@@ -73,9 +74,11 @@ def compile_graph(graph: Graph, schedule: Scheduler = default_schedule, seconds:
 
 
 def build_all(schedules: Sequence[Schedule]) -> list[Kernel]:
-    """A kernel for each schedule; the C compiler runs on all cores."""
+    """A kernel for each schedule; the C compiler runs on all cores, while this thread prints the next ones."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(lambda schedule: build(schedule.function), schedules))
+        functions = (schedule.function for schedule in schedules)
+        kernels = [pool.submit(Kernel, function, generate_c(function)) for function in functions]
+        return [kernel.result() for kernel in kernels]
 
 
 @dataclass
