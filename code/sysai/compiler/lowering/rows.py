@@ -8,6 +8,9 @@ For each row, one after the other while the row is in the nearest cache:
 
     bytes moved    inputs + outputs, each once; softmax operator by operator moves four times as much
 
+Where the last axis is not reduced, a row's elements lie far apart, but those of neighbouring rows side by side. Each
+pass then goes over all rows, these innermost: for the elements of a row, for the rows, acc[row] = combine(...).
+
 A library has softmax and LayerNorm as functions of their own, written like this; the rows that come out of fusion
 may hold anything (bias + GELU + residual + LayerNorm is one kernel).
 """
@@ -22,7 +25,7 @@ from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
 from sysai.compiler.passes.access import Indices
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
-from sysai.compiler.program.expr import INDEX, ZERO, Buffer, Const, Load
+from sysai.compiler.program.expr import ONE, ZERO, Buffer, Const, Load
 from sysai.compiler.program.statement import Block, Function, Stmt
 
 LONGEST_BUFFER = 8192  # elements of a row that are kept on the stack
@@ -55,6 +58,8 @@ class _Rows:
             Loop(loop.name, loop.extent, reduces) for loop, reduces in zip(spatial(domain), reduced, strict=True)
         ]
         self.row = [loop for loop in self.loops if not loop.reduces]
+        self.along = [loop for loop in self.loops if loop.reduces]
+        self.apart = bool(group.axes) and rank - 1 not in group.axes  # the elements of a row, in memory
         self.local: list[Buffer] = []
         self.body: list[Stmt] = []
         self.blocks = 0
@@ -73,7 +78,8 @@ class _Rows:
         for value in sorted(group.outputs, key=lambda value: value.name == self.scratch):
             if value.name not in self.done:
                 self._store_output(value)
-        body = around(self.row, allocated(self.local, in_order(self.body)))
+        body = allocated(self.local, in_order(self.body))
+        body = body if self.apart else around(self.row, body)
         return function(name, self.elements.buffers, body, size_attributes(group))
 
     def _stages(self) -> dict[str, set[str]]:
@@ -123,15 +129,15 @@ class _Rows:
 
     def _keep_shared(self, stage: str) -> list[Block]:
         """What a pass does first for each place: it keeps elements that it shares with later passes."""
-        kept = []
-        for node in self.group.nodes:
+        kept: list[Block] = []
+        for node in () if self.apart else self.group.nodes:
             name = node.output.name
             if name not in self.done and stage in self.stages.get(name, ()) and self._is_shared(node):
                 kept += self._keep(node)
         return kept
 
     def _keep(self, node: Node) -> list[Block]:
-        value, row = node.output, [loop for loop in self.loops if loop.reduces]
+        value, row = node.output, self.along
         element = self.elements.of(value, indices(self.loops))
         free = [
             other.name
@@ -188,8 +194,10 @@ class _Rows:
         if value.name in self.elements.outputs:
             self.done.add(value.name)
             return self.elements.outputs[value.name]
-        self.local.append(Buffer(f"r{len(self.local)}", (Const(1, INDEX),), value.dtype, "local"))
-        return self.local[-1]
+        name, shape = f"r{len(self.local)}", self.elements.shape(value) or (ONE,)
+        buffer = Buffer(name, shape, value.dtype) if self.apart else Buffer(name, (ONE,), value.dtype, "local")
+        self.local.append(buffer)
+        return buffer
 
     def _is_known(self, value: Value, buffer: Buffer, at: Indices) -> None:
         self.elements.known[value.name] = lambda _: Load(buffer, at)
@@ -208,8 +216,9 @@ class _Rows:
         return f"{operator}_{self.blocks - 1}"
 
     def _emit(self, *parts: Block, elements: bool = False) -> None:
-        inner = [loop for loop in self.loops if loop.reduces] if elements else []
-        self.body.append(around(inner, in_order(parts)))
+        along = self.along if elements else []
+        loops = [*self.row[:-1], *along, *self.row[-1:]] if self.apart else along
+        self.body.append(around(loops, in_order(parts)))
 
 
 def length(loops: Sequence[Loop]) -> int:

@@ -1,8 +1,9 @@
 """Default schedules: for each class of groups, the primitives that make its program fast without any tuning.
 
     elementwise   outer loops over cores, the innermost one in vectors
-    rows          rows over cores; along a row, vectors, and in reductions one partial result a lane (rfactor)
-    columns       where reduced axes are not the last ones: vectors across columns, cores over blocks of them
+    rows          rows over cores; along a row, vectors, and in reductions one partial result a lane (rfactor), which a
+                  tree of vectors, half vectors, ... then combines
+    columns       rows whose elements lie apart: vectors across rows, cores over blocks of them
     matmul        tiles of registers; a panel of columns for each core at a time; the epilogue on the tile
     window        outer loops over cores
 
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 
 from sysai.compiler.lowering.product_schedule import schedule_product
 from sysai.compiler.lowering.schedule_steps import (
+    add_up,
     block_names,
     extent_of,
     is_small,
@@ -21,12 +23,12 @@ from sysai.compiler.lowering.schedule_steps import (
     reduces_over,
     vectors,
 )
-from sysai.compiler.program.expr import Const
+from sysai.compiler.program.expr import Const, Expr
 from sysai.compiler.program.statement import Block, Function, blocks
 from sysai.compiler.schedule.schedule import Schedule
 
+WIDE_VECTORS = 8  # whose sums registers hold: memory gives long pieces of rows faster
 PARTIAL_VECTORS = 4  # of a reduction: so that an addition need not wait for the one before
-LAST_LANES = 4  # that are combined one by one: halves of what is shorter are no faster
 
 
 def default_schedule(function: Function, kind: str) -> Schedule:
@@ -67,6 +69,8 @@ def _rows(schedule: Schedule) -> None:
     function = schedule.function
     first = next(block for block in blocks(function.body) if block.reduces)
     around = schedule.loops_of(first.name)
+    if not reduces_over(first, around[-1]):
+        return _columns(schedule)
     small = is_small(schedule, around)
     outer = [loop for loop in around if not reduces_over(first, loop)]
     passes: dict[str, list[Block]] = {}
@@ -82,30 +86,48 @@ def _rows(schedule: Schedule) -> None:
         parallel(schedule, tuple(outer))
 
 
+def _columns(schedule: Schedule) -> None:
+    """Each pass is a nest of its own, whose last loop is over neighbouring rows."""
+    for block in list(blocks(schedule.function.body)):
+        loops = schedule.loops_of(block.name)
+        small = is_small(schedule, loops)
+        *outer, lane = [loop for loop in loops if not reduces_over(block, loop)]
+        if not is_shorter(extent_of(schedule, lane), WIDE_VECTORS * lanes()):
+            across, lane = schedule.split(lane, WIDE_VECTORS * lanes())
+            outer.append(across)
+        if block.reduces:
+            along = [loop for loop in loops if reduces_over(block, loop)]
+            schedule.reorder(*outer, *along, lane)
+            init = schedule.decompose_reduction(block.name, along[0])
+            schedule.vectorize(schedule.loops_of(init)[-1])
+        schedule.vectorize(lane)
+        if not small:
+            parallel(schedule, outer)
+
+
 def _partial_results(schedule: Schedule, block: str, loops: Sequence[str], share: int) -> None:
     """A reduction along a row: one partial result for each lane, of a few vectors; then these are combined in a tree.
 
     Args:
         loops: along the row.
-        share: the blocks in these loops; where others have work enough to do, an addition need not wait.
+        share: the blocks in these loops. Beside the work of others, an addition need not wait for the one before; and
+            what they do pays in vectors in short rows too.
     """
     extent = extent_of(schedule, loops[-1])
-    width = lanes() if share > 1 else PARTIAL_VECTORS * lanes()
-    if isinstance(extent, Const) and extent.value < 2 * width:
-        width = lanes()
-    if isinstance(extent, Const) and extent.value < (width if share > 1 else 2 * width):
+    if is_shorter(extent, lanes() if share > 1 else 2 * lanes()):
         schedule.decompose_reduction(block, loops[0])
         return
+    several = share == 1 and not is_shorter(extent, 2 * PARTIAL_VECTORS * lanes())
+    width = PARTIAL_VECTORS * lanes() if several else lanes()
     _, lane = schedule.split(loops[-1], width)
     partial = schedule.rfactor(block, lane)
     if f"{partial}_init" not in block_names(schedule):
         schedule.decompose_reduction(partial, loops[0] if len(loops) > 1 else schedule.loops_of(partial)[-2])
     for name in (partial, f"{partial}_init"):
         schedule.vectorize(schedule.loops_of(name)[-1])
-    while width > LAST_LANES:
-        width = lanes() if width > lanes() else width // 2
-        vector, lane = schedule.split(schedule.loops_of(block)[-1], width)
-        schedule.rfactor(block, lane)
-        schedule.vectorize(lane)
-        schedule.unroll(vector)
-    schedule.unroll(schedule.loops_of(block)[-1])
+    add_up(schedule, block, width)
+
+
+def is_shorter(extent: Expr, number: int) -> bool:
+    """Whether a loop is known to be shorter."""
+    return isinstance(extent, Const) and extent.value < number
