@@ -60,7 +60,7 @@ def make_program(graph: Graph, schedule: Scheduler = default_schedule, seconds: 
         if group.kind == "opaque":
             steps.append(Fallback(group.nodes[0]))
         elif group.kind != "view":
-            weight = packable(group, graph.constants) if group.kind == "matmul" else None
+            weight = packable(group, graph) if group.kind == "matmul" else None
             function = seconds.measure("lowering", lower, group, kernel_name(group), weight is not None)
             if function not in kernels:
                 kernels[function] = len(schedules)

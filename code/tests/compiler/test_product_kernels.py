@@ -104,3 +104,19 @@ def test_wide_operands_are_packed_for_many_rows_only(width):
     for rows, packs in ((8, False), (64, True)):
         source = kernel_source(product(*operands((), rows, 64, 1024, False), False)[0], width)
         assert ("panels" in source) is packs
+
+
+@pytest.mark.parametrize(("rows", "packed"), [(1, False), (5, False), (40, True)])
+def test_a_table_of_embeddings_that_is_the_head_too_is_not_kept_twice_for_few_rows(rows, packed):
+    table, x, tokens = torch.randn(90, 32), torch.randn(rows, 32), torch.tensor([3, 89])
+    values = [Value(n, as_shape(t.shape), str(t.dtype)[6:]) for n, t in (("x", x), ("i", tokens), ("table", table))]
+    builder = Builder(("x", "i", "table"))
+    outputs = (
+        builder.emit("matmul", values[0], values[2], transpose_b=True),
+        builder.emit("gather", values[2], values[1], axis=0),
+    )
+    compiled = compile_graph(Graph("tied", (), tuple(values[:2]), {"table": table}, tuple(builder.nodes), outputs))
+    assert set(compiled.program.constants) == ({"table", "table.packed"} if packed else {"table"})
+    logits, embeddings = compiled(x, tokens)
+    torch.testing.assert_close(logits.double(), x.double() @ table.mT.double(), rtol=1e-5, atol=1e-5)
+    assert torch.equal(embeddings, table[tokens])

@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.nn import functional as F
 
-from sysai.compiler.graph.graph import Node
-from sysai.compiler.graph.sizes import same
+from sysai.compiler.graph.graph import Graph, Node
+from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.lowering.elements import ONE, Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
@@ -63,14 +63,21 @@ def padded(columns: Expr) -> Expr:
     return columns if same(columns, 1) else panels_for(columns) * panel_columns()
 
 
-def packable(group: Group, constants: Sequence[str]) -> str | None:
-    """The name of the right operand, if it is a constant matrix or filter that can be packed."""
+def packable(group: Group, graph: Graph) -> str | None:
+    """The name of the right operand, if it is a constant matrix or filter that is to be packed.
+
+    One that is a table of embeddings as well would be kept twice: for few rows it stays as it is.
+    """
     node = group.anchor
     weight = node.inputs[1]
     produced = {inner.output.name for inner in group.nodes}
     used_once = sum(value.name == weight.name for inner in group.nodes for value in inner.inputs) == 1
     plain = len(weight.shape) == 2 if node.op == "matmul" else node.attributes["groups"] == 1
-    return weight.name if weight.name in set(constants) - produced and plain and used_once else None
+    if weight.name not in set(graph.constants) - produced or not plain or not used_once:
+        return None
+    few = node.op == "matmul" and node.attributes["transpose_b"] and _are_few(product(node.output.shape[:-1]))
+    stays = few and any(user.op == "gather" for user in graph.users()[weight.name])
+    return None if stays else weight.name
 
 
 def lower_product(group: Group, name: str, packed: bool = False) -> Function:
@@ -135,10 +142,14 @@ def _matmul(group: Group, name: str, packed: bool) -> Function:
     return _with_epilogue(elements, name, _Product(loops, order, [k], value, other, loops[-1], copy))
 
 
+def _are_few(rows: Expr) -> bool:
+    return isinstance(rows, Const) and rows.value <= FEW_ROWS
+
+
 def _reads_well(a: Expr, b: Expr, loops: Sequence[Loop], k: Loop) -> bool:
     """Whether the right operand is read as it is: along the sum for few rows, or along columns if these are few."""
     (rows, width), (_, column) = (loop.extent for loop in loops), indices(loops)
-    few = isinstance(rows, Const) and rows.value <= FEW_ROWS
+    few = _are_few(rows)
     if few and goes_along(a, k.index) and goes_along(b, k.index):
         return True
     whole = isinstance(width, Const) and width.value % panel_columns() == 0
