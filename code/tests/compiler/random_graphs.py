@@ -16,13 +16,22 @@ SHAPES = ((B, T, 4), (T, 4), (4,), (B, 1, 4), (4, 4), ())
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 0.1, 1e30, math.inf, -math.inf, math.nan)
 UNARY = ("exp", "log", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "abs", "floor", "pow2")
 EXACT_COMPOSITES = ("neg", "square", "reciprocal")
+ALONG_AXES = ("softmax", "log_softmax", "cumsum", "mean", "var", "layer_norm", "rms_norm")
 BINARY = ("add", "sub", "mul", "div", "min", "max")
 
 
 @st.composite
-def graphs(draw, steps: int = 10, composites: tuple[str, ...] = EXACT_COMPOSITES) -> Graph:
-    """A valid graph over sizes B and T; its last values are outputs, so that some nodes are dead."""
-    grower = _Grower(draw, composites)
+def graphs(
+    draw, steps: int = 10, composites: tuple[str, ...] = EXACT_COMPOSITES, along_axes: tuple[str, ...] = ()
+) -> Graph:
+    """A valid graph over sizes B and T; its last values are outputs, so that some nodes are dead.
+
+    Args:
+        steps: how many nodes there are at most, about.
+        composites: of one operand, without attributes.
+        along_axes: composites of ALONG_AXES.
+    """
+    grower = _Grower(draw, composites, along_axes)
     for _ in range(draw(st.integers(1, steps))):
         grower.grow()
     return grower.graph()
@@ -49,8 +58,8 @@ def _tensor(value: Value, sizes: dict[str, int], generator: torch.Generator, fin
 class _Grower:
     """A graph to which random nodes are added."""
 
-    def __init__(self, draw, composites: tuple[str, ...]) -> None:
-        self.draw, self.composites = draw, composites
+    def __init__(self, draw, composites: tuple[str, ...], along_axes: tuple[str, ...]) -> None:
+        self.draw, self.composites, self.along_axes = draw, composites, along_axes
         self.builder = Builder(["B", "T"])
         self.inputs = (self._input("x", (B, T, 4), "float32"), *(self._random_input(name) for name in "yz"))
         self.values = list(self.inputs)
@@ -78,6 +87,7 @@ class _Grower:
             self._unary, self._binary, self._binary, self._literal, self._literal, self._compare, self._choose,
             self._cast, self._move, self._move, self._move, self._join, self._look_up, self._combine, self._multiply,
         )  # fmt: skip
+        ways += (self._along_axis, self._along_axis) if self.along_axes else ()
         mark = len(self.builder.nodes)
         try:
             self.values.append(self.draw(st.sampled_from(ways))())
@@ -169,6 +179,21 @@ class _Grower:
         axes = self.draw(st.sets(st.integers(0, max(len(x.shape) - 1, 0)))) if x.shape else ()
         combine = self.draw(st.sampled_from(["add", "max", "min", "mul"]))
         return self.builder.emit("reduce", x, combine=combine, axes=tuple(axes), keepdim=self.draw(st.booleans()))
+
+    def _along_axis(self) -> Value:
+        x, op = self._any("float32"), self.draw(st.sampled_from(self.along_axes))
+        if not x.shape:
+            raise InvalidGraph("a scalar has no axis")
+        axis = self.draw(st.integers(0, len(x.shape) - 1))
+        match op:
+            case "softmax" | "log_softmax" | "cumsum":
+                return self.builder.emit(op, x, axis=axis)
+            case "mean":
+                return self.builder.emit(op, x, axes=(axis,), keepdim=self.draw(st.booleans()))
+            case "var":
+                keepdim, correction = self.draw(st.booleans()), self.draw(st.integers(0, 1))
+                return self.builder.emit(op, x, axes=(axis,), keepdim=keepdim, correction=correction)
+        return self.builder.emit(op, x, axes=(len(x.shape) - 1,), eps=1e-5)
 
     def _multiply(self) -> Value:
         a, b = self._any("float32"), self._any("float32")

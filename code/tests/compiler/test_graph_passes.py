@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
-from random_graphs import graphs, inputs_for
+from random_graphs import ALONG_AXES, graphs, inputs_for
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import interpret
 from sysai.compiler.graph.operators import CORE
@@ -19,6 +19,7 @@ from sysai.compiler.passes.counterexample import close, same_bits, search
 from sysai.compiler.passes.dead import remove_dead
 from sysai.compiler.passes.decompose import DECOMPOSITIONS, decompose
 from sysai.compiler.passes.fold import fold_constants
+from sysai.compiler.passes.legalize import legalize
 from sysai.compiler.passes.rewrite import InvalidRule, Rule, rewrite
 from sysai.compiler.passes.simplify import SIMPLIFICATIONS, TRANSPOSES
 
@@ -65,6 +66,24 @@ def optimize_exactly(graph: Graph) -> Graph:
     for _ in range(3):
         graph = remove_dead(merge_common(with_rules(*EXACT)(fold_constants(graph))))
     return graph
+
+
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
+@settings(MANY, max_examples=100)
+@given(st.data())
+@pytest.mark.parametrize(
+    "change",
+    [lambda graph: decompose(graph).graph, legalize, lambda graph: legalize(optimize(graph))],
+    ids=["decompose", "legalize", "all"],
+)
+def test_a_pass_preserves_values_up_to_rounding(change, data):
+    bounded = ("neg", "relu", "silu")  # what grows makes rounding errors grow with it
+    graph = data.draw(graphs(steps=6, composites=bounded, along_axes=ALONG_AXES))
+    assert preserves(change, graph, inputs_for(data.draw, graph, finite=True), nearly)
+
+
+def nearly(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-3, equal_nan=True)
 
 
 @MANY
