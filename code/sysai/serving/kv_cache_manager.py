@@ -43,7 +43,7 @@ class KVCacheManager:
         for its logits. One that was swapped out keeps what it had computed, and gets the copies host -> device.
         """
         kept = self._host_blocks.get(request, [])
-        found = self.cache.match(token_ids(request, 0, request.num_tokens - 1)) if self.cache and not kept else []
+        found = self.cache.match(token_ids(request, 0, request.num_tokens - 1)) if self.cache is not None and not kept else []
         table = BlockTable(self.pool, found, len(found) * self.pool.block_size)
         growth = request.num_tokens - table.length
         if not self._make_room(table.blocks_needed(growth), spare):
@@ -53,7 +53,7 @@ class KVCacheManager:
         self._tables[request] = table
         if not kept:
             request.num_computed_tokens = len(found) * self.pool.block_size
-            self.counts.queried += request.num_tokens if self.cache else 0
+            self.counts.queried += request.num_tokens if self.cache is not None else 0
             self.counts.hit += request.num_computed_tokens
         swap_in = [Copy(*pair) for pair in zip(kept, table.blocks, strict=False)]
         self._release_host(request)
@@ -71,7 +71,7 @@ class KVCacheManager:
 
     def keep_computed(self, request: Request) -> None:
         """Put the computed full blocks of a running request into the prefix cache."""
-        if self.cache:
+        if self.cache is not None:
             self.cache.insert(token_ids(request, 0, request.num_computed_tokens), self._tables[request])
 
     def swap_out(self, request: Request) -> list[Copy] | None:
@@ -101,16 +101,16 @@ class KVCacheManager:
             blocks = self._host_blocks.get(request, [])
             assert len(blocks) == self.pool.blocks_for(request.num_computed_tokens)
         self.pool.check_invariants(block for table in self._tables.values() for block in table.blocks)
-        if self.host_pool:
+        if self.host_pool is not None:
             self.host_pool.check_invariants(block for blocks in self._host_blocks.values() for block in blocks)
-        if self.cache:
+        if self.cache is not None:
             self.cache.check_invariants()
 
     def _make_room(self, blocks: int, spare: int = 0) -> bool:
         """See that `blocks` are free and that `spare` more could be, if need be at the cost of the prefix cache."""
         if blocks + spare > self.pool.num_available:
             return False
-        if self.cache:
+        if self.cache is not None:
             self.cache.evict(blocks - self.pool.num_free)
         return True
 

@@ -41,7 +41,8 @@ class PrefixCache:
         self._root = _Node()
         self._by_age: OrderedDict[_Node, None] = OrderedDict()  # the node used longest ago stands first
 
-    def __len__(self) -> int:
+    @property
+    def num_blocks(self) -> int:
         """Blocks kept."""
         return len(self._by_age)
 
