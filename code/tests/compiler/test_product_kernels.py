@@ -13,6 +13,7 @@ from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.pipeline import make_program
+from sysai.compiler.program.expr import Var
 
 GATHERED = re.compile(r"\{x1\[")  # lane by lane from the right operand
 
@@ -120,3 +121,15 @@ def test_a_table_of_embeddings_that_is_the_head_too_is_not_kept_twice_for_few_ro
     logits, embeddings = compiled(x, tokens)
     torch.testing.assert_close(logits.double(), x.double() @ table.mT.double(), rtol=1e-5, atol=1e-5)
     assert torch.equal(embeddings, table[tokens])
+
+
+def test_a_number_of_rows_that_only_the_run_time_knows(width):
+    M, (_, b) = Var("M"), operands((), 1, 2, 1536, True)
+    left, right = Value("a", as_shape((M, 2)), "float32"), Value("b", as_shape(b.shape), "float32")
+    builder = Builder(("a", "b"))
+    output = builder.emit("matmul", left, right, transpose_b=True)
+    graph = Graph("product", (M,), (left,), {"b": b}, tuple(builder.nodes), (output,))
+    for run in (interpreted(graph, default_schedule), compile_graph(graph)):
+        for rows in (0, 1, 8):
+            a = torch.randn(rows, 2)
+            torch.testing.assert_close(run(a)[0].double(), a.double() @ b.mT.double(), rtol=1e-5, atol=1e-5)

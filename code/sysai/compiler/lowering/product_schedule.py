@@ -103,12 +103,10 @@ def _panel_columns(rows: Expr, columns: Expr, tiles: int) -> int:
     Args:
         tiles: how many there have to be, for the cores to share out.
     """
-    width = 2 * lanes()
-    while isinstance(rows, Const) and rows.value * width <= lanes() * most_rows() and width < 8 * lanes():
-        if not is_at_least(columns, 2 * width * tiles):
-            break
+    width, known = 2 * lanes(), rows.value if isinstance(rows, Const) else UNKNOWN_ROWS
+    while known * width <= lanes() * most_rows() and is_at_least(columns, 2 * width * tiles):
         width *= 2
-    return width
+    return min(width, 8 * lanes())
 
 
 def _dot_columns(rows: Expr) -> int:
