@@ -34,6 +34,12 @@ def softmax(shape: Sequence[Size], dtype: str = "float32") -> Graph:
     return group("softmax", {"x": (shape, dtype)}, build)
 
 
+def column_sums(shape: Sequence[Size], dtype: str = "float32") -> Graph:
+    return group(
+        "column_sums", {"x": (shape, dtype)}, lambda g, x: g.emit("reduce", x, combine="add", axes=(0,), keepdim=True)
+    )
+
+
 def layer_norm(shape: Sequence[Size], dtype: str = "float32") -> Graph:
     """With statistics in float32, as torch has them."""
     axes, columns = (len(shape) - 1,), shape[-1]

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from fused_groups import T, bias_gelu, linear_gelu, rms_norm_residual, softmax
+from fused_groups import T, bias_gelu, column_sums, linear_gelu, rms_norm_residual, softmax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysai.compiler.graph.graph import Graph
@@ -74,6 +74,7 @@ LOWERED = {
     "matmul": (lowered(linear_gelu((T,), 5, 21)), {"T": 7}, product),
     "softmax": (lowered(softmax((T, 150))), {"T": 3}, rows),
     "rms_norm": (lowered(rms_norm_residual((T, 70))), {"T": 2}, rows),
+    "columns": (lowered(column_sums((T, 40))), {"T": 3}, rows),
     "elementwise": (lowered(bias_gelu((T, 30))), {"T": 3}, tiled),
 }
 

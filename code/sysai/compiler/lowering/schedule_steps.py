@@ -44,6 +44,15 @@ def parallel(schedule: Schedule, loops: Sequence[str]) -> None:
         schedule.parallel(schedule.fuse(*loops) if len(loops) > 1 else loops[0])
 
 
+def passes(schedule: Schedule, outer: Sequence[str]) -> list[tuple[str, list[Block]]]:
+    """What goes over a row inside the loops `outer`: each innermost loop and its blocks; one that reduces is last."""
+    found: dict[str, list[Block]] = {}
+    for block in blocks(schedule.function.body):
+        for loop in schedule.loops_of(block.name)[len(outer) :][-1:]:
+            found.setdefault(loop, []).append(block)
+    return list(found.items())
+
+
 def add_up(schedule: Schedule, block: str, width: int) -> None:
     """Combine the lanes that a block's innermost loop goes over in a tree: vectors, halves of one, of these, ..."""
     while width > LAST_LANES:

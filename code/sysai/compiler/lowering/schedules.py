@@ -20,11 +20,12 @@ from sysai.compiler.lowering.schedule_steps import (
     is_small,
     lanes,
     parallel,
+    passes,
     reduces_over,
     vectors,
 )
 from sysai.compiler.program.expr import Const, Expr
-from sysai.compiler.program.statement import Block, Function, blocks
+from sysai.compiler.program.statement import Function, blocks
 from sysai.compiler.schedule.schedule import Schedule
 
 WIDE_VECTORS = 8  # whose sums registers hold: memory gives long pieces of rows faster
@@ -73,11 +74,7 @@ def _rows(schedule: Schedule) -> None:
         return _columns(schedule)
     small = is_small(schedule, around)
     outer = [loop for loop in around if not reduces_over(first, loop)]
-    passes: dict[str, list[Block]] = {}
-    for block in blocks(function.body):
-        for loop in schedule.loops_of(block.name)[len(outer) :][-1:]:
-            passes.setdefault(loop, []).append(block)
-    for loop, inside in passes.items():
+    for loop, inside in passes(schedule, outer):
         if inside[-1].reduces:
             _partial_results(schedule, inside[-1].name, schedule.loops_of(inside[-1].name)[len(outer) :], len(inside))
         else:

@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.lowering.schedule_steps import lanes
+from sysai.compiler.lowering.schedule_steps import add_up, lanes, passes
 from sysai.compiler.program.expr import Const, Expr, variables
 from sysai.compiler.program.statement import REDUCE, SERIAL, Block, blocks
 from sysai.compiler.schedule.schedule import Schedule
@@ -185,27 +185,26 @@ def _vectors(schedule: Schedule, loop: str, width: int) -> tuple[str, ...]:
 
 
 def rows(schedule: Schedule, choose: Choose) -> None:
-    """The schedule of lowered reductions along rows, its numbers left open."""
-    found = list(blocks(schedule.function.body))
-    first = next(block for block in found if block.reduces)
-    around = [loop for loop in schedule.loops_of(first.name) if not _is_summed(first, loop)]
-    for block in found:
-        own = [loop for loop in schedule.loops_of(block.name) if loop not in around]
-        if not own:
-            continue
-        width = lanes() * choose(f"{block.name}: vectors", (1, 2, 4, 8))
-        extent = find_loop(schedule.function, own[-1]).extent
-        if block.reduces and not (isinstance(extent, Const) and extent.value < 2 * width):
-            _partial_results(schedule, block.name, own[-1], width)
-        elif not block.reduces:
-            _vectors(schedule, own[-1], width)
+    """The schedule of lowered reductions along rows, its numbers left open; rows whose elements lie apart are tiled."""
+    first = next(block for block in blocks(schedule.function.body) if block.reduces)
+    loops = schedule.loops_of(first.name)
+    around = [loop for loop in loops if not _is_summed(first, loop)]
+    if loops[-1] in around:
+        return tiled(schedule, choose)
+    for loop, inside in passes(schedule, around):
+        name, extent = inside[-1].name, find_loop(schedule.function, loop).extent
+        width = lanes() * choose(f"{name}: vectors", (1, 2, 4, 8))
+        if not inside[-1].reduces:
+            _vectors(schedule, loop, width)
+        elif not (isinstance(extent, Const) and extent.value < 2 * width):
+            _partial_results(schedule, name, loop, width)
     count = choose("loops over cores", tuple(range(len(around) + 1)))
     if count:
         schedule.parallel(schedule.fuse(*around[:count]) if count > 1 else around[0])
 
 
 def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> None:
-    """One partial result for each lane of some vectors; vectors are added up before lanes are."""
+    """One partial result for each lane of some vectors; vectors are added up before lanes are, these in a tree."""
     _, lane = schedule.split(loop, width)
     partial = schedule.rfactor(name, lane)
     schedule.vectorize(lane)
@@ -214,10 +213,7 @@ def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> No
     init = schedule.loops_of(f"{partial}_init")[-1]
     if find_loop(schedule.function, init).kind == SERIAL:
         schedule.vectorize(init)
-    if width > lanes():
-        _, lane = schedule.split(schedule.loops_of(name)[-1], lanes())
-        schedule.rfactor(name, lane)
-        schedule.vectorize(lane)
+    add_up(schedule, name, width)
 
 
 RULES: dict[str, Rule] = {"matmul": product, "rows": rows}
