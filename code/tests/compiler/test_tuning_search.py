@@ -8,6 +8,7 @@ import random
 import pytest
 from sysai.compiler.program.parser import parse
 from sysai.compiler.program.statement import PARALLEL, VECTORIZED, For, Function, statements
+from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tuning import cost_model
 from sysai.compiler.tuning.cost_model import CostModel, ModelUnavailable, pairs_in_order
@@ -105,6 +106,14 @@ def test_a_small_space_is_exhausted():
 
     tuned = tune(Space(product(), rule), made_up, OPTIONS)
     assert len(tuned.trials) == 3
+
+
+def test_a_rule_that_makes_nothing_legal_is_told():
+    def rule(schedule, choose):
+        schedule.parallel("k")
+
+    with pytest.raises(IllegalSchedule, match="illegal schedules of product: look for its fault"):
+        tune(Space(product(), rule), made_up, OPTIONS, baseline=Schedule(product()))
 
 
 @pytest.mark.parametrize("wrong", [{"trials": 0}, {"batch": 0}, {"generations": -1}, {"explore": 1.5}])

@@ -110,6 +110,9 @@ def tune(
         baseline: a schedule that is measured first, such as the default one.
         sizes: numbers for the function's sizes.
         database: to which trials are appended; what it holds of this workload and machine is known from the start.
+
+    Raises:
+        IllegalSchedule: the space's rule makes nothing that is legal.
     """
     search = _Search(space, options, model, random.Random(seed), dict(sizes or {}), database)
     search.remember()
@@ -198,6 +201,8 @@ class _Search:
             try:
                 candidates.append(self.space.sample(self.rng))
             except IllegalSchedule:
+                if not candidates and not self.elite:
+                    raise
                 break
         return candidates
 
