@@ -133,3 +133,22 @@ def test_a_number_of_rows_that_only_the_run_time_knows(width):
         for rows in (0, 1, 8):
             a = torch.randn(rows, 2)
             torch.testing.assert_close(run(a)[0].double(), a.double() @ b.mT.double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "size", "stride"),
+    [(4, 4, (9, 37), (1, 1)), (4, 2, (5, 40), (2, 1)), (2, 2, (7, 33), (1, 2)), (2, 2, (3, 3), (1, 1))],
+)
+def test_grouped_convolutions_go_along_rows_of_the_image(width, channels, groups, size, stride):
+    x, weight = torch.randn(2, channels, *size), torch.randn(2 * channels, channels // groups, 3, 3)
+    values = [Value(name, as_shape(t.shape), "float32") for name, t in (("x", x), ("w", weight))]
+    builder = Builder(("x", "w"))
+    attributes = {"stride": stride, "padding": (1, 0), "dilation": (1, 1), "groups": groups}
+    output = builder.emit("conv2d", *values, **attributes)
+    graph = Graph("convolution", (), (values[0],), {"w": weight}, tuple(builder.nodes), (output,))
+    expected = torch.nn.functional.conv2d(x.double(), weight.double(), None, **attributes)
+    compiled = compile_graph(graph)
+    torch.testing.assert_close(compiled(x)[0].double(), expected, rtol=1e-5, atol=1e-5)
+    source = generate_c(compiled.schedules[-1].function, width)
+    whole = stride[1] == 1 and size[1] - 2 >= width // 4
+    assert (f"load_f32x{width // 4}(x0 +" in source) is whole

@@ -17,6 +17,7 @@ An operand that is not constant is packed when the product runs, unless what wou
 of few rows (a step of decoding), the product reads it as it is stored. If that is [N, K], vectors lie along the sum.
 
 A convolution is the product of its windows [B Y X, C h w] with the weights, without the windows being written out.
+One in groups has few channels for a place, and goes along the rows of the image instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -214,11 +215,12 @@ def _convolution(group: Group, name: str, packed: bool) -> Function:
     value = elements.of(x, (image.index, of_group + inner.index, *place))
     summed = [inner, height, width]
     if packed:
+        loops, order = [image, row, column, channel], (0, 2, 3, 1)
         other = _panels(elements, weight.name, channel.index, summed)
-    else:
-        other = elements.of(weight, (channel.index, *indices(summed)))
-    loops, order = [image, row, column, channel], (0, 2, 3, 1)
-    return _with_epilogue(elements, name, _Product(loops, order, summed, value, other, channel if packed else None))
+        return _with_epilogue(elements, name, _Product(loops, order, summed, value, other, channel))
+    loops, order = [image, channel, row, column], (0, 1, 2, 3)
+    other = elements.of(weight, (channel.index, *indices(summed)))
+    return _with_epilogue(elements, name, _Product(loops, order, summed, value, other, None))
 
 
 def _with_epilogue(elements: Elements, name: str, product: _Product) -> Function:
