@@ -43,7 +43,7 @@ class KVCacheManager:
         for its logits. One that was swapped out keeps what it had computed, and gets the copies host -> device.
         """
         kept = self._host_blocks.get(request, [])
-        found = self.cache.match(token_ids(request, 0, request.num_tokens - 1)) if self.cache is not None and not kept else []
+        found = [] if kept or self.cache is None else self.cache.match(token_ids(request, 0, request.num_tokens - 1))
         table = BlockTable(self.pool, found, len(found) * self.pool.block_size)
         growth = request.num_tokens - table.length
         if not self._make_room(table.blocks_needed(growth), spare):

@@ -66,10 +66,10 @@ class Scheduler:
         """
         if request.request_id in self._requests or request.is_finished:
             raise ValueError(f"request {request.request_id} is known or finished: give every request an id of its own")
-        if request.num_prompt_tokens >= self.config.max_model_len:
+        if request.num_prompt_tokens >= self.config.most_positions:
             raise ValueError(
                 f"the prompt of {request.num_prompt_tokens} tokens leaves no room for output in the "
-                f"{self.config.max_model_len} positions of a sequence: shorten it"
+                f"{self.config.most_positions} positions of a sequence: shorten it"
             )
         self._requests[request.request_id] = request
         self._ranks[request] = (self.policy.order(request), self._added)
@@ -89,7 +89,7 @@ class Scheduler:
         if not samples or parent.output_token_ids or child.prompt_token_ids != parent.prompt_token_ids:
             raise ValueError("fork while the step that samples the parent's first token is in flight, with its prompt")
         child.append_output_token(token_id)
-        if child.check_stop(self.config.eos_token_id, self.config.max_model_len):
+        if child.check_stop(self.config.eos_token_id, self.config.most_positions):
             return
         self.add(child)
         if parent in self.running and len(self.running) < self.config.max_running:
@@ -147,7 +147,7 @@ class Scheduler:
                 self.memory.keep_computed(request)
             if part.samples:
                 request.append_output_token(sampled[part.request_id])
-                if request.check_stop(self.config.eos_token_id, self.config.max_model_len):
+                if request.check_stop(self.config.eos_token_id, self.config.most_positions):
                     done.append(request)
                     self.finish(request.request_id, request.finish_reason)
         return done

@@ -33,9 +33,6 @@ class SchedulerConfig:
     eos_token_id: int | None = None
 
     def __post_init__(self) -> None:
-        positions = self.num_blocks * self.block_size
-        if self.max_model_len is None:
-            object.__setattr__(self, "max_model_len", positions)
         if min(self.num_blocks, self.block_size, self.max_running) < 1 or self.host_blocks < 0:
             raise ValueError(f"blocks, their size and max_running must be positive, host_blocks not negative: {self}")
         if self.token_budget < self.max_running:
@@ -45,8 +42,14 @@ class SchedulerConfig:
             )
         if not 0 <= self.watermark < 1:
             raise ValueError(f"watermark {self.watermark} is a fraction of the blocks, from 0 to below 1")
-        if not 2 <= self.max_model_len <= positions:
+        positions = self.num_blocks * self.block_size
+        if not 2 <= self.most_positions <= positions:
             raise ValueError(
-                f"max_model_len {self.max_model_len} must be from 2 to the {positions} positions of all blocks: "
+                f"max_model_len {self.most_positions} must be from 2 to the {positions} positions of all blocks: "
                 f"a sequence that has them all must be able to finish"
             )
+
+    @property
+    def most_positions(self) -> int:
+        """Positions that a sequence may have."""
+        return self.num_blocks * self.block_size if self.max_model_len is None else self.max_model_len

@@ -78,9 +78,9 @@ def check_limits(scheduler: Scheduler, step: Step) -> None:
     scheduler.check_invariants()
 
 
-def run(scheduler: Scheduler, limit: int = 100_000) -> list[Step]:
+def run(scheduler: Scheduler, runner: PaperRunner | None = None, limit: int = 100_000) -> list[Step]:
     """Run until all requests are done."""
-    runner, steps = PaperRunner(scheduler), []
+    runner, steps = runner or PaperRunner(scheduler), []
     while scheduler.has_work:
         step = scheduler.schedule()
         check_limits(scheduler, step)
