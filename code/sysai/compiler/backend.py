@@ -5,9 +5,8 @@ side effects. Those for inference are compiled; those for training are run as th
 arrive as inputs of the graph: they become constants here, so that weights are packed once. Each call looks whether
 they are still the same tensors in the same version, and compiles again where they are not.
 
-    import sysai.compiler.backend
-    model = torch.compile(model, backend="sysai")
-    sysai.compiler.backend.statistics     # graphs, kernels, operators that torch runs
+    model = torch.compile(model, backend="sysai")     # the package's entry point tells torch where the backend is
+    sysai.compiler.backend.statistics                 # graphs, kernels, operators that torch runs
 
 Dynamo and AOTAutograd: Ansel et al., PyTorch 2, ASPLOS 2024, https://doi.org/10.1145/3620665.3640366, sections 3 and 4.
 """
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, fx, nn
 from torch._dynamo.backends.common import aot_autograd
-from torch._dynamo.backends.registry import register_backend
+from torch._dynamo.backends.registry import list_backends, register_backend
 from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
@@ -53,7 +52,6 @@ class Statistics:
 statistics = Statistics()
 
 
-@register_backend(name="sysai")
 def sysai(module: fx.GraphModule, example_inputs: Sequence[object], **_: object) -> Callable:
     """The backend; see the module."""
     weights = _weights(module, example_inputs)
@@ -190,3 +188,7 @@ def _version(tensor: Tensor) -> int:
 def _with_constants(graph: Graph, constants: Mapping[str, Tensor]) -> Graph:
     inputs = tuple(value for value in graph.inputs if value.name not in constants)
     return replace(graph, inputs=inputs, constants={**graph.constants, **constants})
+
+
+if "sysai" not in list_backends():  # a checkout that is imported without having been installed
+    register_backend(sysai, name="sysai")

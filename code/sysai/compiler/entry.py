@@ -21,18 +21,15 @@ from sysai.compiler.executable import Call, RunKernels
 from sysai.compiler.program.expr import Var
 
 
-def entry_source(
-    calls: Sequence[Call], kernels: Sequence[Kernel], slots: Mapping[str, int], sizes: Sequence[Var]
-) -> str:
+def entry_source(calls: Sequence[Call], slots: Mapping[str, int], sizes: Sequence[Var]) -> str:
     """The C source of the function that makes `calls`, in order."""
     places = {var.name: place for place, var in enumerate(sizes)}
     shapes, lines = set(), []
     for call in calls:
-        function = kernels[call.kernel].function
-        shape = len(function.buffers), len(function.sizes)
+        shape = len(call.operands), len(call.sizes)
         shapes.add(shape)
         pointers = [f"p[{slots[name]}]" for name in call.operands]
-        numbers = [f"n[{places[var.name]}]" for var in function.sizes]
+        numbers = [f"n[{places[var.name]}]" for var in call.sizes]
         arguments = ", ".join([*pointers, *numbers, "threads"])
         lines.append(f"    if (((call_{shape[0]}_{shape[1]})kernels[{call.kernel}])({arguments})) return 1;")
     types = [
@@ -51,7 +48,7 @@ def make_entry(
     Raises:
         ToolchainError: there is no C compiler, or it fails.
     """
-    library = ctypes.CDLL(str(compile_c(entry_source(calls, kernels, slots, sizes))))
+    library = ctypes.CDLL(str(compile_c(entry_source(calls, slots, sizes))))
     library.run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
     table = np.array([address(kernel) for kernel in kernels], np.int64)
     entry: Callable[..., int] = library.run

@@ -34,10 +34,16 @@ MOST_RUNS = 4096  # combinations of shapes that are remembered
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel, by its number, on its operands: names of values, in the order of its function's buffers."""
+    """A kernel, by its number, on its operands.
+
+    Attributes:
+        operands: names of values, in the order of its function's buffers.
+        sizes: those of the graph that its function's sizes are in this call, in order.
+    """
 
     kernel: int
     operands: tuple[str, ...]
+    sizes: tuple[Var, ...]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
     graph --optimize, legalize--> core operators --fuse--> groups --lower--> tensor programs --schedule--> kernels
 
-Groups of layers that are alike give the same program (buffers are named by their place), so that a model of thirty
-layers has a dozen kernels.
+Groups of layers that are alike give the same program (buffers are named by their place, sizes do not count), so that
+a model of thirty layers has a dozen kernels.
 """
 
 import time
@@ -21,6 +21,7 @@ from sysai.compiler.passes import optimize
 from sysai.compiler.passes.fusion import fuse
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.legalize import legalize
+from sysai.compiler.program.rename import with_sizes_by_place
 from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.schedule import Schedule
 
@@ -54,21 +55,25 @@ def make_program(graph: Graph, schedule: Scheduler = default_schedule, seconds: 
     groups = seconds.measure("fusion", fuse, graph)
     constants = dict(graph.constants)
     steps: list[Step] = []
-    kernels: dict[Function, int] = {}
+    kernels: dict[Function, int] = {}  # the numbers of programs, whatever their sizes are called
     schedules: list[Schedule] = []
+    orders: list[list[int]] = []  # of a kernel's sizes, by their places
     for group in groups:
         if group.kind == "opaque":
             steps.append(Fallback(group.nodes[0]))
         elif group.kind != "view":
             weight = packable(group, graph) if group.kind == "matmul" else None
             function = seconds.measure("lowering", lower, group, kernel_name(group), weight is not None)
-            if function not in kernels:
-                kernels[function] = len(schedules)
+            alike, sizes = with_sizes_by_place(function)
+            if alike not in kernels:
+                kernels[alike] = len(schedules)
+                orders.append([sizes.index(size) for size in function.sizes])
                 schedules.append(seconds.measure("schedules", schedule, function, group.kind))
             operands = [*(v.name for v in group.inputs), *(v.name for v in group.outputs)]
             if weight is not None:
                 operands[operands.index(weight)] = _packed(group, weight, constants)
-            steps.append(Call(kernels[function], tuple(operands)))
+            kernel = kernels[alike]
+            steps.append(Call(kernel, tuple(operands), tuple(sizes[place] for place in orders[kernel])))
     used = {name for step in steps if isinstance(step, Call) for name in step.operands}
     used |= {value.name for step in steps if isinstance(step, Fallback) for value in step.node.inputs}
     used |= {value.name for value in graph.outputs}

@@ -27,10 +27,11 @@ def interpreted(graph: Graph, schedule: Callable[[Function, str], Schedule] = un
 def run(program: Program, calls: list[Call], slots: dict[str, int], numbers: int, table: int) -> None:
     """Interpret calls on the memory that a table of addresses names."""
     names = [var.name for var in program.graph.sizes]
-    sizes = dict(zip(names, (ctypes.c_int64 * len(names)).from_address(numbers), strict=True)) if names else {}
+    values = dict(zip(names, (ctypes.c_int64 * len(names)).from_address(numbers), strict=True)) if names else {}
     addresses = (ctypes.c_int64 * len(slots)).from_address(table)
     for call in calls:
         function = program.schedules[call.kernel].function
+        sizes = {own.name: values[size.name] for own, size in zip(function.sizes, call.sizes, strict=True)}
         arrays = {}
         for buffer, name in zip(function.buffers, call.operands, strict=True):
             shape = [evaluate(size, sizes) for size in buffer.shape]
@@ -38,4 +39,4 @@ def run(program: Program, calls: list[Call], slots: dict[str, int], numbers: int
             count = int(np.prod(shape)) * dtype.itemsize
             memory = (ctypes.c_char * count).from_address(addresses[slots[name]]) if count else bytearray()
             arrays[buffer.name] = np.frombuffer(memory, dtype).reshape(shape)
-        interpret(function, arrays, {var.name: sizes[var.name] for var in function.sizes})
+        interpret(function, arrays, sizes)

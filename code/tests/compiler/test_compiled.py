@@ -112,6 +112,19 @@ def test_layers_share_kernels(transformer):
     assert len(compiled.kernels) < len(compiled.program.steps)
 
 
+class TwoLengths(nn.Module):
+    def forward(self, x, y):
+        return F.softmax(x, -1), F.softmax(y, -1)
+
+
+def test_a_kernel_serves_sizes_of_any_name():
+    x, y = torch.randn(3, 5), torch.randn(2, 70)
+    compiled = sysai.compiler.compile(TwoLengths(), (x, y), {0: {0: "A", 1: "S"}, 1: {0: "B", 1: "T"}})
+    assert len(compiled.kernels) == 1
+    for arguments in ((x, y), (y, x), (torch.randn(1, 9), torch.randn(4, 1))):
+        torch.testing.assert_close(compiled(*arguments), TwoLengths()(*arguments))
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_random_graphs_compiled_to_c(data):

@@ -44,7 +44,19 @@ def from_graph_module(module: fx.GraphModule, *, fallback: bool = True, name: st
         UnsupportedOperator: the compiler has no such operator, and `fallback` is False.
         ValueError: a dtype that the compiler has not; a size that is no axis of an input; an output that is no tensor.
     """
+    _equate_lengths(module)
     return Importer(module, {}, fallback).run(name, conditions=False)
+
+
+def _equate_lengths(module: fx.GraphModule) -> None:
+    """Where attention reads keys and values of two dynamic lengths (a cache grows both), let torch guard that they are
+    one: it has not compared them, and runs kernels that need it. To compare two of its sizes is to make a guard.
+    """
+    for node in module.graph.nodes:
+        if "scaled_dot_product" in str(node.target):
+            keys, values = (argument.meta["val"].shape[-2] for argument in node.args[1:3])
+            if keys != values:
+                raise ValueError(f"{origin_of(node)}: attention over {keys} keys and {values} values")
 
 
 def is_torch(path: str) -> bool:
@@ -202,7 +214,7 @@ class Importer:
         """Nodes that call torch: one for each result, so that the operator must give the same at each call."""
         fakes = node.meta["val"]
         several = isinstance(fakes, tuple | list)
-        if reason := _no_fallback(node.target, several):
+        if reason := _no_fallback(node):
             raise UnsupportedOperator(f"{target} at {origin_of(node) or 'an unknown line'}: {reason}")
         operands: list[Value] = []
         encoded = _encode(arguments, operands)
@@ -241,12 +253,14 @@ class Importer:
         return tuple(dict.fromkeys(condition for condition in conditions if not isinstance(condition, Const)))
 
 
-def _no_fallback(target: object, several: bool) -> str:
+def _no_fallback(node: fx.Node) -> str:
     """Why torch cannot run an operator as a node of a graph, or ''."""
+    target = node.target
     if not isinstance(target, torch._ops.OpOverload):
         return "is no operator of torch but a function"
     if target._schema.is_mutable:
         return "changes its operands"
+    several = len({user.args[1] for user in node.users if user.target is operator.getitem}) > 1
     if several and torch.Tag.nondeterministic_seeded in target.tags:
         return "gives several random results"
     return ""

@@ -110,6 +110,7 @@ class _Fusion:
         self.free = _free_nodes(self.context)
         self.members: dict[str, set[str]] = {}
         self.home: dict[str, str] = {}  # a node's name -> the group that may store its value
+        self.read: dict[str, list[str]] = {}  # what _reads found for groups, until they change
 
     def run(self) -> tuple[Group, ...]:
         for node in self.context.graph.nodes:
@@ -133,6 +134,7 @@ class _Fusion:
             except IllegalFusion:
                 continue
             self.members[group] = names
+            self.read.pop(group, None)
             if not free:
                 del self.members[producer]
                 self.home.update(dict.fromkeys((name for name in names if name not in self.free), group))
@@ -141,9 +143,12 @@ class _Fusion:
 
     def _reads(self, group: str) -> list[str]:
         """Names of the values that a group reads and that nodes make, the newest first."""
-        names = self.members[group]
-        inputs = {value.name for name in names for value in self.context.producers[name].inputs}
-        return sorted(inputs & set(self.home) - names, key=self.context.position.get, reverse=True)
+        if group not in self.read:
+            names = self.members[group]
+            inputs = {value.name for name in names for value in self.context.producers[name].inputs} - names
+            made = [name for name in inputs if name in self.context.producers]
+            self.read[group] = sorted(made, key=self.context.position.get, reverse=True)
+        return self.read[group]
 
     def _kept(self, group: str, names: set[str]) -> list[str]:
         return [name for name in names if (name not in self.free or name == group) and self._leaves(name, names)]
@@ -162,7 +167,7 @@ class _Fusion:
         seen = {producer, group}
         while waiting:
             other = waiting.pop()
-            if other in seen or max(self.context.position[name] for name in self.members[other]) < first:
+            if other in seen or self.context.position[other] < first:  # a group's name is that of its newest node
                 continue
             seen.add(other)
             homes = {self.home[value] for value in self._reads(other)}
