@@ -64,3 +64,19 @@ def test_interpreted_kernels_of_random_modules(module, dynamic, data):
 def test_compiled_random_modules(module, dynamic, data):
     if imported(module, dynamic) is not None:
         check(sysai.compiler.compile(module, EXAMPLE, SIZES if dynamic else None), module, data, dynamic)
+
+
+class Reductions(torch.nn.Module):
+    """Over the dynamic axes, alone and together, in every form that is lowered in a way of its own."""
+
+    def forward(self, x, i, m):
+        products = x.transpose(0, 2) @ x.transpose(0, 2).transpose(1, 2), torch.einsum("btk,btl->kl", x, x)
+        return (*products, x.sum(0), x.sum((0, 1)), x.mean(1), x.cumsum(0).sum(0), i.sum(), m.any(0), m.all(1))
+
+
+def test_reductions_over_nothing_are_those_of_torch():
+    compiled, module = sysai.compiler.compile(Reductions(), EXAMPLE, SIZES), Reductions()
+    for B, T in ((0, 3), (3, 0), (0, 0), (2, 5)):
+        inputs = inputs_for(B, T)
+        for got, expected in zip(compiled(*inputs), module(*inputs), strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5, equal_nan=True)

@@ -66,19 +66,19 @@ def prod_axis(t: Translator, x: Value, axis: int, keepdim: bool = False, **_) ->
 
 @translates("any.default", "any.dim", "any.dims")
 def any(t: Translator, x: Value, axes: Axes = None, keepdim: bool = False) -> Value:
-    """Whether there is one: the greatest of 0 and 1 is not 0."""
+    """Whether there is one: the greatest of 0 and 1 is above 0; that of nothing is far below."""
     return _quantify(t, "max", x, axes, keepdim)
 
 
 @translates("all.default", "all.dim", "all.dims")
 def all(t: Translator, x: Value, axes: Axes = None, keepdim: bool = False) -> Value:
-    """Whether they all are: the product of 0 and 1 is not 0."""
+    """Whether they all are: the product of 0 and 1 is above 0; that of nothing is 1."""
     return _quantify(t, "mul", x, axes, keepdim)
 
 
 def _quantify(t: Translator, combine: str, x: Value, axes: Axes, keepdim: bool) -> Value:
     holds = t.cast(as_bool(t, x), "int32")
-    return t.emit("ne", _reduce(t, combine, holds, axes, keepdim), t.full(0, "int32"))
+    return t.emit("lt", t.full(0, "int32"), _reduce(t, combine, holds, axes, keepdim))
 
 
 @translates("mean.default", "mean.dim")
