@@ -3,6 +3,7 @@
 import pytest
 import sysai.compiler
 import torch
+from sysai.compiler.codegen import cpu
 from sysai.compiler.program.statement import PARALLEL, VECTORIZED, For, blocks, statements
 from torch import nn
 
@@ -69,3 +70,10 @@ def test_columns_are_added_up_side_by_side():
     assert loops[0].kind == PARALLEL
     assert "[0]" not in kernel.source
     assert "load_f32x" in kernel.source
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_machines_with_shorter_vectors(vector_bytes, axis, monkeypatch):
+    monkeypatch.setattr(cpu, "vector_bytes", lambda: vector_bytes)
+    assert_as_torchs(Statistics((axis,)), torch.randn(45, 150))
