@@ -14,12 +14,12 @@ from sysai.compiler.program.statement import (
     Seq,
     Stmt,
     blocks,
+    substitute_loops,
     transform_statement,
 )
 from sysai.compiler.program.verify import verify
 from sysai.compiler.schedule.schedule import Schedule, replay
 from sysai.compiler.schedule.trace import Trace
-from sysai.compiler.schedule.tree import substitute_loops
 
 
 def matmul(m: int | None = None, n: int | None = None, k: int | None = None) -> Function:

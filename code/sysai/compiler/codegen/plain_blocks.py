@@ -1,32 +1,14 @@
 """Blocks without axes, and simple indices: what the partition of loops starts from."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from sysai.compiler.program.arith import simplify
 from sysai.compiler.program.conditions import conjunction
 from sysai.compiler.program.expr import FALSE, TRUE, Expr, Operand, Var, binary, substitute
-from sysai.compiler.program.statement import REDUCE, Allocate, Block, For, If, Seq, Stmt, transform_statement
+from sysai.compiler.program.statement import REDUCE, Allocate, Block, For, If, Seq, Stmt
 
 Ranges = dict[Var, tuple[Operand, Operand]]
 NOTHING = Seq(())
-
-
-def substitute_statement(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
-    """Replace variables in a statement whose blocks have no axes."""
-
-    def change(inner: Stmt) -> Stmt | None:
-        match inner:
-            case For():
-                return replace(inner, extent=substitute(inner.extent, values))
-            case If():
-                return replace(inner, condition=substitute(inner.condition, values))
-            case Block():
-                indices = tuple(substitute(index, values) for index in inner.indices)
-                return replace(inner, indices=indices, value=substitute(inner.value, values))
-        return None
-
-    return transform_statement(stmt, change)
 
 
 def without_axes(stmt: Stmt) -> Stmt | None:

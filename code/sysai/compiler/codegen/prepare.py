@@ -13,7 +13,7 @@ Function: what the interpreter makes of it must be the same. Halide and TVM part
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sysai.compiler.codegen.plain_blocks import NOTHING, Ranges, simplified, substitute_statement, when, without_axes
+from sysai.compiler.codegen.plain_blocks import NOTHING, Ranges, simplified, when, without_axes
 from sysai.compiler.program.arith import affine, bounds, proves, simplify, size_ranges
 from sysai.compiler.program.conditions import conjunction, conjuncts
 from sysai.compiler.program.expr import FALSE, INDEX, ONE, ZERO, Binary, Const, Expr, Var, binary, walk
@@ -30,6 +30,8 @@ from sysai.compiler.program.statement import (
     Seq,
     Stmt,
     blocks,
+    sequence,
+    substitute_loops,
     transform_statement,
 )
 
@@ -80,7 +82,7 @@ class _Partition:
         if isinstance(extent, Const) and extent.value <= 0:
             return NOTHING
         if (loop.kind == UNROLLED and isinstance(extent, Const)) or extent == ONE:
-            copies = (substitute_statement(loop.body, {loop.var: value}) for value in range(extent.value))
+            copies = (substitute_loops(loop.body, {loop.var: value}) for value in range(extent.value))
             return Seq(tuple(self.visit(copy, ranges, depth) for copy in copies))
         inside: Ranges = {**ranges, loop.var: (0, extent)}
         cuts = self.cuts(loop, extent, ranges) if depth <= DEEPEST else None
@@ -102,11 +104,11 @@ class _Partition:
         if isinstance(length, Const) and length.value <= 0:
             return NOTHING
         if start != ZERO:
-            body = substitute_statement(body, {loop.var: loop.var + start})
+            body = substitute_loops(body, {loop.var: loop.var + start})
         kind = SERIAL if loop.kind == VECTORIZED and not isinstance(length, Const) else loop.kind
         cut = For(loop.var, length, body, kind)
         if length == ONE:
-            return self.visit(substitute_statement(body, {loop.var: 0}), ranges, depth)
+            return self.visit(substitute_loops(body, {loop.var: 0}), ranges, depth)
         inside: Ranges = {**ranges, loop.var: (0, length)}
         return self.finished(cut, inside, depth)
 
@@ -234,8 +236,7 @@ def _cleaned(stmt: Stmt) -> Stmt | None:
     """Without what is empty, with conditions outside of loops that they don't depend on."""
     match stmt:
         case Seq(parts):
-            flat = [inner for part in parts for inner in (part.statements if isinstance(part, Seq) else (part,))]
-            return flat[0] if len(flat) == 1 else Seq(tuple(flat))
+            return sequence(*parts)
         case For(_, _, body) | If(_, body) | Allocate(_, body) if body == NOTHING:
             return NOTHING
         case For(var, _, If(condition, body)) if var not in walk(condition) and stmt.kind != PARALLEL:

@@ -7,9 +7,9 @@ more than the copy.
 """
 
 from sysai.compiler.lowering.elements import Elements, mergeable_axes, operand_starts
-from sysai.compiler.lowering.nest import around, block, function, in_order, indices, spatial
+from sysai.compiler.lowering.nest import around, block, function, indices, spatial
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.program.statement import Function
+from sysai.compiler.program.statement import Function, sequence
 
 
 def lower_elementwise(group: Group, name: str) -> Function:
@@ -23,7 +23,7 @@ def lower_elementwise(group: Group, name: str) -> Function:
         block(label(elements, value.name), loops, buffer, indices(loops), elements.of(value, indices(loops)))
         for value, buffer in zip(group.outputs, elements.outputs.values(), strict=True)
     ]
-    return function(name, elements.buffers, around(loops, in_order(blocks)), size_attributes(group))
+    return function(name, elements.buffers, around(loops, sequence(*blocks)), size_attributes(group))
 
 
 def _concat(group: Group, name: str) -> Function:
@@ -35,7 +35,7 @@ def _concat(group: Group, name: str) -> Function:
         at = [index + start if k == axis else index for k, index in enumerate(indices(loops))]
         part = block(f"part{number}", loops, buffer, at, elements.of(value, indices(loops)))
         parts.append(around(loops, part))
-    return function(name, elements.buffers, in_order(parts), size_attributes(group))
+    return function(name, elements.buffers, sequence(*parts), size_attributes(group))
 
 
 def label(elements: Elements, value: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sysai.compiler.graph.sizes import same
 from sysai.compiler.program.expr import ZERO, Buffer, Expr, Var, variables
-from sysai.compiler.program.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, Function, Seq, Stmt
+from sysai.compiler.program.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, Function, Stmt
 
 LETTERS = "ijklmnopqrst"
 
@@ -59,11 +59,6 @@ def around(loops: Sequence[Loop], body: Stmt) -> Stmt:
         if not same(loop.extent, 1) or loop.reduces:
             body = For(Var(loop.name), loop.extent, body)
     return body
-
-
-def in_order(statements: Sequence[Stmt]) -> Stmt:
-    """One statement of several."""
-    return statements[0] if len(statements) == 1 else Seq(tuple(statements))
 
 
 def allocated(buffers: Sequence[Buffer], body: Stmt) -> Stmt:

@@ -30,12 +30,12 @@ from sysai.compiler.graph.graph import Graph, Node
 from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.lowering.elements import ONE, Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
-from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
+from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, indices, spatial
 from sysai.compiler.lowering.schedule_steps import lanes
 from sysai.compiler.passes.access import ZERO
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.program.expr import FLOATS, INDEX, Buffer, Const, Expr, Load, Select, walk
-from sysai.compiler.program.statement import Function, Stmt
+from sysai.compiler.program.statement import Function, Stmt, sequence
 
 FEW_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product
 NARROW = 256  # columns, of which rows do not yet fall into few sets of the first cache
@@ -243,5 +243,5 @@ def _with_epilogue(elements: Elements, name: str, product: _Product) -> Function
     store = block("store", stored, buffer, place, elements.of(source, at))
     parts = [around([*whole, *product.summed], multiply), around(stored, store)]
     copying, made = product.copy or (None, None)
-    body = in_order([copying, *parts] if copying else parts)
+    body = sequence(*([copying] if copying else []), *parts)
     return function(name, elements.buffers, allocated([acc, *([made] if made else [])], body), size_attributes(group))

@@ -22,11 +22,11 @@ from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.sizes import same
 from sysai.compiler.lowering.elements import Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
-from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, in_order, indices, spatial
+from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, indices, spatial
 from sysai.compiler.passes.access import Indices
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
 from sysai.compiler.program.expr import ONE, ZERO, Buffer, Const, Load
-from sysai.compiler.program.statement import Block, Function, Stmt
+from sysai.compiler.program.statement import Block, Function, Stmt, sequence
 
 LONGEST_BUFFER = 8192  # elements of a row that are kept on the stack
 IDENTITY = {"add": 0, "mul": 1, "max": float("-inf"), "min": float("inf")}
@@ -78,7 +78,7 @@ class _Rows:
         for value in sorted(group.outputs, key=lambda value: value.name == self.scratch):
             if value.name not in self.done:
                 self._store_output(value)
-        body = allocated(self.local, in_order(self.body))
+        body = allocated(self.local, sequence(*self.body))
         body = body if self.apart else around(self.row, body)
         return function(name, self.elements.buffers, body, size_attributes(group))
 
@@ -218,7 +218,7 @@ class _Rows:
     def _emit(self, *parts: Block, elements: bool = False) -> None:
         along = self.along if elements else []
         loops = [*self.row[:-1], *along, *self.row[-1:]] if self.apart else along
-        self.body.append(around(loops, in_order(parts)))
+        self.body.append(around(loops, sequence(*parts)))
 
 
 def length(loops: Sequence[Loop]) -> int:

@@ -15,10 +15,10 @@ change loops and bindings at will as long as every iteration of the block's doma
 TensorIR's blocks nest, declare their regions, and can be opaque (a tensor core's instruction); these are leaves.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sysai.compiler.program.expr import TRUE, Buffer, Expr, Load, Var, binary
+from sysai.compiler.program.expr import TRUE, Buffer, Expr, Load, Operand, Var, binary, substitute
 
 SERIAL, PARALLEL, VECTORIZED, UNROLLED = "serial", "parallel", "vectorized", "unrolled"
 LOOP_KINDS = (SERIAL, PARALLEL, VECTORIZED, UNROLLED)
@@ -160,3 +160,30 @@ def transform_statement(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> St
             stmt = Seq(tuple(transform_statement(part, change) for part in parts))
     replacement = change(stmt)
     return stmt if replacement is None else replacement
+
+
+def substitute_loops(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
+    """Replace loop variables in extents, conditions, bindings and predicates; in blocks without axes everywhere."""
+
+    def change(inner: Stmt) -> Stmt | None:
+        match inner:
+            case For():
+                return replace(inner, extent=substitute(inner.extent, values))
+            case If():
+                return replace(inner, condition=substitute(inner.condition, values))
+            case Block(axes=()):
+                indices = tuple(substitute(index, values) for index in inner.indices)
+                value, predicate = substitute(inner.value, values), substitute(inner.predicate, values)
+                return replace(inner, indices=indices, value=value, predicate=predicate)
+            case Block():
+                axes = tuple(replace(axis, binding=substitute(axis.binding, values)) for axis in inner.axes)
+                return replace(inner, axes=axes, predicate=substitute(inner.predicate, values))
+        return None
+
+    return transform_statement(stmt, change)
+
+
+def sequence(*statements: Stmt) -> Stmt:
+    """The statements in order, without sequences inside sequences."""
+    flat = [part for stmt in statements for part in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
+    return flat[0] if len(flat) == 1 else Seq(tuple(flat))

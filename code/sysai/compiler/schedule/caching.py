@@ -15,7 +15,19 @@ from dataclasses import dataclass, replace
 
 from sysai.compiler.program.conditions import both
 from sysai.compiler.program.expr import FLOATS, INDEX, TRUE, Buffer, Const, Expr, Load, Select, Var, as_expr
-from sysai.compiler.program.statement import SPATIAL, Allocate, Axis, Block, For, Function, If, Seq, Stmt, blocks
+from sysai.compiler.program.statement import (
+    SPATIAL,
+    Allocate,
+    Axis,
+    Block,
+    For,
+    Function,
+    If,
+    Seq,
+    Stmt,
+    blocks,
+    sequence,
+)
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.storage import require_scopes, settled_scope
 from sysai.compiler.schedule.tree import (
@@ -28,7 +40,6 @@ from sysai.compiler.schedule.tree import (
     path_to_block,
     reads,
     replace_statement,
-    sequence,
     touches,
     writers,
 )

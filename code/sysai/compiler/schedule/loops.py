@@ -32,18 +32,11 @@ from sysai.compiler.program.statement import (
     Seq,
     Stmt,
     statements,
+    substitute_loops,
 )
 from sysai.compiler.schedule import dependence
 from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.tree import (
-    change_blocks,
-    find_loop,
-    fresh,
-    loops,
-    path_to_loop,
-    replace_loop,
-    substitute_loops,
-)
+from sysai.compiler.schedule.tree import change_blocks, find_loop, fresh, loops, path_to_loop, replace_loop
 
 
 def split(function: Function, loop: str, factors: Sequence[int | None]) -> tuple[Function, tuple[str, ...]]:

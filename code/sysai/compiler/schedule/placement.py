@@ -28,6 +28,7 @@ from sysai.compiler.program.statement import (
     Seq,
     Stmt,
     blocks,
+    sequence,
     statements,
 )
 from sysai.compiler.schedule import dependence
@@ -55,7 +56,6 @@ from sysai.compiler.schedule.tree import (
     readers,
     reads,
     replace_loop,
-    sequence,
     touches,
     without_blocks,
     writers,

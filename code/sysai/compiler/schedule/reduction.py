@@ -12,7 +12,20 @@ from dataclasses import replace
 
 from sysai.compiler.program.conditions import both, conjuncts
 from sysai.compiler.program.expr import TRUE, Buffer, Const, Expr, Load, Var, substitute, variables
-from sysai.compiler.program.statement import REDUCE, SERIAL, SPATIAL, Axis, Block, For, Function, If, Stmt, blocks
+from sysai.compiler.program.statement import (
+    REDUCE,
+    SERIAL,
+    SPATIAL,
+    Axis,
+    Block,
+    For,
+    Function,
+    If,
+    Stmt,
+    blocks,
+    sequence,
+    substitute_loops,
+)
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.storage import allocate_at, shrink
 from sysai.compiler.schedule.tree import (
@@ -25,8 +38,6 @@ from sysai.compiler.schedule.tree import (
     path_to_block,
     reads,
     replace_loop,
-    sequence,
-    substitute_loops,
     touches,
 )
 

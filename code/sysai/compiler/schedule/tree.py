@@ -4,10 +4,10 @@ Functions are immutable trees, and names are unique in them: a primitive looks i
 and puts that in the old one's place.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 
-from sysai.compiler.program.expr import Buffer, Expr, Load, Operand, Var, substitute, transform, walk
+from sysai.compiler.program.expr import Buffer, Expr, Load, Var, transform, walk
 from sysai.compiler.program.statement import (
     Allocate,
     Block,
@@ -17,7 +17,9 @@ from sysai.compiler.program.statement import (
     Seq,
     Stmt,
     blocks,
+    sequence,
     statements,
+    substitute_loops,
     transform_statement,
 )
 from sysai.compiler.schedule.illegal import IllegalSchedule
@@ -124,12 +126,6 @@ def replace_statement(stmt: Stmt, old: Stmt, new: Stmt) -> Stmt:
     return stmt
 
 
-def sequence(*statements: Stmt) -> Stmt:
-    """The statements in order, without sequences inside sequences."""
-    flat = [part for stmt in statements for part in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
-    return flat[0] if len(flat) == 1 else Seq(tuple(flat))
-
-
 def without_blocks(stmt: Stmt, names: set[str]) -> Stmt:
     """The tree without the blocks, and without the loops and buffers that only they used."""
 
@@ -146,23 +142,6 @@ def without_blocks(stmt: Stmt, names: set[str]) -> Stmt:
         return None
 
     return transform_statement(stmt, prune)
-
-
-def substitute_loops(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
-    """Replace loop variables in extents, conditions, bindings and predicates."""
-
-    def change(inner: Stmt) -> Stmt | None:
-        match inner:
-            case For():
-                return replace(inner, extent=substitute(inner.extent, values))
-            case If():
-                return replace(inner, condition=substitute(inner.condition, values))
-            case Block():
-                axes = tuple(replace(axis, binding=substitute(axis.binding, values)) for axis in inner.axes)
-                return replace(inner, axes=axes, predicate=substitute(inner.predicate, values))
-        return None
-
-    return transform_statement(stmt, change)
 
 
 def change_blocks(stmt: Stmt, change: Callable[[Block], Block]) -> Stmt:
