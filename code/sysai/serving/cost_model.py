@@ -7,7 +7,7 @@
 for one token, `per_sampled` the vocabulary's row and the choice, `per_swapped` a block's way between device and host.
 A line has no bend where a step turns from bound by memory to bound by arithmetic: fit it to steps like those priced.
 
-Source: Agrawal et al., Vidur, arXiv 2405.05465, section 4, which fits each operator by itself, not linearly.
+Vidur (Agrawal et al., arXiv 2405.05465) learns the time of each operator by itself instead, from its profile.
 """
 
 from collections.abc import Iterable

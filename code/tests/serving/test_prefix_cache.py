@@ -146,9 +146,8 @@ def test_the_text_used_longest_ago_goes_first_from_its_end(cache):
     keep(cache, [3, 3])
     for block in cache.match([1, 1]):
         cache.pool.free(block)
-    assert cache.evict(1) == 1
-    assert cache.match([1, 1, 2, 2])[1:] == [], "the end of the older text, though its start was just used"
-    assert cache.evict(1) == 1
+    assert cache.evict(2) == 2
+    assert len(cache.match([1, 1, 2, 2])) == 1, "the end of the older text went, its start had just been used"
     assert cache.match([3, 3]) == []
 
 
