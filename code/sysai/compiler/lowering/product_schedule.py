@@ -1,4 +1,12 @@
-"""The default schedule of products: tiles of registers, panels of columns, the epilogue on the tile."""
+"""The default schedule of products: tiles of registers, panels of columns, the epilogue on the tile.
+
+    outer products    acc[i, 0:P] += a[i, k] * b[k, 0:P]      for all rows i of a tile: vectors lie along columns
+    dot products      acc[i, j] += a[i, 0:W] * b[j, 0:W]      for all rows and columns of a tile: vectors lie along the
+                                                              sum, and their lanes are added up at the end
+
+The second form is for operands that are read as they are stored (`product.py`). Cost of a tile of r rows and c columns
+(or vectors of columns): r + c loads for r c multiplications of vectors.
+"""
 
 from sysai.compiler.lowering.product import goes_along
 from sysai.compiler.lowering.schedule_steps import (
@@ -34,11 +42,11 @@ def schedule_product(schedule: Schedule) -> None:
     rows = extent_of(schedule, "row") if "row" in loops else ONE
     dots = _is_of_dots(schedule)
     if "row" in loops:
-        *blocked, inner = schedule.split("row", [None, _dot_rows(rows)] if dots else _row_factors(rows))
+        *blocked, inner = schedule.split("row", [None, _dot_tile(rows)[0]] if dots else _row_factors(rows))
         tile.append(inner)
     if "column" in loops:
         tiles = 1 if any(is_at_least(extent_of(schedule, loop), ENOUGH) for loop in outer) else ENOUGH_TILES
-        width = _dot_columns(rows) if dots else _panel_columns(rows, extent_of(schedule, "column"), tiles)
+        width = _dot_tile(rows)[1] if dots else _panel_columns(rows, extent_of(schedule, "column"), tiles)
         panel, inner = schedule.split("column", width)
         tile.append(inner)
         blocked.insert(len(blocked) - 1, panel) if blocked else blocked.append(panel)
@@ -62,15 +70,18 @@ def schedule_product(schedule: Schedule) -> None:
         schedule.unroll(loop)
     if small:
         return
+    parallel(schedule, _shared(schedule, outer, blocked, tiled="row" in loops))
+
+
+def _shared(schedule: Schedule, outer: list[str], blocked: list[str], tiled: bool) -> list[str]:
+    """The loops that cores share out; where rows are `tiled`, the last one of `blocked` goes over tiles of them."""
     enough = [loop for loop in outer if is_at_least(extent_of(schedule, loop), ENOUGH)]
     if enough:  # alone: to fuse would put divisions into every index
         schedule.reorder(enough[0], *(loop for loop in outer if loop != enough[0]))
-        shared = enough[:1]
-    elif outer:  # three matrices are badly shared out by two cores
-        shared = [*outer, *blocked[:1]]
-    else:
-        shared = (around[: len(around) - 1] if "row" in loops else around) or around
-    parallel(schedule, shared)
+        return enough[:1]
+    if outer:  # three matrices are badly shared out by two cores
+        return [*outer, *blocked[:1]]
+    return (blocked[:-1] if tiled else blocked) or blocked
 
 
 def _is_of_dots(schedule: Schedule) -> bool:
@@ -109,13 +120,11 @@ def _panel_columns(rows: Expr, columns: Expr, tiles: int) -> int:
     return min(width, 8 * lanes())
 
 
-def _dot_columns(rows: Expr) -> int:
-    return 8 if rows == ONE else 4
-
-
-def _dot_rows(rows: Expr) -> int:
+def _dot_tile(rows: Expr) -> tuple[int, int]:
+    """Rows and columns of a tile that has a vector in a register for each element; of one row, more columns."""
     most = 4 if lanes() == 16 else 2
-    return min(max(rows.value, 1), most) if isinstance(rows, Const) else most
+    height = min(max(rows.value, 1), most) if isinstance(rows, Const) else most
+    return height, 8 if height == 1 else 4
 
 
 def _outer_products(schedule: Schedule) -> None:
