@@ -23,8 +23,9 @@ and where that swaps two tokens of nearly equal probability, a draw by rank woul
 
 The log-probabilities reported are the model's own: log-softmax of the logits before step 1.
 
-Cost: a few passes over V logits a row; top-k and top-p add a partial selection, whose size follows the answer. Sorting
-the vocabulary would cost ten times that. Production samplers reject instead of selecting (FlashInfer), on the GPU.
+Cost: a few passes over V logits a row. Top-k and top-p add a selection of the likeliest tokens, O(V); the vocabulary
+is sorted, O(V log V), only where a flat row needs more of them. Production samplers select nothing and reject what
+lies behind the boundary, on the GPU (FlashInfer).
 
 Shapes: B rows, V vocabulary; R rows of a part of the batch, C candidates.
 """
@@ -40,7 +41,7 @@ from torch import Tensor
 from sysai.serving.request import Request, SamplingParams
 
 INVALID_TOKEN = -1  # in place of a token, where a row's logits are no distribution
-_CANDIDATES = 256  # where the search for top-p's boundary begins
+_CANDIDATES = 1024  # top-p's boundary is sought among so many, and among all if it is not there
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,9 @@ def _draw(logits_RV: Tensor, requests: Sequence[Request]) -> Tensor:
     params = [request.sampling_params for request in requests]
     smallest = torch.finfo(torch.float32).tiny  # below it float32 rounds to 0, and 0 / 0 is no number
     logits_RV = logits_RV / _column([max(p.temperature, smallest) for p in params], logits_RV)
-    floor_R1 = _column([math.log(p.min_p) if p.min_p else -math.inf for p in params], logits_RV)
-    logits_RV = logits_RV.masked_fill(logits_RV < floor_R1, -torch.inf)
+    if any(p.min_p for p in params):
+        floor_R1 = _column([math.log(p.min_p) if p.min_p else -math.inf for p in params], logits_RV)
+        logits_RV = logits_RV.masked_fill(logits_RV < floor_R1, -torch.inf)
     rows = [row for row, p in enumerate(params) if p.top_k or p.top_p < 1]
     if rows:
         logits_RV[rows] = _filtered(logits_RV[rows], [params[row] for row in rows])
@@ -157,24 +159,21 @@ def _filtered(logits_RV: Tensor, params: Sequence[SamplingParams]) -> Tensor:
     given by its last key, and equal logits need no care.
     """
     V = logits_RV.shape[-1]
-    bits_RV = (logits_RV + 0.0).view(torch.int32)  # -0.0 becomes 0.0
+    bits_RV = logits_RV.view(torch.int32)
     bits_RV = bits_RV ^ ((bits_RV >> 31) & 0x7FFFFFFF)  # floats in order as integers
     keys_RV = bits_RV.to(torch.int64) * V + torch.arange(V - 1, -1, -1, device=logits_RV.device)
 
     k_R1 = _column([min(p.top_k or V, V) for p in params], logits_RV, torch.int64)
     p_R1 = _column([p.top_p if p.top_p < 1 else math.inf for p in params], logits_RV, torch.float64)
     sum_R1 = logits_RV.exp().cumsum(-1, dtype=torch.float64)[:, -1:]
-    C = min(V, max([_CANDIDATES, *(p.top_k for p in params)]))
-    while True:
-        keys_RC, ids_RC = keys_RV.topk(C)
-        weights_RC = logits_RV.gather(-1, ids_RC).exp()
-        sums_RC = weights_RC.cumsum(-1, dtype=torch.float64)
+    for C in (min(V, max([_CANDIDATES, *(p.top_k for p in params)])), V):
+        keys_RC, ids_RC = keys_RV.topk(C) if C < V else keys_RV.sort(descending=True)
+        sums_RC = logits_RV.gather(-1, ids_RC).exp().cumsum(-1, dtype=torch.float64)
         # The mass that top-p shares out is that of top-k's tokens, or of all.
         mass_R1 = torch.where(k_R1 < V, sums_RC.gather(-1, k_R1.clamp(max=C) - 1), sum_R1)
         enough_RC = sums_RC >= p_R1 * mass_R1
-        if C == V or bool((enough_RC[:, -1:] | (k_R1 <= C)).all()):
+        if bool((enough_RC[:, -1:] | (k_R1 <= C)).all()):
             break
-        C = min(V, 4 * C)
     last_R1 = torch.where(enough_RC.any(-1, keepdim=True), enough_RC.int().argmax(-1, keepdim=True), C - 1)
     last_R1 = torch.minimum(last_R1, k_R1 - 1)
     return logits_RV.masked_fill(keys_RV < keys_RC.gather(-1, last_R1), -torch.inf)

@@ -195,6 +195,31 @@ def test_positions_seeds_and_indices_give_different_draws():
         assert len(set(sample(logits_BV, requests).token_ids)) > 50
 
 
+@pytest.mark.parametrize("draw", [0.0, 2.0**-53, 1 - 2.0**-53])
+def test_the_ends_of_the_draw_take_possible_tokens(monkeypatch, draw):
+    monkeypatch.setattr("sysai.serving.sampler.uniform", lambda *_: draw)
+    logits = torch.tensor([[-torch.inf, 1.0, -200.0, 2.0, -torch.inf, -torch.inf]])
+    for params in ({}, {"top_k": 2}, {"top_p": 0.9}, {"min_p": 0.1}):
+        assert sample(logits, requests_with(params, 1)).token_ids == [1 if draw < 0.5 else 3]
+
+
+def test_penalties_by_hand():
+    def first(logits, prompt, output, **penalties):
+        request = Request("r", prompt, SamplingParams(temperature=0.0, **penalties))
+        request.output_token_ids = output
+        return sample(torch.tensor([logits]), [request]).token_ids[0]
+
+    for prompt, output in ([[0], []], [[2], [0]]):  # a repetition counts in the prompt and in the output
+        assert first([2.0, 1.7, -9.0], prompt, output, repetition_penalty=1.25) == 1  # 2 / 1.25 = 1.6
+        assert first([2.0, 1.5, -9.0], prompt, output, repetition_penalty=1.25) == 0
+        assert first([-1.0, -1.2, -9.0], prompt, output, repetition_penalty=1.25) == 1  # -1 * 1.25 = -1.25
+    for penalty in ("presence_penalty", "frequency_penalty"):
+        assert first([2.0, 1.7], [0], [], **{penalty: 0.5}) == 0  # not in the prompt
+        assert first([2.0, 1.7], [1], [0], **{penalty: 0.5}) == 1
+    assert first([2.0, 1.2], [1], [0, 0], presence_penalty=0.5) == 0
+    assert first([2.0, 1.2], [1], [0, 0], frequency_penalty=0.5) == 1
+
+
 def test_ties_go_to_the_smaller_id():
     logits = torch.tensor([[0.0, 2.0, 2.0, -1.0, 2.0, -0.0]])
     kept = {
