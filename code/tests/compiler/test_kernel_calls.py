@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from schedule_programs import matmul
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import build
 from sysai.compiler.codegen.prepare import prepare
@@ -238,8 +239,6 @@ def test_a_main_part_has_no_conditions_and_whole_vectors(width):
 
 
 def test_a_register_tile_becomes_variables():
-    from schedule_programs import matmul
-
     schedule = Schedule(matmul())
     schedule.cache_write("matmul")
     i_0, j_0, i_1, j_1 = schedule.tile(["i", "j"], [6, 16])
@@ -279,6 +278,16 @@ def test_odd_and_empty_shapes(shape):
     x, y = torch.randn(shape), torch.full(shape, 9.0)
     build(schedule.function, QUICK)(x, y)
     assert torch.equal(y, x + 1)
+
+
+def test_a_reduction_over_nothing_is_refused_unless_it_begins_by_itself():
+    a, b, c = torch.zeros(2, 0), torch.zeros(0, 3), torch.full((2, 3), 9.0)
+    with pytest.raises(ValueError, match="block matmul reduces over an empty axis"):
+        build(matmul(), QUICK)(a, b, c)
+    schedule = Schedule(matmul())
+    schedule.decompose_reduction("matmul", "k")
+    build(schedule.function, QUICK)(a, b, c)
+    assert not c.any()
 
 
 def test_arguments_that_do_not_fit_are_refused():
