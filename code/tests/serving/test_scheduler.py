@@ -181,6 +181,18 @@ def test_a_fork_whose_first_token_ends_it_never_runs():
         scheduler.fork(parent, make_request("late", range(4), 4), 1)
 
 
+@pytest.mark.parametrize(("watermark", "admitted"), [(0.0, 2), (0.1, 2), (0.2, 1)])
+def test_admission_leaves_the_watermark_free_unless_nobody_runs(watermark, admitted):
+    config = replace(SMALL, num_blocks=10, token_budget=64, watermark=watermark)
+    scheduler = Scheduler(config)
+    for request in requests_of((16, 2), (20, 2)):  # 4 and 5 blocks of 10
+        scheduler.add(request)
+    assert len(scheduler.schedule().parts) == admitted
+    alone = Scheduler(replace(config, watermark=0.9))
+    alone.add(requests_of((38, 2))[0])
+    assert len(alone.schedule().parts) == 1
+
+
 def test_static_batching_admits_a_batch_when_the_last_is_done():
     requests = requests_of((2, 2), (2, 6), (2, 2), (2, 2))
     config = replace(SMALL, max_running=2)
