@@ -1,5 +1,6 @@
 """The language of a schema: it has the schema's documents, and only those. jsonschema is the judge."""
 
+import itertools
 import json
 import random
 
@@ -88,7 +89,8 @@ PERSON = {
         (PERSON, [], ['{"name":"x","age":01}', '{"name":"x","age":1,}', '{"name":"x","age":1.0}', "{}", ""]),
         ({"type": "string", "maxLength": 1}, ['""', r'"\n"', r'"\u00e9"', r'"\uD83d\uDE00"'], ['"ab"', '"🙂a"']),
         ({"type": "string"}, ['"\x7f"'], ['"\n"', r'"\ud83d"', r'"\ude00\ud83d"', r'"\x"', '"', '"a"b"', r'"\u12g4"']),
-        ({"type": "number"}, ["-0", "1.5e-7", "0.25", "1E+9"], ["+1", ".5", "1.", "00", "1e", "NaN", "Infinity", "-"]),
+        ({"type": "number"}, ["-0", "1.5e-7", "0.25", "1E+9"], ["+1", ".5", "1.", "00", "1e", "NaN", "-", "1e100"]),
+        ({"type": "integer"}, ["9" * 18, "-" + "9" * 18], ["9" * 19, "1e1", "-", ""]),
         ({"type": ["integer", "null"]}, ["null", "7"], ["true", "nul", "7.5"]),
         ({"enum": [1, "1", None]}, ["1", '"1"', "null"], ["true", "1.0"]),
         ({"type": "string", "enum": [1, "1"]}, ['"1"'], ["1"]),
@@ -133,6 +135,19 @@ def test_nesting_of_any_value_ends_at_the_limit(depth):
     for open_, close in ("[]", ('{"a":', "}")):
         assert accepts(language, open_ * depth + "0" + close * depth)
         assert not accepts(language, open_ * (depth + 1) + "0" + close * (depth + 1))
+
+
+def test_a_character_is_well_formed_utf8_and_nothing_else():
+    language = compile_json_schema({"type": "string", "maxLength": 1, "minLength": 1})
+    edges = [0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0]
+    leads = [0x1F, 0x20, 0x7F, 0x80, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, *range(0xF0, 0x100)]
+    for length in range(1, 5):
+        for raw in map(bytes, itertools.product(leads, *[edges] * (length - 1))):
+            try:
+                expected = len(raw.decode()) == 1 and raw >= b" "
+            except UnicodeDecodeError:
+                expected = False
+            assert language.follow(b'"' + raw + b'"').nullable == expected, raw
 
 
 def test_space_ends_at_the_limit():
