@@ -1,0 +1,64 @@
+"""The unmodified Llama of transformers with SmolLM2's weights: equal words by `torch.compile(backend="sysai")`."""
+
+import pytest
+import torch
+from sysai.compiler import backend
+from sysai.models.weights import load_smollm2, weight_names
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+
+PROMPT = "The three most important ideas of operating systems are"
+KERNELS = 40  # more than any graph of thirty layers that are alike needs
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    """(transformers' model, tokens of the prompt)."""
+    ours, tokenizer = load_smollm2("cpu")
+    config = ours.config
+    assert config.tie_embeddings
+    with torch.device("meta"):
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=config.vocab_size, hidden_size=config.d_model, intermediate_size=config.d_ff,
+                num_hidden_layers=config.n_layers, num_attention_heads=config.n_heads,
+                num_key_value_heads=config.n_kv_heads, max_position_embeddings=config.max_positions,
+                rms_norm_eps=config.norm_eps, tie_word_embeddings=True,
+                rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+            )
+        )  # fmt: skip
+    weights = {theirs: ours.get_parameter(name) for name, _, theirs in weight_names(config)}
+    model.load_state_dict(weights, strict=False, assign=True)
+    model.tie_weights()
+    model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
+    return model.eval(), torch.tensor([tokenizer.encode(PROMPT)])
+
+
+def greedy(model, config, tokens, steps):
+    """The tokens behind the prompt, each the likeliest, and all logits."""
+    cache, found, logits = DynamicCache(config=config), [], []
+    for step in range(steps):
+        if step == 1:  # or Dynamo would find out by compiling once more
+            for layer in cache.layers:
+                torch._dynamo.mark_dynamic(layer.keys, 2)
+                torch._dynamo.mark_dynamic(layer.values, 2)
+        logits.append(model(tokens, past_key_values=cache, use_cache=True).logits[:, -1])
+        tokens = logits[-1].argmax(-1, keepdim=True)
+        found.append(int(tokens))
+    return found, torch.stack(logits)
+
+
+@torch.no_grad()
+def test_greedy_tokens_are_equal(smollm2):
+    model, prompt = smollm2
+    torch._dynamo.reset()
+    backend.statistics.reset()
+    wanted, scores = greedy(model, model.config, prompt, 16)
+    compiled = torch.compile(model, backend="sysai")
+    found, ours = greedy(compiled, model.config, prompt, 16)
+    assert found == wanted
+    assert len(set(wanted)) > 10
+    torch.testing.assert_close(ours, scores, rtol=1e-3, atol=1e-3)
+    graphs = backend.statistics.compiled
+    assert len(graphs) == 2  # the prompt, and one for all steps behind it
+    assert not backend.statistics.fallbacks
+    assert all(len(graph.kernels) <= KERNELS for graph in graphs)
