@@ -119,7 +119,7 @@ class Scheduler:
             raise ValueError("a step is in flight: give it to update before scheduling the next")
         draft = _Draft(self.config.token_budget)
         self._continue_running(draft)
-        if not draft.preempted:  # else memory is short, and what was freed belongs to those who still run
+        if not draft.preempted:  # memory is short; and a block that was freed may still be the source of a copy
             self._admit_waiting(draft)
         moves = (tuple(draft.copies), tuple(draft.swap_out), tuple(draft.swap_in), tuple(draft.preempted))
         self._in_flight = Step(tuple(draft.parts.values()), *moves)

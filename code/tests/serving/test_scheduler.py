@@ -116,9 +116,21 @@ def test_decoding_goes_on_in_every_step_while_a_long_prompt_is_read_in_chunks():
     assert [step.sampled for step in steps[:20]] >= [1] * 20, "the short request got a token in each of its steps"
 
 
+def test_decoding_is_not_late_for_a_prompt_that_stands_before_it():
+    scheduler = Scheduler(replace(SMALL, num_blocks=100, token_budget=8))
+    runner = PaperRunner(scheduler)
+    scheduler.add(make_request("decodes", range(4), 20, arrival=1.0))
+    scheduler.update(step := scheduler.schedule(), runner.execute(step))
+    scheduler.add(make_request("reads", range(100, 160), 2, arrival=0.0))
+    for _ in range(8):
+        step = scheduler.schedule()
+        assert {part.request_id: len(part.token_ids) for part in step.parts} == {"decodes": 1, "reads": 7}
+        scheduler.update(step, runner.execute(step))
+
+
 @pytest.mark.parametrize(("host_blocks", "kind"), [(0, "recomputed"), (8, "swapped"), (1, "recomputed")])
 def test_preemption_by_either_way_keeps_results(host_blocks, kind):
-    config = replace(SMALL, host_blocks=host_blocks, prefix_caching=False)
+    config = replace(SMALL, num_blocks=7, token_budget=24, host_blocks=host_blocks, prefix_caching=False)
     requests = requests_of((8, 16), (8, 16), (8, 8))
     scheduler, steps = served(config, requests)
     assert scheduler.num_preemptions > 0
@@ -128,6 +140,19 @@ def test_preemption_by_either_way_keeps_results(host_blocks, kind):
     assert (swapped > 0, computed > alone) == ((True, False) if kind == "swapped" else (False, True))
     first = next(step for step in steps if step.preempted)
     assert first.preempted == ("2",), "the last to arrive is the first to go"
+
+
+def test_nobody_is_admitted_in_the_step_that_preempts():
+    scheduler = Scheduler(replace(SMALL, token_budget=40))
+    runner = PaperRunner(scheduler)
+    scheduler.add(make_request("grows", range(8), 8, arrival=1.0))
+    scheduler.add(make_request("leaves", range(100, 123), 8, arrival=2.0))
+    scheduler.update(step := scheduler.schedule(), runner.execute(step))
+    scheduler.add(make_request("before both", range(200, 204), 8, arrival=0.0))
+    step = scheduler.schedule()
+    assert (step.preempted, [part.request_id for part in step.parts]) == (("leaves",), ["grows"])
+    scheduler.update(step, runner.execute(step))
+    assert [part.request_id for part in scheduler.schedule().parts] == ["grows", "before both"]
 
 
 def test_a_shared_prompt_is_computed_once():
