@@ -23,6 +23,8 @@ def test_a_report_by_hand():
     assert report.tpot == {50: pytest.approx(0.55), 100: 1.0}, "a single token has no pace"
     assert report.gap == {50: pytest.approx(0.1), 100: 1.0}
     assert report.attainment == 0.5, "who has left was not served"
+    for slo, share in ((SLO(), 0.75), (SLO(ttft=1.0), 0.5), (SLO(tpot=0.2), 0.5)):
+        assert summarize([fast, slow, single, left], slo).attainment == share
     assert report.goodput == pytest.approx(2 / 9)
     assert report.throughput == pytest.approx(7 / 9)
 
