@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # or numpy's threads would keep the cores from whoever is next
 import numpy as np
 import sysai.compiler
 import sysai.compiler.backend
@@ -272,7 +273,10 @@ def measure_workload(
 
 
 def smollm2(rounds: int, bandwidth: float, rate: float, prompt: int = 256) -> None:
-    """Prefill of a prompt and decode behind it: transformers' Llama by itself and through torch.compile."""
+    """Prefill of a prompt and decode behind it: transformers' Llama by itself and through torch.compile.
+
+    Every decode step begins with the prompt's cache, as contiguous tensors, which is what generation has.
+    """
     from ch01_decode_prefill import as_transformers
 
     model = as_transformers(load_smollm2("cpu")[0])
@@ -283,11 +287,14 @@ def smollm2(rounds: int, bandwidth: float, rate: float, prompt: int = 256) -> No
 
     def decode(step: Callable, batch: int) -> Callable[[], object]:
         cache = model(tokens[:batch], use_cache=True, logits_to_keep=1).past_key_values
+        kept = [(layer.keys, layer.values) for layer in cache.layers]
+        for tensor in (tensor for pair in kept for tensor in pair):
+            torch._dynamo.mark_dynamic(tensor, 2)  # as it becomes when a cache has grown
 
         def one_token() -> Tensor:
-            logits = step(tokens[:batch, :1], past_key_values=cache, use_cache=True).logits
-            cache.crop(-1)  # a negative number removes so many
-            return logits
+            for layer, (keys, values) in zip(cache.layers, kept, strict=True):
+                layer.keys, layer.values = keys, values
+            return step(tokens[:batch, :1], past_key_values=cache, use_cache=True).logits
 
         return one_token
 
