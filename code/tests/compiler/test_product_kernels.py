@@ -93,6 +93,17 @@ def test_of_few_rows_several_panels_are_read_at_once(width, M, columns):
     assert not GATHERED.search(source)
 
 
+@pytest.mark.parametrize("sizes", [(8, 1), (1, 8), (2, 4)])
+def test_sequences_and_their_positions_are_rows_of_one_product(width, sizes):
+    a, b = operands(sizes[:1], sizes[1], 40, 64, True, ())
+    graph, inputs = product(a, b, True, constant=True)
+    (schedule,) = make_program(graph).schedules
+    assert [str(size) for size in schedule.function.buffers[0].shape] == ["8", "40"]
+    torch.testing.assert_close(
+        compile_graph(graph)(*inputs)[0].double(), a.double() @ b.mT.double(), rtol=1e-5, atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("transpose_b", [True, False])
 def test_a_step_of_attention_reads_the_cache_as_it_is(width, transpose_b):
     source = kernel_source(product(*operands((9,), 1, 64, 256, transpose_b), transpose_b)[0], width)

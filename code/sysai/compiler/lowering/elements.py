@@ -138,7 +138,8 @@ def scalar(node: Node, operands: Sequence[Expr]) -> Expr:
 def mergeable_axes(group: Group, border: int | None = None) -> frozenset[int]:
     """Axes of the domain that can be one with the axis behind them, so that loops are few and long.
 
-    Two axes are one where every value goes along both or along none. Operators that look at indices forbid it.
+    Two axes are one where every value goes along both or along none, or where one of them has a single index.
+    Operators that look at indices forbid it.
 
     Args:
         border: an axis that must not be merged with the one before it.
@@ -151,11 +152,14 @@ def mergeable_axes(group: Group, border: int | None = None) -> frozenset[int]:
     squeezed = any(node.op == "reduce" and len(node.output.shape) < rank for node in group.nodes)
     if len(padded) < len(shapes) or squeezed:
         return frozenset()
-    return frozenset(
-        axis
-        for axis in range(rank - 1)
-        if axis + 1 != border and all(same(shape[axis], 1) == same(shape[axis + 1], 1) for shape in padded)
-    )
+    reduces = any(node.op == "reduce" for node in group.nodes)
+
+    def go_together(axis: int) -> bool:
+        if not reduces and (same(group.domain[axis], 1) or same(group.domain[axis + 1], 1)):
+            return True
+        return all(same(shape[axis], 1) == same(shape[axis + 1], 1) for shape in padded)
+
+    return frozenset(axis for axis in range(rank - 1) if axis + 1 != border and go_together(axis))
 
 
 def merged(shape: Sequence[Expr], rank: int, merge: frozenset[int]) -> tuple[Expr, ...]:
