@@ -1,0 +1,187 @@
+"""The runner's tokens against those of each sequence alone, under any schedule; the moves of its memory."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paper_runner import check_limits, make_request
+from sysai.models.config import MLAConfig, ModelConfig, MoEConfig
+from sysai.models.generate import generate
+from sysai.models.transformer import Transformer
+from sysai.models.weights import weight_names
+from sysai.serving.blocks import Copy
+from sysai.serving.paged_cache import PagedKVCache
+from sysai.serving.runner import ModelRunner
+from sysai.serving.scheduler import Scheduler
+from sysai.serving.scheduler_config import SchedulerConfig
+from sysai.serving.step import Part, Step
+from tiny_models import FAMILIES, tiny_model
+
+ROOMY = SchedulerConfig(num_blocks=64, block_size=4, token_budget=64, max_running=8, max_model_len=128)
+
+
+@cache
+def model_of(family):
+    return tiny_model(family)
+
+
+@cache
+def alone(family, prompt, count):
+    return generate(model_of(family), prompt, count).tokens
+
+
+def serve(model, config, requests, arrivals=None):
+    """Run all requests, the likeliest token each; scheduler and steps. Memory not yet written is NaN."""
+    scheduler, runner = Scheduler(config), ModelRunner(model, config)
+    runner.cache.blocks_L2PONK.fill_(torch.nan)
+    runner.cache.host_L2PONK.fill_(torch.nan)
+    arrivals, steps = arrivals or [0] * len(requests), []
+    while scheduler.has_work or len(steps) <= max(arrivals):
+        for request, at in zip(requests, arrivals, strict=True):
+            if at == len(steps):
+                scheduler.add(request)
+        step = scheduler.schedule()
+        check_limits(scheduler, step)
+        logits_RV = runner.execute(step) if step.parts else torch.empty(0, 1)
+        sampling = [part.request_id for part in step.parts if part.samples]
+        scheduler.update(step, dict(zip(sampling, logits_RV.argmax(-1).tolist(), strict=True)))
+        scheduler.check_invariants()
+        steps.append(step)
+    assert scheduler.memory.pool.num_available == config.num_blocks, "a block has leaked"
+    return scheduler, steps
+
+
+@st.composite
+def configs(draw):
+    block_size = draw(st.integers(1, 6))
+    max_running = draw(st.integers(1, 6))
+    return SchedulerConfig(
+        num_blocks=draw(st.integers(-(-34 // block_size), -(-80 // block_size))),
+        block_size=block_size,
+        token_budget=draw(st.integers(max_running, 30)),
+        max_running=max_running,
+        host_blocks=draw(st.sampled_from([0, 5, 80])),
+        watermark=0.0,
+        prefix_caching=draw(st.booleans()),
+        max_model_len=34,
+    )
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(family=st.sampled_from(list(FAMILIES)), config=configs(), data=st.data())
+def test_any_batch_chunks_blocks_and_preemption_give_the_tokens_of_each_request_alone(family, config, data):
+    system = tuple(data.draw(st.lists(st.integers(0, 255), max_size=10)))
+    tails = st.lists(st.integers(0, 255), min_size=1, max_size=12).map(tuple)
+    some = st.lists(st.tuples(st.booleans(), tails, st.integers(1, 10), st.integers(0, 6)), min_size=1, max_size=7)
+    works = [(system * shared + tail, count, at) for shared, tail, count, at in data.draw(some)]
+    requests = [make_request(str(i), prompt, count) for i, (prompt, count, _) in enumerate(works)]
+    serve(model_of(family), config, requests, [at for *_, at in works])
+    for request, (prompt, count, _) in zip(requests, works, strict=True):
+        assert request.output_token_ids == alone(family, prompt, count)
+
+
+PROMPTS = [tuple(range(10 * i, 10 * i + 9)) for i in range(4)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("host_blocks", [0, 12])
+def test_preempted_sequences_go_on_as_if_nothing_had_happened(family, host_blocks):
+    config = replace(ROOMY, num_blocks=12, host_blocks=host_blocks, prefix_caching=False, max_model_len=40)
+    requests = [make_request(str(i), prompt, 16) for i, prompt in enumerate(PROMPTS)]
+    scheduler, steps = serve(model_of(family), config, requests)
+    assert scheduler.num_preemptions > 0
+    assert any(step.swap_in for step in steps) == any(step.swap_out for step in steps) == (host_blocks > 0)
+    outputs = [request.output_token_ids for request in requests]
+    assert outputs == [alone(family, prompt, 16) for prompt in PROMPTS]
+    assert len({token for output in outputs for token in output}) > 8, "a model that repeats itself shows nothing"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cached_prefixes_are_not_computed_again_and_change_nothing(family):
+    prompts = [PROMPTS[0] + (i,) for i in range(3)]
+    requests = [make_request(str(i), prompt, 6) for i, prompt in enumerate(prompts)]
+    scheduler, steps = serve(model_of(family), ROOMY, requests, [0, 3, 12])
+    assert scheduler.memory.counts.hit == 2 * 8
+    assert sum(step.tokens for step in steps) == 3 * (10 + 5) - 2 * 8
+    assert [request.output_token_ids for request in requests] == [alone(family, prompt, 6) for prompt in prompts]
+
+
+def test_greedy_tokens_are_those_of_transformers():
+    torch.manual_seed(0)
+    theirs = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=97,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            rms_norm_eps=1e-5,
+            max_position_embeddings=128,
+            initializer_range=0.4,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        )
+    )
+    theirs = theirs.double().eval()
+    shape = {"d_model": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "head_dim": 8, "d_ff": 48}
+    model = Transformer(ModelConfig("llama", vocab_size=97, max_positions=128, **shape)).double()
+    names = {ours: hf for ours, _, hf in weight_names(model.config)}
+    model.load_state_dict({ours: theirs.state_dict()[hf] for ours, hf in names.items()}, strict=True)
+    requests = [make_request(str(i), prompt, 16) for i, prompt in enumerate(PROMPTS)]
+    serve(model, replace(ROOMY, num_blocks=14, token_budget=11, max_model_len=40), requests)
+    for request in requests:
+        expected = theirs.generate(
+            torch.tensor([request.prompt_token_ids]), max_new_tokens=16, do_sample=False, eos_token_id=None
+        )
+        assert request.all_token_ids == expected[0].tolist()
+
+
+def test_only_parts_that_sample_have_logits():
+    runner = ModelRunner(model_of("llama"), ROOMY)
+    chunk = Part("a", 0, (1, 2, 3), (5,), samples=False)
+    rest = Part("a", 3, (4, 5), (5, 9), samples=True)
+    other = Part("b", 0, (7,), (3,), samples=True)
+    assert runner.execute(Step((chunk,))).shape == (0, 257)
+    logits_RV = runner.execute(Step((other, rest)))
+    with torch.inference_mode():
+        for row, tokens in zip(logits_RV, ([7], [1, 2, 3, 4, 5]), strict=True):
+            torch.testing.assert_close(row, model_of("llama")(torch.tensor([tokens]))[0, -1], rtol=1e-6, atol=1e-6)
+
+
+def test_models_and_lengths_that_the_runner_cannot_serve_are_refused():
+    shape = {"vocab_size": 9, "d_model": 8, "n_layers": 1, "n_heads": 2, "n_kv_heads": 2, "max_positions": 128}
+    experts = ModelConfig("experts", head_dim=4, d_ff=0, moe=MoEConfig(2, 1, 4), **shape)
+    latent = ModelConfig("latent", head_dim=6, d_ff=8, mla=MLAConfig(4, 4, 4, 2, 4), **shape)
+    with pytest.raises(ValueError, match="experts has a mixture of experts"):
+        ModelRunner(Transformer(experts), ROOMY)
+    with pytest.raises(ValueError, match="latent has latent attention"):
+        ModelRunner(Transformer(latent), ROOMY)
+    with pytest.raises(ValueError, match="latent has latent attention"):
+        PagedKVCache(latent, 4, 4)
+    with pytest.raises(ValueError, match="200 positions exceed the 128 of llama: set max_model_len"):
+        ModelRunner(model_of("llama"), replace(ROOMY, max_model_len=200))
+
+
+def test_moves_go_out_in_and_then_block_by_block():
+    config = model_of("llama").config
+    cache = PagedKVCache(config, num_blocks=4, block_size=3, host_blocks=2, dtype=torch.float64)
+    cache.blocks_L2PONK[:] = torch.arange(4.0)[:, None, None, None]
+    cache.host_L2PONK[:] = torch.tensor([10.0, 11.0])[:, None, None, None]
+    out, back = (Copy(0, 0), Copy(1, 1)), (Copy(1, 3), Copy(0, 2))  # what comes in has just gone out
+    cache.move(Step(swap_out=out, swap_in=back, copies=(Copy(2, 1), Copy(3, 2), Copy(2, 0))))
+    for layer in cache.blocks_L2PONK.flatten(0, 1):
+        assert [block.unique().tolist() for block in layer] == [[1.0], [0.0], [1.0], [1.0]]
+    assert cache.host_L2PONK.mean((0, 1, 3, 4, 5)).tolist() == [0.0, 1.0]
+    assert cache.bytes == 4 * 3 * (2 * 2 * 2 * 8 * 8)
+
+
+def test_positions_are_read_from_where_they_were_written():
+    cache = PagedKVCache(model_of("llama").config, num_blocks=5, block_size=2)
+    k_TNK, v_TNK = torch.randn(2, 5, 2, 8, generator=torch.Generator().manual_seed(0))
+    cache.write(1, torch.tensor([8, 9, 2, 3, 6]), k_TNK, v_TNK)
+    for ours, expected in zip(cache.read(1, torch.tensor([4, 1, 3]), 5), (k_TNK, v_TNK), strict=True):
+        assert torch.equal(ours, expected)
