@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 
 from sysai.compiler.codegen import cpu
-from sysai.compiler.program.expr import Const, Expr
-from sysai.compiler.program.statement import REDUCE, Block, For, blocks, statements
+from sysai.compiler.program.expr import Const, Expr, variables
+from sysai.compiler.program.statement import REDUCE, Block, blocks
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.schedule.tree import find_loop
 
 LAST_LANES = 4  # that are combined one by one: halves of what is shorter are no faster
 SMALL = 1 << 14  # operations that one core does alone
@@ -25,15 +26,15 @@ def is_small(schedule: Schedule, loops: Sequence[str]) -> bool:
 
 def extent_of(schedule: Schedule, loop: str) -> Expr:
     """The extent of the loop of a name."""
-    return next(s.extent for s in statements(schedule.function.body) if isinstance(s, For) and s.var.name == loop)
+    return find_loop(schedule.function, loop).extent
 
 
-def vectors(schedule: Schedule, loop: str) -> str | None:
-    """Let a loop run in vectors; return the loop over these. One that is shorter than a vector stays as it is."""
-    extent = extent_of(schedule, loop)
-    if isinstance(extent, Const) and extent.value < lanes():
+def vectors(schedule: Schedule, loop: str, width: int | None = None) -> str | None:
+    """Let a loop run in pieces of `width`, by default one vector; return the loop over these. A shorter one stays."""
+    width, extent = width or lanes(), extent_of(schedule, loop)
+    if isinstance(extent, Const) and extent.value < width:
         return None
-    outer, inner = schedule.split(loop, lanes())
+    outer, inner = schedule.split(loop, width)
     schedule.vectorize(inner)
     return outer
 
@@ -66,7 +67,7 @@ def add_up(schedule: Schedule, block: str, width: int) -> None:
 
 def reduces_over(block: Block, loop: str) -> bool:
     """Whether a block sums over a loop."""
-    return any(axis.kind == REDUCE and str(axis.binding) == loop for axis in block.axes)
+    return any(axis.kind == REDUCE and loop in {var.name for var in variables(axis.binding)} for axis in block.axes)
 
 
 def block_names(schedule: Schedule) -> set[str]:

@@ -13,9 +13,9 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.lowering.schedule_steps import add_up, lanes, passes
-from sysai.compiler.program.expr import Const, Expr, variables
-from sysai.compiler.program.statement import REDUCE, SERIAL, Block, blocks
+from sysai.compiler.lowering.schedule_steps import add_up, extent_of, lanes, parallel, passes, reduces_over, vectors
+from sysai.compiler.program.expr import Const, Expr
+from sysai.compiler.program.statement import SERIAL, blocks
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block, find_loop
 from sysai.compiler.tuning.space import Choose, Rule
@@ -58,11 +58,11 @@ def _nests(schedule: Schedule) -> list[tuple[str, tuple[str, ...]]]:
 
 def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choose) -> None:
     block = find_block(schedule.function, name)
-    summed = [loop for loop in loops if _is_summed(block, loop)]
+    summed = [loop for loop in loops if reduces_over(block, loop)]
     spatial = [loop for loop in loops if loop not in summed]
     budget, outer, middle, inner = REGISTER_TILE, [], [], []
     for loop in reversed(spatial):  # the innermost first: vectors need it most
-        extent = find_loop(schedule.function, loop).extent
+        extent = extent_of(schedule, loop)
         register = choose(f"{name}: register tile of {loop}", tile_sizes(extent, min(budget, 128)))
         budget //= register
         cache = choose(f"{name}: cache tile of {loop}", _cache_tiles(extent, register))
@@ -86,11 +86,10 @@ def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choo
         schedule.vectorize(inner[-1])
     for copied in stored:
         last = schedule.loops_of(copied)[-1]
-        if inner and isinstance(find_loop(schedule.function, last).extent, Const):
+        if inner and isinstance(extent_of(schedule, last), Const):
             schedule.vectorize(last)
     count = choose(f"{name}: loops over cores", tuple(range(len(outer) + 1)))
-    if count:
-        schedule.parallel(schedule.fuse(*outer[:count]) if count > 1 else outer[0])
+    parallel(schedule, outer[:count])
 
 
 def _cache_tiles(extent: Expr, register: int) -> tuple[int, ...]:
@@ -104,10 +103,6 @@ def _split(schedule: Schedule, loop: str, factors: Sequence[int]) -> tuple[str, 
     """The loops of a split, of which those by 1 are not made."""
     used = [factor for factor in factors if factor > 1]
     return schedule.split(loop, [None, *used]) if used else (loop,)
-
-
-def _is_summed(block: Block, loop: str) -> bool:
-    return any(axis.kind == REDUCE and loop in {var.name for var in variables(axis.binding)} for axis in block.axes)
 
 
 def _ordered(loops: list[str], question: str, choose: Choose) -> list[str]:
@@ -125,7 +120,7 @@ def _keep_in_registers(schedule: Schedule, name: str, around: Sequence[str], fir
 
 
 def _unroll(schedule: Schedule, name: str, loops: Sequence[str], choose: Choose) -> None:
-    extents = [find_loop(schedule.function, loop).extent for loop in loops]
+    extents = [extent_of(schedule, loop) for loop in loops]
     if not loops or math.prod(extent.value for extent in extents) > UNROLLED:
         return
     if choose(f"{name}: unroll", (True, False)):
@@ -139,68 +134,57 @@ def product(schedule: Schedule, choose: Choose) -> None:
     outer, tile, blocked = [loop for loop in loops if loop not in ("row", "column")], [], []
     rows = 1
     if "row" in loops:
-        extent = find_loop(schedule.function, "row").extent
+        extent = extent_of(schedule, "row")
         rows = choose("rows of the tile", tile_sizes(extent, 12))
         block_rows = choose("tiles in a block of rows", _cache_tiles(extent, rows))
         *blocked, inner = _split(schedule, "row", (block_rows, rows)) if rows > 1 else ("row",)
         tile.append(inner) if rows > 1 else blocked.append(inner)
     if "column" in loops:
         held = registers() // rows  # a tile that registers do not hold is compiled long and runs slowly
-        vectors = choose("vectors of the tile", tuple(range(1, min(4, held) + 1)))
-        panel, inner = schedule.split("column", vectors * lanes())
+        wide = choose("vectors of the tile", tuple(range(1, min(4, held) + 1)))
+        panel, inner = schedule.split("column", wide * lanes())
         tile.append(inner)
         blocked.insert(choose("panels outside of", tuple(range(len(blocked) + 1))), panel)
     around = [*outer, *blocked]
     schedule.reorder(*around, *tile)
     schedule.compute_at("product", around[-1])
     own = [loop for loop in schedule.loops_of("product") if loop not in around]
-    summed = [loop for loop in own if _is_summed(find_block(schedule.function, "product"), loop)]
+    summed = [loop for loop in own if reduces_over(find_block(schedule.function, "product"), loop)]
     if summed:
         schedule.reorder(*summed, *(loop for loop in own if loop not in summed))
         init = schedule.decompose_reduction("product", summed[0])
         for block in (init, "product"):
             _registers(schedule, [loop for loop in schedule.loops_of(block) if loop not in {*around, *summed}])
     if "column" in loops:
-        _vectors(schedule, tile[-1], lanes())
+        vectors(schedule, tile[-1])
     count = choose("loops over cores", tuple(range(1, len(around) + 1)))
-    schedule.parallel(schedule.fuse(*around[:count]) if count > 1 else around[0])
+    parallel(schedule, around[:count])
 
 
 def _registers(schedule: Schedule, loops: Sequence[str]) -> None:
     """A tile's loops: the last in vectors, all others unrolled."""
     if loops:
-        outer = _vectors(schedule, loops[-1], lanes())
-        for loop in (*loops[:-1], *outer):
+        outer = vectors(schedule, loops[-1])
+        for loop in (*loops[:-1], *([outer] if outer else [])):
             schedule.unroll(loop)
-
-
-def _vectors(schedule: Schedule, loop: str, width: int) -> tuple[str, ...]:
-    """Let a loop run in vectors; return the loop over these, if there is one."""
-    extent = find_loop(schedule.function, loop).extent
-    if isinstance(extent, Const) and extent.value < width:
-        return ()
-    outer, inner = schedule.split(loop, width)
-    schedule.vectorize(inner)
-    return (outer,)
 
 
 def rows(schedule: Schedule, choose: Choose) -> None:
     """The schedule of lowered reductions along rows, its numbers left open; rows whose elements lie apart are tiled."""
     first = next(block for block in blocks(schedule.function.body) if block.reduces)
     loops = schedule.loops_of(first.name)
-    around = [loop for loop in loops if not _is_summed(first, loop)]
+    around = [loop for loop in loops if not reduces_over(first, loop)]
     if loops[-1] in around:
         return tiled(schedule, choose)
     for loop, inside in passes(schedule, around):
-        name, extent = inside[-1].name, find_loop(schedule.function, loop).extent
+        name, extent = inside[-1].name, extent_of(schedule, loop)
         width = lanes() * choose(f"{name}: vectors", (1, 2, 4, 8))
         if not inside[-1].reduces:
-            _vectors(schedule, loop, width)
+            vectors(schedule, loop, width)
         elif not (isinstance(extent, Const) and extent.value < 2 * width):
             _partial_results(schedule, name, loop, width)
     count = choose("loops over cores", tuple(range(len(around) + 1)))
-    if count:
-        schedule.parallel(schedule.fuse(*around[:count]) if count > 1 else around[0])
+    parallel(schedule, around[:count])
 
 
 def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> None:
