@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # or numpy's threads would keep the cores from whoever is next
+import ch07_in_numpy as in_numpy
 import numpy as np
 import sysai.compiler
 import sysai.compiler.backend
@@ -133,41 +134,30 @@ class Apply(nn.Module):
         return self.function(*inputs)
 
 
-def array_matmul(linear: nn.Linear) -> Callable:
-    """A linear layer in numpy's functions."""
-    weight = linear.weight.detach().numpy()
-    return lambda np_, x: np_.matmul(x, weight.T)
-
-
 def workloads() -> list[Workload]:
     """The parts of transformers that the chapter looks at, float32."""
     x, r = torch.randn(4096, 1024), torch.randn(4096, 1024)
     square, mb = torch.randn(4096, 4096), 4 * 4096 * 1024 / 1e6
-    chain = Chain(1024)
-    bias, weight, shift = (p.detach().numpy() for p in (chain.bias, chain.norm.weight, chain.norm.bias))
-
-    def array_chain(np_, x, r):
-        h = x + bias
-        h = 0.5 * h * (1 + np_.tanh(math.sqrt(2 / math.pi) * (h + 0.044715 * h**3))) + r
-        centred = h - h.mean(-1, keepdims=True)
-        return centred / np_.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * weight + shift
-
-    def array_softmax(np_, x):
-        e = np_.exp(x - x.max(-1, keepdims=True))
-        return e / e.sum(-1, keepdims=True)
-
+    chain, norm, rms, mlp = Chain(1024), nn.LayerNorm(1024), ResidualRMSNorm(1024), SwiGLU(576, 1536)
     found = [
-        Workload("chain", chain, (x, r), 3 * mb, array=array_chain),
-        Workload("softmax", Apply(lambda x: F.softmax(x, -1)), (square,), 8 * mb, array=array_softmax),
+        Workload("chain", chain, (x, r), 3 * mb, array=in_numpy.chain(chain)),
+        Workload("softmax", Apply(lambda x: F.softmax(x, -1)), (square,), 8 * mb, array=in_numpy.softmax),
         Workload("gelu", Apply(F.gelu), (x,), 2 * mb),
-        Workload("layer norm", nn.LayerNorm(1024), (x,), 2 * mb),
-        Workload("rms norm + residual", ResidualRMSNorm(1024), (x, r), 4 * mb),
-        Workload("swiglu mlp", SwiGLU(576, 1536), (torch.randn(256, 576),), gigaflops=6 * 256 * 576 * 1536 / 1e9),
+        Workload("layer norm", norm, (x,), 2 * mb, array=in_numpy.layer_norm(norm)),
+        Workload("rms norm + residual", rms, (x, r), 4 * mb, array=in_numpy.residual_rms_norm(rms)),
+        Workload(
+            "swiglu mlp",
+            mlp,
+            (torch.randn(256, 576),),
+            gigaflops=6 * 256 * 576 * 1536 / 1e9,
+            array=in_numpy.swiglu(mlp),
+        ),
         Workload(
             "attention",
             Attention(),
             (torch.randn(1, 9, 256, 64), torch.randn(1, 3, 256, 64), torch.randn(1, 3, 256, 64)),
             gigaflops=4 * 9 * 256 * 256 * 64 / 1e9,
+            array=in_numpy.attention,
         ),
     ]
     for tokens in (1, 256):
@@ -181,6 +171,7 @@ def workloads() -> list[Workload]:
                 (torch.randn(1, tokens, config.d_model),),
                 megabytes=4 * weights / 1e6 if tokens == 1 else 0.0,
                 gigaflops=forward_flops(config, 1, tokens).total / 1e9,
+                array=in_numpy.block(layer.block, *layer.rope(0, tokens)),
             )
         )
     for m, k, n in ((1, 576, 1536), (8, 576, 1536), (64, 576, 1536), (256, 576, 1536), (1024, 1024, 1024)):
@@ -193,7 +184,7 @@ def workloads() -> list[Workload]:
                 inputs,
                 megabytes=4 * (k * n + m * k + m * n) / 1e6 if small else 0.0,
                 gigaflops=2 * m * k * n / 1e9,
-                array=array_matmul(linear),
+                array=in_numpy.linear(linear),
             )
         )
     return found
@@ -210,11 +201,17 @@ def rivals(workload: Workload, max_autotune: bool) -> dict[str, Callable[[], obj
     if workload.array is not None:
         arrays = [tensor.numpy() for tensor in inputs]
         found["numpy"] = lambda: workload.array(np, *arrays)
+        torch.testing.assert_close(as_tensors(found["numpy"]()), as_tensors(module(*inputs)), rtol=1e-3, atol=1e-3)
         if jax is not None:
             jitted = jax.jit(lambda *x: workload.array(jnp, *x))
             on_device = [jnp.asarray(array) for array in arrays]
-            found["jax"] = lambda: jitted(*on_device).block_until_ready()
+            found["jax"] = lambda: jax.block_until_ready(jitted(*on_device))
     return found
+
+
+def as_tensors(results: object) -> list[Tensor]:
+    """A result, or several, of torch or numpy."""
+    return [torch.as_tensor(result) for result in (results if isinstance(results, tuple) else (results,))]
 
 
 def compiled_by_torch(module: nn.Module, inputs: Sequence[Tensor], **options: object) -> Callable[[], object]:
@@ -272,7 +269,7 @@ def measure_workload(
     return ratios
 
 
-def smollm2(rounds: int, bandwidth: float, rate: float, prompt: int = 256) -> None:
+def smollm2(rounds: int, bandwidth: float, rate: float, max_autotune: bool, prompt: int = 256) -> None:
     """Prefill of a prompt and decode behind it: transformers' Llama by itself and through torch.compile.
 
     Every decode step begins with the prompt's cache, as contiguous tensors, which is what generation has.
@@ -306,7 +303,10 @@ def smollm2(rounds: int, bandwidth: float, rate: float, prompt: int = 256) -> No
         torch._dynamo.reset()
         mine = program(torch.compile(model, backend="sysai"))
         beside, ours = [], math.inf
-        for rival, step in (("eager", model), ("torch.compile", torch.compile(model))):
+        steps = {"eager": model, "torch.compile": torch.compile(model)}
+        if max_autotune:
+            steps["max-autotune"] = torch.compile(model, mode="max-autotune")
+        for rival, step in steps.items():
             result = compare({rival: program(step), "ours": mine}, rounds, warmup=3)
             ours = min(ours, result.timings["ours"].median)
             beside.append(f"{rival} {result.ratio:5.2f}x")
@@ -365,7 +365,7 @@ def main() -> None:
     bandwidth, rate = measure_read_bandwidth("cpu"), measure_matmul_rate("cpu", size=1024)
     print(f"{torch.get_num_threads()} threads, {bandwidth / 1e9:.1f} GB/s read, {rate / 1e9:.0f} GFLOP/s", flush=True)
     if arguments.smollm2:
-        return smollm2(arguments.rounds, bandwidth, rate)
+        return smollm2(arguments.rounds, bandwidth, rate, arguments.max_autotune)
     memory_bound: dict[str, list[float]] = {"torch.compile": [], "given memory": []}
     for workload in workloads():
         if not arguments.only or any(part in workload.name for part in arguments.only):
