@@ -11,14 +11,25 @@ their own, so that models share them in the cache; the entry knows only where th
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from sysai.compiler.codegen.kernel import Kernel
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.executable import Call, RunKernels
 from sysai.compiler.program.expr import Var
+
+
+class CFunction(Protocol):
+    """A function of a library: of addresses of values, then sizes, then the number of threads; 0 if it was executed.
+
+    A `Kernel` is one; so is what was written by hand.
+    """
+
+    name: str
+    library: Path
 
 
 def entry_source(calls: Sequence[Call], slots: Mapping[str, int], sizes: Sequence[Var]) -> str:
@@ -41,7 +52,7 @@ def entry_source(calls: Sequence[Call], slots: Mapping[str, int], sizes: Sequenc
 
 
 def make_entry(
-    calls: Sequence[Call], kernels: Sequence[Kernel], slots: Mapping[str, int], sizes: Sequence[Var]
+    calls: Sequence[Call], kernels: Sequence[CFunction], slots: Mapping[str, int], sizes: Sequence[Var]
 ) -> RunKernels:
     """The function that makes `calls`, given the values of `sizes` and the addresses of all values.
 
@@ -62,6 +73,6 @@ def make_entry(
     return run
 
 
-def address(kernel: Kernel) -> int:
+def address(kernel: CFunction) -> int:
     """Where a kernel's function is in this process."""
-    return ctypes.cast(ctypes.CDLL(str(kernel.library))[kernel.function.name], ctypes.c_void_p).value
+    return ctypes.cast(ctypes.CDLL(str(kernel.library))[kernel.name], ctypes.c_void_p).value

@@ -7,7 +7,7 @@ import torch
 from lowered_graphs import interpreted
 from sysai.compiler.codegen import cpu
 from sysai.compiler.codegen.c import generate_c
-from sysai.compiler.compiled import compile_graph
+from sysai.compiler.compiled import compile_graph, compile_module
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import as_shape
@@ -163,3 +163,43 @@ def test_grouped_convolutions_go_along_rows_of_the_image(width, channels, groups
     source = generate_c(compiled.schedules[-1].function, width)
     whole = stride[1] == 1 and size[1] - 2 >= width // 4
     assert (f"load_f32x{width // 4}(x0 +" in source) is whole
+
+
+class Stored(torch.nn.Module):
+    """A linear layer whose weights have fewer bits than its input."""
+
+    def __init__(self, weight, scale):
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x):
+        return torch.nn.functional.linear(x, self.weight.to(x.dtype)) * self.scale
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 4, 9, None])
+def test_narrow_weights_are_packed_as_they_are_and_widened_as_they_are_read(dtype, rows, width):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randint(-128, 128, (37, 50), generator=generator).to(dtype)
+    module, x = Stored(weight, torch.rand(37, generator=generator)), torch.randn(rows or 7, 50, generator=generator)
+    compiled = compile_module(module, (x,), None if rows else {0: {0: "T"}})
+    (packed,) = (tensor for name, tensor in compiled.program.constants.items() if name.endswith(".packed"))
+    assert packed.dtype == dtype
+    assert len(compiled.kernels) == 1
+    torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-2)
+    mark = {torch.int8: "widen_i8x", torch.float16: "load_f16x", torch.bfloat16: "load_bf16x"}[dtype]
+    assert f"{mark}{width // 4}(" in compiled.kernels[0].source
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16, torch.bfloat16])
+def test_every_number_of_eight_or_sixteen_bits_is_widened_exactly(dtype):
+    bits = torch.arange(-(2 ** (8 * dtype.itemsize - 1)), 2 ** (8 * dtype.itemsize - 1), dtype=torch.int64)
+    numbers = bits.to(torch.int8 if dtype.itemsize == 1 else torch.int16).view(dtype)
+    compiled = compile_module(Widened(), (numbers,))
+    torch.testing.assert_close(compiled(numbers), numbers.float(), rtol=0, atol=0, equal_nan=True)
+
+
+class Widened(torch.nn.Module):
+    def forward(self, x):
+        return x.float()

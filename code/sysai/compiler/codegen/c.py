@@ -94,9 +94,10 @@ class _Writer:
         self.lines = []
         self.allocate_scratch()
         tail = ["    free(scratch);"] if self.scratch else []
-        float16 = ["#define SYSAI_FLOAT16"] if any("_f16x" in line for line in body) else []
+        converts = any(mark in line for line in body for mark in ("_f16x", "_bf16x", "widen_i8x"))
+        narrow = ["#define SYSAI_NARROW"] if converts else []
         return "\n".join(
-            [*float16, f'#include "{HEADER_NAME}"', "", head, *self.lines, *body, *tail, "    return 0;", "}", ""]
+            [*narrow, f'#include "{HEADER_NAME}"', "", head, *self.lines, *body, *tail, "    return 0;", "}", ""]
         )
 
     # ---- names ----

@@ -286,6 +286,8 @@ class Expressions:
             return nonzero if of.startswith(("f32", "i32")) else f"__builtin_convertvector({nonzero}, {to})"
         if value.dtype == "bool":
             text = f"-{text}"
+        if value.dtype == "int8" and to.startswith(("f32", "i32")):
+            text, of = f"widen_i8x{lanes.count}({text})", f"i32x{lanes.count}"
         if dtype == "int8" and of.startswith("f"):
             text = f"__builtin_convertvector({text}, i32x{lanes.count})"
         converted = text if to == of else f"__builtin_convertvector({text}, {to})"

@@ -43,13 +43,14 @@ class Kernel:
 
     Attributes:
         function: what it computes.
+        name: of the function in the library.
         source: its C.
         library: the file that was compiled from it.
     """
 
     def __init__(self, function: Function, source: str, flags: tuple[str, ...] = ()) -> None:
         width = cpu.vector_bytes()
-        self.function, self.source = function, source
+        self.function, self.name, self.source = function, function.name, source
         wide = ("-mprefer-vector-width=512",) if width == 64 else ()
         self.library: Path = compile_c(source, {HEADER_NAME: vector_header(width)}, (*wide, *flags))
         self._dtypes = tuple(getattr(torch, buffer.dtype) for buffer in function.buffers)

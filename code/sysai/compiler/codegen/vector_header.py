@@ -8,10 +8,11 @@ Greatest errors for float32, measured on all of the range (`test_vector_math.py`
     exp 1.1   pow2 1.1   log 1   tanh 1.5   erf 1.4   rsqrt 1.5   sigmoid 2.5 (0 below -88.7, like torch)
 
 float64 goes to the C library lane by lane, and so do sin and cos. float16 and bfloat16 are what memory holds: they are
-computed with in float32. What converts vectors of float16 stands under SYSAI_FLOAT16, which a kernel defines that needs
-it: to read <immintrin.h> takes a C compiler as long as all the rest of a short kernel. W. J. Cody and W. Waite,
-Software Manual for the Elementary Functions (1980) is the source of the method; production uses SLEEF, Intel's SVML, or
-glibc's libmvec (up to 4 units, only with -ffast-math).
+computed with in float32. A kernel that converts vectors of 8 or 16 bits defines SYSAI_NARROW, for the instructions
+that do it (gcc 12 converts most of them one lane after the other); others do without, as to read <immintrin.h> takes a
+C compiler as long as all the rest of a short kernel. W. J. Cody and W. Waite, Software Manual for the Elementary
+Functions (1980) is the source of the method; production uses SLEEF, Intel's SVML, or glibc's libmvec (up to 4 units,
+only with -ffast-math).
 """
 
 from functools import lru_cache
@@ -30,7 +31,7 @@ _SCALARS = """\
 #else
 static inline int omp_get_thread_num(void) { return 0; }
 #endif
-#if defined(SYSAI_FLOAT16) && defined(__F16C__)
+#if defined(SYSAI_NARROW) && defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -129,7 +130,10 @@ static inline i32x$L load_b8x$L(const uint8_t *p) {
     return __builtin_convertvector(load_i8x$L((const int8_t *)p) != 0, i32x$L);
 }
 static inline void store_b8x$L(uint8_t *p, i32x$L x) { store_i8x$L((int8_t *)p, __builtin_convertvector(-x, i8x$L)); }
-static inline f32x$L widen_bf16x$L(u16x$L x) { return (f32x$L)(__builtin_convertvector(x, u32x$L) << 16); }
+#ifdef SYSAI_NARROW
+static inline i32x$L widen_i8x$L(i8x$L x) {$widen_i8}
+static inline u32x$L widen_u16x$L(u16x$L x) {$widen_u16}
+static inline f32x$L widen_bf16x$L(u16x$L x) { return (f32x$L)(widen_u16x$L(x) << 16); }
 static inline u16x$L narrow_bf16x$L(f32x$L x) {
     u32x$L bits = (u32x$L)x, isnan = (u32x$L)(x != x);
     u32x$L nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
@@ -138,11 +142,7 @@ static inline u16x$L narrow_bf16x$L(f32x$L x) {
 static inline f32x$L load_bf16x$L(const uint16_t *p) { u16x$L x; memcpy(&x, p, 2 * $L); return widen_bf16x$L(x); }
 static inline void store_bf16x$L(uint16_t *p, f32x$L x) { u16x$L half = narrow_bf16x$L(x); memcpy(p, &half, 2 * $L); }
 static inline f32x$L round_bf16x$L(f32x$L x) { return widen_bf16x$L(narrow_bf16x$L(x)); }
-""")
-
-_FLOAT16 = Template("""
-#ifdef SYSAI_FLOAT16
-static inline f32x$L widen_f16x$L(f16x$L x) { return $widen_f16; }
+static inline f32x$L widen_f16x$L(f16x$L x) {$widen_f16}
 static inline f32x$L load_f16x$L(const _Float16 *p) { f16x$L x; memcpy(&x, p, 2 * $L); return widen_f16x$L(x); }
 static inline void store_f16x$L(_Float16 *p, f32x$L x) {
     f16x$L half = __builtin_convertvector(x, f16x$L);
@@ -263,7 +263,12 @@ _MASKS = {"f32": "i32", "f64": "i64", "i64": "i64", "i32": "i32", "i8": "i8"}
 _F32_BY_LANES = {"sqrt": "__builtin_sqrtf(x[{}])", "rsqrt": "1.0f / __builtin_sqrtf(x[{}])", "sin": "sinf(x[{}])",
                  "cos": "cosf(x[{}])", "floor": "__builtin_floorf(x[{}])"}  # fmt: skip
 _F64_BY_LANES = ("exp", "log", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "floor", "pow2")
-_WIDEN_F16 = {4: "_mm_cvtph_ps", 8: "_mm256_cvtph_ps", 16: "_mm512_cvtph_ps"}
+_WIDEN = {
+    "f16": {4: "_mm_cvtph_ps", 8: "_mm256_cvtph_ps", 16: "_mm512_cvtph_ps"},
+    "i8": {4: "_mm_cvtepi8_epi32", 8: "_mm256_cvtepi8_epi32", 16: "_mm512_cvtepi8_epi32"},
+    "u16": {4: "_mm_cvtepu16_epi32", 8: "_mm256_cvtepu16_epi32", 16: "_mm512_cvtepu16_epi32"},
+}
+_WIDENED = {"f16": "f32", "i8": "i32", "u16": "u32"}
 
 
 @lru_cache
@@ -287,12 +292,8 @@ def _of_lanes(lanes: int, vector_bytes: int) -> str:
     for t, m in _MASKS.items():
         nan = f" | ({m}x{lanes})(a != a)" if t.startswith("f") else ""
         parts.append(_CHOICE.substitute(t=t, m=m, L=lanes, nan=nan))
-    widen = f"__builtin_convertvector(x, f32x{lanes})"
-    if lanes in _WIDEN_F16 and vector_bytes >= 32:  # gcc 12 converts one lane after the other without this
-        half = "__m256i" if lanes == 16 else "__m128i"
-        load = "(__m128i)(f16x8){x[0], x[1], x[2], x[3]}" if lanes == 4 else f"({half})x"
-        widen = widen if lanes == 4 else f"(f32x{lanes}){_WIDEN_F16[lanes]}({load})"
-    parts += [_HALVES.substitute(L=lanes), _FLOAT16.substitute(L=lanes, widen_f16=widen)]
+    widen = {f"widen_{of}": _widen(of, lanes) for of in _WIDEN}
+    parts.append(_HALVES.substitute(L=lanes, **widen))
     parts.append(_MATH.substitute(L=lanes))
     for function, text in _F32_BY_LANES.items():
         each = ", ".join(text.format(lane) for lane in range(lanes))
@@ -301,3 +302,16 @@ def _of_lanes(lanes: int, vector_bytes: int) -> str:
         each = ", ".join(f"{function}_f64(x[{lane}])" for lane in range(lanes))
         parts.append(_BY_LANES.substitute(t="f64", f=function, L=lanes, lanes=each))
     return "".join(parts)
+
+
+def _widen(of: str, lanes: int) -> str:
+    """The body that converts x, of 8 or 16 bits an element, to 32 bits an element: by one instruction if there is."""
+    to = f"{_WIDENED[of]}x{lanes}"
+    plain = f"return __builtin_convertvector(x, {to});"
+    if lanes not in _WIDEN[of]:
+        return f" {plain} "
+    size = lanes * (1 if of == "i8" else 2)
+    registers = {4: "_mm_cvtsi32_si128((int32_t)x)", 8: "_mm_cvtsi64_si128((int64_t)x)", 32: "(__m256i)x"}
+    fast = f"return ({to}){_WIDEN[of][lanes]}({registers.get(size, '(__m128i)x')});"
+    feature = "__AVX512F__" if lanes == 16 else "__AVX2__"
+    return f"\n#ifdef {feature}\n    {fast}\n#else\n    {plain}\n#endif\n"

@@ -10,7 +10,8 @@ A right operand that is constant is packed when the graph is compiled: columns i
 panel row by row, so that a loop over k reads it from front to back, whatever the number of rows (Goto and van de Geijn,
 2008).
 
-    weight [N, K]  ->  packed [ceil(N / P), K, P], filled with zeros        F.linear's weight is transposed
+    weight [N, K]  ->  packed [ceil(N / P), K, P], filled with zeros        F.linear's weight is transposed; of any
+                                                                            dtype, widened as it is read
     conv weight [O, C, h, w]  ->  [ceil(O / P), C, h, w, P]
 
 An operand that is not constant is packed when the product runs, unless what would be gained is less than that costs:
@@ -26,15 +27,15 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.nn import functional as F
 
-from sysai.compiler.graph.graph import Graph, Node
+from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.lowering.elements import ONE, Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, indices, spatial
 from sysai.compiler.lowering.schedule_steps import lanes
 from sysai.compiler.passes.access import ZERO
-from sysai.compiler.passes.groups import Group
-from sysai.compiler.program.expr import FLOATS, INDEX, Buffer, Const, Expr, Load, Select, walk
+from sysai.compiler.passes.groups import Group, widens
+from sysai.compiler.program.expr import FLOATS, INDEX, Buffer, Cast, Const, Expr, Load, Select, walk
 from sysai.compiler.program.statement import Function, Stmt, sequence
 
 FEW_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product
@@ -70,7 +71,7 @@ def packable(group: Group, graph: Graph) -> str | None:
     One that is a table of embeddings as well would be kept twice: for few rows it stays as it is.
     """
     node = group.anchor
-    weight = node.inputs[1]
+    weight = _stored(group)
     produced = {inner.output.name for inner in group.nodes}
     used_once = sum(value.name == weight.name for inner in group.nodes for value in inner.inputs) == 1
     plain = len(weight.shape) == 2 if node.op == "matmul" else node.attributes["groups"] == 1
@@ -79,6 +80,13 @@ def packable(group: Group, graph: Graph) -> str | None:
     few = node.op == "matmul" and node.attributes["transpose_b"] and _are_few(product(node.output.shape[:-1]))
     stays = few and any(user.op == "gather" for user in graph.users()[weight.name])
     return None if stays else weight.name
+
+
+def _stored(group: Group) -> Value:
+    """The right operand as memory has it: before it is widened, if the group does that."""
+    weight = group.anchor.inputs[1]
+    widening = (node for node in group.nodes if node.output.name == weight.name and widens(node))
+    return next((node.inputs[0] for node in widening), weight)
 
 
 def lower_product(group: Group, name: str, packed: bool = False) -> Function:
@@ -129,7 +137,8 @@ def _matmul(group: Group, name: str, packed: bool) -> Function:
     value = elements.of(a, (*_batch(elements.shape(a), batch), row, k.index))
     order = tuple(range(len(loops)))
     if packed:
-        other = _panels(elements, b.name, column, (k,))
+        stored = _panels(elements, _stored(group).name, column, (k,))
+        other = stored if stored.dtype == b.dtype else Cast(b.dtype, stored)
         return _with_epilogue(elements, name, _Product(loops, order, [k], value, other, loops[-1]))
 
     def element(batch: Sequence[Expr], row: Expr, column: Expr) -> Expr:

@@ -6,8 +6,8 @@
 
 A result counts as small where it has no more elements than the constants that it is computed from (a transposed
 weight, a batch norm's scale), or at most SMALL: an index or a mask that is generated where it is read costs nothing,
-a stored one costs memory traffic. Exact, as the same reference would run later; only that a compiled kernel may
-round otherwise than torch does.
+a stored one costs memory traffic. So does a weight of 8 bits that is made one of 32: it is widened as it is read.
+Exact, as the same reference would run later; only that a compiled kernel may round otherwise than torch does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from sysai.compiler.graph.graph import Graph, Node
 from sysai.compiler.graph.operators import ELEMENTWISE, OPAQUE, operator_of
 from sysai.compiler.graph.sizes import product
 from sysai.compiler.graph.verify import constant_value
+from sysai.compiler.passes.groups import widens
 from sysai.compiler.program.expr import Const, Expr
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _fold_uniform(node: Node, uniform: dict[str, Node]) -> Node | None:
 def _evaluate(node: Node, known: "Mapping[str, Tensor]") -> "Tensor | None":
     """The tensor of a node, where all operands are known and it is small."""
     size = product(node.output.shape)
-    if operator_of(node).kind == OPAQUE or not isinstance(size, Const):
+    if operator_of(node).kind == OPAQUE or not isinstance(size, Const) or widens(node):
         return None
     if any(value.name not in known for value in node.inputs) or _has_sizes(node):
         return None

@@ -8,7 +8,8 @@ a row that the cache holds. `classify` decides whether a set of nodes is one, fr
     rows          reductions over the same axes of one domain, injective operators before them, and behind them
                   elementwise ones that need of a reduction only their own row's result (softmax, LayerNorm, RMSNorm)
     matmul        one product (or convolution), movements of its operands before, elementwise operators on the
-                  elements of the product behind, and at the very end a permutation
+                  elements of the product behind, and at the very end a permutation; a right operand of fewer bits
+                  (weights stored in 8 or 16) is widened as it is read, by one instruction for a vector
     window        one pooling, injective operators before
     view          one reshape: no kernel, another name for the same memory
     opaque        one operator that torch runs
@@ -29,6 +30,7 @@ from sysai.compiler.program.expr import MATH, Const, Expr
 
 COSTLY = tuple(name for name in MATH if name not in ("abs", "floor"))
 LARGEST_EXPRESSION = 300  # operators in the expression of one element, repeated ones counted as often as they stand
+NARROW = ("int8", "float16", "bfloat16")
 CHEAP_EXPRESSION = 8  # operators that may be computed again for every reader
 FULL, ROW = "full", "row"
 Shape = tuple[Expr, ...]
@@ -302,11 +304,19 @@ def _matmul(parts: _Parts, anchors: list[Node]) -> Group:
     return parts.group("matmul", domain)
 
 
+def widens(node: Node) -> bool:
+    """Whether a node makes 32 bits of a number of 8 or 16."""
+    return node.op == "cast" and node.output.dtype == "float32" and node.inputs[0].dtype in NARROW
+
+
 def _check_operand(producers: Mapping[str, Node], value: Value, anchor: Node) -> None:
     """A product may read its operands elsewhere, but anything else would be done again for every reader."""
     axes = indices = axis_variables(value)
     while value.name in producers:
         node = producers[value.name]
+        if value is anchor.inputs[1] and widens(node) and anchor.op == "matmul":
+            value = node.inputs[0]
+            continue
         if anchor.op != "matmul" or node.op not in ("reshape", "permute", "expand", "slice"):
             raise IllegalFusion(
                 f"{node.op} before {anchor.op}: each element is read many times, and would be computed as often"

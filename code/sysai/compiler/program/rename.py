@@ -1,9 +1,10 @@
-"""Functions that differ only in what their sizes are called.
+"""Functions that differ only in what their sizes are, or are called.
 
 Tracers give every tensor sizes of its own: the caches of thirty layers have thirty lengths, equal or not. The same
 program is made for each, and one kernel serves them all: it takes its sizes as arguments.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sysai.compiler.program.expr import Buffer, Expr, Load, Var, transform, walk
@@ -17,10 +18,15 @@ def with_sizes_by_place(function: Function) -> tuple[Function, tuple[Var, ...]]:
     sizes = tuple(dict.fromkeys((*found, *function.sizes)))
     if not sizes:
         return function, ()
-    names = {size: Var(f"size{place}") for place, size in enumerate(sizes)}
+    renamed = with_sizes(function, {size: Var(f"size{place}") for place, size in enumerate(sizes)})
+    return replace(renamed, sizes=tuple(Var(f"size{place}") for place in range(len(sizes)))), sizes
+
+
+def with_sizes(function: Function, values: Mapping[Var, Expr]) -> Function:
+    """The function with other names for its sizes, or with numbers in their place, for a kernel of just these."""
 
     def change(node: Expr) -> Expr | None:
-        return replace(node, buffer=of_buffer(node.buffer)) if isinstance(node, Load) else names.get(node)
+        return replace(node, buffer=of_buffer(node.buffer)) if isinstance(node, Load) else values.get(node)
 
     def of(expr: Expr) -> Expr:
         return transform(expr, change)
@@ -44,7 +50,6 @@ def with_sizes_by_place(function: Function) -> tuple[Function, tuple[Var, ...]]:
                 )  # fmt: skip
         return None
 
+    sizes = tuple(size for old in function.sizes if isinstance(size := values.get(old, old), Var))
     buffers = tuple(map(of_buffer, function.buffers))
-    return Function(
-        function.name, tuple(names.values()), buffers, transform_statement(function.body, of_statement)
-    ), sizes
+    return Function(function.name, sizes, buffers, transform_statement(function.body, of_statement))
