@@ -13,34 +13,10 @@ import transformers
 from sysai.core.benchmark import compare
 from sysai.core.device import describe_device, select_device
 from sysai.hardware.rates import measure_matmul_rate, measure_matvec_bandwidth
+from sysai.models.as_transformers import as_transformers
 from sysai.models.formulas import decode_bytes, forward_flops
 from sysai.models.kv_cache import KVCache
-from sysai.models.transformer import Transformer
-from sysai.models.weights import load_smollm2, weight_names
-
-
-def as_transformers(model: Transformer) -> transformers.LlamaForCausalLM:
-    """transformers' Llama around our very tensors."""
-    ours = model.config
-    config = transformers.LlamaConfig(
-        vocab_size=ours.vocab_size,
-        hidden_size=ours.d_model,
-        intermediate_size=ours.d_ff,
-        num_hidden_layers=ours.n_layers,
-        num_attention_heads=ours.n_heads,
-        num_key_value_heads=ours.n_kv_heads,
-        max_position_embeddings=ours.max_positions,
-        rms_norm_eps=ours.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": ours.rope_theta},
-        tie_word_embeddings=ours.tie_embeddings,
-    )
-    with torch.device("meta"):
-        theirs = transformers.LlamaForCausalLM(config)
-    weights = {name: model.get_parameter(our_name) for our_name, _, name in weight_names(ours)}
-    theirs.load_state_dict(weights, strict=False, assign=True)
-    theirs.tie_weights()
-    theirs.model.rotary_emb = type(theirs.model.rotary_emb)(config).to(model.device)
-    return theirs.eval()
+from sysai.models.weights import load_smollm2
 
 
 def prefill_programs(model, theirs, tokens_BT):

@@ -274,7 +274,7 @@ def smollm2(rounds: int, bandwidth: float, rate: float, max_autotune: bool, prom
 
     Every decode step begins with the prompt's cache, as contiguous tensors, which is what generation has.
     """
-    from ch01_decode_prefill import as_transformers
+    from sysai.models.as_transformers import as_transformers
 
     model = as_transformers(load_smollm2("cpu")[0])
     tokens = torch.randint(10, 1000, (32, prompt))
@@ -334,7 +334,7 @@ def first_calls() -> None:
 def first_call(name: str, by: str) -> None:
     """Print how long one takes in this process."""
     if name == "SmolLM2":
-        from ch01_decode_prefill import as_transformers
+        from sysai.models.as_transformers import as_transformers
 
         model, inputs = as_transformers(load_smollm2("cpu")[0]), (torch.randint(10, 1000, (1, 256)),)
         keywords = {"use_cache": False, "logits_to_keep": 1}

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from sysai.compiler import backend
-from sysai.models.weights import load_smollm2, weight_names
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from sysai.models.as_transformers import as_transformers
+from sysai.models.weights import load_smollm2
+from transformers import DynamicCache
 
 PROMPT = "The three most important ideas of operating systems are"
 KERNELS = 40  # more than any graph of thirty layers that are alike needs
@@ -14,23 +15,7 @@ KERNELS = 40  # more than any graph of thirty layers that are alike needs
 def smollm2():
     """(transformers' model, tokens of the prompt)."""
     ours, tokenizer = load_smollm2("cpu")
-    config = ours.config
-    assert config.tie_embeddings
-    with torch.device("meta"):
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=config.vocab_size, hidden_size=config.d_model, intermediate_size=config.d_ff,
-                num_hidden_layers=config.n_layers, num_attention_heads=config.n_heads,
-                num_key_value_heads=config.n_kv_heads, max_position_embeddings=config.max_positions,
-                rms_norm_eps=config.norm_eps, tie_word_embeddings=True,
-                rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
-            )
-        )  # fmt: skip
-    weights = {theirs: ours.get_parameter(name) for name, _, theirs in weight_names(config)}
-    model.load_state_dict(weights, strict=False, assign=True)
-    model.tie_weights()
-    model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
-    return model.eval(), torch.tensor([tokenizer.encode(PROMPT)])
+    return as_transformers(ours), torch.tensor([tokenizer.encode(PROMPT)])
 
 
 def greedy(model, config, tokens, steps):
