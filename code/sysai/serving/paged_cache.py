@@ -6,8 +6,9 @@ swapped with all its layers at once:
     bytes = num_blocks * block_size * (layers * 2 * kv_heads * head_size * bytes_per_element)
 
 It is allocated once. Which block is whose is `KVCacheManager`'s matter; positions that nobody has written hold
-anything, and are never read. Source: Kwon et al., PagedAttention, arXiv 2309.06180, section 4.3. Production kernels
-read the blocks where they lie; here a sequence's are gathered into one piece first, at the cost of one more copy.
+anything, and are never read. Source: Kwon et al., PagedAttention, arXiv 2309.06180, section 4.3. `read` gathers a
+sequence's blocks into one piece, at the cost of one more copy; `sysai.kernels.paged_attention` reads them where they
+lie, as production's kernels do.
 
 Shapes: L layers, P blocks, O positions of a block, N key-value heads, K head size; T new positions, S positions so
 far, G blocks of a sequence.

@@ -342,7 +342,7 @@ def test_inputs_that_do_not_fit_are_refused():
 
 def test_without_triton_the_text_can_be_had_and_the_message_is_clear(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "@triton.jit" in generate_triton(softmax((T, 4)))
     with pytest.raises(RuntimeError, match="not installed"):
         build_triton(softmax((T, 4)))

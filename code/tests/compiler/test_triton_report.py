@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 from fused_groups import T, bias_gelu, group, layer_norm, linear_gelu, product, softmax
-from sysai.compiler.codegen import triton_report
 from sysai.compiler.codegen.triton import build_triton
-from sysai.compiler.codegen.triton_report import TARGETS, CompilationFailed, KernelReport, report
+from sysai.compiler.codegen.triton_report import report
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.program.expr import COMPARISONS, LOGIC, MATH
+from sysai.kernels.report import TARGETS, CompilationFailed, KernelReport
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -180,4 +180,4 @@ def test_a_compiler_that_takes_too_long_is_ended(tmp_path, monkeypatch):
     monkeypatch.setenv("SYSAI_CACHE", str(tmp_path))
     kernel = build_triton(softmax((T, 8)))
     with pytest.raises(CompilationFailed, match="more than"):
-        triton_report.report([(kernel, {"T": 1})], ["cuda:90"], timeout_s=0.05)
+        report([(kernel, {"T": 1})], ["cuda:90"], timeout_s=0.05)

@@ -15,11 +15,10 @@ Triton in the same manner, with many more operators, and measures candidates of 
 """
 
 import hashlib
-import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +33,7 @@ from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.program.expr import variables
+from sysai.kernels.loading import import_module, require_triton
 from sysai.models.smollm2 import cache_folder
 
 __all__ = ["TritonKernel", "UnsupportedGroup", "build_triton", "generate_triton"]
@@ -99,20 +99,11 @@ def build_triton(graph: Graph, interpret: bool | None = None) -> TritonKernel:
         UnsupportedGroup: there is no kernel for this combination of nodes.
         RuntimeError: Triton is not installed (it exists for Linux).
     """
-    require_triton()
+    require_triton("generate C instead, or just read the text that generate_triton gives")
     interpret = not torch.cuda.is_available() if interpret is None else interpret
     source = generate_triton(graph)
     path = write_module(source, graph.name)
     return TritonKernel(graph, source, path, import_module(path, interpret), interpret)
-
-
-def require_triton() -> None:
-    """Raise a RuntimeError that says what to do unless Triton can be imported."""
-    if importlib.util.find_spec("triton") is None:
-        raise RuntimeError(
-            "Triton is not installed: on Linux `pip install triton` brings it; elsewhere it does not exist, so "
-            "generate C instead, or just read the text that generate_triton gives"
-        )
 
 
 def generate_triton(graph: Graph) -> str:
@@ -155,30 +146,3 @@ def write_module(source: str, name: str) -> Path:
             continue
         return path
     raise RuntimeError(f"neither {cache_folder()} nor {tempfile.gettempdir()} can be used: set SYSAI_CACHE")
-
-
-def import_module(path: Path, interpret: bool) -> ModuleType:
-    """Import a generated file; its kernels belong to the interpreter or to the compiler for good."""
-    import triton.language as tl
-
-    with suppress(ModuleNotFoundError), _interpreting(type(tl.sum).__name__ == "InterpretedFunction"):
-        import triton.experimental.gluon  # noqa: F401  Triton does so later, and wants the setting it began with
-    spec = importlib.util.spec_from_file_location(f"{path.stem}_{'interpreted' if interpret else 'compiled'}", path)
-    module = importlib.util.module_from_spec(spec)
-    with _interpreting(interpret):
-        spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _interpreting(interpret: bool) -> Iterator[None]:
-    """Triton decides by the environment, when a function is decorated, who is to run it."""
-    before = os.environ.get("TRITON_INTERPRET")
-    os.environ["TRITON_INTERPRET"] = "1" if interpret else "0"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TRITON_INTERPRET"]
-        else:
-            os.environ["TRITON_INTERPRET"] = before

@@ -1,107 +1,9 @@
-"""What a compiler makes of a kernel: registers, shared memory, spills, instructions; for GPUs that need not be there.
+"""What compilers make of generated kernels, for GPUs that need not be there: see `sysai.kernels.report`."""
 
-A thread's registers limit how many warps a multiprocessor can hold, and with them how much latency it can hide:
-
-    warps <= registers of the file / (32 * registers a thread)            (65536 on NVIDIA's, from Volta on)
-
-Registers that do not suffice are spilled to memory. Matrix instructions show whether the tensor cores work: HMMA (a
-warp, operands in registers) on sm_80, HGMMA (four warps, operands in shared memory, asynchronous; `wgmma` in PTX) on
-sm_90, v_mfma on AMD's. (Triton 3.7 has none for float64 on gfx942, and refuses such products there.)
-
-Vendors' profilers (Nsight Compute, Omniperf) tell what the machine does with them, and need the machine.
-"""
-
-import json
-import os
-import re
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sysai.compiler.codegen.triton import TritonKernel
-from sysai.compiler.graph.graph import Value
-
-TARGETS: Mapping[str, tuple[str, int | str, int]] = {
-    "cuda:80": ("cuda", 80, 32),
-    "cuda:90": ("cuda", 90, 32),
-    "hip:gfx942": ("hip", "gfx942", 64),
-}
-"""Backend, architecture and threads of a warp: A100, H100, MI300."""
-
-KINDS: Mapping[str, str] = {
-    "matrix": r"HMMA|HGMMA|DMMA|IMMA|IGMMA|v_mfma",
-    "asynchronous copy": r"LDGSTS|UTMALDG|UBLKCP|global_load_lds|buffer_load\w*_lds",
-    "load": r"LDG|LD\.|global_load|buffer_load|flat_load",
-    "store": r"STG|ST\.|global_store|buffer_store|flat_store",
-    "shared memory": r"LDS|STS|LDSM|STSM|ds_",
-    "spill": r"LDL|STL|scratch_",
-    "special function": r"MUFU|v_(exp|log|sqrt|rsq|rcp|sin|cos)",
-    "shuffle": r"SHFL|v_\w+_dpp|ds_bpermute",
-}
-POINTERS = {
-    "float32": "*fp32", "float64": "*fp64", "float16": "*fp16", "bfloat16": "*bf16",
-    "int64": "*i64", "int32": "*i32", "int8": "*i8", "bool": "*i1",
-}  # fmt: skip
-
-
-class CompilationFailed(RuntimeError):  # noqa: N818
-    """Triton or LLVM could not compile a kernel; the message is theirs."""
-
-
-@dataclass(frozen=True)
-class KernelReport:
-    """One kernel on one target.
-
-    Attributes:
-        target: a key of TARGETS.
-        kernel: the name of the function in the generated module.
-        grid: programs in each dimension of the launch.
-        constants: block sizes and launch options.
-        registers: of 4 bytes, a thread (AMD: vector registers, with the accumulation ones).
-        shared_bytes: of shared memory, a program.
-        spilled_bytes: a thread's stack in memory: spilled registers, and the arrays of a few functions (sin, cos).
-        instructions: how often each operation stands in the machine code (not: is executed).
-        assembly: PTX, or AMD's assembly language.
-    """
-
-    target: str
-    kernel: str
-    grid: tuple[int, ...]
-    constants: Mapping[str, str]
-    registers: int
-    shared_bytes: int
-    spilled_bytes: int
-    instructions: Mapping[str, int]
-    assembly: str
-
-    @property
-    def mix(self) -> dict[str, int]:
-        """Instructions by kind: those of KINDS that occur, and "other"."""
-        mix: Counter[str] = Counter()
-        for operation, count in self.instructions.items():
-            mix[next((kind for kind, form in KINDS.items() if re.match(form, operation)), "other")] += count
-        return {kind: mix[kind] for kind in (*KINDS, "other") if mix[kind]}
-
-    def excerpt(self, pattern: str, lines: int = 8) -> str:
-        """The first lines of the assembly from the first that matches on.
-
-        Raises:
-            ValueError: none does.
-        """
-        text = self.assembly.splitlines()
-        start = next((number for number, line in enumerate(text) if re.search(pattern, line)), None)
-        if start is None:
-            raise ValueError(f"no line of {self.kernel}'s assembly for {self.target} matches {pattern!r}")
-        return "\n".join(text[start : start + lines])
-
-    def __str__(self) -> str:
-        mix = ", ".join(f"{count} {kind}" for kind, count in self.mix.items())
-        return (
-            f"{self.target:<10} {self.kernel}: {self.registers} registers, {self.shared_bytes} B shared, "
-            f"{self.spilled_bytes} B spilled; {mix}"
-        )
+from sysai.kernels.report import POINTERS, TARGETS, KernelReport, Launch, compile_ahead
 
 
 def report(
@@ -109,7 +11,7 @@ def report(
     targets: Sequence[str] = tuple(TARGETS),
     timeout_s: float = 300,
 ) -> list[KernelReport]:
-    """Compile kernels, each for given sizes, in a process of its own; no GPU is needed.
+    """Compile kernels, each for given sizes, in a process of its own.
 
     Args:
         kernels: what `build_triton` gave, with a number for each size of its graph.
@@ -121,62 +23,15 @@ def report(
         ValueError: an unknown target, or sizes that the graph does not have.
         CompilationFailed: the compiler refused a kernel, crashed, or took longer than `timeout_s`.
     """
-    unknown = [target for target in targets if target not in TARGETS]
-    if unknown:
-        raise ValueError(f"no target {unknown[0]!r}: it is none of {', '.join(TARGETS)}")
-    jobs = [_job(kernel, sizes, target) for kernel, sizes in kernels for target in targets]
-    results = _compile(jobs, timeout_s)
-    wanted = [(kernel.graph.name, target) for kernel, _ in kernels for target in targets]
-    return [_read(name, target, result) for (name, target), result in zip(wanted, results, strict=True)]
+    return compile_ahead([_launch(kernel, sizes) for kernel, sizes in kernels], targets, timeout_s)
 
 
-def _job(kernel: TritonKernel, sizes: Mapping[str, int], target: str) -> dict[str, object]:
+def _launch(kernel: TritonKernel, sizes: Mapping[str, int]) -> Launch:
     graph = kernel.graph
     wanted = [size.name for size in graph.sizes]
     if set(sizes) != set(wanted):
         raise ValueError(f"{graph.name} has the sizes {wanted}, not {sorted(sizes)}")
-    pointers = [POINTERS[dtype] for dtype in (*kernel.module.OPERAND_DTYPES, *_outputs(graph.outputs))]
-    numbers = [sizes[name] for name in wanted]
-    return {"path": str(kernel.path), "sizes": numbers, "pointers": pointers, "target": TARGETS[target]}
-
-
-def _outputs(values: Sequence[Value]) -> list[str]:
-    return list({value.name: value.dtype for value in values}.values())
-
-
-def _compile(jobs: Sequence[Mapping[str, object]], timeout_s: float) -> list[dict[str, object]]:
-    command = [sys.executable, "-m", "sysai.compiler.codegen.triton_ahead"]
-    environment = os.environ | {"TRITON_INTERPRET": "0"}
-    try:
-        done = subprocess.run(
-            command, input=json.dumps(jobs), capture_output=True, text=True, timeout=timeout_s, env=environment
-        )
-    except subprocess.TimeoutExpired:
-        raise CompilationFailed(f"{len(jobs)} compilations took more than {timeout_s} s: pass a longer one") from None
-    if done.returncode:
-        raise CompilationFailed(f"Triton's compiler ended with code {done.returncode}: {done.stderr[-2000:].strip()}")
-    return json.loads(done.stdout)
-
-
-def _read(name: str, target: str, result: Mapping[str, object]) -> KernelReport:
-    if "error" in result:
-        raise CompilationFailed(f"{name} for {target}: {result['error']}")
-    if target.startswith("cuda"):
-        used = dict(re.findall(r"\b(REG|STACK|LOCAL):(\d+)", result["resources"]))
-        registers, spilled = int(used["REG"]), int(used["STACK"]) + int(used["LOCAL"])
-        operations = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", result["sass"])
-    else:
-        used = dict(re.findall(r"\.(vgpr_count|agpr_count|private_segment_fixed_size):\s+(\d+)", result["assembly"]))
-        registers, spilled = int(used["vgpr_count"]), int(used["private_segment_fixed_size"])
-        operations = re.findall(r"^\t([a-z]\w+)", result["assembly"], flags=re.MULTILINE)
-    return KernelReport(
-        target=target,
-        kernel=result["kernel"],
-        grid=tuple(result["grid"]),
-        constants=result["constants"],
-        registers=registers,
-        shared_bytes=result["shared"],
-        spilled_bytes=spilled,
-        instructions=Counter(operations),
-        assembly=result["assembly"],
-    )
+    outputs = {value.name: value.dtype for value in graph.outputs}
+    pointers = tuple(POINTERS[dtype] for dtype in (*kernel.module.OPERAND_DTYPES, *outputs.values()))
+    numbers = tuple(sizes[name] for name in wanted)
+    return Launch(graph.name, kernel.path, "launch", numbers, pointers, numbers)

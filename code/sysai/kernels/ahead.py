@@ -1,11 +1,11 @@
-"""Compile generated kernels for GPUs that need not be there; run as a program of its own.
+"""Compile kernels for GPUs that need not be there; run as a program of its own.
 
-    python -m sysai.compiler.codegen.triton_ahead < jobs.json > results.json
+    python -m sysai.kernels.ahead < jobs.json > results.json
 
 A process of its own has two reasons: its Triton is the compiler even where its caller's is the interpreter, and a crash
-of LLVM ends nothing else. `triton_report.py` writes the jobs and reads the results:
+of LLVM ends nothing else. `report.py` writes the jobs and reads the results:
 
-    job      {path, sizes, pointers: [Triton's types of operands and outputs], target: [backend, architecture, warp]}
+    job      {path, function, parameters, pointers, numbers: a `Launch`, target: [backend, architecture, warp]}
     result   {kernel, grid, constants, shared, assembly, sass, resources}, or {error}
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ALIGNMENT = 16
-"""Pointers, and sizes that are a multiple of it, are compiled as such, as Triton does at a launch."""
+"""Pointers, and numbers that are a multiple of it, are compiled as such, as Triton does at a launch."""
 
 
 def compile_job(job: Mapping[str, object]) -> dict[str, object]:
@@ -26,17 +26,20 @@ def compile_job(job: Mapping[str, object]) -> dict[str, object]:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from sysai.compiler.codegen.triton import import_module
+    from sysai.kernels.loading import import_module
 
     module = import_module(Path(job["path"]), interpret=False)
-    kernel, grid, constants = module.launch(*job["sizes"])
+    kernel, grid, constants = getattr(module, job["function"])(*job["parameters"])
     options = {name: constants.pop(name) for name in ("num_warps", "num_stages") if name in constants}
-    types = [*job["pointers"], *("i64" if size >= 1 << 31 else "i32" for size in job["sizes"])]
-    runtime = kernel.arg_names[: len(types)]
-    given = dict(zip(runtime[len(job["pointers"]) :], job["sizes"], strict=True))
-    fixed = constants | {name: 1 for name, size in given.items() if size == 1}
-    signature = dict(zip(runtime, types, strict=True)) | dict.fromkeys(fixed, "constexpr")
-    aligned = [name for name in runtime if name not in fixed and given.get(name, 0) % ALIGNMENT == 0]
+    types = [*job["pointers"], *("i64" if number >= 1 << 31 else "i32" for number in job["numbers"])]
+    runtime = dict(zip(kernel.arg_names, types, strict=False))
+    given = dict(zip(list(runtime)[len(job["pointers"]) :], job["numbers"], strict=True))
+    general = {param.name for param in kernel.params if param.do_not_specialize}
+    fixed = constants | {name: None for name, kind in runtime.items() if kind is None}
+    fixed |= {name: 1 for name, number in given.items() if number == 1 and name not in general}
+    signature = runtime | dict.fromkeys(fixed, "constexpr")
+    special = [name for name in runtime if name not in fixed and name not in general]
+    aligned = [name for name in special if given.get(name, 0) % ALIGNMENT == 0]
     attributes = {(kernel.arg_names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in aligned}
     backend, architecture, warp = job["target"]
     try:

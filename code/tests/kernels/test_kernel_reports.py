@@ -1,0 +1,93 @@
+"""What compilers for three GPUs make of the kernels at the tiles they are launched with; no GPU is there."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from sysai.kernels import reshape_and_cache
+from sysai.kernels.paged_attention import AttentionShape, Tiles, choose_tiles, launches
+from sysai.kernels.report import TARGETS, KernelReport, Launch, compile_ahead
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+SMOLLM2 = AttentionShape(
+    tokens=512, sequences=4, heads=9, kv_heads=3, head_size=64, block_size=16, table_blocks=8192 // 16
+)
+LLAMA = AttentionShape(
+    tokens=1024, sequences=1, heads=32, kv_heads=8, head_size=128, block_size=16, table_blocks=8192 // 16
+)
+DECODE = AttentionShape(
+    tokens=4, sequences=4, heads=32, kv_heads=8, head_size=128, block_size=16, table_blocks=8192 // 16
+)
+
+
+def chosen(shape: AttentionShape, dtype: torch.dtype) -> list[Launch]:
+    return launches(shape, choose_tiles(shape, dtype, processors=132), dtype, num_blocks=10_000)
+
+
+LAUNCHES: Mapping[str, list[Launch]] = {
+    "prompts": chosen(LLAMA, torch.bfloat16),
+    "decode": chosen(DECODE, torch.bfloat16),
+    "fp32": chosen(SMOLLM2, torch.float32),
+    "write": reshape_and_cache.launches(tokens=512, width=8 * 128, dtype=torch.bfloat16, values=10_000 * 16 * 8 * 128),
+}
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory) -> dict[tuple[str, str, str], KernelReport]:
+    """All launches on all targets, by (launch, kernel, target): compiled in one process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
+        made = compile_ahead([launch for some in LAUNCHES.values() for launch in some], timeout_s=900)
+    names = [name for name, some in LAUNCHES.items() for _ in range(len(some) * len(TARGETS))]
+    return {(name, report.kernel, report.target): report for name, report in zip(names, made, strict=True)}
+
+
+def test_nothing_spills(reports):
+    assert {(name, kernel) for name, kernel, _ in reports} == {
+        ("prompts", "attention_kernel"),
+        ("decode", "attention_kernel"),
+        ("decode", "reduce_kernel"),
+        ("fp32", "attention_kernel"),
+        ("write", "reshape_and_cache_kernel"),
+    }
+    for key, made in reports.items():
+        assert made.spilled_bytes == 0, key
+        assert "spill" not in made.mix, key
+
+
+def test_registers_and_shared_memory_leave_room_for_a_second_program(reports):
+    """On NVIDIA's: of 65,536 registers and 164 KB (A100) or 228 KB (H100) of shared memory a multiprocessor."""
+    for (name, kernel, target), made in reports.items():
+        assert 0 < made.registers <= (255 if target.startswith("cuda") else 512)
+        if target.startswith("cuda"):
+            threads = 32 * int(made.constants["num_warps"])
+            assert 2 * threads * made.registers <= 65_536, (name, kernel, target)
+            assert 2 * made.shared_bytes <= (164 if target == "cuda:80" else 228) * 1024, (name, kernel, target)
+
+
+def test_half_precision_uses_the_matrix_units_and_single_precision_stays_exact(reports):
+    for name in ("prompts", "decode"):
+        forms = {"cuda:80": "HMMA.16816.F32.BF16", "cuda:90": "HGMMA" if name == "prompts" else "HMMA"}
+        for target, form in (*forms.items(), ("hip:gfx942", "v_mfma_f32")):
+            made = reports[name, "attention_kernel", target]
+            assert made.mix["matrix"] == sum(n for op, n in made.instructions.items() if op.startswith(form)) > 0
+    for target in ("cuda:80", "cuda:90"):
+        assert "matrix" not in reports["fp32", "attention_kernel", target].mix
+
+
+def test_blocks_are_read_16_bytes_at_a_time_while_the_tile_before_is_computed(reports):
+    for target in ("cuda:80", "cuda:90"):
+        for name in ("prompts", "decode", "fp32"):
+            instructions = reports[name, "attention_kernel", target].instructions
+            copies = {op: n for op, n in instructions.items() if op.startswith("LDGSTS")}
+            assert copies
+            assert all(".128" in op for op in copies), (name, target, copies)
+
+
+def test_tiles_that_are_too_large_do_spill():
+    """So that the absence of spills above means something."""
+    (launch,) = launches(SMOLLM2, Tiles(64, 32), torch.float32, num_blocks=10_000)
+    (made,) = compile_ahead([launch], ["cuda:90"], timeout_s=900)
+    assert made.spilled_bytes > 0
+    assert made.mix["spill"] > 0
