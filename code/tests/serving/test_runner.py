@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from sysai.models.config import MLAConfig, ModelConfig, MoEConfig
 from sysai.models.generate import generate
 from sysai.models.transformer import Transformer
 from sysai.models.weights import weight_names
+from sysai.serving.attention_backends import TritonAttention
 from sysai.serving.blocks import Copy
 from sysai.serving.paged_cache import PagedKVCache
 from sysai.serving.runner import ModelRunner
@@ -150,6 +152,25 @@ def test_only_parts_that_sample_have_logits():
     with torch.inference_mode():
         for row, tokens in zip(logits_RV, ([7], [1, 2, 3, 4, 5]), strict=True):
             torch.testing.assert_close(row, model_of("llama")(torch.tensor([tokens]))[0, -1], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton has no wheels for this platform")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_triton_s_kernels_give_the_logits_of_torch(family):
+    """Chunks, decodes and a shared prefix in mixed steps, in Triton's interpreter."""
+    model, config = tiny_model(family).float(), replace(ROOMY, token_budget=9)
+    scheduler, runners = Scheduler(config), [ModelRunner(model, config, a) for a in (None, TritonAttention)]
+    for runner in runners:
+        runner.cache.blocks_L2PONK.fill_(torch.nan)
+    for i, prompt in enumerate((PROMPTS[0], (*PROMPTS[0][:8], 7, 8), PROMPTS[1][:3])):
+        scheduler.add(make_request(str(i), prompt, 3))
+    while scheduler.has_work:
+        step = scheduler.schedule()
+        expected_RV, found_RV = (runner.execute(step) for runner in runners)
+        torch.testing.assert_close(found_RV, expected_RV, rtol=1e-4, atol=1e-3)
+        sampling = [part.request_id for part in step.parts if part.samples]
+        scheduler.update(step, dict(zip(sampling, expected_RV.argmax(-1).tolist(), strict=True)))
+    assert torch.equal(*(runner.cache.blocks_L2PONK.isnan() for runner in runners))
 
 
 def test_models_and_lengths_that_the_runner_cannot_serve_are_refused():

@@ -1,0 +1,72 @@
+"""The real model on fifty prompts: the engine's greedy tokens are transformers', for both runners.
+
+Greedy decoding is equal token for token if every token is the likeliest one behind the tokens before it. So one pass
+of transformers over prompts and outputs decides, for all steps at once.
+"""
+
+import pydoc_data.topics
+import random
+
+import pytest
+import torch
+from sysai.models.as_transformers import as_transformers
+from sysai.models.weights import load_smollm2
+from sysai.serving.compiled_runner import CompiledRunner
+from sysai.serving.engine import Engine
+from sysai.serving.request import SamplingParams
+from sysai.serving.runner import ModelRunner
+from sysai.serving.scheduler_config import SchedulerConfig
+
+PROMPTS, TOKENS = 50, 12
+NOISE = 2e-4  # between the logits of two programs in float32; ties within it may go either way
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    return load_smollm2("cpu")
+
+
+@pytest.fixture(scope="module")
+def prompts(smollm2):
+    """Pieces of Python's documentation, half of them behind one of two instructions, and a few in Chinese."""
+    chooser, topics = random.Random(0), pydoc_data.topics.topics
+    tokenizer = smollm2[1]
+    instructions = [tokenizer.encode(f"Explain {what}, in simple words and with one example:\n") for what in "ab"]
+    found = []
+    for name in chooser.sample(sorted(topics), PROMPTS - 5):
+        text = topics[name].replace("*", "")
+        start = chooser.randrange(max(1, len(text) - 300))
+        tokens = tokenizer.encode(text[start : start + chooser.randrange(20, 300)])
+        found.append([*chooser.choice([[], instructions[0], instructions[1]]), *tokens])
+    found += [tokenizer.encode(f"{word}是计算机科学中的") for word in ("编译器", "缓存", "调度", "内存", "并行")]
+    return found
+
+
+@pytest.mark.parametrize("make_runner", [ModelRunner, CompiledRunner])
+def test_greedy_tokens_of_a_mixed_batch_are_those_of_transformers(smollm2, prompts, make_runner):
+    model, tokenizer = smollm2
+    config = SchedulerConfig(num_blocks=40, token_budget=96, max_running=24, max_model_len=200, watermark=0.0)
+    engine = Engine(model, tokenizer, config, make_runner=make_runner)
+    outputs = engine.generate(prompts, SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True))
+    assert engine.scheduler.num_preemptions > 0, "blocks should be short"
+    assert engine.scheduler.memory.counts.hit > 0, "instructions are shared"
+    made = [output.outputs[0].token_ids for output in outputs]
+    assert all(len(tokens) == TOKENS for tokens in made)
+    assert len(set(made)) > 40
+
+    theirs, ties = as_transformers(model), 0
+    order = sorted(range(PROMPTS), key=lambda i: len(prompts[i]))
+    for group in (order[at : at + 10] for at in range(0, PROMPTS, 10)):
+        rows = [[*prompts[i], *made[i]] for i in group]
+        longest = max(map(len, rows))
+        tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        with torch.no_grad():
+            states = theirs.model(tokens).last_hidden_state  # what is behind a row's end changes nothing before it
+            for i, state in zip(group, states, strict=True):
+                first = len(prompts[i]) - 1
+                logits_TV = theirs.lm_head(state[first : first + TOKENS])
+                chosen_T1 = torch.tensor(made[i])[:, None]
+                short_T = logits_TV.amax(-1) - logits_TV.gather(-1, chosen_T1)[:, 0]
+                ties += int((short_T > 0).sum())
+                assert short_T.max() < NOISE, f"prompt {i} goes another way at token {int(short_T.argmax())}"
+    assert ties <= 2, "that many ties are no accident"
