@@ -1,0 +1,224 @@
+"""Gates on hits and on the victims, in order, of every request of published and random traces."""
+
+from dataclasses import dataclass, field
+
+from sysai.exercises.trial import Hint, Trial
+
+DOCUMENT = ["ABCDEF", "p", "q", "r", "ABCDEF", "s", "t", "u", "ABCDEF", "v", "w", "x", "ABCDEF"]
+CHATS = ["SYSa", "SYSk", "SYSab", "Xy", "SYSabc", "SYSkl", "Xyz", "SYSabcd", "SYSklm", "SYSabcde"]
+BLOCKS = {"en": "blocks", "zh": "块"}
+COMMAS = (("en", ", "), ("zh", "，"))
+
+
+@dataclass
+class Cache:
+    """The check's own account: for each block kept, by its text, the event that used it last."""
+
+    num_blocks: int
+    last_used: dict[str, int] = field(default_factory=dict)
+    running: dict[str, str] = field(default_factory=dict)
+    refused: int | None = None  # the last start that found no room
+
+    def found(self, text: str) -> list[str]:
+        """Blocks at the start of a text that are kept."""
+        blocks = []
+        while len(blocks) < len(text) and text[: len(blocks) + 1] in self.last_used:
+            blocks.append(text[: len(blocks) + 1])
+        return blocks
+
+    def holders(self, block: str) -> list[str]:
+        return [request for request, text in self.running.items() if text.startswith(block)]
+
+    def behind(self, block: str) -> list[str]:
+        """Kept blocks that stand directly behind another."""
+        return [other for other in self.last_used if other[:-1] == block]
+
+    def start(self, number: int, request: str, text: str) -> tuple[int, list[str]] | None:
+        before, found, victims = dict(self.last_used), self.found(text), []
+        while len(self.last_used) - len(found) + len(text) > self.num_blocks:
+            idle = [b for b in self.last_used if not (self.holders(b) or self.behind(b) or b in found)]
+            if not idle:
+                self.last_used, self.refused = before, number
+                return None
+            victims.append(min(idle, key=self.last_used.get))
+            del self.last_used[victims[-1]]
+        self.running[request] = text
+        self.use(number, text)
+        return len(found), victims
+
+    def finish(self, number: int, request: str) -> None:
+        self.use(number, self.running.pop(request))
+
+    def use(self, number: int, text: str) -> None:
+        for end in range(1, len(text) + 1):
+            self.last_used[text[:end]] = number
+
+
+def check(trial: Trial) -> None:
+    for texts in (DOCUMENT, CHATS):
+        events = [e for i, text in enumerate(texts) for e in (("start", f"r{i}", text), ("finish", f"r{i}"))]
+        _check(trial, 8, events)
+    two = [("start", "r0", "AB"), ("finish", "r0"), ("start", "r1", "CD"), ("finish", "r1"), ("start", "r2", "ABEF")]
+    _check(trial, 5, two)
+    for i in range(30):
+        num_blocks = trial.random.randint(6, 14)
+        _check(trial, num_blocks, _random_events(trial, num_blocks, 6 + 2 * i))
+
+
+def _random_events(trial: Trial, num_blocks: int, count: int) -> list[tuple]:
+    """Requests that mostly go on with an earlier text, a few at a time, some of which find no room."""
+    random, cache, texts, events = trial.random, Cache(num_blocks), [], []
+    for number in range(count):
+        if cache.running and random.random() < 0.25 * len(cache.running):
+            event = ("finish", random.choice(list(cache.running)))
+            cache.finish(number, *event[1:])
+        else:
+            old = random.choice(texts)[: random.randint(1, num_blocks - 2)] if texts and random.random() < 0.8 else ""
+            new = "".join(random.choices("ABC", k=random.randint(0 if old else 1, 3)))
+            event = ("start", f"r{number}", (old + new)[: num_blocks - 1])
+            cache.start(number, *event[1:])
+            texts.append(event[2])
+        events.append(event)
+    return events
+
+
+def _check(trial: Trial, num_blocks: int, events: list[tuple]) -> None:
+    cache = Cache(num_blocks)
+    numbers = iter(range(len(events)))
+
+    def report(result: object) -> None:
+        number = next(numbers)
+        if events[number][0] == "finish":
+            cache.finish(number, events[number][1])
+        else:
+            _check_start(trial, cache, number, events[number], result)
+
+    trial.call("replay", num_blocks, events, trial.callback(report))
+    done = next(numbers, None) is None
+    trial.expect(done, {"en": "Leave replay as it is in the starter.", "zh": "请让`replay`保持起始代码中的样子。"})
+
+
+def _check_start(trial: Trial, cache: Cache, number: int, event: tuple, got: object) -> None:
+    """Compare what a start returned; the cache goes on to the state after it."""
+    before = Cache(cache.num_blocks, dict(cache.last_used), dict(cache.running), cache.refused)
+    _, request, text = event
+    expected = cache.start(number, request, text)
+    pair = type(got) is tuple and len(got) == 2 and type(got[0]) is int and type(got[1]) is list
+    trial.picture(_picture(before, text, expected[1] if expected else [], got[1] if pair else []))
+    where = {language: f"events[{number}]{comma}start({request!r}, {text!r})" for language, comma in COMMAS}
+    if expected is None:
+        message = {
+            "en": f"{where['en']} finds no room, return None: too many blocks are in use.",
+            "zh": f"{where['zh']}放不下，应返回None：正在使用的块太多。",
+        }
+        trial.expect(got is None, message, _why_no_room(before, got[1], text) if pair else None)
+        return
+    message = {
+        "en": f"{where['en']}: return (hits, victims), a whole number and a list, not {got!r:.60}.",
+        "zh": f"{where['zh']}：应返回（命中的块数，被淘汰的块的列表），而不是{got!r:.60}。",
+    }
+    hint = {
+        "en": f"There is room: {expected[0]} blocks are found, and {len(expected[1])} may be evicted.",
+        "zh": f"放得下：找到{expected[0]}个块，可以淘汰{len(expected[1])}个块。",
+    }
+    trial.expect(pair, message, hint if got is None else None)
+    what = {"en": f"{where['en']}, the hits", "zh": f"{where['zh']}的命中数"}
+    more = Hint(
+        when=lambda hits: hits > expected[0],
+        en="A block is found only if all tokens up to its end agree, and all blocks before it are kept.",
+        zh="一个块，只有到它末尾为止的全部词元都相同，而且前面各块都还在，才算找到。",
+    )
+    fewer = Hint(
+        when=lambda hits: hits < expected[0],
+        **(
+            _after_refusal(before)
+            or {
+                "en": f"{text[: expected[0]]} is kept: see the picture.",
+                "zh": f"{text[: expected[0]]}还在缓存里，见图。",
+            }
+        ),
+    )
+    trial.expect_equal(got[0], expected[0], unit=BLOCKS, what=what, hints=[more, fewer])
+    what = {"en": f"{where['en']}, the victims", "zh": f"{where['zh']}淘汰的块"}
+    why = _why_wrong(before, text, got[1], expected[1])
+    trial.expect_equal(got[1], expected[1], what=what, hints=[Hint(when=lambda _: True, **why)] if why else [])
+
+
+def _why_no_room(cache: Cache, victims: list, text: str) -> dict[str, str] | None:
+    return next(filter(None, (_fault(cache, text, victim) for victim in victims)), None)
+
+
+def _why_wrong(cache: Cache, text: str, got: list, expected: list[str]) -> dict[str, str] | None:
+    """What is wrong with the first victim that differs."""
+    if cache.refused is not None and got != expected and len(got) < len(expected):
+        return _after_refusal(cache)
+    cache = Cache(cache.num_blocks, dict(cache.last_used), cache.running)
+    for mine, wanted in zip(got, expected, strict=False):
+        if mine != wanted:
+            used = cache.last_used
+            return _fault(cache, text, mine) or {
+                "en": f"{mine} was last used by events[{used[mine]}], {wanted} by events[{used[wanted]}], longer ago.",
+                "zh": f"{mine}上次使用是events[{used[mine]}]，{wanted}是events[{used[wanted]}]，更久以前。",
+            }
+        del cache.last_used[mine]
+    if len(got) == len(expected):
+        return None
+    return {
+        "en": f"Blocks lacking: {len(expected)}. Evict so many, no more and no fewer.",
+        "zh": f"缺{len(expected)}个块，就淘汰{len(expected)}个，不多也不少。",
+    }
+
+
+def _after_refusal(cache: Cache) -> dict[str, str] | None:
+    if cache.refused is None:
+        return None
+    return {
+        "en": f"events[{cache.refused}] found no room. Did it change something all the same?",
+        "zh": f"events[{cache.refused}]放不下，被拒绝了。它是不是仍然改动了什么？",
+    }
+
+
+def _fault(cache: Cache, text: str, victim: object) -> dict[str, str] | None:
+    """Why a block may not be evicted now."""
+    if type(victim) is not str or victim not in cache.last_used:
+        return {
+            "en": f"{victim!r:.40} is not in the cache (any more).",
+            "zh": f"{victim!r:.40}不在缓存里（或者已经不在）。",
+        }
+    if holders := cache.holders(victim):
+        return {
+            "en": f"{victim} is in use by {', '.join(holders)}, which still reads it.",
+            "zh": f"{victim}正由{'、'.join(holders)}使用，还要读它。",
+        }
+    if victim in cache.found(text):
+        return {
+            "en": f"{victim} has just been found for this request. Hold what was found before you look for victims.",
+            "zh": f"{victim}刚刚为这个请求找到。应先占住找到的块，再去挑选要淘汰的块。",
+        }
+    if behind := cache.behind(victim):
+        return {
+            "en": f"{', '.join(behind)} stands behind {victim}. Without it nobody can reach that block: a text must "
+            "not lose its middle.",
+            "zh": f"{victim}后面还有{'、'.join(behind)}。没有了它，后面的块谁也找不到：文本不能缺了中间。",
+        }
+    return None
+
+
+def _picture(cache: Cache, text: str, expected: list[str], got: list) -> dict[str, str]:
+    """The tree of what is kept, before the event."""
+    words = {
+        "en": ("last use: events[]", "in use by ", "found", "victim ", "yours ", ", "),
+        "zh": ("上次使用：events[]", "使用者：", "找到", "应淘汰：第", "你淘汰的：第", "，"),
+    }
+    found, pictures = cache.found(text), {}
+    for language, (head, used, hit, victim, yours, comma) in words.items():
+        lines = [f"{'':18}{head}"]
+        for block in sorted(cache.last_used):
+            notes = [used + " ".join(cache.holders(block))] if cache.holders(block) else []
+            notes += [hit] if block in found else []
+            notes += [f"{victim}{expected.index(block) + 1}"] if block in expected else []
+            notes += [f"{yours}{got.index(block) + 1}"] if block in got else []
+            name = "  " * (len(block) - 1) + block[-1]
+            lines.append(f"{name:<18}{cache.last_used[block]:>6}      {comma.join(notes)}".rstrip())
+        pictures[language] = "\n".join(lines)
+    return pictures

@@ -1,0 +1,49 @@
+"""Text from tokens while they come: no character in halves, nothing of a stop string."""
+
+import codecs
+from collections.abc import Iterable
+
+
+class Detokenizer:
+    """The text of one request, as soon as it is certain."""
+
+    def __init__(self, stop: list[str]):
+        self.stop = stop
+        self.met: str | None = None
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # keeps the bytes of half a character
+        self._held = ""  # certain characters that begin a stop string
+
+    def push(self, token: bytes) -> str:
+        """Return the text that has become certain by this token."""
+        return self._extend(self._decoder.decode(token))
+
+    def finish(self) -> str:
+        """Return what is still held back."""
+        text = self._extend(self._decoder.decode(b"", final=True)) + self._held
+        self._held = ""
+        return text
+
+    def _extend(self, characters: str) -> str:
+        if self.met is not None:
+            return ""
+        text = self._held + characters
+        ends = [(text.index(stop) + len(stop), -len(stop), stop) for stop in self.stop if stop in text]
+        if ends:
+            end, _, self.met = min(ends)
+            self._held = ""
+            return text[: end - len(self.met)]
+        certain = len(text) - max(_overlap(text, stop) for stop in [*self.stop, ""])
+        self._held = text[certain:]
+        return text[:certain]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of `text` begin `stop`."""
+    return max((n for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
+
+
+def stream(tokens: Iterable[bytes], stop: list[str]) -> tuple[list[str], str | None]:
+    """Return the pieces, one a token and a last one, and the stop string met."""
+    detokenizer = Detokenizer(stop)
+    pieces = [detokenizer.push(token) for token in tokens]
+    return [*pieces, detokenizer.finish()], detokenizer.met
