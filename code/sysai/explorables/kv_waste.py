@@ -1,0 +1,259 @@
+"""Where a KV cache's memory goes when sequences get it in one piece, and when they get it in pages.
+
+Each policy is run on its allocator (`sysai.serving.waste`) with the same sequences, beside the shares that vLLM's
+authors published for theirs. They published the means of their lengths; the shape, log-normal with a sigma of 1, is
+ours.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from functools import cache
+from statistics import NormalDist
+
+from sysai.core.language import Text
+from sysai.explorables import marks
+from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.units import digits
+from sysai.serving.waste import Waste, measure_waste, memories
+from sysai.serving.workload import AZURE_CODE, AZURE_CONVERSATION, Trace
+from sysai.viz.palette import INK, PALETTE, PAPER
+
+POSITIONS = 15_728  # 12 GB over 819,200 bytes a token, OPT-13B: arXiv 2309.06180, table 1
+SEQUENCES = 200  # of a run; with ten times as many the shares used change by 1%, and pages run 33 at a time, not 40
+
+SIGMA = 1.0
+MEANS = (161.31, 337.99)  # prompt and output of the ShareGPT sequences there: figure 11a
+TRACES: dict[str, Trace] = {"azure_conversation": AZURE_CONVERSATION, "azure_code": AZURE_CODE}
+
+# Kwon et al., PagedAttention, arXiv 2309.06180, figure 2; of vLLM's bar only the first share is labelled.
+PUBLISHED: dict[str, dict[str, float]] = {
+    "max": {"used": 0.204, "reserved": 0.133, "internal": 0.573, "external": 0.089},
+    "pow2": {"used": 0.268, "reserved": 0.179, "internal": 0.136, "external": 0.416},
+    "oracle": {"used": 0.382, "reserved": 0.252, "internal": 0.0, "external": 0.366},
+    "paged": {"used": 0.963},
+}
+HEIGHT = 176
+COLOURS = {"used": "blue", "reserved": "green", "internal": "orange", "external": "grey"}
+
+
+class _Stratified(random.Random):
+    """One number out of each of SEQUENCES equal parts of 0 to 1, in random order: few draws with the mean of many."""
+
+    def __init__(self, seed: str) -> None:
+        super().__init__()
+        self._numbers = [(i + 0.5) / SEQUENCES for i in range(SEQUENCES)]
+        random.Random(seed).shuffle(self._numbers)
+
+    def random(self) -> float:
+        return self._numbers.pop()
+
+
+def draw_lengths(dataset: str, longest: int) -> list[tuple[int, int]]:
+    """(prompt, output) of SEQUENCES sequences; what exceeds the model's positions is cut."""
+    prompt, output = (_sampler(dataset, which) for which in (0, 1))
+    prompts = [max(1, min(longest // 2, prompt())) for _ in range(SEQUENCES)]
+    return [(length, max(1, min(longest - length, output()))) for length in prompts]
+
+
+def _sampler(dataset: str, which: int) -> Callable[[], int]:
+    """Draws lengths of prompts (0) or of outputs (1)."""
+    generator = _Stratified(f"{dataset} {which}")
+    if dataset in TRACES:
+        lengths = (TRACES[dataset].prompt, TRACES[dataset].output)[which]
+        return lambda: lengths.sample(generator)
+    normal = NormalDist(math.log(MEANS[which]) - SIGMA**2 / 2, SIGMA)
+    return lambda: round(MEANS[which] if dataset == "alike" else math.exp(normal.inv_cdf(generator.random())))
+
+
+@cache
+def wasted(policy: str, dataset: str, longest: int, block_size: int) -> Waste:
+    """The shares under one policy; `block_size` matters to pages only."""
+    memory = memories(POSITIONS, longest, block_size)[policy]
+    return measure_waste(memory, POSITIONS, draw_lengths(dataset, longest))
+
+
+def _all(*, dataset: str, longest: int, block_size: int) -> dict[str, Waste]:
+    sizes = {policy: block_size if policy == "paged" else 1 for policy in PUBLISHED}
+    return {policy: wasted(policy, dataset, longest, size) for policy, size in sizes.items()}
+
+
+def draw(language: str, **settings: float | str) -> dict:
+    """The figure: a bar of shares for each policy, the published one below it, and how many sequences run."""
+    results = _all(**settings)
+    return {
+        "description": _describe(language, results, **settings),
+        "hconcat": [_shares(language, results), _running(language, results)],
+        "spacing": 14,
+    }
+
+
+def _shares(language: str, results: dict[str, Waste]) -> dict:
+    says = _TEXTS[language]
+    rows = []
+    for policy, waste in results.items():
+        ours = {says[part]: 100 * getattr(waste, part) for part in COLOURS}
+        theirs = {says[part]: 100 * share for part, share in PUBLISHED[policy].items()}
+        rows += [row | {"whose": "ours"} for row in marks.stacked(says[policy], ours)]
+        rows += [row | {"whose": "published"} for row in marks.stacked(says[policy], theirs)]
+    bars = marks.bars(rows, {says[part]: colour for part, colour in COLOURS.items()}, says["share"], 300)
+    bars["encoding"]["x"] |= marks.linear(0, 100)
+    size = {key: bars.pop(key) for key in ("width", "height")} | {"height": HEIGHT}
+    thick, thin = ({"type": "bar", "height": height, "yOffset": offset} for height, offset in ((20, -6), (7, 11)))
+    label = {"type": "text", "align": "left", "dx": 4, "dy": -6, "color": PAPER}
+    number = {"y": bars["encoding"]["y"], "x": bars["encoding"]["x"], "text": {"field": "text"}}
+    used = [{"row": says[policy], "start": 0, "text": f"{100 * waste.used:.1f}%"} for policy, waste in results.items()]
+    return size | {
+        "layer": [
+            bars | {"data": {"values": [row for row in rows if row["whose"] == "ours"]}, "mark": thick},
+            bars | {"data": {"values": [row for row in rows if row["whose"] == "published"]}, "mark": thin},
+            {"data": {"values": used}, "mark": label, "encoding": number},
+        ]
+    }
+
+
+def _running(language: str, results: dict[str, Waste]) -> dict:
+    says = _TEXTS[language]
+    rows = [
+        {"row": says[policy], "running": waste.running, "text": digits(waste.running)}
+        for policy, waste in results.items()
+    ]
+    x = marks.linear(0, 1.45 * max(row["running"] for row in rows))
+    axis = {"tickCount": 3, "grid": False}
+    place = {
+        "y": {"field": "row", "type": "nominal", "sort": [row["row"] for row in rows], "axis": None},
+        "x": {"field": "running", **x, "title": says["running"], "axis": axis},
+    }
+    text = {"type": "text", "align": "left", "dx": 4, "dy": -6, "color": INK}
+    return {
+        "width": 110,
+        "height": HEIGHT,
+        "data": {"values": rows},
+        "layer": [
+            {"mark": {"type": "bar", "height": 20, "yOffset": -6, "color": PALETTE["purple"]}, "encoding": place},
+            {"mark": text, "encoding": place | {"text": {"field": "text"}}},
+        ],
+    }
+
+
+def _describe(language: str, results: dict[str, Waste], *, dataset: str, longest: int, block_size: int) -> str:
+    says, lengths = _TEXTS[language], draw_lengths(dataset, longest)
+    texts = [
+        says["setting"].format(
+            dataset=_DATASETS[dataset][language],
+            sequences=SEQUENCES,
+            prompt=digits(sum(prompt for prompt, _ in lengths) / len(lengths)),
+            output=digits(sum(output for _, output in lengths) / len(lengths)),
+            positions=f"{POSITIONS:,}",
+            longest=f"{longest:,}",
+            block=block_size,
+        )
+    ]
+    for policy, waste in results.items():
+        shares = {part: f"{100 * getattr(waste, part):.1f}" for part in COLOURS}
+        texts.append(says["of policy"].format(policy=says[policy], running=digits(waste.running), **shares))
+    texts.append(says["published"].format(**{p: f"{100 * shares['used']:.1f}" for p, shares in PUBLISHED.items()}))
+    return "".join(texts)
+
+
+_TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "max": "longest possible",
+        "pow2": "power of two",
+        "oracle": "known in advance",
+        "paged": "pages",
+        "used": "used",
+        "reserved": "reserved",
+        "internal": "internal",
+        "external": "external",
+        "share": "share of the memory (%), thin: published",
+        "running": "sequences at a time",
+        "setting": (
+            "{dataset}: {sequences} sequences wait, on average with {prompt} tokens of prompt and {output} of output; "
+            "a memory of {positions} positions, at most {longest} a sequence, pages of {block}. Shares used, reserved, "
+            "lost inside and outside of what is reserved: "
+        ),
+        "of policy": "{policy} {used}%, {reserved}%, {internal}%, {external}%, {running} sequences at a time; ",
+        "published": "vLLM's authors published for their own setting {max}%, {pow2}%, {oracle}% and {paged}% used.",
+    },
+    "zh": {
+        "max": "按最大长度",
+        "pow2": "按2的幂",
+        "oracle": "预知长度",
+        "paged": "分页",
+        "used": "已用",
+        "reserved": "预留",
+        "internal": "内部碎片",
+        "external": "外部碎片",
+        "share": "占内存的比例（%），细条为已发表的数字",
+        "running": "同时运行的序列",
+        "setting": (
+            "{dataset}：{sequences}个序列在排队，提示词平均{prompt}个词元，输出平均{output}个；内存共{positions}个位置，"
+            "每个序列至多{longest}个，每页{block}个。已用、预留、内部碎片、外部碎片所占的比例依次为："
+        ),
+        "of policy": "{policy}，{used}%、{reserved}%、{internal}%、{external}%，同时运行{running}个序列；",
+        "published": "vLLM的作者在自己的条件下发表的已用比例依次为{max}%、{pow2}%、{oracle}%和{paged}%。",
+    },
+}
+
+_DATASETS: dict[str, Text] = {
+    "sharegpt": {"en": "ShareGPT's means, log-normal", "zh": "ShareGPT的均值，对数正态分布"},
+    "alike": {"en": "ShareGPT's means, all alike", "zh": "ShareGPT的均值，全部等长"},
+    "azure_conversation": {"en": "Azure trace, conversation", "zh": "Azure跟踪数据，对话"},
+    "azure_code": {"en": "Azure trace, code", "zh": "Azure跟踪数据，代码"},
+}
+
+kv_waste = Explorable(
+    name="kv_waste",
+    title={"en": "Waste of KV memory", "zh": "KV缓存浪费了多少内存"},
+    controls=(
+        Choice(
+            "dataset",
+            {"en": "Lengths", "zh": "长度分布"},
+            _DATASETS,
+            "sharegpt",
+            {
+                "en": "Of prompts and outputs. Of ShareGPT the means are published; the traces are Azure's of 2023.",
+                "zh": "提示词与输出的长度。ShareGPT只发表了均值；跟踪数据来自2023年的Azure。",
+            },
+        ),
+        Slider(
+            "longest",
+            {"en": "Longest sequence", "zh": "最大序列长度"},
+            (512, 1_024, 2_048, 4_096),
+            2_048,
+            {"en": "positions", "zh": "个位置"},
+            {
+                "en": "Positions of the model. Who knows nothing of a sequence's length must reserve them all.",
+                "zh": "模型的位置数。对序列的长度一无所知，就只能全部预留。",
+            },
+        ),
+        Slider(
+            "block_size",
+            {"en": "Size of a page", "zh": "页的大小"},
+            (4, 8, 16, 32, 64, 128, 256, 512),
+            16,
+            {"en": "positions", "zh": "个位置"},
+            {
+                "en": "vLLM's default is 16. Only the last page of a sequence can have unused positions.",
+                "zh": "vLLM默认为16。只有序列的最后一页可能有空位。",
+            },
+        ),
+    ),
+    draw=draw,
+    prediction=Prediction(
+        question={
+            "en": (
+                "Prompts of 161 and outputs of 338 tokens on average. Each sequence gets one piece of 2,048 positions, "
+                "the longest that the model allows. What share of the memory holds tokens, on average over time?"
+            ),
+            "zh": (
+                "提示词平均161个词元，输出平均338个。每个序列按模型允许的最大长度，预留一整段2,048个位置。"
+                "按时间平均，内存中有百分之几存有词元？"
+            ),
+        },
+        unit={"en": "%", "zh": "%"},
+        answer=lambda *, dataset, longest, block_size: 100 * wasted("max", dataset, longest, 1).used,
+        settings={"dataset": "sharegpt", "longest": 2_048, "block_size": 16},
+    ),
+)
