@@ -1,4 +1,4 @@
-"""The command `sysai`: exercises listed, started and checked."""
+"""The command `sysai`: exercises listed, started and checked; and a model served."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sysai.core.language import LANGUAGES, reader_language
 from sysai.exercises.catalogue import Exercise, UnknownExercise, find_exercises, select
+from sysai.serving.server.arguments import add_arguments
 
 PASSED, FAILED, USAGE = 0, 1, 2
 
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")
     options = _parser().parse_args(arguments)
+    if options.run is _serve:
+        return _serve(options)
     try:
         options.language = options.language or reader_language()
     except ValueError as error:
@@ -57,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sysai", description="Exercises of System for Artificial Intelligence.")
+    parser = argparse.ArgumentParser(prog="sysai", description="System for Artificial Intelligence.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     names = "a chapter (01) or an exercise (01/speed-limit, 01/01, 1.1, speed-limit); all if none is named"
     for name, run, purpose in (
@@ -78,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="one JSON document, for machines")
     form.add_argument("--markdown", action="store_true", help="for the summary of a workflow")
     command.add_argument("--save", type=Path, metavar="PATH", help="write the JSON document to this file as well")
+    purpose = "serve a model through the OpenAI API"
+    command = commands.add_parser("serve", help=purpose, description=purpose)
+    add_arguments(command)
+    command.set_defaults(run=_serve)
     return parser
 
 
@@ -139,6 +146,16 @@ def _check(exercises: list[Exercise], options: argparse.Namespace) -> int:
     elif len(reports) > 1:
         print(say("total", passed=passed, total=len(reports)))
     return PASSED if passed == len(reports) else FAILED
+
+
+def _serve(options: argparse.Namespace) -> int:
+    try:
+        from sysai.serving.server.lifecycle import run
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "uvicorn", "prometheus_client"):
+            raise
+        return _wrong_usage(f"{error.name} is not installed: pip install 'sysai[serve]'")
+    return run(options)
 
 
 def _command(exercise: Exercise, options: argparse.Namespace) -> str:

@@ -22,7 +22,9 @@ from sysai.serving.token_mask import TokenGrammar
 class Chunk:
     """What a step adds to completion `index` of a call: a token, the text that is certain with it, perhaps the end.
 
-    A completion that fails ends with a chunk without a token, and says why in `error`.
+    A completion that fails ends with a chunk without a token, and says why in `error`. `start_time` (on the engine's
+    clock) is that of the step in which the call's prompt was first computed, `num_cached_tokens` what of the prompt
+    the prefix cache had then.
     """
 
     call_id: str
@@ -33,6 +35,8 @@ class Chunk:
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None  # the stop token or string that was met
     error: str | None = None
+    start_time: float | None = None
+    num_cached_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def join(chunks: Sequence[Chunk]) -> CompletionOutput:
 class Completion:
     """One of the `n` completions of call `call_id`, on its way.
 
-    `unforked` are the others of the call, while they wait for this one's prompt to be computed.
+    `unforked` are the others of the call, while they wait for this one's prompt to be computed. `start` notes when
+    that begins.
     """
 
     call_id: str
@@ -89,6 +94,13 @@ class Completion:
     def __post_init__(self) -> None:
         self._detokenizer = Detokenizer(self.tokenizer, self.request.sampling_params.stop)
         self._state = self.grammar and self.grammar.start
+        self.start_time: float | None = None
+        self.num_cached_tokens = 0
+
+    def start(self, now: float, num_cached_tokens: int) -> None:
+        """Note, for the whole call, when its prompt is first computed, and what of it need not be."""
+        for one in (self, *self.unforked):
+            one.start_time, one.num_cached_tokens = now, num_cached_tokens
 
     def allowed(self) -> np.ndarray | None:
         """bool [V], the tokens that may come next; None if all may."""
@@ -109,10 +121,14 @@ class Completion:
         if self._detokenizer.stop_reason is not None:
             reason, met = FinishReason.STOP, self._detokenizer.stop_reason
             self.request.finish(reason, met)
-        return Chunk(self.call_id, self.request.index, text, token_id, logprobs, reason, met)
+        return self._chunk(text, token_id=token_id, logprobs=logprobs, finish_reason=reason, stop_reason=met)
 
     def fail(self, error: str) -> Chunk:
         """The end of a completion that can't go on."""
         self.request.finish(FinishReason.ERROR)
         text = self._detokenizer.finish()
-        return Chunk(self.call_id, self.request.index, text, finish_reason=FinishReason.ERROR, error=error)
+        return self._chunk(text, finish_reason=FinishReason.ERROR, error=error)
+
+    def _chunk(self, text: str, **others) -> Chunk:
+        times = {"start_time": self.start_time, "num_cached_tokens": self.num_cached_tokens}
+        return Chunk(self.call_id, self.request.index, text, **times, **others)

@@ -28,7 +28,7 @@ from sysai.models.transformer import Transformer
 from sysai.serving.completion import Chunk, Completion, RequestOutput, join
 from sysai.serving.policies import FIRST_COME_FIRST_SERVED, Policy
 from sysai.serving.request import FinishReason, Request, SamplingParams
-from sysai.serving.runner import ModelRunner
+from sysai.serving.runner import ModelRunner, Runner
 from sysai.serving.sampler import INVALID_TOKEN, SamplerOutput, TokenLogprobs, sample
 from sysai.serving.scheduler import Scheduler
 from sysai.serving.scheduler_config import SchedulerConfig
@@ -49,6 +49,8 @@ class Engine:
             positions as model and memory have.
         policy: who comes first.
         clock: seconds, for times of arrival.
+        make_runner: what executes the steps; for kernels on the CPU with weights of 8 bits
+            `partial(CompiledRunner, weights="int8")`.
 
     Raises:
         ValueError: a model that the runner refuses, or a tokenizer that is not the model's or the limits'.
@@ -61,6 +63,7 @@ class Engine:
         config: SchedulerConfig,
         policy: Policy = FIRST_COME_FIRST_SERVED,
         clock: Callable[[], float] = time.monotonic,
+        make_runner: Callable[[Transformer, SchedulerConfig], Runner] = ModelRunner,
     ) -> None:
         if len(tokenizer) > model.config.vocab_size:
             raise ValueError(
@@ -76,7 +79,7 @@ class Engine:
             )
         config = replace(config, eos_token_id=tokenizer.eos_id)
         self.tokenizer, self.clock = tokenizer, clock
-        self.runner = ModelRunner(model, config)
+        self.runner = make_runner(model, config)
         self.scheduler = Scheduler(config, policy)
         self.failed_steps = 0
         self._completions: dict[str, Completion] = {}  # those that the scheduler knows, by its request ids
@@ -168,6 +171,9 @@ class Engine:
         if not self.has_work:
             return []
         step = self.scheduler.schedule()
+        for part in step.parts:
+            if self._completions[part.request_id].start_time is None:
+                self._completions[part.request_id].start(self.clock(), part.start)
         try:
             rows, output = self._compute(step)
         except BaseException as error:

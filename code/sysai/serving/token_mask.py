@@ -23,6 +23,7 @@ from sysai.serving.grammar import EMPTY, NEVER, Choice, Expression, Repeat, Sequ
 from sysai.serving.json_schema import compile_json_schema
 
 _ROOT = 0
+_KEPT_REPEATS = 256  # of a vocabulary
 _KEPT_MASKS = 512  # of a grammar; a byte a token each
 
 
@@ -98,6 +99,8 @@ class Vocabulary:
     def _ends_of_repeat(self, head: Repeat, tail: Expression, allowed_V: np.ndarray) -> list[int]:
         """The same for a repetition from the root on; only nodes where `tail` can go on."""
         if head.item not in self._repeated:
+            if len(self._repeated) == _KEPT_REPEATS:
+                del self._repeated[next(iter(self._repeated))]  # the one known longest
             self._repeated[head.item] = self._walk_repeated(head.item)
         known, high = self._repeated[head.item], len(self.children) if head.high is None else head.high
         allowed_V[known.token_ids[known.started <= high]] = True

@@ -1,0 +1,107 @@
+"""The routes: `/v1/completions`, `/v1/chat/completions`, `/v1/models`, `/health`, `/metrics`, `/openapi.json`."""
+
+import time
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from sysai.serving.async_engine import AsyncEngine
+from sysai.serving.server import errors
+from sysai.serving.server.admission import Admission
+from sysai.serving.server.auth import RequireKey
+from sysai.serving.server.body import BoundBody
+from sysai.serving.server.errors import APIError
+from sysai.serving.server.limits import ServerLimits
+from sysai.serving.server.metrics import Metrics
+from sysai.serving.server.protocol import ChatRequest, CompletionRequest
+from sysai.serving.server.replies import ChatReply, CompletionReply
+from sysai.serving.server.responses import ChatCompletion, Completion, ErrorResponse, Health, Model, ModelList
+from sysai.serving.server.streaming import EventStream, whole_answer
+
+_REFUSALS = (400, 401, 404, 405, 408, 413, 429, 500, 503, 504)
+
+
+def create_app(
+    engine: AsyncEngine,
+    metrics: Metrics,
+    name: str,
+    limits: ServerLimits,
+    api_key: str | None,
+) -> FastAPI:
+    """The server's ASGI application.
+
+    Args:
+        engine: running, and observed by `metrics`.
+        metrics: what `/metrics` tells.
+        name: the model's, by which requests ask for it.
+        limits: what clients may take.
+        api_key: that clients must have; None for an open server.
+    """
+    app = FastAPI(
+        title="sysai serve",
+        version=version("sysai"),
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        responses={status: {"model": ErrorResponse} for status in _REFUSALS},
+    )
+    errors.install(app, limits.retry_after)
+    app.add_middleware(BoundBody, limits=limits)
+    if api_key is not None:
+        app.add_middleware(RequireKey, api_key=api_key)
+    admission = Admission(engine, name, limits)
+    model = Model(
+        id=name, object="model", created=int(time.time()), owned_by="sysai", max_model_len=admission.max_model_len
+    )
+
+    @app.post("/v1/completions", response_model=Completion, responses=_streaming())
+    async def complete(body: CompletionRequest, request: Request) -> Response:
+        """Go on with a prompt, or with each of several."""
+        stream = await admission.complete(body)
+        prompts = list(stream.prompts.values())
+        echoes = [admission.tokenizer.decode(ids) if body.echo else "" for ids in prompts for _ in range(body.n)]
+        reply = CompletionReply(admission.tokenizer, name, len(echoes), sum(map(len, prompts)), echoes)
+        if body.stream:
+            return EventStream(stream, reply, limits, body.include_usage)
+        return await whole_answer(stream, reply, limits, request.receive)
+
+    @app.post("/v1/chat/completions", response_model=ChatCompletion, responses=_streaming())
+    async def chat(body: ChatRequest, request: Request) -> Response:
+        """Answer a conversation."""
+        stream = await admission.chat(body)
+        (prompt,) = stream.prompts.values()
+        reply = ChatReply(admission.tokenizer, name, body.n, len(prompt))
+        if body.stream:
+            return EventStream(stream, reply, limits, body.include_usage)
+        return await whole_answer(stream, reply, limits, request.receive)
+
+    @app.get("/v1/models")
+    async def models() -> ModelList:
+        """What is served."""
+        return ModelList(object="list", data=[model])
+
+    @app.get("/v1/models/{model_id:path}")
+    async def model_of(model_id: str) -> Model:
+        """One model."""
+        if model_id != name:
+            raise APIError(404, f"the model {model_id!r} is not served here", param="model", code="model_not_found")
+        return model
+
+    @app.get("/health", responses={503: {"model": Health}})
+    async def health() -> Response:
+        """Status 200 if requests are taken, 503 if not or no more."""
+        status = "dead" if not engine.is_healthy else "ok" if engine.is_accepting else "draining"
+        return JSONResponse({"status": status}, 200 if status == "ok" else 503)
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
+    async def tell_metrics() -> Response:
+        """For Prometheus."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _streaming() -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}

@@ -1,0 +1,130 @@
+"""From the engine's chunks to the choices of an answer, piece by piece for a stream or all at once.
+
+`Reply` counts what is used, and knows the parts that both endpoints have; its two kinds say what a choice looks like.
+A piece without new text is not sent, unless it has log-probabilities or ends its choice.
+"""
+
+import time
+from collections.abc import Sequence
+from secrets import token_hex
+
+from sysai.models.tokenizer import Tokenizer
+from sysai.serving.completion import Chunk
+from sysai.serving.server.logprobs import for_chat, for_completion, shown_logprobs
+
+
+class Reply:
+    """One answer with `num_choices` choices, to prompts of `prompt_tokens` tokens in all."""
+
+    prefix: str  # of the id
+    whole_object: str  # the `object` of the whole and of a chunk
+    chunk_object: str
+
+    def __init__(self, tokenizer: Tokenizer, model: str, num_choices: int, prompt_tokens: int) -> None:
+        self.tokenizer, self.num_choices, self.prompt_tokens = tokenizer, num_choices, prompt_tokens
+        self.completion_tokens = self.cached_tokens = 0
+        self._head = {"id": self.prefix + token_hex(12), "created": int(time.time()), "model": model}
+        self._begun: set[int] = set()
+
+    @property
+    def usage(self) -> dict:
+        """As `responses.Usage`, so far."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+        }
+
+    def event(self, place: int, chunk: Chunk) -> dict | None:
+        """What a stream sends for a chunk of choice `place`, if anything."""
+        begins = self._count(place, chunk)
+        piece = self._piece(place, chunk, begins)
+        if not begins and not chunk.text and piece["logprobs"] is None and chunk.finish_reason is None:
+            return None
+        return self._head | {"object": self.chunk_object, "choices": [piece]}
+
+    def usage_event(self) -> dict:
+        """What a stream sends before its end if usage was asked for."""
+        return self._head | {"object": self.chunk_object, "choices": [], "usage": self.usage}
+
+    def whole(self, chunks: Sequence[tuple[int, Chunk]]) -> dict:
+        """The answer that all chunks, with the choices they belong to, make."""
+        pieces: list[list[dict]] = [[] for _ in range(self.num_choices)]
+        for place, chunk in chunks:
+            pieces[place].append(self._piece(place, chunk, self._count(place, chunk)))
+        choices = [self._join(one) for one in pieces]
+        return self._head | {"object": self.whole_object, "choices": choices, "usage": self.usage}
+
+    def _count(self, place: int, chunk: Chunk) -> bool:
+        """Note what is used; whether the chunk is its choice's first."""
+        begins = place not in self._begun
+        self._begun.add(place)
+        self.completion_tokens += chunk.token_id is not None
+        if begins and chunk.index == 0:
+            self.cached_tokens += chunk.num_cached_tokens
+        return begins
+
+    def _piece(self, place: int, chunk: Chunk, begins: bool) -> dict:
+        raise NotImplementedError
+
+    def _join(self, pieces: Sequence[dict]) -> dict:
+        raise NotImplementedError
+
+
+class CompletionReply(Reply):
+    """The answer of `/v1/completions`; `echoes` are texts that the choices begin with."""
+
+    prefix = "cmpl-"
+    whole_object = chunk_object = "text_completion"
+
+    def __init__(
+        self, tokenizer: Tokenizer, model: str, num_choices: int, prompt_tokens: int, echoes: Sequence[str]
+    ) -> None:
+        super().__init__(tokenizer, model, num_choices, prompt_tokens)
+        self.echoes = echoes
+        self._offsets = [0] * num_choices  # in characters of the tokens so far
+
+    def _piece(self, place: int, chunk: Chunk, begins: bool) -> dict:
+        entry = shown_logprobs(chunk)
+        logprobs = None
+        if entry is not None:
+            logprobs = for_completion(self.tokenizer, entry, self._offsets[place])
+            self._offsets[place] += len(self.tokenizer.token_bytes(entry.token_id).decode(errors="replace"))
+        return {
+            "index": place,
+            "text": self.echoes[place] + chunk.text if begins else chunk.text,
+            "logprobs": logprobs,
+            "finish_reason": chunk.finish_reason,
+        }
+
+    def _join(self, pieces: Sequence[dict]) -> dict:
+        entries = [piece["logprobs"] for piece in pieces if piece["logprobs"] is not None]
+        logprobs = {key: [one for entry in entries for one in entry[key]] for key in entries[0]} if entries else None
+        return pieces[-1] | {"text": "".join(piece["text"] for piece in pieces), "logprobs": logprobs}
+
+
+class ChatReply(Reply):
+    """The answer of `/v1/chat/completions`."""
+
+    prefix, whole_object, chunk_object = "chatcmpl-", "chat.completion", "chat.completion.chunk"
+
+    def _piece(self, place: int, chunk: Chunk, begins: bool) -> dict:
+        entry = shown_logprobs(chunk)
+        delta = {"role": "assistant", "content": chunk.text} if begins else {"content": chunk.text}
+        return {
+            "index": place,
+            "delta": delta,
+            "logprobs": None if entry is None else {"content": [for_chat(self.tokenizer, entry)], "refusal": None},
+            "finish_reason": chunk.finish_reason,
+        }
+
+    def _join(self, pieces: Sequence[dict]) -> dict:
+        entries = [one for piece in pieces if piece["logprobs"] is not None for one in piece["logprobs"]["content"]]
+        content = "".join(piece["delta"]["content"] for piece in pieces)
+        return {
+            "index": pieces[-1]["index"],
+            "message": {"role": "assistant", "content": content, "refusal": None},
+            "logprobs": {"content": entries, "refusal": None} if entries else None,
+            "finish_reason": pieces[-1]["finish_reason"],
+        }

@@ -1,0 +1,164 @@
+"""Faults: a step that fails, an engine that dies, memory that runs out, and signals while there is load."""
+
+import asyncio
+import json
+import signal
+import threading
+
+import httpx2
+import openai
+import pytest
+from service import Service, tiny_engine
+from test_hostile import LONG
+from tiny_server import tiny_server
+
+
+class PlantedError(Exception):
+    """What a test lets go wrong."""
+
+
+def crash(engine, numbers):
+    """Let the runner fail in the steps of these numbers."""
+    execute, steps = engine.runner.execute, []
+
+    def failing(step):
+        steps.append(step)
+        if len(steps) in numbers:
+            raise PlantedError("the device is gone")
+        return execute(step)
+
+    engine.runner.execute = failing
+
+
+def test_a_failed_step_fails_its_requests_and_others_go_on():
+    engine = tiny_engine(max_running=1, token_budget=16)
+    crash(engine, [4])
+    with Service(engine) as service:
+        client = service.client()
+        options = {"model": "tiny", "prompt": "x", "max_tokens": 10, "temperature": 0}
+        broken = client.completions.create(**options, stream=True, extra_body={"ignore_eos": True})
+        second = threading.Thread(target=lambda: answers.append(client.completions.create(**options)))
+        answers = []
+        second.start()  # waits behind the first
+        pieces = []
+        with pytest.raises(openai.APIError, match="the engine failed on this request"):
+            pieces.extend(broken)
+        assert len(pieces) == 3
+        second.join()
+        assert answers[0].choices[0].finish_reason
+        assert service.get("/health").status_code == 200
+        metrics = service.get("/metrics").text
+        assert "sysai_failed_steps_total 1.0" in metrics
+        assert 'sysai_request_finished_total{finished_reason="error"} 1.0' in metrics
+        crash(engine, [1])
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.completions.create(**options)
+        assert (caught.value.status_code, caught.value.code) == (500, "engine_error")
+        assert "PlantedError" not in caught.value.response.text
+        service.wait_until_idle()
+
+
+def test_a_dead_engine_is_told_to_all_who_wait_and_to_the_health_check():
+    engine = tiny_engine(step_seconds=0.005)
+    with Service(engine) as service:
+        client = service.client()
+        options = {"model": "tiny", "prompt": "x", "max_tokens": 400, "extra_body": {"ignore_eos": True}}
+        stream = client.completions.create(**options, stream=True)
+        next(iter(stream))
+        engine.scheduler.schedule = None  # the loop itself fails
+        with pytest.raises(openai.APIError, match="the engine has failed and must be restarted"):
+            list(stream)
+        health = service.get("/health")
+        assert (health.status_code, health.json()) == (503, {"status": "dead"})
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.completions.create(model="tiny", prompt="x")
+        assert (caught.value.status_code, caught.value.code) == (503, "engine_dead")
+        assert "sysai_engine_healthy 0.0" in service.get("/metrics").text
+
+
+def test_a_server_that_drains_says_so_and_refuses_what_is_new():
+    with Service(tiny_engine(), retry_after=7) as service:
+        service.server.engine.stop_accepting()
+        health = service.get("/health")
+        assert (health.status_code, health.json()) == (503, {"status": "draining"})
+        with pytest.raises(openai.InternalServerError) as caught:
+            service.client().completions.create(model="tiny", prompt="x")
+        assert (caught.value.status_code, caught.value.code) == (503, "shutting_down")
+        assert caught.value.response.headers["retry-after"] == "7"
+
+
+def test_out_of_blocks_delays_and_never_stops():
+    engine = tiny_engine(num_blocks=16, max_model_len=128, max_running=8, token_budget=16)
+    with Service(engine) as service:
+        body = {"max_tokens": 100, "temperature": 0, "extra_body": {"ignore_eos": True}}
+
+        async def main():
+            async with service.async_client() as client:
+                calls = [client.completions.create(model="tiny", prompt=f"a prompt {i}", **body) for i in range(16)]
+                return await asyncio.gather(*calls)
+
+        answers = asyncio.run(main())
+        assert [answer.usage.completion_tokens for answer in answers] == [100] * 16
+        assert engine.scheduler.num_preemptions > 0
+        service.wait_until_idle()
+
+
+async def read_stream(client, url, accepted):
+    """The lines of a stream; None if it was not accepted."""
+    lines, began = [], False
+    try:
+        async with client.stream(
+            "POST", f"{url}/v1/completions", json=LONG | {"max_tokens": 60, "stream": True}
+        ) as got:
+            if got.status_code != 200:
+                return None
+            began = True
+            accepted.append(None)
+            async for line in got.aiter_lines():
+                if line:
+                    lines.append(line)
+    except httpx2.TransportError:
+        assert not began, "an accepted stream was cut"
+        return None
+    return lines
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_under_load_loses_no_accepted_request(number):
+    with tiny_server(step_seconds=0.01) as (process, url):
+
+        async def main():
+            accepted, later = [], []
+            async with httpx2.AsyncClient(timeout=60, limits=httpx2.Limits(max_connections=100)) as client:
+                calls = [asyncio.create_task(read_stream(client, url, accepted)) for _ in range(40)]
+                while len(accepted) < 20:
+                    await asyncio.sleep(0.01)
+                process.send_signal(number)
+                while process.poll() is None and not all(call.done() for call in calls):
+                    later.append(asyncio.create_task(read_stream(client, url, [])))
+                    await asyncio.sleep(0.1)
+                return await asyncio.gather(*calls), await asyncio.gather(*later)
+
+        streams, later = asyncio.run(main())
+        answered = [lines for lines in streams if lines is not None]
+        assert len(answered) >= 20
+        for lines in [*answered, *(lines for lines in later if lines is not None)]:
+            assert lines[-1] == "data: [DONE]"
+            assert json.loads(lines[-2].removeprefix("data: "))["choices"][0]["finish_reason"] == "length"
+        assert None in later, "new requests are refused"
+        assert process.wait(60) == 0
+
+
+def test_a_second_signal_cuts():
+    body = LONG | {"stream": True}
+    with (
+        tiny_server(step_seconds=0.2) as (process, url),
+        httpx2.stream("POST", f"{url}/v1/completions", json=body, timeout=60) as answer,
+    ):
+        lines = answer.iter_lines()
+        next(lines)
+        process.send_signal(signal.SIGTERM)
+        next(line for line in lines if line)  # it goes on
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 1
