@@ -1,11 +1,13 @@
-"""What a step costs, in seconds: linear in the few counts that a step has, fitted to measured ones.
+"""What a step costs, in seconds: linear in the few counts that a step has but for one bend, fitted to measured ones.
 
-    seconds(step) = fixed + per_token * tokens + per_attended * attended + per_sampled * sampled + per_swapped * swapped
+    seconds(step) = fixed + per_token * max(tokens, bend) + per_sequence * sequences + per_position * positions
+                    + per_attended * attended + per_sampled * sampled + per_swapped * swapped
 
-`fixed` is the reading of all weights, which every step pays whatever its size: the reason why batching pays.
-`per_token` is the arithmetic of the linear layers, `per_attended` the reading of a past position's keys and values
-for one token, `per_sampled` the vocabulary's row and the choice, `per_swapped` a block's way between device and host.
-A line has no bend where a step turns from bound by memory to bound by arithmetic: fit it to steps like those priced.
+A step reads all weights whatever its size, and up to `bend` tokens their arithmetic hides behind that reading: the
+ridge of the roofline, and the reason why batching pays. `per_token` is the arithmetic of the linear layers; what a
+sequence costs by itself is its own call of attention; `per_position` the reading of a past position's keys and values,
+once for all tokens of a sequence, `per_attended` the arithmetic with it, for each; `per_sampled` the vocabulary's row
+and the choice; `per_swapped` a block's way between device and host; `fixed` what is left.
 
 Vidur (Agrawal et al., arXiv 2405.05465) learns the time of each operator by itself instead, from its profile.
 """
@@ -15,38 +17,46 @@ from dataclasses import dataclass, fields
 
 from sysai.serving.step import Step
 
+_MOST_BEND = 256  # tokens; a GPU's ridge lies there, a CPU's far below
+
 
 @dataclass(frozen=True)
 class CostModel:
-    """Seconds each; none negative."""
+    """Seconds each, and `bend` in tokens; none negative."""
 
-    fixed: float
+    fixed: float = 0.0
     per_token: float = 0.0
     per_attended: float = 0.0
     per_sampled: float = 0.0
     per_swapped: float = 0.0
+    per_sequence: float = 0.0
+    per_position: float = 0.0
+    bend: float = 0.0
 
     def __post_init__(self) -> None:
-        prices = [getattr(self, field.name) for field in fields(self)]
-        if min(prices) < 0 or not any(prices):
+        values = [getattr(self, field.name) for field in fields(self)]
+        if min(values) < 0 or not any(values[:-1]):
             raise ValueError(f"prices must not be negative, and not all be 0: {self}")
 
     def seconds(self, step: Step) -> float:
         """The price of a step."""
-        prices = (getattr(self, field.name) for field in fields(self))
-        return sum(price * count for price, count in zip(prices, counts(step), strict=True))
+        prices = (getattr(self, field.name) for field in fields(self)[:-1])
+        return sum(price * count for price, count in zip(prices, counts(step, self.bend), strict=True))
 
 
-def counts(step: Step) -> tuple[int, int, int, int, int]:
+def counts(step: Step, bend: float = 0.0) -> tuple[float, ...]:
     """What the prices are multiplied with, in the order of `CostModel`."""
-    return (1, step.tokens, step.attended, step.sampled, step.swapped)
+    positions = sum(part.start + len(part.token_ids) for part in step.parts)
+    tokens = max(step.tokens, bend)
+    return (1, tokens, step.attended, step.sampled, step.swapped, len(step.parts), positions)
 
 
 def fit(measured: Iterable[tuple[Step, float]]) -> CostModel:
     """The prices, none negative, that minimize the sum of squared relative errors over measured (step, seconds).
 
     Relative, so that a decoding step counts as much as a prefill that takes a hundred times as long. A count that
-    never varies can't be told from `fixed`: measure steps of many shapes.
+    never varies can't be told from `fixed`: measure steps of many shapes. For each bend the prices are a linear
+    problem; every number of tokens up to 256 is tried.
 
     Raises:
         ValueError: fewer steps than prices, or a time that is not positive.
@@ -55,9 +65,19 @@ def fit(measured: Iterable[tuple[Step, float]]) -> CostModel:
     from scipy.optimize import nnls
 
     measured = list(measured)
-    if len(measured) < len(fields(CostModel)) or min(seconds for _, seconds in measured) <= 0:
-        raise ValueError(f"fitting takes at least {len(fields(CostModel))} steps, each with a positive time")
-    rows = np.array([[count / seconds for count in counts(step)] for step, seconds in measured])
-    scale = np.where(rows.any(axis=0), np.abs(rows).max(axis=0), 1.0)  # columns differ by many orders of magnitude
-    prices, _ = nnls(rows / scale, np.ones(len(rows)))
-    return CostModel(*(float(price) for price in prices / scale))
+    prices = len(fields(CostModel)) - 1
+    if len(measured) < prices or min(seconds for _, seconds in measured) <= 0:
+        raise ValueError(f"fitting takes at least {prices} steps, each with a positive time")
+    seconds = np.array([seconds for _, seconds in measured])
+    rows = np.array([counts(step) for step, _ in measured], dtype=float)
+    tokens = rows[:, 1].copy()
+    best, found = np.inf, None
+    for bend in range(int(min(tokens.max(), _MOST_BEND)) + 1):
+        rows[:, 1] = np.maximum(tokens, bend)
+        relative = rows / seconds[:, None]
+        largest = relative.max(axis=0)
+        scale = np.where(largest > 0, largest, 1.0)  # columns differ by many orders of magnitude
+        scaled, error = nnls(relative / scale, np.ones(len(rows)))
+        if error < best * (1 - 1e-9):
+            best, found = error, CostModel(*(float(price) for price in scaled / scale), bend=float(bend))
+    return found
