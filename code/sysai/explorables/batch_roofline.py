@@ -204,8 +204,8 @@ batch_roofline = Explorable(
     controls=(
         controls.model_choice(
             {
-                "en": "Its weights are read once a step, whatever the batch.",
-                "zh": "不论批次多大，权重每一步只读一次。",
+                "en": "Its weights are read once a step for the whole batch; of experts, those that some token needs.",
+                "zh": "权重每一步只读一次，供整个批次使用；专家则只读有词元用到的。",
             },
             SHOWN,
         ),
@@ -216,7 +216,7 @@ batch_roofline = Explorable(
             "nvidia-h100-sxm",
             {
                 "en": "By the data sheet; the laptop's 198 GFLOP/s and 30 GB/s are measured, 8 GB taken to be free.",
-                "zh": "取自产品手册；笔记本电脑的198 GFLOP/s与30 GB/s为实测值，并设有8 GB内存可用。",
+                "zh": "取自产品手册；笔记本电脑的198 GFLOP/s与30 GB/s为实测值，并假定有8 GB内存可用。",
             },
         ),
         _format(
@@ -224,8 +224,8 @@ batch_roofline = Explorable(
             {"en": "Weights", "zh": "权重"},
             ("fp32", "bf16", "fp8", "int4"),
             {
-                "en": "4, 2, 1 or half a byte. Products: bf16; fp8 if device and weights have it; fp32 on the laptop.",
-                "zh": "每个4、2、1或0.5字节。乘法用bf16；权重为fp8且设备支持时用fp8；笔记本电脑上用fp32。",
+                "en": "4, 2, 1 or half a byte each. Products: bf16; fp8 if device and weights have it; laptop: fp32.",
+                "zh": "每个权重占4、2、1或0.5字节。乘法用bf16；权重为fp8且设备支持时用fp8；笔记本电脑上用fp32。",
             },
         ),
         _format(
@@ -233,8 +233,8 @@ batch_roofline = Explorable(
             {"en": "Cache", "zh": "缓存"},
             ("fp32", "bf16", "fp8"),
             {
-                "en": "Bytes of each key and value, which every request reads by itself.",
-                "zh": "每个键和值的字节数；每个请求各读各的。",
+                "en": "4, 2 or 1 byte for each element of keys and values. Every request reads its own.",
+                "zh": "键和值的每个元素占4、2或1字节；每个请求各读各的。",
             },
         ),
         controls.context_slider(
@@ -245,7 +245,7 @@ batch_roofline = Explorable(
         ),
         controls.batch_slider(
             {
-                "en": "Those that take a step together: the point.",
+                "en": "Requests that take a step together: the point in the figure.",
                 "zh": "同一步里的请求数，即图中的圆点。",
             }
         ),

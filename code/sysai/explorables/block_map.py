@@ -15,7 +15,7 @@ USES: dict[str, Text] = {
     "kept": {"en": "kept by the prefix cache", "zh": "前缀缓存保留"},
 }
 _COLOURS = {"one": "blue", "several": "green", "kept": "grey"}
-_TITLE: Text = {"en": "the {number} blocks in the step at {start} s", "zh": "{start} s处那一步的{number}个块"}
+_TITLE: Text = {"en": "the {number} blocks in the step at {start} s", "zh": "{start} s时那一步的{number}个块"}
 
 
 def uses(moment: Moment, blocks: int) -> Counter[str]:

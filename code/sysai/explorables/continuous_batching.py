@@ -285,13 +285,13 @@ continuous_batching = Explorable(
     prediction=Prediction(
         question={
             "en": (
-                "Twelve requests arrive at 3 a second; a step computes 64 tokens, and 64 blocks are enough for all. "
-                "With static batching instead of first come, first served, how many times as long is the wait for the "
-                "first token, in the mean?"
+                "Twelve requests arrive at 3 a second; memory is enough for all. First come, first served computes at "
+                "most 64 tokens a step. If batches are static instead, at most 8 requests with their prompts read "
+                "whole, how many times as long is the wait for the first token, in the mean?"
             ),
             "zh": (
-                "十二个请求，每秒到达3个；每步计算64个词元，64个块足够所有请求使用。把先来先服务的连续批处理换成"
-                "静态批处理，首词元延迟平均是原来的几倍？"
+                "十二个请求，每秒到达3个，内存足够所有请求使用。先来先服务的连续批处理每步至多计算64个词元；换成静态批处理，"
+                "每批至多8个请求，提示词整段读入，首词元延迟平均是原来的几倍？"
             ),
         },
         unit={"en": "times", "zh": "倍"},

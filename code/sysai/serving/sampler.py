@@ -146,10 +146,8 @@ def _draw(logits_RV: Tensor, requests: Sequence[Request]) -> Tensor:
         logits_RV[rows] = _filtered(logits_RV[rows], [params[row] for row in rows])
     sums_RV = logits_RV.exp().cumsum(-1, dtype=torch.float64)
     draws_R1 = _column([uniform(r.seed, r.index, r.num_output_tokens) for r in requests], logits_RV, torch.float64)
-    # The product is below the total, as u < 1; where it is rounded up to it, the last step of the sum is the token.
-    total_R1 = sums_RV[:, -1:]
-    aim_R1 = torch.minimum(draws_R1 * total_R1, total_R1.nextafter(torch.zeros_like(total_R1)))
-    return torch.searchsorted(sums_RV, aim_R1, right=True)[:, 0]
+    # u is at most 1 - 2^-53, and so the product, rounded, is below the total: there is always a token.
+    return torch.searchsorted(sums_RV, draws_R1 * sums_RV[:, -1:], right=True)[:, 0]
 
 
 def _filtered(logits_RV: Tensor, params: Sequence[SamplingParams]) -> Tensor:

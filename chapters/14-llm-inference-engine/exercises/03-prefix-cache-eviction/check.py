@@ -207,8 +207,8 @@ def _fault(cache: Cache, text: str, victim: object) -> dict[str, str] | None:
 def _picture(cache: Cache, text: str, expected: list[str], got: list) -> dict[str, str]:
     """The tree of what is kept, before the event."""
     words = {
-        "en": ("last use: events[]", "in use by ", "found", "victim ", "yours ", ", "),
-        "zh": ("上次使用：events[]", "使用者：", "找到", "应淘汰：第", "你淘汰的：第", "，"),
+        "en": ("last use: events[]", "in use by ", "found", "victim {}", "yours {}", ", "),
+        "zh": ("上次使用：events[]", "使用者：", "找到", "应第{}个淘汰", "你第{}个淘汰", "，"),
     }
     found, pictures = cache.found(text), {}
     for language, (head, used, hit, victim, yours, comma) in words.items():
@@ -216,8 +216,8 @@ def _picture(cache: Cache, text: str, expected: list[str], got: list) -> dict[st
         for block in sorted(cache.last_used):
             notes = [used + " ".join(cache.holders(block))] if cache.holders(block) else []
             notes += [hit] if block in found else []
-            notes += [f"{victim}{expected.index(block) + 1}"] if block in expected else []
-            notes += [f"{yours}{got.index(block) + 1}"] if block in got else []
+            notes += [victim.format(expected.index(block) + 1)] if block in expected else []
+            notes += [yours.format(got.index(block) + 1)] if block in got else []
             name = "  " * (len(block) - 1) + block[-1]
             lines.append(f"{name:<18}{cache.last_used[block]:>6}      {comma.join(notes)}".rstrip())
         pictures[language] = "\n".join(lines)

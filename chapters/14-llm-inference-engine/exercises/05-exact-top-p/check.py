@@ -332,9 +332,10 @@ def _check_draw(trial: Trial, rows: list[Row], uniforms: list[float]) -> None:
         hints = [
             Hint(
                 when=lambda token, V=V: not 0 <= token < V,
-                en="This is no token: u times the total was rounded up to the total, which no running sum exceeds. "
-                "Take the last kept token then.",
-                zh="没有这个词元：u乘以总权重被舍入成了总权重，没有哪个部分和会超过它。这时应取保留的最后一个词元。",
+                en="This is no token: none of your running sums exceeds u times the total. Is the total the last of "
+                "them, and all of it in float64? Probabilities that were divided need not sum to 1.",
+                zh="没有这个词元：你的部分和没有一个超过u乘以总权重。总权重取的是最后一个部分和吗？全程都用float64吗？"
+                "概率做过除法之后，和不一定是1。",
             ),
             Hint(
                 when=lambda token, kept=kept: token not in kept,

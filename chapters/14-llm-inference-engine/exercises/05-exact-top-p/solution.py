@@ -29,8 +29,8 @@ def draw(logits_BV: Tensor, kept_BV: Tensor, temperature_B: Tensor, uniform_B: T
     weights_BV = _weights(logits_BV.double(), temperature_B).where(kept_BV, 0.0)
     sums_BV = weights_BV.cumsum(1)
     total_B1 = sums_BV[:, -1:]
-    # u is below 1, but its product with the total may be rounded up to the total.
-    aim_B1 = torch.minimum(uniform_B[:, None] * total_B1, total_B1.nextafter(torch.zeros_like(total_B1)))
+    # u is at most 1 - 2 ** -53: its product with the total is rounded to less than the total, and some sum exceeds it.
+    aim_B1 = uniform_B[:, None] * total_B1
     return torch.searchsorted(sums_BV, aim_B1, right=True)[:, 0]
 
 

@@ -205,7 +205,7 @@ def _check(trial: Trial, case: Case) -> None:
         when=lambda value: value in (_longest(case, shortest) / 1000, _ttft(case, shortest) / 1000),
         en="This is what shortest first gives: as long as shorter prompts keep coming, the long one gets nothing. "
         "Let the time that it has waited count as well.",
-        zh="这正是最短者优先的结果：只要还有更短的提示词到来，长的就什么也得不到。应当把已等待的时间也算进去。",
+        zh="这正是短请求优先的结果：只要还有更短的提示词到来，长的就什么也得不到。应当把已等待的时间也算进去。",
     )
     waits = Hint(
         when=lambda value: value > case.patience / 1000,

@@ -215,13 +215,13 @@ def _hints(ends: Ends, text: str, left: int, after: dict[int, int | None], end: 
     return [
         Hint(
             when=lambda got: bool(special & set(got)),
-            en="A special token without text is allowed: it changes nothing, and takes one of the tokens left.",
-            zh="允许了没有文本的特殊词元：它什么也不改变，却用掉一个剩余的词元。",
+            en="You allow a special token without text: it changes nothing, and takes one of the tokens left.",
+            zh="你允许了没有文本的特殊词元：它什么也不改变，却用掉一个剩余的词元。",
         ),
         Hint(
             when=lambda got: end_id in got and not end,
-            en="The end token is allowed where the text is not a whole expression, or where no token is left.",
-            zh="文本还不是完整的表达式，或者已经没有剩余词元，却允许了结束词元。",
+            en="You allow the end token where the text is not a whole expression, or where no token is left.",
+            zh="文本还不是完整的表达式，或者已经没有剩余词元，你却允许了结束词元。",
         ),
         Hint(
             when=lambda got: bool(end) and end_id not in got,
@@ -262,8 +262,8 @@ def _hints(ends: Ends, text: str, left: int, after: dict[int, int | None], end: 
         ),
         Hint(
             when=lambda got: not set(got) <= {*after, end_id},
-            en="A token is allowed that makes the text illegal at once.",
-            zh="允许了一个词元，它使文本立即变得不合法。",
+            en="You allow a token that makes the text illegal at once.",
+            zh="你允许的词元中，有一个使文本立即变得不合法。",
         ),
     ]
 

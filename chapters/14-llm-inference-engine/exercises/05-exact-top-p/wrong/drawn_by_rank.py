@@ -24,7 +24,7 @@ def draw(logits_BV: Tensor, kept_BV: Tensor, temperature_B: Tensor, uniform_B: T
     weights_BV = _weights(logits_BV.double(), temperature_B).where(kept_BV, 0.0).gather(1, ids_BV)
     sums_BV = weights_BV.cumsum(1)
     total_B1 = sums_BV[:, -1:]
-    aim_B1 = torch.minimum(uniform_B[:, None] * total_B1, total_B1.nextafter(torch.zeros_like(total_B1)))
+    aim_B1 = uniform_B[:, None] * total_B1
     return ids_BV.gather(1, torch.searchsorted(sums_BV, aim_B1, right=True))[:, 0]
 
 

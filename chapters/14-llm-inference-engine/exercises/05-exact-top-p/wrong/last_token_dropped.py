@@ -22,7 +22,7 @@ def draw(logits_BV: Tensor, kept_BV: Tensor, temperature_B: Tensor, uniform_B: T
     weights_BV = _weights(logits_BV.double(), temperature_B).where(kept_BV, 0.0)
     sums_BV = weights_BV.cumsum(1)
     total_B1 = sums_BV[:, -1:]
-    aim_B1 = torch.minimum(uniform_B[:, None] * total_B1, total_B1.nextafter(torch.zeros_like(total_B1)))
+    aim_B1 = uniform_B[:, None] * total_B1
     return torch.searchsorted(sums_BV, aim_B1, right=True)[:, 0]
 
 
