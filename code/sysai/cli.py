@@ -1,4 +1,4 @@
-"""The command `sysai`: exercises listed, started and checked; and a model served."""
+"""The command `sysai`: exercises listed, started and checked; a model served, and a server put under load."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sysai.core.language import LANGUAGES, reader_language
 from sysai.exercises.catalogue import Exercise, UnknownExercise, find_exercises, select
+from sysai.serving import load_generator
 from sysai.serving.server.arguments import add_arguments
 
 PASSED, FAILED, USAGE = 0, 1, 2
@@ -45,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")
     options = _parser().parse_args(arguments)
-    if options.run is _serve:
-        return _serve(options)
+    if options.run in (_serve, load_generator.run):
+        return options.run(options)
     try:
         options.language = options.language or reader_language()
     except ValueError as error:
@@ -85,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("serve", help=purpose, description=purpose)
     add_arguments(command)
     command.set_defaults(run=_serve)
+    purpose = "send a server of the OpenAI API the load of a published trace, and report latencies and throughput"
+    command = commands.add_parser("load", help=purpose, description=purpose)
+    load_generator.add_arguments(command)
+    command.set_defaults(run=load_generator.run)
     return parser
 
 

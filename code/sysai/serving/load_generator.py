@@ -11,7 +11,7 @@ Each request streams, greedy, for exactly `output_length` tokens. A token that a
 (text of half a character is held back) counts when it comes; the answer's `usage` tells how many there were. Source:
 `vllm bench serve`, whose request-rate, burstiness and max-concurrency these are.
 
-    python -m sysai.serving.load_generator http://127.0.0.1:8000/v1 --rate 2 --requests 200
+    sysai load http://127.0.0.1:8000/v1 --rate 2 --requests 200
 """
 
 import argparse
@@ -226,14 +226,3 @@ def run(options: argparse.Namespace) -> int:
     if options.record:
         options.record.write_text(json.dumps([asdict(outcome) for outcome in outcomes]) + "\n", encoding="utf-8")
     return int(any(outcome.error for outcome in outcomes))
-
-
-def main() -> int:
-    """The command line of this file."""
-    parser = argparse.ArgumentParser(prog="python -m sysai.serving.load_generator", description=__doc__.splitlines()[0])
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    sys.exit(main())
