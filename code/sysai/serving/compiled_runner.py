@@ -1,10 +1,10 @@
-"""The runner on a CPU: a step is one call of generated C, from the embedded tokens to the logits.
+"""The runner on a CPU: a step is two calls of generated C, one for all layers and one for the head.
 
 Chapter 07's compiler is given three pieces of the transformer, as they stand in `sysai.models`: what a block does
 before attention (norm, projections), what it does behind it (projection, MLP, both residuals), and the head. They are
 compiled once for all layers, and are bound to the weights of each:
 
-    before(layer 0), attention(layer 0), behind(layer 0), before(layer 1), ...      one C function calls all kernels
+    before(layer 0), attention(layer 0), behind(layer 0), before(layer 1), ...      one C function calls them all
 
 The same weights are packed once and read by kernels for any number of rows. With few rows a product is bound by
 memory, and a kernel that knows their number keeps all of them in registers while a weight passes by; so there are
