@@ -9,7 +9,7 @@ import httpx2
 import openai
 import pytest
 from service import Service, tiny_engine
-from test_hostile import LONG
+from test_hostile_clients import LONG
 from tiny_server import tiny_server
 
 
