@@ -59,6 +59,7 @@ SAID_LATER = ("loading", "failed", "error", "refused", "linked", "linked_bar")  
 
 # Attributes of Vega's SVG that draw nothing, or nothing at this value.
 SVG = "{http://www.w3.org/2000/svg}"
+LONG_NUMBER = re.compile(r"-?\d+\.\d{8,}(?:e-?\d+)?")
 IDLE = ("class", "role", "pointer-events")
 IDLE_AT = {
     "opacity": "1",
@@ -199,11 +200,18 @@ def _prune(element: ElementTree.Element) -> None:
             for name, value in list(child.items()):
                 if name in IDLE or IDLE_AT.get(name) == value or name.startswith("aria-"):
                     del child.attrib[name]
+                else:
+                    child.set(name, LONG_NUMBER.sub(_rounded, value))
             if child.tag == f"{SVG}g" and not child.attrib:
                 children += child
             elif child.tag != f"{SVG}g" or len(child):
                 children.append(child)
     element[:] = children
+
+
+def _rounded(number: re.Match) -> str:
+    """To ten millionths of a pixel."""
+    return f"{float(number[0]):.7f}".rstrip("0").rstrip(".")
 
 
 def make_no_widgets(app):
