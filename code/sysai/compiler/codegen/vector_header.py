@@ -34,6 +34,9 @@ static inline int omp_get_thread_num(void) { return 0; }
 #if defined(SYSAI_NARROW) && defined(__AVX2__)
 #include <immintrin.h>
 #endif
+#if defined(__clang__) && !defined(__FLT16_MAX__)
+#define _Float16 __fp16 /* clang has the first only where the processor computes with it; memory can hold the second */
+#endif
 
 static inline int64_t floordiv_i64(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 static inline int64_t mod_i64(int64_t a, int64_t b) {
