@@ -22,12 +22,14 @@ OPERATIONS = {
 }
 
 
-CASES = [(*operation, GenerationMode.POSITIVE) for operation in OPERATIONS]
-CASES += [(path, method, GenerationMode.NEGATIVE) for path, method in OPERATIONS if method == "POST"]
+CASES = [(*operation, GenerationMode.POSITIVE, False) for operation in OPERATIONS]
+for path, method in OPERATIONS:
+    if method == "POST":
+        CASES += [(path, method, GenerationMode.POSITIVE, True), (path, method, GenerationMode.NEGATIVE, False)]
 
 
-@pytest.mark.parametrize(("path", "method", "mode"), CASES)
-def test_the_server_keeps_to_its_description(service, path, method, mode):
+@pytest.mark.parametrize(("path", "method", "mode", "stream"), CASES)
+def test_the_server_keeps_to_its_description(service, path, method, mode, stream):
     operation = schemathesis.openapi.from_url(f"{service.url}/openapi.json")[path][method]
 
     @settings(
@@ -36,8 +38,10 @@ def test_the_server_keeps_to_its_description(service, path, method, mode):
     @given(operation.as_strategy(generation_mode=mode))
     def check(case):
         if mode is GenerationMode.POSITIVE and method == "POST":  # let it reach the engine, and stay short
-            case.body |= {"model": "tiny", "max_tokens": 4, "n": min(case.body.get("n", 1), 3)}
+            case.body |= {"model": "tiny", "max_tokens": 4, "n": min(case.body.get("n", 1), 3), "stream": stream}
             case.body.pop("max_completion_tokens", None)
+            if not stream:
+                case.body.pop("stream_options", None)
         case.call_and_validate(checks=CHECKS, timeout=60)
 
     check()
