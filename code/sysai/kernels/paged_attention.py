@@ -152,15 +152,19 @@ def paged_attention(
 def paged_attention_reference(
     q_THK: Tensor, blocks_2PONK: Tensor, block_tables_BG: Tensor, query_starts_B1: Tensor, lengths_B: Tensor
 ) -> Tensor:
-    """The same as `paged_attention`, sequence by sequence in torch, from keys and values gathered into one piece."""
+    """The same as `paged_attention`, sequence by sequence in torch, from keys and values gathered into one piece.
+
+    It computes in float32, or in float64 if that is what it is given.
+    """
     out_THK = torch.empty_like(q_THK)
+    dtype = torch.promote_types(q_THK.dtype, torch.float32)
     starts, block_size = query_starts_B1.tolist(), blocks_2PONK.shape[2]
     for table_G, start, stop, length in zip(block_tables_BG, starts, starts[1:], lengths_B.tolist(), strict=False):
         if start == stop:
             continue
         blocks = table_G[: -(-length // block_size)].long()
-        k_1NSK, v_1NSK = blocks_2PONK[:, blocks].flatten(1, 2)[:, None, :length].float().transpose(2, 3)
-        q_1HTK = q_THK[None, start:stop].float().transpose(1, 2)
+        k_1NSK, v_1NSK = blocks_2PONK[:, blocks].flatten(1, 2)[:, None, :length].to(dtype).transpose(2, 3)
+        q_1HTK = q_THK[None, start:stop].to(dtype).transpose(1, 2)
         mask_TS = causal_mask(stop - start, length - (stop - start), like=q_1HTK)
         out_THK[start:stop] = attend(q_1HTK, k_1NSK, v_1NSK, mask_TS)[0].transpose(0, 1)
     return out_THK

@@ -30,7 +30,8 @@ from sysai.serving.cpu_attention import TILE, PagedAttention
 from sysai.serving.paged_cache import PagedKVCache
 from sysai.serving.runner import check_served
 from sysai.serving.scheduler_config import SchedulerConfig
-from sysai.serving.step import Part, Step
+from sysai.serving.step import Step
+from sysai.serving.step_inputs import StepInputs
 from sysai.serving.step_program import Piece, StepProgram, padded
 from sysai.serving.stored_linear import StoredLinear, store_linears
 
@@ -114,30 +115,23 @@ class CompiledRunner:
         The logits are overwritten by the next step.
         """
         self.cache.move(step)
-        parts, size, memory = step.parts, self.cache.block_size, self._body.memory
-        tokens = torch.tensor([token for part in parts for token in part.token_ids])
-        counts_B, starts_B = (np.array(x) for x in zip(*((len(p.token_ids), p.start) for p in parts), strict=True))
-        ends_B, rows = counts_B.cumsum(), len(tokens)
-        positions_T = np.arange(rows) + np.repeat(starts_B - (ends_B - counts_B), counts_B)
-        tables_BG = _block_tables(parts, size)
-        blocks_T = tables_BG[np.repeat(np.arange(len(parts)), counts_B), positions_T // size]
-        tiles_W4 = _tiles(starts_B.tolist(), counts_B.tolist())
-
+        inputs, memory = StepInputs.of(step, self.cache.block_size), self._body.memory
+        rows, tiles_W4 = len(inputs.tokens), _tiles(inputs)
         x_TD = memory["x0"][:rows]
-        torch.index_select(self._embedding_VD, 0, tokens, out=x_TD)
+        torch.index_select(self._embedding_VD, 0, torch.from_numpy(inputs.tokens), out=x_TD)
         if self._positions is not None:
-            x_TD += self._positions[positions_T]
+            x_TD += self._positions[inputs.positions]
         given = {
-            "positions": positions_T.astype(np.int32),
-            "slots": (blocks_T * size + positions_T % size).astype(np.int32),
-            "tables": tables_BG,
+            "positions": inputs.positions,
+            "slots": inputs.slot_mapping,
+            "tables": inputs.block_tables,
             "tiles": tiles_W4,
         }
-        self._body.run(rows, {"tokens": rows, "G": tables_BG.shape[1], "W": len(tiles_W4)}, given)
-        last_R = torch.from_numpy(ends_B[[part.samples for part in parts]] - 1)
+        self._body.run(rows, {"tokens": rows, "G": inputs.block_tables.shape[1], "W": len(tiles_W4)}, given)
+        last_R = torch.from_numpy(inputs.last)
         torch.index_select(memory[self._result], 0, last_R, out=self._head.memory["x"][: len(last_R)])
         if len(last_R):
-            self._head.run(len(last_R))
+            self._head.run(len(last_R), {}, {})
         return self._head.memory["logits"][: len(last_R)]
 
     def _add_layers(self, attention: PagedAttention) -> str:
@@ -185,21 +179,11 @@ def _stored(block: Block, weights: str) -> Block:
     return block.eval()
 
 
-def _block_tables(parts: tuple[Part, ...], block_size: int) -> np.ndarray:
-    """[B, G]: the blocks that hold each part's positions so far; what lies behind them is 0 and never read."""
-    used = [-(-(part.start + len(part.token_ids)) // block_size) for part in parts]
-    tables = np.zeros((len(parts), max(used)), np.int32)
-    for row, part, count in zip(tables, parts, used, strict=True):
-        row[:count] = part.block_table[:count]
-    return tables
-
-
-def _tiles(starts: list[int], counts: list[int]) -> np.ndarray:
+def _tiles(inputs: StepInputs) -> np.ndarray:
     """[W, 4]: first row in the step, rows, sequence and first position of each tile; the longest work first."""
-    tiles, row = [], 0
-    for sequence, (start, count) in enumerate(zip(starts, counts, strict=True)):
-        for at in range(0, count, TILE):
-            tiles.append((row + at, min(TILE, count - at), sequence, start + at))
-        row += count
+    tiles, rows = [], inputs.query_starts.tolist()
+    for sequence, (row, stop, length) in enumerate(zip(rows, rows[1:], inputs.lengths.tolist(), strict=False)):
+        start = length - (stop - row)
+        tiles += [(at, min(TILE, stop - at), sequence, start + at - row) for at in range(row, stop, TILE)]
     tiles.sort(key=lambda tile: -tile[1] * (tile[1] + tile[3]))
     return np.array(tiles, np.int32)

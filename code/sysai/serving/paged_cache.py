@@ -6,12 +6,9 @@ swapped with all its layers at once:
     bytes = num_blocks * block_size * (layers * 2 * kv_heads * head_size * bytes_per_element)
 
 It is allocated once. Which block is whose is `KVCacheManager`'s matter; positions that nobody has written hold
-anything, and are never read. Source: Kwon et al., PagedAttention, arXiv 2309.06180, section 4.3. `read` gathers a
-sequence's blocks into one piece, at the cost of one more copy; `sysai.kernels.paged_attention` reads them where they
-lie, as production's kernels do.
+anything, and are never read. Source: Kwon et al., PagedAttention, arXiv 2309.06180, section 4.3.
 
-Shapes: L layers, P blocks, O positions of a block, N key-value heads, K head size; T new positions, S positions so
-far, G blocks of a sequence.
+Shapes: L layers, P blocks, O positions of a block, N key-value heads, K head size; G blocks that move.
 """
 
 from collections.abc import Sequence
@@ -59,16 +56,6 @@ class PagedKVCache:
         _transfer(self.host_L2PONK, self.blocks_L2PONK, step.swap_in)
         for source, destination in step.copies:  # one by one: a later copy may overwrite what an earlier one reads
             self.blocks_L2PONK[:, :, destination] = self.blocks_L2PONK[:, :, source]
-
-    def write(self, layer: int, slot_mapping_T: Tensor, k_TNK: Tensor, v_TNK: Tensor) -> None:
-        """Put the keys and values of new positions where `slot_mapping_T` (block * block_size + offset) says."""
-        for blocks_PONK, new_TNK in zip(self.blocks_L2PONK[layer], (k_TNK, v_TNK), strict=True):
-            blocks_PONK.flatten(0, 1).index_copy_(0, slot_mapping_T, new_TNK)
-
-    def read(self, layer: int, block_table_G: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of a sequence's first `length` positions, each [S, N, K], gathered from its blocks."""
-        k_SNK, v_SNK = self.blocks_L2PONK[layer][:, block_table_G].flatten(1, 2)[:, :length]
-        return k_SNK, v_SNK
 
 
 def _transfer(source_L2PONK: Tensor, destination_L2PONK: Tensor, copies: Sequence[Copy]) -> None:

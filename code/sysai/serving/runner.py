@@ -14,7 +14,6 @@ vocabulary.
 """
 
 from importlib.util import find_spec
-from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -24,10 +23,11 @@ from torch.nn import functional as F
 from sysai.models.attention import Attention
 from sysai.models.layers import rotate
 from sysai.models.transformer import Transformer
-from sysai.serving.attention_backends import AttentionBackend, GatheredAttention, TritonAttention
+from sysai.serving.attention_backends import TORCH, TRITON, AttentionBackend
 from sysai.serving.paged_cache import PagedKVCache
 from sysai.serving.scheduler_config import SchedulerConfig
-from sysai.serving.step import Part, Step
+from sysai.serving.step import Step
+from sysai.serving.step_inputs import StepInputs
 
 
 class Runner(Protocol):
@@ -66,13 +66,11 @@ class ModelRunner:
         ValueError: a model with experts or latent attention, or sequences longer than the model has positions.
     """
 
-    def __init__(
-        self, model: Transformer, config: SchedulerConfig, attention: type[AttentionBackend] | None = None
-    ) -> None:
+    def __init__(self, model: Transformer, config: SchedulerConfig, attention: AttentionBackend | None = None) -> None:
         check_served(model, config)
         self.model = model
         on_gpu = model.device.type == "cuda" and find_spec("triton") is not None and model.dtype != torch.float64
-        self.attention = attention or (TritonAttention if on_gpu else GatheredAttention)
+        self.attention = attention or (TRITON if on_gpu else TORCH)
         memory = (config.num_blocks, config.block_size, config.host_blocks)
         self.cache = PagedKVCache(model.config, *memory, device=model.device, dtype=model.dtype)
 
@@ -80,40 +78,30 @@ class ModelRunner:
     def execute(self, step: Step) -> Tensor:
         """Move what the step wants moved, and compute it: logits [R, V] of the parts that sample, in their order."""
         self.cache.move(step)
-        model, device = self.model, self.model.device
-        attention = self.attention(self.cache, step)
-        positions = [position for part in step.parts for position in _positions(part)]
-        positions_T = torch.tensor(positions, device=device)
-
-        tokens = [token for part in step.parts for token in part.token_ids]
-        x_TD = model.embed(torch.tensor(tokens, device=device))
+        model = self.model
+        inputs = (torch.from_numpy(x).to(model.device) for x in StepInputs.of(step, self.cache.block_size))
+        tokens_T, positions_T, slot_mapping_T, *sequences, last_R = inputs
+        x_TD = model.embed(tokens_T)
         rotation = None
         if model.config.positions == "learned":
             x_TD = x_TD + model.positions(positions_T)
         else:  # an axis more, for the heads
             rotation = (model.rope.cos[positions_T][:, None], model.rope.sin[positions_T][:, None])
-        for block in model.blocks:
-            x_TD = x_TD + _attention(block.attention, block.attention_norm(x_TD), rotation, attention)
+        for block, blocks_2PONK in zip(model.blocks, self.cache.blocks_L2PONK, strict=True):
+            q_THK, k_TNK, v_TNK = _projections(block.attention, block.attention_norm(x_TD), rotation)
+            self.attention.write(k_TNK, v_TNK, blocks_2PONK, slot_mapping_T)
+            mixed_THK = self.attention.attend(q_THK, blocks_2PONK, *sequences)
+            x_TD = x_TD + block.attention.output(mixed_THK.flatten(1))
             x_TD = x_TD + block.mlp(block.mlp_norm(x_TD))
-
-        ends = accumulate(len(part.token_ids) for part in step.parts)
-        last = [end - 1 for part, end in zip(step.parts, ends, strict=True) if part.samples]
-        x_RD = model.norm(x_TD[torch.tensor(last, dtype=torch.int64, device=device)])
+        x_RD = model.norm(x_TD[last_R])
         return F.linear(x_RD, model.embed.weight if model.config.tie_embeddings else model.head.weight)
 
 
-def _attention(
-    layer: Attention, x_TD: Tensor, rotation: tuple[Tensor, Tensor] | None, attention: AttentionBackend
-) -> Tensor:
-    """[T, D] to [T, D]: projections for all at once, around what goes by sequence."""
+def _projections(layer: Attention, x_TD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
+    """Queries [T, H, K], keys and values [T, N, K], turned to their positions."""
     heads = (-1, layer.head_dim)
     q_THK = layer.query_norm(layer.query(x_TD).unflatten(-1, heads))
     k_TNK = layer.key_norm(layer.key(x_TD).unflatten(-1, heads))
-    v_TNK = layer.value(x_TD).unflatten(-1, heads)
     if rotation is not None:
         q_THK, k_TNK = rotate(q_THK, rotation), rotate(k_TNK, rotation)
-    return layer.output(attention(layer.layer, q_THK, k_TNK, v_TNK).flatten(1))
-
-
-def _positions(part: Part) -> range:
-    return range(part.start, part.start + len(part.token_ids))
+    return q_THK, k_TNK, layer.value(x_TD).unflatten(-1, heads)

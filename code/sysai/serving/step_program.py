@@ -13,7 +13,6 @@ Production: CUDA graphs record the launches of a step for a few batch sizes, and
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -34,7 +33,6 @@ from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.schedule import Schedule
 
 FEW_ROWS = (1, 2, 4, 8)  # numbers of rows that have kernels of their own
-EMPTY: Mapping = MappingProxyType({})
 _PACKED, _ROWS = ".packed", "T"
 
 
@@ -195,7 +193,7 @@ class StepProgram:
         table = [kernel for several in kernels.values() for kernel in several]
         return make_entry(calls, table, self._slots, [Var(name) for name in self._sizes])
 
-    def run(self, rows: int, sizes: Mapping[str, int] = EMPTY, given: Mapping[str, np.ndarray] = EMPTY) -> None:
+    def run(self, rows: int, sizes: Mapping[str, int], given: Mapping[str, np.ndarray]) -> None:
         """Execute all calls.
 
         Args:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paper_runner import make_request
+from random_schedules import configs, works
 from sysai.serving.compiled_runner import CompiledRunner
 from sysai.serving.engine import Engine
 from sysai.serving.request import SamplingParams
@@ -68,30 +69,13 @@ def run_both(runner, model, config, requests, arrivals):
     return scheduler, errors
 
 
-@st.composite
-def configs(draw):
-    max_running = draw(st.integers(1, 9))
-    return replace(
-        ROOMY,
-        num_blocks=draw(st.integers(10, 30)),
-        token_budget=draw(st.integers(max_running, 30)),
-        max_running=max_running,
-        host_blocks=draw(st.sampled_from([0, 3, 24])),
-        watermark=0.0,
-        prefix_caching=draw(st.booleans()),
-        max_model_len=34,
-    )
+CONFIGS = configs(ROOMY, (4,), 120, [0, 3, 24])
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(family=st.sampled_from(list(FAMILIES)), config=configs(), data=st.data())
-def test_any_batch_chunks_blocks_and_preemption_give_the_logits_of_the_torch_runner(family, config, data):
-    system = tuple(data.draw(st.lists(st.integers(0, 255), max_size=10)))
-    tails = st.lists(st.integers(0, 255), min_size=1, max_size=12).map(tuple)
-    some = st.lists(st.tuples(st.booleans(), tails, st.integers(1, 10), st.integers(0, 6)), min_size=1, max_size=12)
-    works = [(system * shared + tail, count, at) for shared, tail, count, at in data.draw(some)]
-    requests = [make_request(str(i), prompt, count) for i, (prompt, count, _) in enumerate(works)]
-    _, errors = run_both(runner_of(family), tiny_model(family), config, requests, [at for *_, at in works])
+@given(family=st.sampled_from(list(FAMILIES)), config=CONFIGS, work=works(12))
+def test_any_batch_chunks_blocks_and_preemption_give_the_logits_of_the_torch_runner(family, config, work):
+    _, errors = run_both(runner_of(family), tiny_model(family), config, *work)
     assert max(errors) < TOLERANCE
 
 

@@ -10,11 +10,12 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paper_runner import check_limits, make_request
+from random_schedules import configs, works
 from sysai.models.config import MLAConfig, ModelConfig, MoEConfig
 from sysai.models.generate import generate
 from sysai.models.transformer import Transformer
 from sysai.models.weights import weight_names
-from sysai.serving.attention_backends import TritonAttention
+from sysai.serving.attention_backends import TRITON
 from sysai.serving.blocks import Copy
 from sysai.serving.paged_cache import PagedKVCache
 from sysai.serving.runner import ModelRunner
@@ -57,33 +58,17 @@ def serve(model, config, requests, arrivals=None):
     return scheduler, steps
 
 
-@st.composite
-def configs(draw):
-    block_size = draw(st.integers(1, 6))
-    max_running = draw(st.integers(1, 6))
-    return SchedulerConfig(
-        num_blocks=draw(st.integers(-(-34 // block_size), -(-80 // block_size))),
-        block_size=block_size,
-        token_budget=draw(st.integers(max_running, 30)),
-        max_running=max_running,
-        host_blocks=draw(st.sampled_from([0, 5, 80])),
-        watermark=0.0,
-        prefix_caching=draw(st.booleans()),
-        max_model_len=34,
-    )
+CONFIGS = configs(replace(ROOMY, max_running=6), (1, 2, 3, 4, 5, 6), 80, [0, 5, 80])
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
-@given(family=st.sampled_from(list(FAMILIES)), config=configs(), data=st.data())
-def test_any_batch_chunks_blocks_and_preemption_give_the_tokens_of_each_request_alone(family, config, data):
-    system = tuple(data.draw(st.lists(st.integers(0, 255), max_size=10)))
-    tails = st.lists(st.integers(0, 255), min_size=1, max_size=12).map(tuple)
-    some = st.lists(st.tuples(st.booleans(), tails, st.integers(1, 10), st.integers(0, 6)), min_size=1, max_size=7)
-    works = [(system * shared + tail, count, at) for shared, tail, count, at in data.draw(some)]
-    requests = [make_request(str(i), prompt, count) for i, (prompt, count, _) in enumerate(works)]
-    serve(model_of(family), config, requests, [at for *_, at in works])
-    for request, (prompt, count, _) in zip(requests, works, strict=True):
-        assert request.output_token_ids == alone(family, prompt, count)
+@given(family=st.sampled_from(list(FAMILIES)), config=CONFIGS, work=works(7))
+def test_any_batch_chunks_blocks_and_preemption_give_the_tokens_of_each_request_alone(family, config, work):
+    requests, arrivals = work
+    serve(model_of(family), config, requests, arrivals)
+    for request in requests:
+        expected = alone(family, request.prompt_token_ids, request.sampling_params.max_tokens)
+        assert request.output_token_ids == expected
 
 
 PROMPTS = [tuple(range(10 * i, 10 * i + 9)) for i in range(4)]
@@ -159,7 +144,7 @@ def test_only_parts_that_sample_have_logits():
 def test_triton_s_kernels_give_the_logits_of_torch(family):
     """Chunks, decodes and a shared prefix in mixed steps, in Triton's interpreter."""
     model, config = tiny_model(family).float(), replace(ROOMY, token_budget=9)
-    scheduler, runners = Scheduler(config), [ModelRunner(model, config, a) for a in (None, TritonAttention)]
+    scheduler, runners = Scheduler(config), [ModelRunner(model, config, a) for a in (None, TRITON)]
     for runner in runners:
         runner.cache.blocks_L2PONK.fill_(torch.nan)
     for i, prompt in enumerate((PROMPTS[0], (*PROMPTS[0][:8], 7, 8), PROMPTS[1][:3])):
@@ -198,11 +183,3 @@ def test_moves_go_out_in_and_then_block_by_block():
         assert [block.unique().tolist() for block in layer] == [[1.0], [0.0], [1.0], [1.0]]
     assert cache.host_L2PONK.mean((0, 1, 3, 4, 5)).tolist() == [0.0, 1.0]
     assert cache.bytes == 4 * 3 * (2 * 2 * 2 * 8 * 8)
-
-
-def test_positions_are_read_from_where_they_were_written():
-    cache = PagedKVCache(model_of("llama").config, num_blocks=5, block_size=2)
-    k_TNK, v_TNK = torch.randn(2, 5, 2, 8, generator=torch.Generator().manual_seed(0))
-    cache.write(1, torch.tensor([8, 9, 2, 3, 6]), k_TNK, v_TNK)
-    for ours, expected in zip(cache.read(1, torch.tensor([4, 1, 3]), 5), (k_TNK, v_TNK), strict=True):
-        assert torch.equal(ours, expected)
