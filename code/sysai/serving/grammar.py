@@ -14,12 +14,13 @@ byte. Production grammars are compiled ahead and written in C++ or Rust (XGramma
 llguidance).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import reduce
 from weakref import WeakValueDictionary
 
 
-class Expression:
+class Expression(ABC):
     """A language. Made by the functions of this module only: they keep equal expressions one object."""
 
     __slots__ = ("__weakref__", "_derivatives", "first", "nullable")
@@ -39,8 +40,9 @@ class Expression:
         """What may follow all of `data`."""
         return reduce(Expression.derivative, data, self)
 
+    @abstractmethod
     def _derive(self, byte: int) -> "Expression":
-        raise NotImplementedError
+        """The derivative by a byte that is in `first`."""
 
 
 class Literal(Expression):

@@ -5,6 +5,7 @@ A piece without new text is not sent, unless it has log-probabilities or ends it
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from secrets import token_hex
 
@@ -13,7 +14,7 @@ from sysai.serving.completion import Chunk
 from sysai.serving.server.logprobs import for_chat, for_completion, shown_logprobs
 
 
-class Reply:
+class Reply(ABC):
     """One answer with `num_choices` choices, to prompts of `prompt_tokens` tokens in all."""
 
     prefix: str  # of the id
@@ -65,11 +66,13 @@ class Reply:
             self.cached_tokens += chunk.num_cached_tokens
         return begins
 
+    @abstractmethod
     def _piece(self, place: int, chunk: Chunk, begins: bool) -> dict:
-        raise NotImplementedError
+        """The choice that a chunk of a stream has."""
 
+    @abstractmethod
     def _join(self, pieces: Sequence[dict]) -> dict:
-        raise NotImplementedError
+        """The choice of the whole answer, of all its pieces."""
 
 
 class CompletionReply(Reply):
