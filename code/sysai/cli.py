@@ -47,7 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
         stream.reconfigure(encoding="utf-8", errors="replace")
     options = _parser().parse_args(arguments)
     if options.run in (_serve, load_generator.run):
-        return options.run(options)
+        try:
+            return options.run(options)
+        except ModuleNotFoundError as error:
+            if error.name not in ("fastapi", "httpx2", "prometheus_client", "uvicorn"):
+                raise
+            return _wrong_usage(f"{error.name} is not installed: pip install 'sysai[serve]'")
     try:
         options.language = options.language or reader_language()
     except ValueError as error:
@@ -154,12 +159,8 @@ def _check(exercises: list[Exercise], options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    try:
-        from sysai.serving.server.lifecycle import run
-    except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "uvicorn", "prometheus_client"):
-            raise
-        return _wrong_usage(f"{error.name} is not installed: pip install 'sysai[serve]'")
+    from sysai.serving.server.lifecycle import run
+
     return run(options)
 
 

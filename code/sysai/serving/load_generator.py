@@ -22,24 +22,28 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sysai.serving.event_stream import StatusError, post_events, split_url
 from sysai.serving.latency import SLO, Report, Timing, summarize
 from sysai.serving.workload import AZURE_CODE, AZURE_CONVERSATION, Sharing, WorkItem, make_workload
 
+if TYPE_CHECKING:
+    import httpx2
+
 TRACES = {"conversation": AZURE_CONVERSATION, "code": AZURE_CODE}
 LEFT = "left"  # the outcome of a client whose patience has ended
+_MOST_SHOWN = 2000  # characters of a refusal
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of a request: its times, in seconds from the start of the replay, and why it failed, if it did.
 
-    `error` is None, a status ("429"), `LEFT`, "no connection", "cut" (the answer ended early), "in stream" (the server
-    said so there), or "no events" (something else than events came).
+    `error` is None, a status ("429"), `LEFT`, "no connection", "cut" (the answer ended early, or was no HTTP),
+    "in stream" (the server said so there), or "no events" (something else than events came).
     """
 
     timing: Timing
@@ -68,29 +72,36 @@ async def replay(
         options: further parameters of each request, e.g. {"temperature": 1}.
 
     Raises:
-        ValueError: a URL that is none.
+        ValueError: a URL that is none. ModuleNotFoundError: httpx2 is not installed.
     """
-    endpoint = f"{url.rstrip('/')}/completions"
-    split_url(endpoint)
+    import httpx2
+
+    endpoint = _endpoint(url)
     start = time.perf_counter()
     places = asyncio.Semaphore(max_concurrency) if max_concurrency else nullcontext()
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    connections = {  # a new one for each request, as many as there are, without a limit of time
+        "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=0),
+        "timeout": None,
+        "trust_env": False,
+    }
     common = {"temperature": 0, "ignore_eos": True, "stream": True, "stream_options": {"include_usage": True}}
     common |= {"model": model} if model else {}
     common |= dict(options or {})
 
-    async def one(item: WorkItem) -> Outcome:
+    async def one(client: httpx2.AsyncClient, item: WorkItem) -> Outcome:
         await asyncio.sleep(item.arrival + start - time.perf_counter())
         body = common | {"prompt": item.prompt_token_ids, "max_tokens": item.output_length}
         answer, limit = _Answer(start), asyncio.timeout(None if item.patience == math.inf else item.patience)
         try:
             async with limit, places:
-                await answer.read(endpoint, body, headers)
-        except (OSError, asyncio.IncompleteReadError, StatusError, json.JSONDecodeError) as error:
+                await answer.read(client, endpoint, body)
+        except (httpx2.HTTPError, json.JSONDecodeError, TimeoutError) as error:
             answer.error, answer.message = LEFT if limit.expired() else _kind(error), str(error)
         return answer.outcome(item.arrival)
 
-    return list(await asyncio.gather(*map(one, workload)))
+    async with httpx2.AsyncClient(**connections) as client:
+        return list(await asyncio.gather(*(one(client, item) for item in workload)))
 
 
 class _Answer:
@@ -101,16 +112,21 @@ class _Answer:
         self._start, self._sent, self._usage = start, math.nan, {}
         self._times: list[float] = []
 
-    async def read(self, url: str, body: object, headers: Mapping[str, str]) -> None:
+    async def read(self, client: "httpx2.AsyncClient", url: str, body: object) -> None:
         """Send the request, and note when tokens come."""
         self._sent = time.perf_counter() - self._start
-        async with aclosing(post_events(url, body, headers)) as events:
-            async for data in events:
+        async with client.sse(url, method="POST", json=body) as events:
+            if events.response.status_code != 200:
+                text = (await events.response.aread()).decode(errors="replace")[:_MOST_SHOWN]
+                self.error = str(events.response.status_code)
+                self.message = text or events.response.reason_phrase
+                return
+            async for sent in events:
                 now = time.perf_counter() - self._start
-                if data == "[DONE]":
+                if sent.data == "[DONE]":
                     self.error, self.message = None, ""
                     continue
-                event = json.loads(data)
+                event = json.loads(sent.data)
                 if "error" in event:
                     self.error, self.message = "in stream", json.dumps(event["error"])
                     return
@@ -129,15 +145,28 @@ class _Answer:
         return Outcome(timing, self.error, self.message, self._sent, cached)
 
 
+def _endpoint(url: str) -> str:
+    import httpx2
+
+    endpoint = f"{url.rstrip('/')}/completions"
+    try:
+        parts = httpx2.URL(endpoint)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"{url!r} is no address of a server ({error}): write http://host:port/v1") from None
+    if parts.scheme not in ("http", "https") or not parts.host or not 0 < (parts.port or 80) < 2**16:
+        raise ValueError(f"{url!r} is no address of a server: write http://host:port/v1")
+    return endpoint
+
+
 def _kind(error: Exception) -> str:
+    import httpx2
+
     match error:
-        case StatusError(status=status) if status:
-            return str(status)
-        case StatusError() | json.JSONDecodeError():
+        case httpx2.SSEError() | json.JSONDecodeError():
             return "no events"
-        case asyncio.IncompleteReadError() | ConnectionResetError() | BrokenPipeError():
-            return "cut"
-    return "no connection"
+        case httpx2.ConnectError():
+            return "no connection"
+    return "cut"
 
 
 def describe(outcomes: Sequence[Outcome], slo: SLO) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted import PlantedError, crash
 from sysai.serving.async_engine import AsyncEngine, EngineDeadError, EngineStoppedError, QueueFullError
 from sysai.serving.completion import join
 from sysai.serving.engine import Engine
@@ -238,23 +239,6 @@ def test_a_reader_who_falls_behind_is_cut_and_holds_up_nobody(model):
 
     asyncio.run(main())
     assert_free(engine)
-
-
-class PlantedError(Exception):
-    """What a test lets go wrong."""
-
-
-def crash(engine, numbers):
-    """Let the runner fail in the steps of these numbers."""
-    execute, steps = engine.runner.execute, []
-
-    def failing(step):
-        steps.append(step)
-        if len(steps) in numbers:
-            raise PlantedError("the device is gone")
-        return execute(step)
-
-    engine.runner.execute = failing
 
 
 def test_a_failed_step_ends_its_calls_and_no_other(model):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 import torch
+from planted import PlantedError
 from sysai.models.generate import generate
 from sysai.serving.completion import join
 from sysai.serving.engine import Engine
@@ -202,10 +203,6 @@ def test_an_abort_frees_what_a_call_holds(model):
         chunks += new
     alone = make_engine(model).generate("A prompt of many tokens", SamplingParams(max_tokens=8, seed=3))
     assert join([chunk for chunk in chunks if chunk.call_id == "one"]) == alone[0].outputs[0]
-
-
-class PlantedError(Exception):
-    """What a test lets go wrong."""
 
 
 def crash_once(engine, at, error):

@@ -8,26 +8,10 @@ import threading
 import httpx2
 import openai
 import pytest
+from planted import crash
 from service import Service, tiny_engine
 from test_hostile_clients import LONG
 from tiny_server import tiny_server
-
-
-class PlantedError(Exception):
-    """What a test lets go wrong."""
-
-
-def crash(engine, numbers):
-    """Let the runner fail in the steps of these numbers."""
-    execute, steps = engine.runner.execute, []
-
-    def failing(step):
-        steps.append(step)
-        if len(steps) in numbers:
-            raise PlantedError("the device is gone")
-        return execute(step)
-
-    engine.runner.execute = failing
 
 
 def test_a_failed_step_fails_its_requests_and_others_go_on():

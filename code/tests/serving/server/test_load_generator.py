@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted import crash
 from service import Service, tiny_engine
 from sysai.serving.latency import SLO, Timing
 from sysai.serving.load_generator import LEFT, Outcome, add_arguments, describe, replay, run
@@ -80,26 +81,21 @@ def test_a_client_without_patience_leaves_and_the_server_forgets_it():
 
 def test_a_broken_engine_is_told_in_the_stream():
     engine = tiny_engine(0.01)
-    execute, steps = engine.runner.execute, []
-
-    def failing(step):
-        steps.append(step)
-        if len(steps) == 4:
-            raise RuntimeError("planted")
-        return execute(step)
-
-    engine.runner.execute = failing
+    crash(engine, [4])
     with Service(engine) as service:
         (outcome,) = replayed(service, [WorkItem(0.0, (1,), 10, 10)])
     assert outcome.error == "in stream"
     assert "the engine failed" in outcome.message
 
 
-def answered_by(answer: bytes) -> Outcome:
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+
+
+def answered_by(head: bytes, answer: bytes) -> Outcome:
     async def scene() -> Outcome:
         async def serve(reader, writer):
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + answer)
+            writer.write(head + answer)
             await writer.drain()
             writer.close()
 
@@ -116,6 +112,7 @@ TOKEN = b'data: {"choices": [{"text": "a"}]}\n\n'
 @pytest.mark.parametrize(
     ("answer", "error", "tokens"),
     [
+        (TOKEN * 3 + 'data: {"choices": [{"text": "\u2028"}]}\n\ndata: [DONE]\n\n'.encode(), None, 4),
         (TOKEN * 4 + b"data: [DONE]\n\n", None, 4),
         (TOKEN * 2 + b'data: {"choices": [], "usage": {"completion_tokens": 4}}\n\ndata: [DONE]\n\n', None, 4),
         (TOKEN * 2, "cut", 2),
@@ -124,8 +121,27 @@ TOKEN = b'data: {"choices": [{"text": "a"}]}\n\n'
     ],
 )
 def test_other_servers_answers(answer, error, tokens):
-    outcome = answered_by(answer)
+    outcome = answered_by(EVENTS + b"\r\n", answer)
     assert (outcome.error, len(outcome.timing.token_times)) == (error, tokens)
+
+
+@pytest.mark.parametrize(
+    ("head", "answer", "error"),
+    [
+        (b"", b"", "cut"),
+        (b"", b"SSH-2.0-OpenSSH\r\n\r\n", "cut"),
+        (EVENTS, b"Content-Length: 999\r\n\r\n" + TOKEN, "cut"),
+        (EVENTS, b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata", "cut"),
+        (EVENTS, b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", "cut"),
+        (b"HTTP/1.1 200 OK\r\n", b"Content-Type: text/html\r\n\r\n<p>", "no events"),
+        (b"HTTP/1.1 302 Found\r\n", b"Location: /login\r\n\r\n", "302"),
+        (b"HTTP/1.1 429 Too Many\r\n", b"Content-Length: 4\r\n\r\nfull", "429"),
+    ],
+)
+def test_what_is_no_stream_of_events_is_told(head, answer, error):
+    outcome = answered_by(head, answer)
+    assert outcome.error == error
+    assert outcome.message
 
 
 def test_no_server_and_a_wrong_key(unused_port):
@@ -134,8 +150,9 @@ def test_no_server_and_a_wrong_key(unused_port):
     with Service(tiny_engine(), api_key="right") as service:
         assert [o.error for o in replayed(service, items(1), api_key="wrong")] == ["401"]
         assert [o.error for o in replayed(service, items(1), api_key="right")] == [None]
-    with pytest.raises(ValueError, match="no address"):
-        asyncio.run(replay(items(1), "127.0.0.1:80"))
+    for url in ("127.0.0.1:80", "ftp://x/", "http:///v1", "http://x:99999/", "http://x:y/"):
+        with pytest.raises(ValueError, match="no address"):
+            asyncio.run(replay(items(1), url))
 
 
 @pytest.fixture

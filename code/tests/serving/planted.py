@@ -1,0 +1,22 @@
+"""Faults that tests plant."""
+
+from collections.abc import Container
+
+from sysai.serving.engine import Engine
+
+
+class PlantedError(Exception):
+    """What a test lets go wrong."""
+
+
+def crash(engine: Engine, numbers: Container[int]) -> None:
+    """Let the runner fail in the steps of these numbers."""
+    execute, steps = engine.runner.execute, []
+
+    def failing(step):
+        steps.append(step)
+        if len(steps) in numbers:
+            raise PlantedError("the device is gone")
+        return execute(step)
+
+    engine.runner.execute = failing
