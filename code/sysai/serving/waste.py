@@ -6,12 +6,14 @@ knows. Each position of the memory is then one of
     used         holds a token               internal     reserved, and never used by this sequence
     reserved     will hold one later         external     free, and of no use to the next in the queue
 
-With a queue that never empties, the shares are counted at every token and averaged. Reservations are Orca's as vLLM's
+With a queue that never empties, the shares are counted at every step, a token for each sequence, and averaged; steps
+in which no sequence comes, goes or needs more memory are counted together. Reservations are Orca's as vLLM's
 authors modelled them (arXiv 2309.06180, section 6.1): for the longest possible sequence ("max"), for the prompt and
 the next power of two of the output ("pow2"), or for exactly what will be used, known by an oracle; addresses come from
 a buddy allocator. Pages come from `BlockPool`; when they run out the newest sequence is sent back.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -77,8 +79,11 @@ class Memory(Protocol):
     def admit(self, prompt: int, final: int) -> Any | None:
         """A holding, or None if there is no room."""
 
-    def grow(self, holding: Any) -> bool:
-        """Room for one more token; False if there is none."""
+    def room(self, holding: Any) -> float:
+        """Tokens that it can grow by while nothing else changes."""
+
+    def grow(self, holding: Any, tokens: int) -> bool:
+        """Make room for so many more; False if there is none."""
 
     def reservation(self, holding: Any) -> int:
         """Positions that are the sequence's own."""
@@ -99,8 +104,12 @@ class ContiguousMemory:
         piece = self._buddies.allocate(reservation)
         return piece and (reservation, piece)
 
-    def grow(self, holding: tuple[int, tuple[int, int]]) -> bool:
-        """Always: the piece has the final length from the start."""
+    def room(self, holding: tuple[int, tuple[int, int]]) -> float:
+        """Any number: the piece has the final length from the start."""
+        return math.inf
+
+    def grow(self, holding: tuple[int, tuple[int, int]], tokens: int) -> bool:
+        """Always."""
         return True
 
     def reservation(self, holding: tuple[int, tuple[int, int]]) -> int:
@@ -123,9 +132,13 @@ class PagedMemory:
         table = BlockTable(self._pool)
         return table if self._extend(table, prompt) else None
 
-    def grow(self, holding: BlockTable) -> bool:
+    def room(self, holding: BlockTable) -> float:
+        """What is left of its last block."""
+        return self.reservation(holding) - holding.length
+
+    def grow(self, holding: BlockTable, tokens: int) -> bool:
         """Take a block if the last is full."""
-        return self._extend(holding, 1)
+        return self._extend(holding, tokens)
 
     def reservation(self, holding: BlockTable) -> int:
         """Positions of its blocks."""
@@ -176,13 +189,22 @@ def measure_waste(memory: Memory, positions: int, lengths: Iterable[tuple[int, i
             running.append(_Running(prompt, final, prompt, holding))
         if not running:
             raise ValueError(f"a sequence of {queue[0]} tokens does not fit into {positions} positions: take more")
+        alike = min(min(one.final - one.tokens, memory.room(one.holding)) for one in running)
         if queue:
+            count = max(alike, 1)
             own = [memory.reservation(one.holding) for one in running]
             used = sum(one.tokens for one in running)
             internal = sum(max(0, has - one.final) for has, one in zip(own, running, strict=True))
             shares = (used, sum(own) - internal - used, internal, positions - sum(own), len(running) * positions)
-            sums, steps = [total + share for total, share in zip(sums, shares, strict=True)], steps + 1
-        _advance(memory, running, queue)
+            filled = len(running) * count * (count - 1) // 2  # reserved at first, used later
+            sums = [total + count * share for total, share in zip(sums, shares, strict=True)]
+            sums[0], sums[1], steps = sums[0] + filled, sums[1] - filled, steps + count
+        if alike:  # until somebody is done or needs more memory nothing changes but that all grow
+            for one in running:
+                memory.grow(one.holding, alike)
+                one.tokens += alike
+        else:
+            _advance(memory, running, queue)
     if not steps:
         raise ValueError(f"all sequences fit into {positions} positions at once: give more sequences")
     return Waste(*(total / (steps * positions) for total in sums))
@@ -195,7 +217,7 @@ def _advance(memory: Memory, running: list[_Running], queue: deque[tuple[int, in
         one = running[i]
         if one.tokens == one.final:
             memory.release(running.pop(i).holding)
-        elif memory.grow(one.holding):
+        elif memory.grow(one.holding, 1):
             one.tokens, i = one.tokens + 1, i + 1
         else:
             last = running.pop()
