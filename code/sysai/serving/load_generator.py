@@ -131,7 +131,7 @@ class _Answer:
                     self.error, self.message = "in stream", json.dumps(event["error"])
                     return
                 self._usage = event.get("usage") or self._usage
-                if event["choices"]:
+                if event.get("choices"):
                     self._times.append(now)
 
     def outcome(self, arrival: float) -> Outcome:

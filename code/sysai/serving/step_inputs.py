@@ -17,7 +17,7 @@ from sysai.serving.step import Step
 class StepInputs(NamedTuple):
     """Arrays of int32, but for those that rows are taken by, which are int64.
 
-    Args:
+    Attributes:
         tokens: [T], int64.
         positions: [T], of each token in its sequence.
         slot_mapping: [T], where its key and value go.

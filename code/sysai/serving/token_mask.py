@@ -2,10 +2,10 @@
 
 A grammar goes by bytes, a model by tokens of many bytes. The vocabulary becomes a trie, and a token is allowed if the
 language can follow its path (Willard and Louf 2023, arXiv 2307.09702). To walk 49,152 tokens at every step would be
-slow. So a state is taken apart at its `Sequence`, as XGrammar does (arXiv 2411.15100, section
-3.1): most tokens end within its head, whatever stands behind it, and that part is known once the head has been met
-anywhere; the few paths on which the head is complete go on in the tail. Inside a string, whose limits of length
-differ from state to state, a token's number of characters is remembered instead, and compared with what is left.
+slow. So a state is taken apart at its `Sequence`, as XGrammar does (arXiv 2411.15100, section 3.1): most tokens end
+within its head, whatever stands behind it, and that part is known once the head has been met anywhere; the few paths on
+which the head is complete go on in the tail. Inside a string, whose limits of length differ from state to state, a
+token's number of characters is remembered instead, and compared with what is left.
 
 The language is built of bytes that the vocabulary has as tokens of their own, so that every state but the last has a
 token: a mask is never empty.

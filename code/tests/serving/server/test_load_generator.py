@@ -117,6 +117,7 @@ TOKEN = b'data: {"choices": [{"text": "a"}]}\n\n'
         (TOKEN * 2 + b'data: {"choices": [], "usage": {"completion_tokens": 4}}\n\ndata: [DONE]\n\n', None, 4),
         (TOKEN * 2, "cut", 2),
         (b"data: [DONE]\n\n", "cut", 0),
+        (b"data: {}\n\ndata: [DONE]\n\n", "cut", 0),
         (TOKEN + b"data: what\n\n", "no events", 1),
     ],
 )
