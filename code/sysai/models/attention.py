@@ -29,7 +29,7 @@ def attend(q_BHTK: Tensor, k_BNSK: Tensor, v_BNSK: Tensor, mask_TS: Tensor | Non
     """Attention of H query heads over N shared key-value heads: [B, H, T, K].
 
     The H/N queries that share a key-value head become rows of one matrix, so that keys and values are
-    read once and never repeated.
+    read once and never repeated. A mask of [B, 1, T, S] is each sequence's own.
     """
     B, H, T, K = q_BHTK.shape
     N, S = k_BNSK.shape[1:3]

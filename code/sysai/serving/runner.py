@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from sysai.models.attention import Attention
 from sysai.models.layers import rotate
 from sysai.models.transformer import Transformer
-from sysai.serving.attention_backends import TORCH, TRITON, AttentionBackend
+from sysai.serving.attention_backends import AttentionBackend, TorchAttention, TritonAttention
 from sysai.serving.paged_cache import PagedKVCache
 from sysai.serving.scheduler_config import SchedulerConfig
 from sysai.serving.step import Step
@@ -60,17 +60,19 @@ class ModelRunner:
     """Executes steps over `model`, which has its keys and values in `cache`.
 
     Args:
-        attention: the backend; None for Triton's kernels on a GPU (if Triton is there), else torch.
+        attention: the backend's class; None for Triton's kernels on a GPU (if Triton is there), else torch.
 
     Raises:
         ValueError: a model with experts or latent attention, or sequences longer than the model has positions.
     """
 
-    def __init__(self, model: Transformer, config: SchedulerConfig, attention: AttentionBackend | None = None) -> None:
+    def __init__(
+        self, model: Transformer, config: SchedulerConfig, attention: type[AttentionBackend] | None = None
+    ) -> None:
         check_served(model, config)
         self.model = model
         on_gpu = model.device.type == "cuda" and find_spec("triton") is not None and model.dtype != torch.float64
-        self.attention = attention or (TRITON if on_gpu else TORCH)
+        self.attention = attention or (TritonAttention if on_gpu else TorchAttention)
         memory = (config.num_blocks, config.block_size, config.host_blocks)
         self.cache = PagedKVCache(model.config, *memory, device=model.device, dtype=model.dtype)
 
@@ -79,18 +81,20 @@ class ModelRunner:
         """Move what the step wants moved, and compute it: logits [R, V] of the parts that sample, in their order."""
         self.cache.move(step)
         model = self.model
-        inputs = (torch.from_numpy(x).to(model.device) for x in StepInputs.of(step, self.cache.block_size))
-        tokens_T, positions_T, slot_mapping_T, *sequences, last_R = inputs
+        inputs = StepInputs.of(step, self.cache.block_size)
+        attention = self.attention(inputs, self.cache.blocks_L2PONK)
+        tokens_T, positions_T, last_R = (
+            torch.from_numpy(x).to(model.device) for x in (inputs.tokens, inputs.positions, inputs.last)
+        )
         x_TD = model.embed(tokens_T)
         rotation = None
         if model.config.positions == "learned":
             x_TD = x_TD + model.positions(positions_T)
         else:  # an axis more, for the heads
             rotation = (model.rope.cos[positions_T][:, None], model.rope.sin[positions_T][:, None])
-        for block, blocks_2PONK in zip(model.blocks, self.cache.blocks_L2PONK, strict=True):
+        for layer, block in enumerate(model.blocks):
             q_THK, k_TNK, v_TNK = _projections(block.attention, block.attention_norm(x_TD), rotation)
-            self.attention.write(k_TNK, v_TNK, blocks_2PONK, slot_mapping_T)
-            mixed_THK = self.attention.attend(q_THK, blocks_2PONK, *sequences)
+            mixed_THK = attention(layer, q_THK, k_TNK, v_TNK)
             x_TD = x_TD + block.attention.output(mixed_THK.flatten(1))
             x_TD = x_TD + block.mlp(block.mlp_norm(x_TD))
         x_RD = model.norm(x_TD[last_R])

@@ -15,7 +15,7 @@ from sysai.models.config import MLAConfig, ModelConfig, MoEConfig
 from sysai.models.generate import generate
 from sysai.models.transformer import Transformer
 from sysai.models.weights import weight_names
-from sysai.serving.attention_backends import TRITON
+from sysai.serving.attention_backends import TritonAttention
 from sysai.serving.blocks import Copy
 from sysai.serving.paged_cache import PagedKVCache
 from sysai.serving.runner import ModelRunner
@@ -144,7 +144,7 @@ def test_only_parts_that_sample_have_logits():
 def test_triton_s_kernels_give_the_logits_of_torch(family):
     """Chunks, decodes and a shared prefix in mixed steps, in Triton's interpreter."""
     model, config = tiny_model(family).float(), replace(ROOMY, token_budget=9)
-    scheduler, runners = Scheduler(config), [ModelRunner(model, config, a) for a in (None, TRITON)]
+    scheduler, runners = Scheduler(config), [ModelRunner(model, config, a) for a in (None, TritonAttention)]
     for runner in runners:
         runner.cache.blocks_L2PONK.fill_(torch.nan)
     for i, prompt in enumerate((PROMPTS[0], (*PROMPTS[0][:8], 7, 8), PROMPTS[1][:3])):
