@@ -8,6 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS := code/tests
+TWO := -n 2 --dist loadgroup
 NOTEBOOKS := _build/notebooks/en
 , := ,
 say = @printf '\n── %s\n' "$(1)"
@@ -58,7 +59,7 @@ parity: env
 
 unit: env
 	$(call say,unit tests)
-	$(BIN)/python -m pytest $(TESTS) --ignore=$(TESTS)/browser
+	$(BIN)/python -m pytest $(TWO) $(TESTS) --ignore=$(TESTS)/browser
 
 notebooks: book
 
@@ -68,7 +69,7 @@ nbval: book
 
 browser: book
 	$(call say,every page of both sites in a browser)
-	$(BIN)/python -m pytest $(TESTS)/browser
+	$(BIN)/python -m pytest $(TWO) $(TESTS)/browser
 
 lighthouse: book
 	$(call say,Lighthouse)

@@ -1,7 +1,6 @@
 """Two small exercises of the tests' own, so that the grader is tested without the book's."""
 
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -39,14 +38,3 @@ def checkout(tmp_path_factory) -> Path:
     shutil.copytree(CHAPTERS, root / "chapters", ignore=ignored)
     (root / "pyproject.toml").touch()
     return root
-
-
-def pytest_terminal_summary(terminalreporter) -> None:
-    """Seconds that the book's proofs took, a chapter."""
-    seconds = Counter()
-    for report in terminalreporter.getreports("passed"):
-        for name, value in report.user_properties:
-            if name.startswith("chapter ") and report.when == "call":
-                seconds[name] += value
-    for name, value in sorted(seconds.items()):
-        terminalreporter.write_line(f"exercises of {name}: checked in {value:.1f} s")
