@@ -17,6 +17,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import mul, sub
 from statistics import fmean
 
 from sysai.explorables.loop_nest import total
@@ -34,6 +35,10 @@ RIDGE = 0.01
 Place = tuple[int, int]
 """Which of SIDES the tiles of i and of j have."""
 PLACES: tuple[Place, ...] = tuple((i, j) for i in range(len(SIDES)) for j in range(len(SIDES)))
+NEIGHBOURS = {
+    (i, j): [place for place in PLACES if abs(place[0] - i) <= 1 and abs(place[1] - j) <= 1] for i, j in PLACES
+}
+"""Of a place, and itself: one step at most in each direction."""
 
 
 @lru_cache(maxsize=8192)
@@ -66,9 +71,8 @@ def _evolution(measured: Mapping[Place, int], count: int, rng: random.Random) ->
 def _children(measured: Mapping[Place, int], count: int, rng: random.Random) -> list[Place]:
     """Neighbours, not measured yet, of the best few; of more where those have not so many."""
     children: dict[Place, None] = {}
-    for number, (i, j) in enumerate(sorted(measured, key=measured.get), 1):
-        around = [(i + down, j + right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
-        children |= dict.fromkeys(place for place in around if place in PLACES and place not in measured)
+    for number, place in enumerate(sorted(measured, key=measured.get), 1):
+        children |= dict.fromkeys(neighbour for neighbour in NEIGHBOURS[place] if neighbour not in measured)
         if number >= PARENTS and len(children) >= count:
             break
     return rng.sample(list(children), min(count, len(children)))
@@ -106,10 +110,7 @@ class Model:
 
     def predict(self, place: Place) -> float:
         """The logarithm to base 2 of the bytes, as the model expects it."""
-        return self.level + sum(
-            weight * (feature - mean)
-            for weight, feature, mean in zip(self.weights, _features(place), self.middle, strict=True)
-        )
+        return self.level + sum(map(mul, self.weights, map(sub, _features(place), self.middle)))
 
 
 def learn(measured: Mapping[Place, int]) -> Model:
@@ -119,10 +120,10 @@ def learn(measured: Mapping[Place, int]) -> Model:
     features = [_features(place) for place in measured]
     middle = tuple(map(fmean, zip(*features, strict=True)))
     rows = [[x - mean for x, mean in zip(row, middle, strict=True)] for row in features]
-    n = len(middle)
+    n, columns, rises = len(middle), list(zip(*rows, strict=True)), [log - level for log in logs]
     system = [
-        [sum(row[a] * row[b] for row in rows) + (RIDGE if a == b else 0) for b in range(n)]
-        + [sum(row[a] * (log - level) for row, log in zip(rows, logs, strict=True))]
+        [sum(map(mul, columns[a], columns[b])) + (RIDGE if a == b else 0) for b in range(n)]
+        + [sum(map(mul, columns[a], rises))]
         for a in range(n)
     ]
     for column in range(n):  # positive definite by the ridge, so that no pivot is 0
@@ -135,6 +136,7 @@ def learn(measured: Mapping[Place, int]) -> Model:
     return Model(level, middle, tuple(row[-1] for row in system))
 
 
+@lru_cache(maxsize=len(PLACES))
 def _features(place: Place) -> tuple[float, ...]:
     middle = (len(SIDES) - 1) / 2
     x, y = ((index - middle) / middle for index in place)
