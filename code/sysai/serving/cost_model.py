@@ -4,8 +4,8 @@
                     + per_attended * attended + per_sampled * sampled + per_swapped * swapped
 
 A step reads all weights whatever its size, and up to `bend` tokens their arithmetic hides behind that reading: the
-ridge of the roofline, and the reason why batching pays. `per_token` is the arithmetic of the linear layers; what a
-sequence costs by itself is its own call of attention; `per_position` the reading of a past position's keys and values,
+ridge of the roofline, and the reason why batching pays. `per_token` is the arithmetic of the linear layers;
+`per_sequence` a sequence's share of attention's calls; `per_position` the reading of a past position's keys and values,
 once for all tokens of a sequence, `per_attended` the arithmetic with it, for each; `per_sampled` the vocabulary's row
 and the choice; `per_swapped` a block's way between device and host; `fixed` what is left.
 
