@@ -18,9 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import regex
-from gguf import GGUFReader
 
-from sysai.models.gguf_file import open_gguf
+from sysai.models.gguf_file import GGUFFile, open_gguf
 
 _DIGITS_ALONE = (
     r"\p{N}"  # every digit is a piece of its own
@@ -79,7 +78,7 @@ class Tokenizer:
         self._encode_piece = lru_cache(maxsize=100_000)(self._merge)
 
     @classmethod
-    def from_gguf(cls, source: str | Path | GGUFReader) -> "Tokenizer":
+    def from_gguf(cls, source: str | Path | GGUFFile) -> "Tokenizer":
         """Read the tokenizer that a GGUF file carries.
 
         Raises:

@@ -14,14 +14,14 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
-from gguf import GGUFReader
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from sysai.core.device import select_device
 from sysai.models.config import ModelConfig
-from sysai.models.gguf_file import open_gguf
+from sysai.models.gguf_file import GGUFFile, open_gguf
 from sysai.models.layers import RotaryEmbedding
 from sysai.models.smollm2 import fetch_smollm2
 from sysai.models.tokenizer import Tokenizer
@@ -69,7 +69,7 @@ def load_smollm2(
 
 
 def load_gguf(
-    source: str | Path | GGUFReader, device: str | torch.device = "auto", dtype: torch.dtype = torch.float32
+    source: str | Path | GGUFFile, device: str | torch.device = "auto", dtype: torch.dtype = torch.float32
 ) -> Transformer:
     """A model of Llama's architecture from a GGUF file, its weights expanded to `dtype`.
 
@@ -110,9 +110,18 @@ def load_safetensors(
     return _assemble(config, {ours: stored[theirs] for ours, theirs in names.items()}, device, dtype)
 
 
+class _NoInitialization(TorchFunctionMode):
+    """Leaves out modules' initializers. (A model on the meta device would import torch's compiler, for seconds.)"""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return None
+        return func(*args, **(kwargs or {}))
+
+
 def _assemble(config: ModelConfig, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> Transformer:
-    """Put weights into a model without allocating any in between."""
-    with torch.device("meta"):
+    """Put weights into a model whose own are never touched, so that they take no memory."""
+    with _NoInitialization():
         model = Transformer(config)
     try:
         model.load_state_dict({n: t.to(device, dtype) for n, t in weights.items()}, assign=True)
@@ -128,14 +137,14 @@ def _halves(array: np.ndarray, heads: int) -> np.ndarray:
     return array.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
-def _config_from_gguf(reader: GGUFReader) -> ModelConfig:
+def _config_from_gguf(reader: GGUFFile) -> ModelConfig:
     fields = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("token")}
     if (architecture := fields["general.architecture"]) != "llama":
         raise ValueError(f"the GGUF file holds architecture {architecture!r}: only 'llama' is supported")
     values = {name.removeprefix("llama."): value for name, value in fields.items()}
     d_model, n_heads = values["embedding_length"], values["attention.head_count"]
     return ModelConfig(
-        name=Path(reader.data.filename).stem,
+        name=reader.path.stem,
         vocab_size=values["vocab_size"],
         d_model=d_model,
         n_layers=values["block_count"],
