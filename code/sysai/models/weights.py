@@ -22,7 +22,6 @@ from torch.overrides import TorchFunctionMode
 from sysai.core.device import select_device
 from sysai.models.config import ModelConfig
 from sysai.models.gguf_file import GGUFFile, open_gguf
-from sysai.models.layers import RotaryEmbedding
 from sysai.models.smollm2 import fetch_smollm2
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
@@ -124,11 +123,10 @@ def _assemble(config: ModelConfig, weights: dict[str, Tensor], device: torch.dev
     with _NoInitialization():
         model = Transformer(config)
     try:
-        model.load_state_dict({n: t.to(device, dtype) for n, t in weights.items()}, assign=True)
+        model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise ValueError(f"weights do not fit {config.name}: {str(error).splitlines()[-1].strip()}") from None
-    model.rope = RotaryEmbedding(config.rope_dim, config.max_positions, config.rope_theta).to(device, dtype)
-    return model.eval()
+    return model.to(device, dtype).eval()
 
 
 def _halves(array: np.ndarray, heads: int) -> np.ndarray:
