@@ -6,8 +6,17 @@ from collections.abc import Mapping
 
 LANGUAGES = ("en", "zh")
 
-Text = Mapping[str, str]
-"""One message in both languages: ``{"en": ..., "zh": ...}``."""
+
+class Text(dict):
+    """One message in both languages: `Text("a number", "数")` is ``{"en": "a number", "zh": "数"}``."""
+
+    def __init__(self, en: str, zh: str):
+        super().__init__(en=en, zh=zh)
+
+
+def in_language(texts: Mapping[str, Text], language: str) -> dict[str, str]:
+    """The texts of a table in one language, under their names."""
+    return {name: text[language] for name, text in texts.items()}
 
 
 def with_unit(number: str, unit: str, language: str) -> str:

@@ -9,14 +9,14 @@ from sysai.exercises.pictures import right_and_wrong
 from sysai.exercises.show import show, show_pair
 
 _TYPE_NAMES = {
-    "int": {"en": "a whole number (int)", "zh": "整数（int）"},
-    "float": {"en": "a number (float)", "zh": "数（float）"},
-    "bool": {"en": "True or False (bool)", "zh": "True或False（bool）"},
-    "str": {"en": "text (str)", "zh": "字符串（str）"},
-    "list": {"en": "a list", "zh": "列表（list）"},
-    "tuple": {"en": "a tuple", "zh": "元组（tuple）"},
-    "dict": {"en": "a dict", "zh": "字典（dict）"},
-    "Tensor": {"en": "a tensor", "zh": "张量（Tensor）"},
+    "int": Text("a whole number (int)", "整数（int）"),
+    "float": Text("a number (float)", "数（float）"),
+    "bool": Text("True or False (bool)", "True或False（bool）"),
+    "str": Text("text (str)", "字符串（str）"),
+    "list": Text("a list", "列表（list）"),
+    "tuple": Text("a tuple", "元组（tuple）"),
+    "dict": Text("a dict", "字典（dict）"),
+    "Tensor": Text("a tensor", "张量（Tensor）"),
     "NoneType": both("None"),
 }
 
@@ -66,30 +66,40 @@ def first_difference(got: object, expected: object, where: str = "") -> tuple[st
     return None if got == expected or (got != got and expected != expected) else here
 
 
+def alike(a: object, b: object) -> bool:
+    """Equal in type and shape, numbers within rounding."""
+    if is_number(a) and is_number(b):
+        return close(a, b, 1e-6, 1e-12)
+    if type(a) is not type(b):
+        return False
+    if type(a) in (list, tuple):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if type(a) is dict:
+        return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
+    torch = sys.modules.get("torch")
+    if torch and isinstance(a, torch.Tensor):
+        return tensor_fault(a, b, 1e-5, 1e-6) is None
+    return a == b
+
+
 def wrong_type(got: object, types: tuple[type, ...], where: str = "") -> Failed:
     """`got` has none of `types`."""
-    at = {"en": f" at {where}" if where else "", "zh": f"（位于{where}）" if where else ""}
+    at = Text(f" at {where}" if where else "", f"（位于{where}）" if where else "")
     names = [_TYPE_NAMES.get(kind.__name__, both(kind.__name__)) for kind in types]
     hint = None
     if got is None:
-        hint = {
-            "en": "Does every path through your function end in a return?",
-            "zh": "函数的每条路径都以return结束吗？",
-        }
+        hint = Text("Does every path through your function end in a return?", "函数的每条路径都以return结束吗？")
     elif type(got) is float and types == (int,):
-        hint = {
-            "en": "A whole number is wanted: // divides without a fraction, round() and int() convert.",
-            "zh": "要的是整数：//是整除，round()和int()可以转换。",
-        }
+        hint = Text(
+            "A whole number is wanted: // divides without a fraction, round() and int() convert.",
+            "要的是整数：//是整除，round()和int()可以转换。",
+        )
     elif type(got).__name__ == "Tensor" and types[0] in (int, float):
-        hint = {
-            "en": "A tensor with one element becomes a number by .item().",
-            "zh": "只有一个元素的张量可用.item()变成数。",
-        }
+        hint = Text("A tensor with one element becomes a number by .item().", "只有一个元素的张量可用.item()变成数。")
     return Failed(
         "wrong_type",
-        {"en": f"The result has the wrong type{at['en']}.", "zh": f"结果的类型不对{at['zh']}。"},
-        expected={"en": " or ".join(n["en"] for n in names), "zh": "或".join(n["zh"] for n in names)},
+        Text(f"The result has the wrong type{at['en']}.", f"结果的类型不对{at['zh']}。"),
+        expected=Text(" or ".join(n["en"] for n in names), "或".join(n["zh"] for n in names)),
         got=both("None" if got is None else f"{type(got).__name__}  {show(got)}"),
         hint=hint,
     )
@@ -102,10 +112,10 @@ def tensor_fault(got: object, expected, rtol: float, atol: float) -> Failed | No
     if type(got) is not torch.Tensor:
         return wrong_type(got, (torch.Tensor,))
     if got.shape != expected.shape:
-        message = {"en": "The tensor has the wrong shape.", "zh": "张量的形状不对。"}
+        message = Text("The tensor has the wrong shape.", "张量的形状不对。")
         return Failed("wrong_type", message, both(str(list(expected.shape))), both(str(list(got.shape))))
     if got.dtype != expected.dtype:
-        message = {"en": "The tensor has the wrong dtype.", "zh": "张量的数据类型（dtype）不对。"}
+        message = Text("The tensor has the wrong dtype.", "张量的数据类型（dtype）不对。")
         return Failed("wrong_type", message, both(str(expected.dtype)), both(str(got.dtype)))
     wrong = ~torch.isclose(got, expected, rtol=rtol, atol=atol, equal_nan=True)
     if not wrong.any():
@@ -123,16 +133,16 @@ def _wrong_elements(got, expected, wrong) -> Failed:
     index = tuple(int(i) for i in torch.unravel_index(distance.argmax(), got.shape))
     count, total = int(wrong.sum()), wrong.numel()
     place = f"[{', '.join(map(str, index))}]"
-    message = {
-        "en": f"{count:,} of {total:,} elements are wrong. The one farthest off is at {place}.",
-        "zh": f"{total:,}个元素中有{count:,}个不对。相差最大的位于{place}。",
-    }
+    message = Text(
+        f"{count:,} of {total:,} elements are wrong. The one farthest off is at {place}.",
+        f"{total:,}个元素中有{count:,}个不对。相差最大的位于{place}。",
+    )
     hint = None
     if got.is_floating_point() and bool(torch.isnan(got).any()) and not bool(torch.isnan(expected).any()):
-        hint = {
-            "en": "There are NaNs. Usual causes: 0/0, infinity minus infinity, a softmax over a row that is all -inf.",
-            "zh": "结果中有NaN。常见原因：0/0、无穷减无穷、对整行都是-inf的数据做softmax。",
-        }
+        hint = Text(
+            "There are NaNs. Usual causes: 0/0, infinity minus infinity, a softmax over a row that is all -inf.",
+            "结果中有NaN。常见原因：0/0、无穷减无穷、对整行都是-inf的数据做softmax。",
+        )
     picture = right_and_wrong(~wrong)
     texts = show_pair(expected[index].item(), got[index].item())
     return Failed("wrong_value", message, both(texts[0]), both(texts[1]), hint, picture=picture and both(picture))
@@ -140,4 +150,4 @@ def _wrong_elements(got, expected, wrong) -> Failed:
 
 def about(what: Text, message: Text) -> Text:
     """`message`, headed by what was compared."""
-    return {"en": f"{what['en']}: {message['en']}", "zh": f"{what['zh']}：{message['zh']}"}
+    return Text(f"{what['en']}: {message['en']}", f"{what['zh']}：{message['zh']}")

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from sysai.core.language import Text
 
+BY_COMPARISON = ("wrong_value", "wrong_type", "too_much")
+
 REASONS = (
-    # found by comparing
-    "wrong_value",
-    "wrong_type",
-    "too_much",
+    *BY_COMPARISON,
     # said by the answer itself
     "not_implemented",
     "missing_function",
@@ -48,4 +47,4 @@ class Failed(Exception):  # noqa: N818
 
 def both(text: str) -> Text:
     """The same in both languages."""
-    return {"en": text, "zh": text}
+    return Text(text, text)

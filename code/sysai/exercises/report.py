@@ -22,9 +22,9 @@ _NOTHING = Printed()
 class Report:
     """The result of one exercise. `verdict` is passed, failed or not started; `reason` one of `failure.REASONS`.
 
-    `frames` are (line number, source line) of the answer; `held` counts expectations that held; `loaded` tells
-    whether the answer's top level ran to its end; `repeat` is the command for the same inputs; `seconds` tells how
-    long the check took and decides nothing.
+    `frames` are (line number, source line) of the answer; `check_lines` are those of check.py that led to the failure;
+    `held` counts expectations that held; `loaded` tells whether the answer's top level ran to its end; `repeat` is the
+    command for the same inputs; `seconds` tells how long the check took and decides nothing.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Report:
     hint: Text | None = None
     error: str | None = None
     frames: tuple[tuple[int, str], ...] = ()
+    check_lines: tuple[int, ...] = ()
     picture: Text | None = None
     printed: Printed = _NOTHING
     held: int = 0
@@ -152,7 +153,7 @@ class Report:
         left_out = total - len(shown) - len(end)
         if not end:
             return shown
-        cut = {"en": f"… {left_out:,} characters not shown …", "zh": f"……{left_out:,}个字符未显示……"}[language]
+        cut = Text(f"… {left_out:,} characters not shown …", f"……{left_out:,}个字符未显示……")[language]
         return "\n".join([shown, cut, end] if left_out > 1 else [shown, end])
 
     def _message(self, language: str) -> str:
@@ -163,16 +164,16 @@ class Report:
         return self.verdict == "failed" and self.call is not None and self.repeat is not None
 
     def _ending(self, language: str) -> str:
-        times = {"en": f"{self.held} comparison{'s' * (self.held != 1)}", "zh": f"{self.held}次比较"}[language]
+        times = Text(f"{self.held} comparison{'s' * (self.held != 1)}", f"{self.held}次比较")[language]
         if self.passed:
-            return {
-                "en": f"{times} held, on random inputs (seed {self.seed}).",
-                "zh": f"{times}全部相符，输入是随机产生的（种子{self.seed}）。",
-            }[language]
+            return Text(
+                f"{times} held, on random inputs (seed {self.seed}).",
+                f"{times}全部相符，输入是随机产生的（种子{self.seed}）。",
+            )[language]
         if not self._depends_on_inputs:
             return ""
-        before = {"en": f"{times} held before this one. ", "zh": f"在此之前有{times}相符。"}[language]
-        again = {"en": "To check the same inputs again:", "zh": "用同样的输入再检查一次："}[language]
+        before = Text(f"{times} held before this one. ", f"在此之前有{times}相符。")[language]
+        again = Text("To check the same inputs again:", "用同样的输入再检查一次：")[language]
         return (before if self.held else "") + again
 
 
@@ -233,4 +234,4 @@ def _longest_run(text: str, char: str) -> int:
 
 
 def _bcp47(language: str) -> str:
-    return {"en": "en", "zh": "zh-Hans"}[language]
+    return Text("en", "zh-Hans")[language]

@@ -4,8 +4,8 @@
         for _ in range(20):
             a, b = trial.random.randint(1, 9), trial.random.randint(1, 9)
             got = trial.call("area", a, b)
-            trial.expect_equal(got, a * b, unit={"en": "cm²", "zh": "平方厘米"},
-                hints=[Hint(2 * (a + b), en="That is the perimeter.", zh="这是周长。")])
+            trial.expect_equal(got, a * b, unit=Text("cm²", "平方厘米"),
+                hints=[Hint(2 * (a + b), Text("That is the perimeter.", "这是周长。"))])
 
 An expectation that does not hold ends the check; the report shows the call that led to it.
 """
@@ -27,8 +27,7 @@ class Hint:
     """Shown when the answer's value is the one that a certain mistake leads to: `when`, or ``when(value)`` is true."""
 
     when: object
-    en: str
-    zh: str
+    text: Text
 
 
 class Trial:
@@ -42,6 +41,7 @@ class Trial:
     def __init__(self, submission: Submission, seed: int):
         self.random, self.seed, self.held = random.Random(seed), seed, 0
         self.last_call: str | None = None
+        self.last_request: tuple[str, tuple, dict] | None = None
         self.last_value: object = None
         self.drawn: Text | None = None
         self._submission = submission
@@ -65,6 +65,7 @@ class Trial:
         Arguments are whatever can be pickled, and callbacks.
         """
         self.last_call, self.last_value, self.drawn = show_call(function, args, kwargs), None, None
+        self.last_request = function, args, kwargs
         self.last_value = self._submission.call(function, args, kwargs)
         return self.last_value
 
@@ -123,12 +124,9 @@ class Trial:
         """A count is no larger than `limit`; `what` names what was counted."""
 
         def fault() -> Failed:
-            message = {
-                "en": f"Too much: {what['en']}.",
-                "zh": f"{what['zh']}过多。",
-            }
+            message = Text(f"Too much: {what['en']}.", f"{what['zh']}过多。")
             shown = number(limit)
-            limits = _with_unit({"en": f"at most {shown}", "zh": f"至多{shown}"}, unit)
+            limits = _with_unit(Text(f"at most {shown}", f"至多{shown}"), unit)
             hint = _find(hints, got, lambda value: value == got)
             return Failed("too_much", message, limits, _with_unit(both(number(got)), unit), hint)
 
@@ -178,7 +176,7 @@ class Trial:
         return self._wrong(*texts, unit, what, hint)
 
     def _wrong(self, got: str, expected: str, unit: Text | None, what: Text | None, hint: Text | None) -> Failed:
-        message = {"en": "The result is wrong.", "zh": "结果不对。"}
+        message = Text("The result is wrong.", "结果不对。")
         if what:
             message = compare.about(what, message)
         return Failed("wrong_value", message, _with_unit(both(expected), unit), _with_unit(both(got), unit), hint)
@@ -187,7 +185,7 @@ class Trial:
 def _find(hints: Sequence[Hint], got: object, near: Callable[[object], bool]) -> Text | None:
     for hint in hints:
         if hint.when(got) if callable(hint.when) else near(hint.when):
-            return {"en": hint.en, "zh": hint.zh}
+            return hint.text
     return None
 
 

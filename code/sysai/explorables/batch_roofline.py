@@ -6,7 +6,7 @@ Weights are read once for all and the cache once for each request, so that throu
 then levels off: at the bandwidth over a request's cache, or at the peak. Memory and a limit of TPOT end it before.
 """
 
-from sysai.core.language import Text
+from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import CHIPS, REQUESTS
 from sysai.explorables.decode_service import LAPTOP, Service, service
@@ -35,7 +35,7 @@ _X = marks.logarithmic(1, MOST)
 
 def _throughput(language: str, served: Service, batch: int) -> dict:
     """Tokens a second with the cache, and what they would be if caches were read for nothing."""
-    says, roof = _TEXTS[language], served.roof
+    says, roof = in_language(_TEXTS, language), served.roof
     rows = []
     for size in _SIZES:
         step = served.step(size)
@@ -49,7 +49,7 @@ def _throughput(language: str, served: Service, batch: int) -> dict:
 
 def _tpot(language: str, served: Service, batch: int, target: float) -> dict:
     """Milliseconds a step: reading weights, reading caches, arithmetic; and the target across."""
-    says, roof = _TEXTS[language], served.roof
+    says, roof = in_language(_TEXTS, language), served.roof
     rows = []
     for size in _SIZES:
         step = served.step(size)
@@ -65,7 +65,7 @@ def _panel(
     language: str, rows: list[dict], here: dict, colours: dict[str, str], title: str, fits: int, *targets: float
 ) -> dict:
     """Curves over the batch, the first one thick; a point at the chosen batch; lines at memory's end and at targets."""
-    says = _TEXTS[language]
+    says = in_language(_TEXTS, language)
     parts = {says[part]: colour for part, colour in colours.items()}
     thick = next(iter(parts))
     ticks = marks.decades([row["value"] for row in rows if row["part"] == thick] + list(targets))
@@ -96,7 +96,7 @@ def _describe(
     language: str, served: Service, batch: int, target: float, *, model: str, device: str, weights: str, cache: str,
     context: int,
 ) -> str:  # fmt: skip
-    says, roof, step = _TEXTS[language], served.roof, served.step(batch)
+    says, roof, step = in_language(_TEXTS, language), served.roof, served.step(batch)
     held, one = served.held
     seconds, within = served.tpot(batch), served.within(target / 1e3)
     levels_off = 1 / roof.time(step.flops / batch, step.cache / batch)
@@ -131,148 +131,116 @@ def _describe(
     )
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "real": "throughput",
-        "free": "if caches took no time",
-        "rate": "tokens/s",
-        "step": "TPOT",
-        "weights": "weights",
-        "cache": "caches",
-        "flops": "arithmetic",
-        "tpot": "ms",
-        "batch": "requests in a step",
-        "target": "target {target} ms",
-        "full": "memory full",
-        "memory": "memory-bound",
-        "compute": "compute-bound",
-        "setting": (
-            "{model} on {device}: weights in {weights}, {held}; caches in {cache} with {context} tokens of context, "
-            "{one} a request. "
-        ),
-        "step readout": (
-            "A step of {batch} request{s} takes at least {tpot} ms: {reading} to read weights, {caches} to read "
-            "caches, {arithmetic} to compute meanwhile. It is {bound} and gives at most {rate} tokens/s; no batch "
-            "gives more than {limit}. "
-        ),
-        "over": "So many do not fit. ",
-        "room": "Memory, {memory}, has room for {fits} request{s_fits}. ",
-        "no room": "The weights, or one cache beside them, exceed the memory, {memory}.",
-        "within": "With a TPOT of at most {target} ms it may be {within} request{s_within}, {within_rate} tokens/s.",
-        "never": "A TPOT of {target} ms is out of reach: one request alone takes {alone} ms.",
-    },
-    "zh": {
-        "real": "吞吐量",
-        "free": "假如读缓存不花时间",
-        "rate": "词元/s",
-        "step": "每输出词元时间",
-        "weights": "读权重",
-        "cache": "读缓存",
-        "flops": "运算",
-        "tpot": "ms",
-        "batch": "一步里的请求数",
-        "target": "目标{target} ms",
-        "full": "内存占满",
-        "memory": "访存受限",
-        "compute": "计算受限",
-        "setting": (
-            "{model}，{device}：权重用{weights}，共{held}；缓存用{cache}，上下文{context}个词元，每个请求{one}。"
-        ),
-        "step readout": (
-            "{batch}个请求的一步至少要{tpot} ms：读权重{reading} ms，读缓存{caches} ms，同时进行的运算{arithmetic} ms；"
-            "{bound}，每秒至多{rate}个词元。批次再大，也不会超过每秒{limit}个。"
-        ),
-        "over": "这么多请求放不下。",
-        "room": "内存{memory}，放得下{fits}个请求。",
-        "no room": "单是权重，或者权重加上一个请求的缓存，就超出了{memory}的内存。",
-        "within": "要使每输出词元时间不超过{target} ms，至多{within}个请求，每秒{within_rate}个词元。",
-        "never": "{target} ms的目标达不到：单独一个请求就要{alone} ms。",
-    },
+_TEXTS: dict[str, Text] = {
+    "real": Text("throughput", "吞吐量"),
+    "free": Text("if caches took no time", "假如读缓存不花时间"),
+    "rate": Text("tokens/s", "词元/s"),
+    "step": Text("TPOT", "每输出词元时间"),
+    "weights": Text("weights", "读权重"),
+    "cache": Text("caches", "读缓存"),
+    "flops": Text("arithmetic", "运算"),
+    "tpot": Text("ms", "ms"),
+    "batch": Text("requests in a step", "一步里的请求数"),
+    "target": Text("target {target} ms", "目标{target} ms"),
+    "full": Text("memory full", "内存占满"),
+    "memory": Text("memory-bound", "访存受限"),
+    "compute": Text("compute-bound", "计算受限"),
+    "setting": Text(
+        "{model} on {device}: weights in {weights}, {held}; caches in {cache} with {context} tokens of context, "
+        "{one} a request. ",
+        "{model}，{device}：权重用{weights}，共{held}；缓存用{cache}，上下文{context}个词元，每个请求{one}。",
+    ),
+    "step readout": Text(
+        "A step of {batch} request{s} takes at least {tpot} ms: {reading} to read weights, {caches} to read "
+        "caches, {arithmetic} to compute meanwhile. It is {bound} and gives at most {rate} tokens/s; no batch "
+        "gives more than {limit}. ",
+        "{batch}个请求的一步至少要{tpot} ms：读权重{reading} ms，读缓存{caches} ms，同时进行的运算{arithmetic} ms；"
+        "{bound}，每秒至多{rate}个词元。批次再大，也不会超过每秒{limit}个。",
+    ),
+    "over": Text("So many do not fit. ", "这么多请求放不下。"),
+    "room": Text("Memory, {memory}, has room for {fits} request{s_fits}. ", "内存{memory}，放得下{fits}个请求。"),
+    "no room": Text(
+        "The weights, or one cache beside them, exceed the memory, {memory}.",
+        "单是权重，或者权重加上一个请求的缓存，就超出了{memory}的内存。",
+    ),
+    "within": Text(
+        "With a TPOT of at most {target} ms it may be {within} request{s_within}, {within_rate} tokens/s.",
+        "要使每输出词元时间不超过{target} ms，至多{within}个请求，每秒{within_rate}个词元。",
+    ),
+    "never": Text(
+        "A TPOT of {target} ms is out of reach: one request alone takes {alone} ms.",
+        "{target} ms的目标达不到：单独一个请求就要{alone} ms。",
+    ),
 }
 
-_DEVICES: dict[str, Text] = {key: {"en": chip.name, "zh": chip.name} for key, chip in CHIPS.items()}
-_DEVICES[LAPTOP] = {"en": "a laptop of two cores", "zh": "双核笔记本电脑"}
+_DEVICES: dict[str, Text] = {key: Text(chip.name, chip.name) for key, chip in CHIPS.items()}
+_DEVICES[LAPTOP] = Text("a laptop of two cores", "双核笔记本电脑")
 
 
 def _format(name: str, label: Text, formats: tuple[str, ...], help: Text) -> Choice:
-    return Choice(name, label, {key: {"en": key, "zh": key} for key in formats}, "bf16", help)
+    return Choice(name, label, {key: Text(key, key) for key in formats}, "bf16", help)
 
 
 batch_roofline = Explorable(
     name="batch_roofline",
-    title={"en": "Batch size, throughput and latency", "zh": "批大小、吞吐量与延迟"},
+    title=Text("Batch size, throughput and latency", "批大小、吞吐量与延迟"),
     controls=(
         controls.model_choice(
-            {
-                "en": "Its weights are read once a step for the whole batch; of experts, those that some token needs.",
-                "zh": "权重每一步只读一次，供整个批次使用；专家则只读有词元用到的。",
-            },
+            Text(
+                "Its weights are read once a step for the whole batch; of experts, those that some token needs.",
+                "权重每一步只读一次，供整个批次使用；专家则只读有词元用到的。",
+            ),
             SHOWN,
         ),
         Choice(
             "device",
-            {"en": "Device", "zh": "设备"},
+            Text("Device", "设备"),
             _DEVICES,
             "nvidia-h100-sxm",
-            {
-                "en": "By the data sheet; the laptop's 198 GFLOP/s and 30 GB/s are measured, 8 GB taken to be free.",
-                "zh": "取自产品手册；笔记本电脑的198 GFLOP/s与30 GB/s为实测值，并假定有8 GB内存可用。",
-            },
+            Text(
+                "By the data sheet; the laptop's 198 GFLOP/s and 30 GB/s are measured, 8 GB taken to be free.",
+                "取自产品手册；笔记本电脑的198 GFLOP/s与30 GB/s为实测值，并假定有8 GB内存可用。",
+            ),
         ),
         _format(
             "weights",
-            {"en": "Weights", "zh": "权重"},
+            Text("Weights", "权重"),
             ("fp32", "bf16", "fp8", "int4"),
-            {
-                "en": "4, 2, 1 or half a byte each. Products: bf16; fp8 if device and weights have it; laptop: fp32.",
-                "zh": "每个权重占4、2、1或0.5字节。乘法用bf16；权重为fp8且设备支持时用fp8；笔记本电脑上用fp32。",
-            },
+            Text(
+                "4, 2, 1 or half a byte each. Products: bf16; fp8 if device and weights have it; laptop: fp32.",
+                "每个权重占4、2、1或0.5字节。乘法用bf16；权重为fp8且设备支持时用fp8；笔记本电脑上用fp32。",
+            ),
         ),
         _format(
             "cache",
-            {"en": "Cache", "zh": "缓存"},
+            Text("Cache", "缓存"),
             ("fp32", "bf16", "fp8"),
-            {
-                "en": "4, 2 or 1 byte for each element of keys and values. Every request reads its own.",
-                "zh": "键和值的每个元素占4、2或1字节；每个请求各读各的。",
-            },
+            Text(
+                "4, 2 or 1 byte for each element of keys and values. Every request reads its own.",
+                "键和值的每个元素占4、2或1字节；每个请求各读各的。",
+            ),
         ),
-        controls.context_slider(
-            {
-                "en": "Tokens in the cache of each request.",
-                "zh": "每个请求的缓存里的词元数。",
-            }
-        ),
+        controls.context_slider(Text("Tokens in the cache of each request.", "每个请求的缓存里的词元数。")),
         controls.batch_slider(
-            {
-                "en": "Requests that take a step together: the point in the figure.",
-                "zh": "同一步里的请求数，即图中的圆点。",
-            }
+            Text("Requests that take a step together: the point in the figure.", "同一步里的请求数，即图中的圆点。")
         ),
         Slider(
             "target",
-            {"en": "Target of TPOT", "zh": "每输出词元时间的目标"},
+            Text("Target of TPOT", "每输出词元时间的目标"),
             (5, 10, 15, 20, 30, 50, 100, 200, 500),
             20,
-            {"en": "ms", "zh": "ms"},
-            {
-                "en": "What each token after the first may take.",
-                "zh": "首个词元之后，每个词元至多用多少时间。",
-            },
+            Text("ms", "ms"),
+            Text("What each token after the first may take.", "首个词元之后，每个词元至多用多少时间。"),
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "Llama 3 8B in bf16 on one H100, 8,192 tokens of context. "
-                "How many requests may decode together so that each still gets a token every 20 ms?"
-            ),
-            "zh": (
-                "Llama 3 8B，bf16，一块H100，上下文8,192个词元。"
-                "要使每个请求仍能每20 ms得到一个词元，最多可以让多少个请求一起解码？"
-            ),
-        },
+        question=Text(
+            "Llama 3 8B in bf16 on one H100, 8,192 tokens of context. "
+            "How many requests may decode together so that each still gets a token every 20 ms?",
+            "Llama 3 8B，bf16，一块H100，上下文8,192个词元。"
+            "要使每个请求仍能每20 ms得到一个词元，最多可以让多少个请求一起解码？",
+        ),
         unit=REQUESTS,
         answer=lambda *, batch, target, **settings: service(**settings).within(target / 1e3),
         settings={

@@ -10,12 +10,12 @@ from sysai.viz.palette import INK
 
 COLUMNS = 16
 USES: dict[str, Text] = {
-    "one": {"en": "one request's", "zh": "一个请求独占"},
-    "several": {"en": "shared", "zh": "共享"},
-    "kept": {"en": "kept by the prefix cache", "zh": "前缀缓存保留"},
+    "one": Text("one request's", "一个请求独占"),
+    "several": Text("shared", "共享"),
+    "kept": Text("kept by the prefix cache", "前缀缓存保留"),
 }
 _COLOURS = {"one": "blue", "several": "green", "kept": "grey"}
-_TITLE: Text = {"en": "the {number} blocks in the step at {start} s", "zh": "{start} s时那一步的{number}个块"}
+_TITLE: Text = Text("the {number} blocks in the step at {start} s", "{start} s时那一步的{number}个块")
 
 
 def uses(moment: Moment, blocks: int) -> Counter[str]:

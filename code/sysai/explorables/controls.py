@@ -11,7 +11,7 @@ from sysai.models.presets import PRESETS
 BYTES = {"fp32": 4, "bf16": 2, "fp8": 1, "int4": 0.5}
 """Bytes of one value; the scales that come with narrow formats are left out."""
 
-REQUESTS: Text = {"en": "requests", "zh": "个请求"}
+REQUESTS: Text = Text("requests", "个请求")
 
 
 def slug(name: str) -> str:
@@ -26,37 +26,37 @@ CHIPS: dict[str, Device] = {slug(name): device for name, device in DEVICES.items
 def model_choice(help: Text, models: Mapping[str, ModelConfig] = MODELS) -> Choice:
     """One of the models."""
     options = {key: _same(config.name) for key, config in models.items()}
-    return Choice("model", {"en": "Model", "zh": "模型"}, options, "llama-3-8b", help)
+    return Choice("model", Text("Model", "模型"), options, "llama-3-8b", help)
 
 
 def precision_choice(help: Text, formats: Iterable[str] = tuple(BYTES)) -> Choice:
     """One of the number formats in `BYTES`."""
     options = {name: _same(name) for name in formats}
-    return Choice("precision", {"en": "Precision", "zh": "精度"}, options, "bf16", help)
+    return Choice("precision", Text("Precision", "精度"), options, "bf16", help)
 
 
 def device_choice(help: Text) -> Choice:
     """One of the devices."""
     options = {key: _same(device.name) for key, device in CHIPS.items()}
-    return Choice("device", {"en": "Device", "zh": "设备"}, options, "nvidia-h100-sxm", help)
+    return Choice("device", Text("Device", "设备"), options, "nvidia-h100-sxm", help)
 
 
 def device_count(help: Text) -> Slider:
     """How many devices share the model."""
-    label = {"en": "Number of devices", "zh": "设备数"}
-    return Slider("devices", label, _doubling(1, 64), 1, {"en": "", "zh": "块"}, help)
+    label = Text("Number of devices", "设备数")
+    return Slider("devices", label, _doubling(1, 64), 1, Text("", "块"), help)
 
 
 def batch_slider(help: Text, default: int = 16) -> Slider:
     """How many requests are served together."""
-    label = {"en": "Requests at once", "zh": "并发请求数"}
+    label = Text("Requests at once", "并发请求数")
     return Slider("batch", label, _doubling(1, 1_024), default, REQUESTS, help)
 
 
 def context_slider(help: Text) -> Slider:
     """How many tokens each request holds."""
-    label = {"en": "Context", "zh": "上下文长度"}
-    return Slider("context", label, _doubling(512, 131_072), 8_192, {"en": "tokens", "zh": "个词元"}, help)
+    label = Text("Context", "上下文长度")
+    return Slider("context", label, _doubling(512, 131_072), 8_192, Text("tokens", "个词元"), help)
 
 
 def _doubling(first: int, last: int) -> tuple[int, ...]:
@@ -66,4 +66,4 @@ def _doubling(first: int, last: int) -> tuple[int, ...]:
 
 def _same(name: str) -> Text:
     """A name that is the same in both languages."""
-    return {"en": name, "zh": name}
+    return Text(name, name)

@@ -11,11 +11,11 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from sysai.core.language import LANGUAGES, Text, with_unit
+from sysai.core.language import LANGUAGES, Text, in_language, with_unit
 from sysai.explorables.units import digits
 from sysai.viz.palette import INK, PALETTE, PAPER
 
-NO_TEXT: Text = {"en": "", "zh": ""}
+NO_TEXT: Text = Text("", "")
 
 # Vega-Lite's defaults in the book's style; ink and paper are what the site replaces by its own colours.
 STYLE = {
@@ -169,7 +169,7 @@ class Explorable:
         answer = prediction.answer(**self.settings(**prediction.settings))
         unit = prediction.unit[language]
         factor = guess / answer if guess > 0 else 0.0
-        says = _REPLIES[language]
+        says = in_language(_REPLIES, language)
         if factor <= 0:
             verdict = says["none"]
         elif 0.9 <= factor <= 1.1:
@@ -186,20 +186,11 @@ class Explorable:
 
 
 _REPLIES = {
-    "en": {
-        "reply": "You predicted {guess}; it is {answer}. {verdict}",
-        "right": "Within ten percent: well predicted.",
-        "high": "You were {times} times too high.",
-        "low": "You were {times} times too low.",
-        "none": "A prediction above zero can be compared.",
-    },
-    "zh": {
-        "reply": "你的预测是{guess}，实际是{answer}。{verdict}",
-        "right": "误差在一成以内，预测得很准。",
-        "high": "偏高，是实际的{times}倍。",
-        "low": "偏低，实际是你预测的{times}倍。",
-        "none": "预测值要大于零才能比较。",
-    },
+    "reply": Text("You predicted {guess}; it is {answer}. {verdict}", "你的预测是{guess}，实际是{answer}。{verdict}"),
+    "right": Text("Within ten percent: well predicted.", "误差在一成以内，预测得很准。"),
+    "high": Text("You were {times} times too high.", "偏高，是实际的{times}倍。"),
+    "low": Text("You were {times} times too low.", "偏低，实际是你预测的{times}倍。"),
+    "none": Text("A prediction above zero can be compared.", "预测值要大于零才能比较。"),
 }
 
 

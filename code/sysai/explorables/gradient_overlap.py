@@ -7,6 +7,7 @@ Two pictures: the timeline at the chosen size of buckets, and what is exposed at
 are left out, so that all layers are alike; in a real model the embedding's gradient comes last and is exposed whole.
 """
 
+from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import CHIPS, MODELS
 from sysai.explorables.explorable import Explorable, Prediction, Slider
@@ -59,7 +60,7 @@ def draw(language: str, **settings: float | str) -> dict:
 
 def _timeline(language: str, pass_: Overlap, layers: int) -> dict:
     """A lane of layers computed and a lane of buckets sent, neighbours in two shades, red where nothing hides them."""
-    names, computed = _TEXTS[language], pass_.computed
+    names, computed = in_language(_TEXTS, language), pass_.computed
     end = computed + pass_.exposed
     least = 2 * end / WIDTH  # two pixels
     step = computed / layers
@@ -107,7 +108,7 @@ def _joined(intervals: list[tuple[float, float]], least: float) -> list[tuple[fl
 
 def _exposed(language: str, sizes: dict[int, Overlap], bucket: int) -> dict:
     """What is exposed at each size of buckets, and a point at the chosen one."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     rows = [{"bucket": size, "exposed": 1e3 * pass_.exposed} for size, pass_ in sizes.items()]
     ticks = marks.decades([row["exposed"] for row in rows])
     x, y = marks.logarithmic(_BUCKET.values[0], _BUCKET.values[-1]), marks.logarithmic(ticks[0], ticks[-1])
@@ -132,7 +133,7 @@ def _exposed(language: str, sizes: dict[int, Overlap], bucket: int) -> dict:
 
 
 def _describe(language: str, sizes: dict[int, Overlap], **settings: float | str) -> str:
-    says, pass_ = _TEXTS[language], sizes[settings["bucket"]]
+    says, pass_ = in_language(_TEXTS, language), sizes[settings["bucket"]]
     number = settings["layers"] * sum(block_tensors(SHOWN[settings["model"]]))
     best = min(sizes, key=lambda size: sizes[size].exposed)
     return says["readout"].format(
@@ -157,135 +158,111 @@ def _describe(language: str, sizes: dict[int, Overlap], **settings: float | str)
     )
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "backward": "backward",
-        "all-reduce": "all-reduce",
-        "computing": "gradients computed",
-        "hidden": "sent, hidden",
-        "exposed": "sent, exposed",
-        "time": "time (ms)",
-        "bucket": "largest bucket (MiB)",
-        "exposed (ms)": "exposed (ms)",
-        "readout": (
-            "{layers} block{s} of {model} ({parameters} parameters, {gradients} of gradients in bf16), {tokens} tokens "
-            "on each of {devices} H100s at 40% of their peak: the backward pass takes {computed} ms. At {bandwidth} "
-            "GB/s and {latency} µs a step, buckets of at most {bucket} MiB make {messages} message{s_messages}, "
-            "together {sending} ms. Of that {exposed} ms are exposed, {share}% of the backward pass. The best size of "
-            "those on the axis is {best} MiB, with {best_exposed} ms."
-        ),
-    },
-    "zh": {
-        "backward": "反向传播",
-        "all-reduce": "all-reduce",
-        "computing": "计算梯度",
-        "hidden": "发送，已掩盖",
-        "exposed": "发送，未掩盖",
-        "time": "时间（ms）",
-        "bucket": "分桶上限（MiB）",
-        "exposed (ms)": "未掩盖（ms）",
-        "readout": (
-            "{model}的{layers}层（{parameters}个参数，bf16梯度{gradients}），{devices}块H100按峰值的40%计算，每块{tokens}个"
-            "词元：反向传播要{computed} ms。带宽{bandwidth} GB/s，每步延迟{latency} µs，分桶至多{bucket} MiB，"
-            "共{messages}条消息，合计{sending} ms；其中{exposed} ms没有被掩盖，是反向传播的{share}%。"
-            "横轴各值中，上限取{best} MiB最好，未掩盖的只有{best_exposed} ms。"
-        ),
-    },
+_TEXTS: dict[str, Text] = {
+    "backward": Text("backward", "反向传播"),
+    "all-reduce": Text("all-reduce", "all-reduce"),
+    "computing": Text("gradients computed", "计算梯度"),
+    "hidden": Text("sent, hidden", "发送，已掩盖"),
+    "exposed": Text("sent, exposed", "发送，未掩盖"),
+    "time": Text("time (ms)", "时间（ms）"),
+    "bucket": Text("largest bucket (MiB)", "分桶上限（MiB）"),
+    "exposed (ms)": Text("exposed (ms)", "未掩盖（ms）"),
+    "readout": Text(
+        "{layers} block{s} of {model} ({parameters} parameters, {gradients} of gradients in bf16), {tokens} tokens "
+        "on each of {devices} H100s at 40% of their peak: the backward pass takes {computed} ms. At {bandwidth} "
+        "GB/s and {latency} µs a step, buckets of at most {bucket} MiB make {messages} message{s_messages}, "
+        "together {sending} ms. Of that {exposed} ms are exposed, {share}% of the backward pass. The best size of "
+        "those on the axis is {best} MiB, with {best_exposed} ms.",
+        "{model}的{layers}层（{parameters}个参数，bf16梯度{gradients}），{devices}块H100按峰值的40%计算，每块{tokens}个"
+        "词元：反向传播要{computed} ms。带宽{bandwidth} GB/s，每步延迟{latency} µs，分桶至多{bucket} MiB，"
+        "共{messages}条消息，合计{sending} ms；其中{exposed} ms没有被掩盖，是反向传播的{share}%。"
+        "横轴各值中，上限取{best} MiB最好，未掩盖的只有{best_exposed} ms。",
+    ),
 }
 
 _BUCKET = Slider(
     "bucket",
-    {"en": "Largest bucket", "zh": "分桶上限"},
+    Text("Largest bucket", "分桶上限"),
     (1, 2, 4, 8, 16, 25, *(2**power for power in range(6, 15))),
     2_048,
-    {"en": "MiB", "zh": "MiB"},
-    {
-        "en": "A larger tensor travels alone. PyTorch takes 25 MiB unless told otherwise.",
-        "zh": "单个张量超过上限就自成一桶。PyTorch默认25 MiB。",
-    },
+    Text("MiB", "MiB"),
+    Text(
+        "A larger tensor travels alone. PyTorch takes 25 MiB unless told otherwise.",
+        "单个张量超过上限就自成一桶。PyTorch默认25 MiB。",
+    ),
 )
 
 gradient_overlap = Explorable(
     name="gradient_overlap",
-    title={"en": "Gradients on their way during the backward pass", "zh": "梯度通信与反向传播的重叠"},
+    title=Text("Gradients on their way during the backward pass", "梯度通信与反向传播的重叠"),
     controls=(
         controls.model_choice(
-            {
-                "en": "Its blocks; embedding and head are left out.",
-                "zh": "只取它的层；嵌入与输出头不计。",
-            },
+            Text("Its blocks; embedding and head are left out.", "只取它的层；嵌入与输出头不计。"),
             SHOWN,
         ),
         Slider(
             "layers",
-            {"en": "Layers", "zh": "层数"},
+            Text("Layers", "层数"),
             tuple(2**power for power in range(8)),
             32,
-            {"en": "", "zh": "层"},
-            {
-                "en": "Computation and messages grow alike; the fewer there are, the more the last bucket weighs.",
-                "zh": "计算量与通信量同比增长；层数越少，最后一桶的比重越大。",
-            },
+            Text("", "层"),
+            Text(
+                "Computation and messages grow alike; the fewer there are, the more the last bucket weighs.",
+                "计算量与通信量同比增长；层数越少，最后一桶的比重越大。",
+            ),
         ),
         Slider(
             "tokens",
-            {"en": "Tokens on each device", "zh": "每台设备的词元数"},
+            Text("Tokens on each device", "每台设备的词元数"),
             tuple(2**power for power in range(9, 17)),
             8_192,
-            {"en": "tokens", "zh": "个词元"},
-            {
-                "en": "The backward pass takes longer with more of them; the gradients stay as large as they are.",
-                "zh": "词元越多，反向传播越久；梯度的大小不变。",
-            },
+            Text("tokens", "个词元"),
+            Text(
+                "The backward pass takes longer with more of them; the gradients stay as large as they are.",
+                "词元越多，反向传播越久；梯度的大小不变。",
+            ),
         ),
         Slider(
             "devices",
-            {"en": "Number of devices", "zh": "设备数"},
+            Text("Number of devices", "设备数"),
             tuple(2**power for power in range(1, 11)),
             64,
-            {"en": "", "zh": "台"},
-            {
-                "en": "One ring of all of them: more steps for each bucket, hardly more bytes.",
-                "zh": "全部连成一环：每桶的步数随之增加，字节数几乎不变。",
-            },
+            Text("", "台"),
+            Text(
+                "One ring of all of them: more steps for each bucket, hardly more bytes.",
+                "全部连成一环：每桶的步数随之增加，字节数几乎不变。",
+            ),
         ),
         Slider(
             "bandwidth",
-            {"en": "Bandwidth", "zh": "带宽"},
+            Text("Bandwidth", "带宽"),
             (1.25, 3.125, 6.25, 12.5, 25, 50, 100, 200, 450),
             50,
-            {"en": "GB/s", "zh": "GB/s"},
-            {
-                "en": "Of a device in one direction: 50 is 400 Gb/s InfiniBand, 450 NVLink within a node.",
-                "zh": "每台设备单方向：50相当于400 Gb/s的InfiniBand，450相当于节点之内的NVLink。",
-            },
+            Text("GB/s", "GB/s"),
+            Text(
+                "Of a device in one direction: 50 is 400 Gb/s InfiniBand, 450 NVLink within a node.",
+                "每台设备单方向：50相当于400 Gb/s的InfiniBand，450相当于节点之内的NVLink。",
+            ),
         ),
         Slider(
             "latency",
-            {"en": "Latency of a step", "zh": "每步延迟"},
+            Text("Latency of a step", "每步延迟"),
             (0, 1, 2, 5, 10, 20, 50, 100),
             5,
-            {"en": "µs", "zh": "µs"},
-            {
-                "en": "Each bucket takes 2(n - 1) steps around the ring.",
-                "zh": "每个分桶绕环要走2(n - 1)步。",
-            },
+            Text("µs", "µs"),
+            Text("Each bucket takes 2(n - 1) steps around the ring.", "每个分桶绕环要走2(n - 1)步。"),
         ),
         _BUCKET,
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "32 blocks of Llama 3 8B have 14 GB of gradients. With 4,096 tokens on each of 64 devices the backward "
-                "pass takes 289 ms; each sends 50 GB/s. How much of the all-reduce is exposed, in buckets of 64 MiB?"
-            ),
-            "zh": (
-                "Llama 3 8B的32层共有14 GB梯度。64台设备，每台4,096个词元，反向传播要289 ms；每台每秒发送50 GB。"
-                "分桶为64 MiB时，all-reduce有多少没有被掩盖？"
-            ),
-        },
-        unit={"en": "ms", "zh": "ms"},
+        question=Text(
+            "32 blocks of Llama 3 8B have 14 GB of gradients. With 4,096 tokens on each of 64 devices the backward "
+            "pass takes 289 ms; each sends 50 GB/s. How much of the all-reduce is exposed, in buckets of 64 MiB?",
+            "Llama 3 8B的32层共有14 GB梯度。64台设备，每台4,096个词元，反向传播要289 ms；每台每秒发送50 GB。"
+            "分桶为64 MiB时，all-reduce有多少没有被掩盖？",
+        ),
+        unit=Text("ms", "ms"),
         answer=lambda **settings: 1e3 * timed(**settings).exposed,
         settings={
             "model": "llama-3-8b",

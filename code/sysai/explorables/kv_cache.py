@@ -9,7 +9,7 @@ counted as a device's memory less the weights; activations, fragmentation and wh
 import math
 from dataclasses import replace
 
-from sysai.core.language import Text
+from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import BYTES, CHIPS, MODELS
 from sysai.explorables.explorable import Choice, Explorable, Prediction
@@ -39,10 +39,10 @@ def attention(config: ModelConfig, heads: str) -> ModelConfig:
 def kind(config: ModelConfig, language: str) -> str:
     """What a model's attention is called: `GQA, 8 heads`."""
     if config.mla:
-        return {"en": "MLA, one latent", "zh": "MLA，一个潜在向量"}[language]
+        return Text("MLA, one latent", "MLA，一个潜在向量")[language]
     number = config.n_kv_heads
     name = "MHA" if number == config.n_heads else "MQA" if number == 1 else "GQA"
-    return {"en": f"{name}, {number} head{'s' * (number > 1)}", "zh": f"{name}，{number}个头"}[language]
+    return Text(f"{name}, {number} head{'s' * (number > 1)}", f"{name}，{number}个头")[language]
 
 
 def bytes_held(config: ModelConfig, batch: int, context: int, precision: str) -> tuple[float, float]:
@@ -76,7 +76,7 @@ def draw(
 
 def _filled(language: str, weights: float, cache: float, memory: float) -> dict:
     """One bar of weights and cache, and a line where the devices end."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     x = marks.linear(0, 1.06 * max(weights + cache, memory) / 1e9)
     bar = marks.stacked("", {names["weights"]: weights / 1e9, names["cache"]: cache / 1e9})
     return {
@@ -99,7 +99,7 @@ def _filled(language: str, weights: float, cache: float, memory: float) -> dict:
 
 def _growth(language: str, model: str, heads: str, context: int, batch: int, precision: str, room: float) -> dict:
     """The batch's cache over context, a line for each kind of attention, and a line at the room that there is."""
-    names, chosen = _TEXTS[language], kind(attention(MODELS[model], heads), language)
+    names, chosen = in_language(_TEXTS, language), kind(attention(MODELS[model], heads), language)
     changed = [attention(MODELS[model], key) for key in ("mha", "gqa", "mqa", "model")]
     kinds = {kind(config, language): config for config in changed}
     rows = [
@@ -140,7 +140,7 @@ def _growth(language: str, model: str, heads: str, context: int, batch: int, pre
 def _describe(
     language: str, config: ModelConfig, context: int, batch: int, precision: str, device: str, devices: int
 ) -> str:
-    chip, says = CHIPS[device], _TEXTS[language]
+    chip, says = CHIPS[device], in_language(_TEXTS, language)
     weights, cache = bytes_held(config, batch, context, precision)
     memory = devices * chip.memory
     verdict = "over" if weights > memory else "full" if weights + cache > memory else "fits"
@@ -163,111 +163,90 @@ def _describe(
     )
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "weights": "weights",
-        "cache": "KV cache",
-        "memory": "memory {memory}",
-        "held": "held (GB)",
-        "context": "context of each request (tokens)",
-        "cached": "KV cache (GB)",
-        "room": "room beside the weights: {room}",
-        "readout": (
-            "{model} with {kind}, {precision}: a token of context keeps {token}. The cache of {batch} request{s} of "
-            "{context} tokens is {cache}; with the weights, {weights}, that makes {total}. "
-            "Memory of {devices} × {device}: {memory}. "
-        ),
-        "fits": "In all, {fit} such requests fit.",
-        "full": "That is too much: {fit} such requests fit.",
-        "over": "The weights alone need {needed} devices.",
-    },
-    "zh": {
-        "weights": "权重",
-        "cache": "KV缓存",
-        "memory": "内存{memory}",
-        "held": "占用（GB）",
-        "context": "每个请求的上下文长度（词元）",
-        "cached": "KV缓存（GB）",
-        "room": "除去权重还剩{room}",
-        "readout": (
-            "{model}，{kind}，{precision}：上下文中每个词元占{token}。{batch}个请求、每个持有{context}个词元，缓存共{cache}；"
-            "加上权重{weights}，合计{total}。{devices}块{device}的内存共{memory}。"
-        ),
-        "fits": "这样的请求总共放得下{fit}个。",
-        "full": "放不下：这样的请求只放得下{fit}个。",
-        "over": "光是权重就要{needed}块设备。",
-    },
+_TEXTS: dict[str, Text] = {
+    "weights": Text("weights", "权重"),
+    "cache": Text("KV cache", "KV缓存"),
+    "memory": Text("memory {memory}", "内存{memory}"),
+    "held": Text("held (GB)", "占用（GB）"),
+    "context": Text("context of each request (tokens)", "每个请求的上下文长度（词元）"),
+    "cached": Text("KV cache (GB)", "KV缓存（GB）"),
+    "room": Text("room beside the weights: {room}", "除去权重还剩{room}"),
+    "readout": Text(
+        "{model} with {kind}, {precision}: a token of context keeps {token}. The cache of {batch} request{s} of "
+        "{context} tokens is {cache}; with the weights, {weights}, that makes {total}. "
+        "Memory of {devices} × {device}: {memory}. ",
+        "{model}，{kind}，{precision}：上下文中每个词元占{token}。{batch}个请求、每个持有{context}个词元，缓存共{cache}；"
+        "加上权重{weights}，合计{total}。{devices}块{device}的内存共{memory}。",
+    ),
+    "fits": Text("In all, {fit} such requests fit.", "这样的请求总共放得下{fit}个。"),
+    "full": Text("That is too much: {fit} such requests fit.", "放不下：这样的请求只放得下{fit}个。"),
+    "over": Text("The weights alone need {needed} devices.", "光是权重就要{needed}块设备。"),
 }
 
 _HEADS: dict[str, Text] = {
-    "model": {"en": "as in the model", "zh": "与模型相同"},
-    "mha": {"en": "MHA: one for each query head", "zh": "MHA：每个查询头一个"},
-    "gqa": {"en": "GQA: eight or fewer", "zh": "GQA：至多八个"},
-    "mqa": {"en": "MQA: one for all", "zh": "MQA：共用一个"},
+    "model": Text("as in the model", "与模型相同"),
+    "mha": Text("MHA: one for each query head", "MHA：每个查询头一个"),
+    "gqa": Text("GQA: eight or fewer", "GQA：至多八个"),
+    "mqa": Text("MQA: one for all", "MQA：共用一个"),
 }
 
 _CONTEXT = controls.context_slider(
-    {
-        "en": "Tokens that each request holds: what it has read and what it has written.",
-        "zh": "每个请求持有的词元数：读入的加上写出的。",
-    }
+    Text(
+        "Tokens that each request holds: what it has read and what it has written.",
+        "每个请求持有的词元数：读入的加上写出的。",
+    )
 )
 
 kv_cache = Explorable(
     name="kv_cache",
-    title={"en": "Memory of a KV cache", "zh": "KV缓存占多少内存"},
+    title=Text("Memory of a KV cache", "KV缓存占多少内存"),
     controls=(
         controls.model_choice(
-            {
-                "en": "Layers, key-value heads and head size decide what a token of context keeps.",
-                "zh": "层数、键值头数和头大小，决定上下文中每个词元要占多少内存。",
-            }
+            Text(
+                "Layers, key-value heads and head size decide what a token of context keeps.",
+                "层数、键值头数和头大小，决定上下文中每个词元要占多少内存。",
+            )
         ),
         Choice(
             "heads",
-            {"en": "Key-value heads", "zh": "键值头"},
+            Text("Key-value heads", "键值头"),
             _HEADS,
             "model",
-            {
-                "en": "Query heads that share a key-value head share its cache. The weights change a little, too.",
-                "zh": "共用一个键值头的各查询头，也共用它的缓存。键值头变了，权重也略有变化。",
-            },
+            Text(
+                "Query heads that share a key-value head share its cache. The weights change a little, too.",
+                "共用一个键值头的各查询头，也共用它的缓存。键值头变了，权重也略有变化。",
+            ),
         ),
         _CONTEXT,
         controls.batch_slider(
-            {
-                "en": "Each request has a cache of its own; all share the weights.",
-                "zh": "每个请求有自己的缓存；权重由所有请求共用。",
-            }
+            Text(
+                "Each request has a cache of its own; all share the weights.",
+                "每个请求有自己的缓存；权重由所有请求共用。",
+            )
         ),
         controls.precision_choice(
-            {
-                "en": "Of weights and cache alike: 4, 2, 1 or half a byte a value, not counting scales.",
-                "zh": "权重与缓存用同一种格式：每个数值4、2、1或0.5字节，不计缩放系数。",
-            }
+            Text(
+                "Of weights and cache alike: 4, 2, 1 or half a byte a value, not counting scales.",
+                "权重与缓存用同一种格式：每个数值4、2、1或0.5字节，不计缩放系数。",
+            )
         ),
         controls.device_choice(
-            {
-                "en": "Its memory by the data sheet, all of it for weights and cache.",
-                "zh": "内存大小取自产品手册，假设全部用于权重和缓存。",
-            }
+            Text(
+                "Its memory by the data sheet, all of it for weights and cache.",
+                "内存大小取自产品手册，假设全部用于权重和缓存。",
+            )
         ),
         controls.device_count(
-            {
-                "en": "Weights and cache are divided evenly over all of them.",
-                "zh": "权重和缓存在各块设备上平分。",
-            }
+            Text("Weights and cache are divided evenly over all of them.", "权重和缓存在各块设备上平分。")
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "Llama 3 8B in bf16 on one H100 with 80 GB; every request holds 8,192 tokens. "
-                "How many requests fit beside the weights?"
-            ),
-            "zh": "Llama 3 8B，bf16，一块80 GB的H100，每个请求持有8,192个词元。放下权重之后，还放得下多少个请求？",
-        },
+        question=Text(
+            "Llama 3 8B in bf16 on one H100 with 80 GB; every request holds 8,192 tokens. "
+            "How many requests fit beside the weights?",
+            "Llama 3 8B，bf16，一块80 GB的H100，每个请求持有8,192个词元。放下权重之后，还放得下多少个请求？",
+        ),
         unit=controls.REQUESTS,
         answer=lambda *, model, heads, context, precision, device, devices, **_: fit(
             attention(MODELS[model], heads), context, precision, devices * CHIPS[device].memory

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from statistics import NormalDist
 
-from sysai.core.language import Text
+from sysai.core.language import Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.units import digits
@@ -89,7 +89,7 @@ def draw(language: str, **settings: float | str) -> dict:
 
 
 def _shares(language: str, results: dict[str, Waste]) -> dict:
-    says = _TEXTS[language]
+    says = in_language(_TEXTS, language)
     rows = []
     for policy, waste in results.items():
         ours = {says[part]: 100 * getattr(waste, part) for part in COLOURS}
@@ -113,7 +113,7 @@ def _shares(language: str, results: dict[str, Waste]) -> dict:
 
 
 def _running(language: str, results: dict[str, Waste]) -> dict:
-    says = _TEXTS[language]
+    says = in_language(_TEXTS, language)
     rows = [
         {"row": says[policy], "running": waste.running, "text": digits(waste.running)}
         for policy, waste in results.items()
@@ -137,7 +137,7 @@ def _running(language: str, results: dict[str, Waste]) -> dict:
 
 
 def _describe(language: str, results: dict[str, Waste], *, dataset: str, longest: int, block_size: int) -> str:
-    says, lengths = _TEXTS[language], draw_lengths(dataset, longest)
+    says, lengths = in_language(_TEXTS, language), draw_lengths(dataset, longest)
     texts = [
         says["setting"].format(
             dataset=_DATASETS[dataset][language],
@@ -156,103 +156,87 @@ def _describe(language: str, results: dict[str, Waste], *, dataset: str, longest
     return "".join(texts)
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "max": "longest possible",
-        "pow2": "power of two",
-        "oracle": "known in advance",
-        "paged": "pages",
-        "used": "used",
-        "reserved": "reserved",
-        "internal": "internal",
-        "external": "external",
-        "share": "share of the memory (%), thin: published",
-        "running": "sequences at a time",
-        "setting": (
-            "{dataset}: {sequences} sequences wait, on average with {prompt} tokens of prompt and {output} of output; "
-            "a memory of {positions} positions, at most {longest} a sequence, pages of {block}. Shares used, reserved, "
-            "lost inside and outside of what is reserved: "
-        ),
-        "of policy": "{policy} {used}%, {reserved}%, {internal}%, {external}%, {running} sequences at a time; ",
-        "published": "vLLM's authors published for their own setting {max}%, {pow2}%, {oracle}% and {paged}% used.",
-    },
-    "zh": {
-        "max": "按最大长度",
-        "pow2": "按2的幂",
-        "oracle": "预知长度",
-        "paged": "分页",
-        "used": "已用",
-        "reserved": "预留",
-        "internal": "内部碎片",
-        "external": "外部碎片",
-        "share": "占内存的比例（%），细条为已发表的数字",
-        "running": "同时运行的序列",
-        "setting": (
-            "{dataset}：{sequences}个序列在排队，提示词平均{prompt}个词元，输出平均{output}个；内存共{positions}个位置，"
-            "每个序列至多{longest}个，每页{block}个。已用、预留、内部碎片、外部碎片所占的比例依次为："
-        ),
-        "of policy": "{policy}，{used}%、{reserved}%、{internal}%、{external}%，同时运行{running}个序列；",
-        "published": "vLLM的作者在自己的条件下发表的已用比例依次为{max}%、{pow2}%、{oracle}%和{paged}%。",
-    },
+_TEXTS: dict[str, Text] = {
+    "max": Text("longest possible", "按最大长度"),
+    "pow2": Text("power of two", "按2的幂"),
+    "oracle": Text("known in advance", "预知长度"),
+    "paged": Text("pages", "分页"),
+    "used": Text("used", "已用"),
+    "reserved": Text("reserved", "预留"),
+    "internal": Text("internal", "内部碎片"),
+    "external": Text("external", "外部碎片"),
+    "share": Text("share of the memory (%), thin: published", "占内存的比例（%），细条为已发表的数字"),
+    "running": Text("sequences at a time", "同时运行的序列"),
+    "setting": Text(
+        "{dataset}: {sequences} sequences wait, on average with {prompt} tokens of prompt and {output} of output; "
+        "a memory of {positions} positions, at most {longest} a sequence, pages of {block}. Shares used, reserved, "
+        "lost inside and outside of what is reserved: ",
+        "{dataset}：{sequences}个序列在排队，提示词平均{prompt}个词元，输出平均{output}个；内存共{positions}个位置，"
+        "每个序列至多{longest}个，每页{block}个。已用、预留、内部碎片、外部碎片所占的比例依次为：",
+    ),
+    "of policy": Text(
+        "{policy} {used}%, {reserved}%, {internal}%, {external}%, {running} sequences at a time; ",
+        "{policy}，{used}%、{reserved}%、{internal}%、{external}%，同时运行{running}个序列；",
+    ),
+    "published": Text(
+        "vLLM's authors published for their own setting {max}%, {pow2}%, {oracle}% and {paged}% used.",
+        "vLLM的作者在自己的条件下发表的已用比例依次为{max}%、{pow2}%、{oracle}%和{paged}%。",
+    ),
 }
 
 _DATASETS: dict[str, Text] = {
-    "sharegpt": {"en": "ShareGPT's means, log-normal", "zh": "ShareGPT的均值，对数正态分布"},
-    "alike": {"en": "ShareGPT's means, all alike", "zh": "ShareGPT的均值，全部等长"},
-    "azure_conversation": {"en": "Azure trace, conversation", "zh": "Azure跟踪数据，对话"},
-    "azure_code": {"en": "Azure trace, code", "zh": "Azure跟踪数据，代码"},
+    "sharegpt": Text("ShareGPT's means, log-normal", "ShareGPT的均值，对数正态分布"),
+    "alike": Text("ShareGPT's means, all alike", "ShareGPT的均值，全部等长"),
+    "azure_conversation": Text("Azure trace, conversation", "Azure跟踪数据，对话"),
+    "azure_code": Text("Azure trace, code", "Azure跟踪数据，代码"),
 }
 
 kv_waste = Explorable(
     name="kv_waste",
-    title={"en": "Waste of KV memory", "zh": "KV缓存浪费了多少内存"},
+    title=Text("Waste of KV memory", "KV缓存浪费了多少内存"),
     controls=(
         Choice(
             "dataset",
-            {"en": "Lengths", "zh": "长度分布"},
+            Text("Lengths", "长度分布"),
             _DATASETS,
             "sharegpt",
-            {
-                "en": "Of prompts and outputs. Of ShareGPT the means are published; the traces are Azure's of 2023.",
-                "zh": "提示词与输出的长度。ShareGPT只发表了均值；跟踪数据来自2023年的Azure。",
-            },
+            Text(
+                "Of prompts and outputs. Of ShareGPT the means are published; the traces are Azure's of 2023.",
+                "提示词与输出的长度。ShareGPT只发表了均值；跟踪数据来自2023年的Azure。",
+            ),
         ),
         Slider(
             "longest",
-            {"en": "Longest sequence", "zh": "最大序列长度"},
+            Text("Longest sequence", "最大序列长度"),
             (512, 1_024, 2_048, 4_096),
             2_048,
-            {"en": "positions", "zh": "个位置"},
-            {
-                "en": "Positions of the model. Who knows nothing of a sequence's length must reserve them all.",
-                "zh": "模型的位置数。对序列的长度一无所知，就只能全部预留。",
-            },
+            Text("positions", "个位置"),
+            Text(
+                "Positions of the model. Who knows nothing of a sequence's length must reserve them all.",
+                "模型的位置数。对序列的长度一无所知，就只能全部预留。",
+            ),
         ),
         Slider(
             "block_size",
-            {"en": "Size of a page", "zh": "页的大小"},
+            Text("Size of a page", "页的大小"),
             (4, 8, 16, 32, 64, 128, 256, 512),
             16,
-            {"en": "positions", "zh": "个位置"},
-            {
-                "en": "vLLM's default is 16. Only the last page of a sequence can have unused positions.",
-                "zh": "vLLM默认为16。只有序列的最后一页可能有空位。",
-            },
+            Text("positions", "个位置"),
+            Text(
+                "vLLM's default is 16. Only the last page of a sequence can have unused positions.",
+                "vLLM默认为16。只有序列的最后一页可能有空位。",
+            ),
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "Prompts of 161 and outputs of 338 tokens on average. Each sequence gets one piece of 2,048 positions, "
-                "the longest that the model allows. What share of the memory holds tokens, on average over time?"
-            ),
-            "zh": (
-                "提示词平均161个词元，输出平均338个。每个序列按模型允许的最大长度，预留一整段2,048个位置。"
-                "按时间平均，内存中有百分之几存有词元？"
-            ),
-        },
-        unit={"en": "%", "zh": "%"},
+        question=Text(
+            "Prompts of 161 and outputs of 338 tokens on average. Each sequence gets one piece of 2,048 positions, "
+            "the longest that the model allows. What share of the memory holds tokens, on average over time?",
+            "提示词平均161个词元，输出平均338个。每个序列按模型允许的最大长度，预留一整段2,048个位置。"
+            "按时间平均，内存中有百分之几存有词元？",
+        ),
+        unit=Text("%", "%"),
         answer=lambda *, dataset, longest, block_size: 100 * wasted("max", dataset, longest, 1).used,
         settings={"dataset": "sharegpt", "longest": 2_048, "block_size": 16},
     ),

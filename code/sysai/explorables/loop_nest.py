@@ -13,7 +13,7 @@ from sysai.compiler.program.parser import parse
 from sysai.compiler.program.statement import For, Function, statements
 from sysai.compiler.program.traffic import Moved, moved
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.core.language import Text
+from sysai.core.language import Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.units import digits, quantity
@@ -89,7 +89,7 @@ def _loops(*, cache: int, **settings: int | str) -> dict:
 
 def _bars(language: str, **settings: int | str) -> dict:
     """Megabytes of each matrix."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     parts = {name: part.total / 1e6 for name, part in bytes_moved(**settings).items()}
     bars = marks.bars(marks.stacked(names["here"], parts), PARTS, names["moved"], 385)
     size = {key: bars.pop(key) for key in ("width", "height")}
@@ -98,7 +98,7 @@ def _bars(language: str, **settings: int | str) -> dict:
 
 def _squares(language: str, *, order: str, tile_i: int, tile_j: int, tile_k: int, cache: int) -> dict:
     """Megabytes over the side of square tiles in this order and cache, and a point where the tiles are square."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     rows = [
         {"tile": side, "MB": total(order=order, tile_i=side, tile_j=side, tile_k=side, cache=cache) / 1e6}
         for side in SIDES
@@ -121,7 +121,7 @@ def _squares(language: str, *, order: str, tile_i: int, tile_j: int, tile_k: int
 
 
 def _describe(language: str, **settings: int | str) -> str:
-    says = _TEXTS[language]
+    says = in_language(_TEXTS, language)
     parts = bytes_moved(**settings)
     whole = sum(part.total for part in parts.values())
     tiles = settings["tile_i"] * settings["tile_k"] + settings["tile_k"] * settings["tile_j"]
@@ -143,42 +143,34 @@ def _describe(language: str, **settings: int | str) -> str:
     )
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "here": "this nest",
-        "moved": "moved between cache and memory (MB)",
-        "side": "side of the tiles, all three alike; the point is this nest, at the geometric mean of its sides",
-        "megabytes": "moved (MB)",
-        "comma": ", ",
-        "nest": (
-            "Product of two {n} × {n} matrices in float32, loops over tiles in the order {order}, tiles of {i} (i), "
-            "{j} (j) and {k} (k). Its three tiles take {tiles}, "
-        ),
-        "fit": "which fits into a cache of {cache} KiB. ",
-        "too large": "more than a cache of {cache} KiB holds. ",
-        "bytes": "It moves {total}: {A} of A, {B} of B, {C} of C, so that each byte serves {intensity} operations.",
-    },
-    "zh": {
-        "here": "这个循环嵌套",
-        "moved": "缓存与内存之间搬动（MB）",
-        "side": "分块边长（三者相同）；圆点是当前的循环嵌套，取各边长的几何平均",
-        "megabytes": "搬动（MB）",
-        "comma": "、",
-        "nest": (
-            "两个{n} × {n}的float32矩阵相乘，分块之间的循环次序为{order}，分块大小为{i}（i）、{j}（j）、{k}（k）。"
-            "三个分块共占{tiles}，"
-        ),
-        "fit": "{cache} KiB的缓存放得下。",
-        "too large": "{cache} KiB的缓存放不下。",
-        "bytes": "共搬动{total}：A {A}，B {B}，C {C}；平均每字节用于{intensity}次运算。",
-    },
+_TEXTS: dict[str, Text] = {
+    "here": Text("this nest", "这个循环嵌套"),
+    "moved": Text("moved between cache and memory (MB)", "缓存与内存之间搬动（MB）"),
+    "side": Text(
+        "side of the tiles, all three alike; the point is this nest, at the geometric mean of its sides",
+        "分块边长（三者相同）；圆点是当前的循环嵌套，取各边长的几何平均",
+    ),
+    "megabytes": Text("moved (MB)", "搬动（MB）"),
+    "comma": Text(", ", "、"),
+    "nest": Text(
+        "Product of two {n} × {n} matrices in float32, loops over tiles in the order {order}, tiles of {i} (i), "
+        "{j} (j) and {k} (k). Its three tiles take {tiles}, ",
+        "两个{n} × {n}的float32矩阵相乘，分块之间的循环次序为{order}，分块大小为{i}（i）、{j}（j）、{k}（k）。"
+        "三个分块共占{tiles}，",
+    ),
+    "fit": Text("which fits into a cache of {cache} KiB. ", "{cache} KiB的缓存放得下。"),
+    "too large": Text("more than a cache of {cache} KiB holds. ", "{cache} KiB的缓存放不下。"),
+    "bytes": Text(
+        "It moves {total}: {A} of A, {B} of B, {C} of C, so that each byte serves {intensity} operations.",
+        "共搬动{total}：A {A}，B {B}，C {C}；平均每字节用于{intensity}次运算。",
+    ),
 }
 
 SIDES = tuple(2**power for power in range(2, 10))
 
 
 def _tile(letter: str, default: int, help: Text) -> Slider:
-    label = {"en": f"Tile of {letter}", "zh": f"{letter}的分块"}
+    label = Text(f"Tile of {letter}", f"{letter}的分块")
     return Slider(f"tile_{letter}", label, SIDES, default, help=help)
 
 
@@ -186,64 +178,62 @@ _ORDERS = ("".join(letters) for letters in permutations("ijk"))
 
 loop_nest = Explorable(
     name="loop_nest",
-    title={"en": "A loop nest and what it moves", "zh": "循环嵌套与它搬动的字节"},
+    title=Text("A loop nest and what it moves", "循环嵌套与它搬动的字节"),
     controls=(
         Choice(
             "order",
-            {"en": "Loops over tiles", "zh": "分块之间的循环"},
-            {order: {"en": ", ".join(order), "zh": "、".join(order)} for order in _ORDERS},
+            Text("Loops over tiles", "分块之间的循环"),
+            {order: Text(", ".join(order), "、".join(order)) for order in _ORDERS},
             "ijk",
-            {
-                "en": "From the outermost. The innermost one decides which of the three tiles stays in the cache.",
-                "zh": "从最外层数起。最内层的那个，决定三个分块中哪一个留在缓存里。",
-            },
+            Text(
+                "From the outermost. The innermost one decides which of the three tiles stays in the cache.",
+                "从最外层数起。最内层的那个，决定三个分块中哪一个留在缓存里。",
+            ),
         ),
         _tile(
             "i",
             32,
-            {
-                "en": "Rows of A and C in a tile. B is gone through once for each tile of i.",
-                "zh": "一个分块里A和C的行数。i有几个分块，就要把B走几遍。",
-            },
+            Text(
+                "Rows of A and C in a tile. B is gone through once for each tile of i.",
+                "一个分块里A和C的行数。i有几个分块，就要把B走几遍。",
+            ),
         ),
         _tile(
             "j",
             32,
-            {
-                "en": "Columns of B and C in a tile. A is gone through once for each tile of j.",
-                "zh": "一个分块里B和C的列数。j有几个分块，就要把A走几遍。",
-            },
+            Text(
+                "Columns of B and C in a tile. A is gone through once for each tile of j.",
+                "一个分块里B和C的列数。j有几个分块，就要把A走几遍。",
+            ),
         ),
         _tile(
             "k",
             32,
-            {
-                "en": "Columns of A and rows of B in a tile. 512 means that this loop is not tiled.",
-                "zh": "一个分块里A的列数，也是B的行数。512表示这个循环不分块。",
-            },
+            Text(
+                "Columns of A and rows of B in a tile. 512 means that this loop is not tiled.",
+                "一个分块里A的列数，也是B的行数。512表示这个循环不分块。",
+            ),
         ),
         Slider(
             "cache",
-            {"en": "Cache", "zh": "缓存"},
+            Text("Cache", "缓存"),
             (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048),
             32,
-            {"en": "KiB", "zh": "KiB"},
-            {
-                "en": "32 to 48 KiB is a first-level cache, 256 to 2048 KiB a second-level one.",
-                "zh": "32到48 KiB相当于一级缓存，256到2048 KiB相当于二级缓存。",
-            },
+            Text("KiB", "KiB"),
+            Text(
+                "32 to 48 KiB is a first-level cache, 256 to 2048 KiB a second-level one.",
+                "32到48 KiB相当于一级缓存，256到2048 KiB相当于二级缓存。",
+            ),
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "512 × 512 matrices, three loops that are not tiled (all tiles 512), a cache of 32 KiB. "
-                "How many megabytes are moved?"
-            ),
-            "zh": "512 × 512的矩阵，三个循环都不分块（分块都取512），缓存32 KiB。要搬动多少MB？",
-        },
-        unit={"en": "MB", "zh": "MB"},
+        question=Text(
+            "512 × 512 matrices, three loops that are not tiled (all tiles 512), a cache of 32 KiB. "
+            "How many megabytes are moved?",
+            "512 × 512的矩阵，三个循环都不分块（分块都取512），缓存32 KiB。要搬动多少MB？",
+        ),
+        unit=Text("MB", "MB"),
         answer=lambda **settings: total(**settings) / 1e6,
         settings={"order": "ijk", "tile_i": 512, "tile_j": 512, "tile_k": 512, "cache": 32},
     ),

@@ -5,6 +5,7 @@ The model is a preset, whose depth and width can be multiplied. Rules of thumb s
     6N a token to train, 2N to read or write one        N: parameters that a token uses
 """
 
+from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import BYTES, MODELS
 from sysai.explorables.explorable import Explorable, Prediction, Slider
@@ -36,7 +37,7 @@ def draw(language: str, *, model: str, depth: float, width: float, sequence: int
 
 def _parameters(language: str, config: ModelConfig) -> dict:
     """One bar: where the parameters are."""
-    names, n = _TEXTS[language], parameters(config)
+    names, n = in_language(_TEXTS, language), parameters(config)
     unit = 1e9 if n.total >= 1e9 else 1e6
     sizes = {part: (n.mlp - n.idle if part == "mlp" else getattr(n, part)) / unit for part in PARTS}
     colours = {names[part]: colour for part, colour in PARTS.items() if sizes[part]}
@@ -46,7 +47,7 @@ def _parameters(language: str, config: ModelConfig) -> dict:
 
 def _memory(language: str, config: ModelConfig, batch: int, sequence: int, precision: str) -> dict:
     """Two bars: what training holds, and what serving holds."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     bills = {
         names["train"]: training(config, batch, sequence, precision),
         names["serve"]: inference_memory(config, batch, sequence, BYTES[precision]),
@@ -61,7 +62,7 @@ def _memory(language: str, config: ModelConfig, batch: int, sequence: int, preci
 
 def _work(language: str, config: ModelConfig, batch: int, sequence: int) -> dict:
     """A dot for each call on a logarithmic axis, and beside it the number."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     rows = [
         {
             "row": names[call],
@@ -112,7 +113,7 @@ def _work(language: str, config: ModelConfig, batch: int, sequence: int) -> dict
 
 
 def _describe(language: str, config: ModelConfig, sequence: int, batch: int, precision: str, as_is: bool) -> str:
-    says, n = _TEXTS[language], parameters(config)
+    says, n = in_language(_TEXTS, language), parameters(config)
     held = training(config, batch, sequence, precision)
     served = inference_memory(config, batch, sequence, BYTES[precision])
     calls = work(config, batch, sequence)
@@ -143,154 +144,127 @@ def _describe(language: str, config: ModelConfig, sequence: int, batch: int, pre
     )
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "model": "parameters",
-        "embedding": "embedding",
-        "attention": "attention",
-        "mlp": "feed-forward",
-        "idle": "experts not visited",
-        "head": "head",
-        "billions": "parameters (billions)",
-        "millions": "parameters (millions)",
-        "train": "training",
-        "serve": "serving",
-        "weights": "weights",
-        "gradients": "gradients",
-        "optimizer": "optimizer",
-        "activations": "activations",
-        "kv_cache": "KV cache",
-        "memory": "memory (GB)",
-        "training": "training step",
-        "prefill": "prefill",
-        "decode": "decode step",
-        "flops": "FLOPs",
-        "bf16": "mixed precision",
-        "changed": ", changed to {layers} layers of width {width},",
-        "parameters": (
-            "{model}{changed} has {total} parameters, {mlp}% of them in feed-forward networks and {embedding}% in the "
-            "embedding. "
-        ),
-        "experts": "A token uses {active} of them. ",
-        "calls": (
-            "For {batch} sequence{s} of {sequence} tokens a training step takes {train}, {ratio} times what 6N a token "
-            "gives, a prefill {prefill}, and a decode step after it {decode}. "
-        ),
-        "expanded": "(Each step here expands all cached latents into keys and values; servers avoid that.) ",
-        "held": "Training in {recipe} with Adam holds {states} of weights, gradients and optimizer state",
-        "activated": " and {activations} of activations, together {held}. ",
-        "undefined": "; activations are counted for dense models without latent attention only. ",
-        "served": "Serving in {precision} holds {served}, {cache} of it KV cache.",
-    },
-    "zh": {
-        "model": "参数",
-        "embedding": "嵌入",
-        "attention": "注意力",
-        "mlp": "前馈网络",
-        "idle": "未经过的专家",
-        "head": "输出头",
-        "billions": "参数（十亿）",
-        "millions": "参数（百万）",
-        "train": "训练",
-        "serve": "推理",
-        "weights": "权重",
-        "gradients": "梯度",
-        "optimizer": "优化器",
-        "activations": "激活值",
-        "kv_cache": "KV缓存",
-        "memory": "内存（GB）",
-        "training": "一步训练",
-        "prefill": "预填充",
-        "decode": "一步解码",
-        "flops": "FLOPs",
-        "bf16": "混合精度",
-        "changed": "改成{layers}层、宽度{width}，",
-        "parameters": "{model}{changed}有{total}个参数，其中{mlp}%在前馈网络里，{embedding}%在嵌入表里。",
-        "experts": "一个词元用到其中{active}个。",
-        "calls": (
-            "{batch}条序列、每条{sequence}个词元：一步训练{train}，是“每词元6N”的{ratio}倍；"
-            "预填充{prefill}；其后一步解码{decode}。"
-        ),
-        "expanded": "（这里的每一步都把缓存的潜在向量全部展开成键和值；推理服务会避免这样做。）",
-        "held": "用{recipe}和Adam训练，权重、梯度和优化器状态占{states}",
-        "activated": "，激活值占{activations}，合计{held}。",
-        "undefined": "；激活值没有计入，只有不用潜在注意力的稠密模型才计。",
-        "served": "用{precision}推理占{served}，其中KV缓存{cache}。",
-    },
+_TEXTS: dict[str, Text] = {
+    "model": Text("parameters", "参数"),
+    "embedding": Text("embedding", "嵌入"),
+    "attention": Text("attention", "注意力"),
+    "mlp": Text("feed-forward", "前馈网络"),
+    "idle": Text("experts not visited", "未经过的专家"),
+    "head": Text("head", "输出头"),
+    "billions": Text("parameters (billions)", "参数（十亿）"),
+    "millions": Text("parameters (millions)", "参数（百万）"),
+    "train": Text("training", "训练"),
+    "serve": Text("serving", "推理"),
+    "weights": Text("weights", "权重"),
+    "gradients": Text("gradients", "梯度"),
+    "optimizer": Text("optimizer", "优化器"),
+    "activations": Text("activations", "激活值"),
+    "kv_cache": Text("KV cache", "KV缓存"),
+    "memory": Text("memory (GB)", "内存（GB）"),
+    "training": Text("training step", "一步训练"),
+    "prefill": Text("prefill", "预填充"),
+    "decode": Text("decode step", "一步解码"),
+    "flops": Text("FLOPs", "FLOPs"),
+    "bf16": Text("mixed precision", "混合精度"),
+    "changed": Text(", changed to {layers} layers of width {width},", "改成{layers}层、宽度{width}，"),
+    "parameters": Text(
+        "{model}{changed} has {total} parameters, {mlp}% of them in feed-forward networks and {embedding}% in the "
+        "embedding. ",
+        "{model}{changed}有{total}个参数，其中{mlp}%在前馈网络里，{embedding}%在嵌入表里。",
+    ),
+    "experts": Text("A token uses {active} of them. ", "一个词元用到其中{active}个。"),
+    "calls": Text(
+        "For {batch} sequence{s} of {sequence} tokens a training step takes {train}, {ratio} times what 6N a token "
+        "gives, a prefill {prefill}, and a decode step after it {decode}. ",
+        "{batch}条序列、每条{sequence}个词元：一步训练{train}，是“每词元6N”的{ratio}倍；"
+        "预填充{prefill}；其后一步解码{decode}。",
+    ),
+    "expanded": Text(
+        "(Each step here expands all cached latents into keys and values; servers avoid that.) ",
+        "（这里的每一步都把缓存的潜在向量全部展开成键和值；推理服务会避免这样做。）",
+    ),
+    "held": Text(
+        "Training in {recipe} with Adam holds {states} of weights, gradients and optimizer state",
+        "用{recipe}和Adam训练，权重、梯度和优化器状态占{states}",
+    ),
+    "activated": Text(" and {activations} of activations, together {held}. ", "，激活值占{activations}，合计{held}。"),
+    "undefined": Text(
+        "; activations are counted for dense models without latent attention only. ",
+        "；激活值没有计入，只有不用潜在注意力的稠密模型才计。",
+    ),
+    "served": Text(
+        "Serving in {precision} holds {served}, {cache} of it KV cache.",
+        "用{precision}推理占{served}，其中KV缓存{cache}。",
+    ),
 }
 
 
-_TIMES = {"values": (0.25, 0.5, 1, 2, 4), "default": 1, "unit": {"en": "times", "zh": "倍"}}
+_TIMES = {"values": (0.25, 0.5, 1, 2, 4), "default": 1, "unit": Text("times", "倍")}
 
 
 model_shape = Explorable(
     name="model_shape",
-    title={"en": "From a model's shape to its costs", "zh": "从模型形状到各项代价"},
+    title=Text("From a model's shape to its costs", "从模型形状到各项代价"),
     controls=(
         controls.model_choice(
-            {
-                "en": "Published shapes; the two sliders below change them.",
-                "zh": "已公布的模型形状，可用下面两个滑块改变。",
-            }
+            Text("Published shapes; the two sliders below change them.", "已公布的模型形状，可用下面两个滑块改变。")
         ),
         Slider(
             name="depth",
-            label={"en": "Layers", "zh": "层数"},
-            help={
-                "en": "Blocks are alike: parameters, FLOPs and cache grow in proportion; embedding and head stay.",
-                "zh": "各层相同，所以参数、运算量和缓存都成比例增长；嵌入与输出头不变。",
-            },
+            label=Text("Layers", "层数"),
+            help=Text(
+                "Blocks are alike: parameters, FLOPs and cache grow in proportion; embedding and head stay.",
+                "各层相同，所以参数、运算量和缓存都成比例增长；嵌入与输出头不变。",
+            ),
             **_TIMES,
         ),
         Slider(
             name="width",
-            label={"en": "Width", "zh": "宽度"},
-            help={
-                "en": "Of vectors, heads and feed-forward networks: matrices grow with its square.",
-                "zh": "向量、头和前馈网络同时加宽：矩阵按宽度的平方增长。",
-            },
+            label=Text("Width", "宽度"),
+            help=Text(
+                "Of vectors, heads and feed-forward networks: matrices grow with its square.",
+                "向量、头和前馈网络同时加宽：矩阵按宽度的平方增长。",
+            ),
             **_TIMES,
         ),
         Slider(
             "sequence",
-            {"en": "Sequence", "zh": "序列长度"},
+            Text("Sequence", "序列长度"),
             tuple(2**power for power in range(9, 18)),
             8_192,
-            {"en": "tokens", "zh": "个词元"},
-            {
-                "en": "Tokens of each sequence. Scores of attention grow with its square.",
-                "zh": "每条序列的词元数。注意力分数的个数按它的平方增长。",
-            },
+            Text("tokens", "个词元"),
+            Text(
+                "Tokens of each sequence. Scores of attention grow with its square.",
+                "每条序列的词元数。注意力分数的个数按它的平方增长。",
+            ),
         ),
         Slider(
             "batch",
-            {"en": "Batch", "zh": "批大小"},
+            Text("Batch", "批大小"),
             tuple(2**power for power in range(9)),
             1,
-            {"en": "sequences", "zh": "条序列"},
-            {
-                "en": "Sequences computed together. Weights, gradients and optimizer state do not depend on it.",
-                "zh": "一起计算的序列数。权重、梯度和优化器状态与它无关。",
-            },
+            Text("sequences", "条序列"),
+            Text(
+                "Sequences computed together. Weights, gradients and optimizer state do not depend on it.",
+                "一起计算的序列数。权重、梯度和优化器状态与它无关。",
+            ),
         ),
         controls.precision_choice(
-            {
-                "en": "bf16 trains in mixed precision: 2 + 2 + 12 bytes a parameter; fp32: 4 + 4 + 8.",
-                "zh": "bf16指用混合精度训练：每个参数2 + 2 + 12字节；fp32则是4 + 4 + 8。",
-            },
+            Text(
+                "bf16 trains in mixed precision: 2 + 2 + 12 bytes a parameter; fp32: 4 + 4 + 8.",
+                "bf16指用混合精度训练：每个参数2 + 2 + 12字节；fp32则是4 + 4 + 8。",
+            ),
             RECIPES,
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "Llama 3 8B is trained with Adam in mixed precision, operator by operator, on one sequence of 8,192 "
-                "tokens. How much memory does the step hold?"
-            ),
-            "zh": "用Adam和混合精度训练Llama 3 8B，逐算子执行，批次里只有一条8,192个词元的序列。一步训练占多少内存？",
-        },
-        unit={"en": "GB", "zh": "GB"},
+        question=Text(
+            "Llama 3 8B is trained with Adam in mixed precision, operator by operator, on one sequence of 8,192 "
+            "tokens. How much memory does the step hold?",
+            "用Adam和混合精度训练Llama 3 8B，逐算子执行，批次里只有一条8,192个词元的序列。一步训练占多少内存？",
+        ),
+        unit=Text("GB", "GB"),
         answer=lambda *, model, depth, width, sequence, batch, precision: (
             training(shaped(MODELS[model], depth, width), batch, sequence, precision).total / 1e9
         ),

@@ -15,13 +15,13 @@ import ipywidgets as widgets
 import vl_convert
 from IPython.display import display
 
-from sysai.core.language import reader_language
+from sysai.core.language import Text, reader_language
 from sysai.explorables.explorable import Choice, Explorable, Slider
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _TEXTS = {
-    "en": {"predict": "Predict, then see", "reset": "Reset"},
-    "zh": {"predict": "提交预测，看结果", "reset": "重置"},
+    "predict": Text("Predict, then see", "提交预测，看结果"),
+    "reset": Text("Reset", "重置"),
 }
 
 
@@ -79,7 +79,7 @@ def live(explorable: Explorable, language: str) -> widgets.VBox:
     for control in controls.values():
         control.observe(redraw, "value")
     redraw()
-    reset = widgets.Button(description=_TEXTS[language]["reset"])
+    reset = widgets.Button(description=_TEXTS["reset"][language])
     reset.on_click(lambda _: set_controls(explorable.defaults))
     title = widgets.HTML(f"<strong>{escape(explorable.title[language])}</strong>")
     parts = [title, *_prediction(explorable, language, set_controls), *controls.values(), reset, figure]
@@ -105,7 +105,7 @@ def _prediction(explorable: Explorable, language: str, set_controls) -> list[wid
         return []
     question = widgets.HTML(escape(prediction.question[language]))
     guess = widgets.FloatText(value=0, description=prediction.unit[language], style={"description_width": "11em"})
-    button, reply = widgets.Button(description=_TEXTS[language]["predict"]), widgets.HTML()
+    button, reply = widgets.Button(description=_TEXTS["predict"][language]), widgets.HTML()
 
     def answer(_) -> None:
         reply.value = escape(explorable.reply(language, guess.value))

@@ -9,7 +9,7 @@ positions x positions, where q, k, v are positions x size of a head.
 import re
 
 from sysai.compiler.graph.graph import Graph
-from sysai.core.language import Text
+from sysai.core.language import LANGUAGES, Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.fused_attention import EDGES, Plan, bytes_moved, bytes_of, graph, least, plan
@@ -77,7 +77,7 @@ def _graph(language: str, layer: Graph, made: Plan) -> dict:
     half, tall = _BOX
     boxes = [
         {"x": x - half, "x2": x + half, "y": y - tall, "y2": y + tall, "middle": x, "height": y}
-        | {"colour": COLOURS[made.kernel_of(box)], "name": _BOXES[language][box]}
+        | {"colour": COLOURS[made.kernel_of(box)], "name": _BOXES[box][language]}
         for box, (x, y) in _PLACES.items()
     ]
     fill = {"field": "colour", "type": "nominal", "scale": _OWN, "legend": None}
@@ -90,7 +90,7 @@ def _graph(language: str, layer: Graph, made: Plan) -> dict:
 
 def _bars(language: str, made: Plan, moved: list[int], floor: int) -> dict:
     """A bar for each kernel, then all of them, then what must be moved."""
-    says = _TEXTS[language]
+    says = in_language(_TEXTS, language)
     rows = [
         {"row": number, "name": f"{number + 1}  {_names(language, boxes)}", "bytes": size, "colour": COLOURS[number]}
         for number, (boxes, size) in enumerate(zip(made.kernels, moved, strict=True))
@@ -155,13 +155,13 @@ def _broken(text: str, width: int = 96) -> list[str]:
 
 
 def _names(language: str, boxes: tuple[str, ...]) -> str:
-    return " + ".join(_BOXES[language][box] for box in boxes)
+    return " + ".join(_BOXES[box][language] for box in boxes)
 
 
 def _reasons(language: str, made: Plan) -> list[str]:
     """A sentence for each reason that the compiler gave, with the edges that it is about."""
     edges: dict[str, list[str]] = {}
-    says, words = _TEXTS[language], _BOXES[language]
+    says, words = in_language(_TEXTS, language), in_language(_BOXES, language)
     for (a, b), reason in made.refused.items():
         said = reason if language == "en" else next(zh for part, zh in _IN_CHINESE.items() if part in reason)
         edges.setdefault(said, []).append(says["edge"].format(a=words[a], b=words[b]))
@@ -171,7 +171,7 @@ def _reasons(language: str, made: Plan) -> list[str]:
 def _describe(
     language: str, made: Plan, moved: list[int], floor: int, reasons: list[str], positions: int, heads: int, size: int
 ) -> str:
-    says = _TEXTS[language]
+    says = in_language(_TEXTS, language)
     kernels = says["comma"].join(
         says["kernel"].format(names=_names(language, boxes), bytes=quantity(each, "B"))
         for boxes, each in zip(made.kernels, moved, strict=True)
@@ -185,13 +185,13 @@ def _describe(
 
 
 _BOXES = {
-    "en": {
-        "scores": "q kᵀ", "mask": "scale, mask", "exp": "max, exp", "sum": "sum", "div": "divide", "product": "× v",
-    },
-    "zh": {
-        "scores": "q kᵀ", "mask": "缩放、掩码", "exp": "最大值、exp", "sum": "求和", "div": "相除", "product": "× v",
-    },
-}  # fmt: skip
+    "scores": Text("q kᵀ", "q kᵀ"),
+    "mask": Text("scale, mask", "缩放、掩码"),
+    "exp": Text("max, exp", "最大值、exp"),
+    "sum": Text("sum", "求和"),
+    "div": Text("divide", "相除"),
+    "product": Text("× v", "× v"),
+}
 
 _IN_CHINESE = {
     "both need many elements": (
@@ -202,41 +202,27 @@ _IN_CHINESE = {
 }
 """What the compiler says, by a part of its sentence."""
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "all": "all kernels",
-        "least": "q, k, v and the result",
-        "refused": "Refused {edges}: {reason}.",
-        "edge": "{a} → {b}",
-        "and": " and ",
-        "join": " ",
-        "comma": "; ",
-        "kernel": "{names}: {bytes}",
-        "whole": (
-            "Causal attention of {heads} head{many} of {size} over {positions} positions in float32, as {count} "
-            "kernel{s} ({kernels}). They move {total}, {times} times the {least} of q, k, v and the result."
-        ),
-    },
-    "zh": {
-        "all": "全部内核",
-        "least": "q、k、v和结果",
-        "refused": "{edges}不能融合：{reason}。",
-        "edge": "“{a} → {b}”",
-        "and": "与",
-        "join": "",
-        "comma": "；",
-        "kernel": "{names}搬动{bytes}",
-        "whole": (
-            "因果注意力，{heads}个头，头的大小为{size}，{positions}个位置，float32，共{count}个内核（{kernels}）。"
-            "合计搬动{total}；q、k、v和结果只有{least}，前者是后者的{times}倍。"
-        ),
-    },
+_TEXTS: dict[str, Text] = {
+    "all": Text("all kernels", "全部内核"),
+    "least": Text("q, k, v and the result", "q、k、v和结果"),
+    "refused": Text("Refused {edges}: {reason}.", "{edges}不能融合：{reason}。"),
+    "edge": Text("{a} → {b}", "“{a} → {b}”"),
+    "and": Text(" and ", "与"),
+    "join": Text(" ", ""),
+    "comma": Text("; ", "；"),
+    "kernel": Text("{names}: {bytes}", "{names}搬动{bytes}"),
+    "whole": Text(
+        "Causal attention of {heads} head{many} of {size} over {positions} positions in float32, as {count} "
+        "kernel{s} ({kernels}). They move {total}, {times} times the {least} of q, k, v and the result.",
+        "因果注意力，{heads}个头，头的大小为{size}，{positions}个位置，float32，共{count}个内核（{kernels}）。"
+        "合计搬动{total}；q、k、v和结果只有{least}，前者是后者的{times}倍。",
+    ),
 }
 
 
 def _edge(a: str, b: str, help: Text) -> Choice:
-    label = {language: f"{names[a]} → {names[b]}" for language, names in _BOXES.items()}
-    options = {"fuse": {"en": "fuse", "zh": "融合"}, "store": {"en": "store", "zh": "写回内存"}}
+    label = Text(*(f"{_BOXES[a][language]} → {_BOXES[b][language]}" for language in LANGUAGES))
+    options = {"fuse": Text("fuse", "融合"), "store": Text("store", "写回内存")}
     return Choice(f"{a}_{b}", label, options, "fuse", help)
 
 
@@ -251,94 +237,88 @@ def _times(*, positions: int, heads: int, size: int, **wishes: str) -> float:
 
 operator_fusion = Explorable(
     name="operator_fusion",
-    title={"en": "Fusing the operators of attention", "zh": "融合注意力的算子"},
+    title=Text("Fusing the operators of attention", "融合注意力的算子"),
     controls=(
         _edge(
             "scores",
             "mask",
-            {
-                "en": "Scaling and masking as the epilogue of the product, or in a kernel that reads the scores.",
-                "zh": "缩放和掩码作为矩阵乘法的尾声，或者由另一个内核把分数读回来再做。",
-            },
+            Text(
+                "Scaling and masking as the epilogue of the product, or in a kernel that reads the scores.",
+                "缩放和掩码作为矩阵乘法的尾声，或者由另一个内核把分数读回来再做。",
+            ),
         ),
         _edge(
             "mask",
             "exp",
-            {
-                "en": "Legal only where the product is not in the same kernel: edges are tried from the left.",
-                "zh": "只有矩阵乘法不在同一个内核里时才合法；各条边从左到右依次尝试。",
-            },
+            Text(
+                "Legal only where the product is not in the same kernel: edges are tried from the left.",
+                "只有矩阵乘法不在同一个内核里时才合法；各条边从左到右依次尝试。",
+            ),
         ),
         _edge(
             "exp",
             "sum",
-            {
-                "en": "Maximum and sum go over the same rows, so that one kernel can do both.",
-                "zh": "求最大值与求和扫的是同样的行，一个内核可以都做。",
-            },
+            Text(
+                "Maximum and sum go over the same rows, so that one kernel can do both.",
+                "求最大值与求和扫的是同样的行，一个内核可以都做。",
+            ),
         ),
         _edge(
             "sum",
             "div",
-            {
-                "en": "What is stored here is one number a row.",
-                "zh": "这里写回内存的，每行只有一个数。",
-            },
+            Text("What is stored here is one number a row.", "这里写回内存的，每行只有一个数。"),
         ),
         _edge(
             "exp",
             "div",
-            {
-                "en": "Without the sum in the same kernel this is a cycle; with it, nothing is stored in any case.",
-                "zh": "求和若不在同一个内核里，就成了环；若已在同一个内核里，选什么都不写回内存。",
-            },
+            Text(
+                "Without the sum in the same kernel this is a cycle; with it, nothing is stored in any case.",
+                "求和若不在同一个内核里，就成了环；若已在同一个内核里，选什么都不写回内存。",
+            ),
         ),
         _edge(
             "div",
             "product",
-            {
-                "en": "The product reads each weight once for every column of v.",
-                "zh": "v有多少列，矩阵乘法就要把每个权重读多少次。",
-            },
+            Text(
+                "The product reads each weight once for every column of v.",
+                "v有多少列，矩阵乘法就要把每个权重读多少次。",
+            ),
         ),
         Slider(
             "positions",
-            {"en": "Positions", "zh": "位置数"},
+            Text("Positions", "位置数"),
             tuple(2**power for power in range(6, 15)),
             2048,
-            help={
-                "en": "The length of the sequence. The scores have as many rows and columns.",
-                "zh": "序列长度。分数有这么多行，也有这么多列。",
-            },
+            help=Text(
+                "The length of the sequence. The scores have as many rows and columns.",
+                "序列长度。分数有这么多行，也有这么多列。",
+            ),
         ),
         Slider(
             "heads",
-            {"en": "Heads", "zh": "头数"},
+            Text("Heads", "头数"),
             (1, 2, 4, 8, 16, 32, 64),
             16,
-            help={"en": "All bytes are proportional to it.", "zh": "所有字节数都与它成正比。"},
+            help=Text("All bytes are proportional to it.", "所有字节数都与它成正比。"),
         ),
         Slider(
             "size",
-            {"en": "Size of a head", "zh": "头的大小"},
+            Text("Size of a head", "头的大小"),
             (16, 32, 64, 128, 256),
             64,
-            help={
-                "en": "The width of q, k and v; the scores do not depend on it.",
-                "zh": "q、k、v的宽度；分数的大小与它无关。",
-            },
+            help=Text(
+                "The width of q, k and v; the scores do not depend on it.", "q、k、v的宽度；分数的大小与它无关。"
+            ),
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "16 heads of 128, 4096 positions, and everything fused that may be. How many times the bytes of "
-                "q, k, v and the result are moved?"
-            ),
-            "zh": "16个头，头的大小为128，4096个位置，能融合的都融合。搬动的字节是q、k、v和结果的多少倍？",
-        },
-        unit={"en": "times", "zh": "倍"},
+        question=Text(
+            "16 heads of 128, 4096 positions, and everything fused that may be. How many times the bytes of "
+            "q, k, v and the result are moved?",
+            "16个头，头的大小为128，4096个位置，能融合的都融合。搬动的字节是q、k、v和结果的多少倍？",
+        ),
+        unit=Text("times", "倍"),
         answer=_times,
         settings={**_FUSED, "positions": 4096, "heads": 16, "size": 128},
     ),

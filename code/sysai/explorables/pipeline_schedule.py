@@ -3,7 +3,7 @@
 The schedules are those that the runtime executes, timed by `sysai.parallel.pipeline.simulate`.
 """
 
-from sysai.core.language import Text
+from sysai.core.language import Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.pipelines import most_held, timed
@@ -31,7 +31,7 @@ def draw(language: str, **settings: float | str) -> dict:
 
 def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixels: float) -> dict:
     """A bar for each pass, paler in later chunks of a device; the micro-batch's number where it has room."""
-    names, chunks = _TEXTS[language], schedule.stages // schedule.devices
+    names, chunks = in_language(_TEXTS, language), schedule.stages // schedule.devices
     split = any(interval.operation.kind == W for interval in timeline.devices[0])
     kinds = {names[F]: "blue", names[B if split else "both"]: "orange"} | ({names[W]: "green"} if split else {})
     shade = {
@@ -84,7 +84,7 @@ def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixe
 
 def _memory(language: str, schedule: Schedule, timeline: Timeline, x: dict) -> dict:
     """A line of what is held for the first device, and one for the last."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     colours = {names["held by"].format(0): "purple", names["held by"].format(schedule.devices - 1): "grey"}
     share = schedule.devices / schedule.stages
     rows = [
@@ -107,7 +107,7 @@ def _memory(language: str, schedule: Schedule, timeline: Timeline, x: dict) -> d
 
 
 def _describe(language: str, made: Schedule, timeline: Timeline, **settings: float | str) -> str:
-    says, held = _TEXTS[language], most_held(made)
+    says, held = in_language(_TEXTS, language), most_held(made)
     asked, shown = settings["microbatches"], made.microbatches
     reference, reference_timeline = timed(**settings | {"schedule": "1f1b", "microbatches": shown})
     parts = [says["changed"] if asked != shown else "", says["setting"], says["slow"] if settings["slow"] > 1 else ""]
@@ -139,153 +139,144 @@ def _percent(timeline: Timeline) -> str:
     return f"{100 * max(0.0, timeline.bubble_rate):.1f}"
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        F: "forward",
-        B: "backward, input",
-        W: "backward, weights",
-        "both": "backward",
-        "device": "device",
-        "time": "time (forward passes)",
-        "in flight": "held",
-        "held by": "held by device {}",
-        "comma": ", ",
-        "changed": (
-            "Interleaving takes micro-batches in rounds of {stages}, the number of devices, and {asked} are no whole "
-            "rounds: {shown} are shown. "
-        ),
-        "setting": (
-            "{name}, {stages} devices, {shown} micro-batch{es}; a forward takes 1, its backward {b} for the input and "
-            "{w} for the weights, a message {message}. "
-        ),
-        "slow": "The last device is {slow} times as slow. ",
-        "result": "From first to last pass a device takes up to {cost}; on average {rate}% of that is bubble. ",
-        "chunks": "Paler passes are those of a device's later chunks. ",
-        "even": "Each holds the activations of at most {most} micro-batch{most_es}.",
-        "uneven": "Most is held by device {where}, the activations of {most} micro-batches; least is {least}.",
-        "reference": " 1F1B at the same setting: a bubble of {reference_rate}%, at most {reference_most} held.",
-    },
-    "zh": {
-        F: "前向",
-        B: "反向：对输入",
-        W: "反向：对权重",
-        "both": "反向",
-        "device": "设备",
-        "time": "时间（一次前向为1）",
-        "in flight": "微批次数",
-        "held by": "设备{}持有",
-        "comma": "、",
-        "changed": "交错式调度按轮取微批次，每轮{stages}个，与设备数相同；{asked}个凑不成整轮，这里画的是{shown}个。",
-        "setting": "{name}，{stages}台设备，{shown}个微批次；前向用时1，反向对输入{b}、对权重{w}，消息{message}。",
-        "slow": "最后一台设备的用时是其他设备的{slow}倍。",
-        "result": "设备从第一次计算到最后一次，最长历时{cost}，其中平均{rate}%是气泡。",
-        "chunks": "颜色较浅的，属于同一设备靠后的段。",
-        "even": "每台设备最多同时持有{most}个微批次的激活值。",
-        "uneven": "持有最多的是设备{where}，达{most}个微批次的激活值；最少的是{least}个。",
-        "reference": "同样条件下，1F1B的气泡为{reference_rate}%，最多持有{reference_most}个。",
-    },
+_TEXTS: dict[str, Text] = {
+    F: Text("forward", "前向"),
+    B: Text("backward, input", "反向：对输入"),
+    W: Text("backward, weights", "反向：对权重"),
+    "both": Text("backward", "反向"),
+    "device": Text("device", "设备"),
+    "time": Text("time (forward passes)", "时间（一次前向为1）"),
+    "in flight": Text("held", "微批次数"),
+    "held by": Text("held by device {}", "设备{}持有"),
+    "comma": Text(", ", "、"),
+    "changed": Text(
+        "Interleaving takes micro-batches in rounds of {stages}, the number of devices, and {asked} are no whole "
+        "rounds: {shown} are shown. ",
+        "交错式调度按轮取微批次，每轮{stages}个，与设备数相同；{asked}个凑不成整轮，这里画的是{shown}个。",
+    ),
+    "setting": Text(
+        "{name}, {stages} devices, {shown} micro-batch{es}; a forward takes 1, its backward {b} for the input and "
+        "{w} for the weights, a message {message}. ",
+        "{name}，{stages}台设备，{shown}个微批次；前向用时1，反向对输入{b}、对权重{w}，消息{message}。",
+    ),
+    "slow": Text("The last device is {slow} times as slow. ", "最后一台设备的用时是其他设备的{slow}倍。"),
+    "result": Text(
+        "From first to last pass a device takes up to {cost}; on average {rate}% of that is bubble. ",
+        "设备从第一次计算到最后一次，最长历时{cost}，其中平均{rate}%是气泡。",
+    ),
+    "chunks": Text("Paler passes are those of a device's later chunks. ", "颜色较浅的，属于同一设备靠后的段。"),
+    "even": Text(
+        "Each holds the activations of at most {most} micro-batch{most_es}.",
+        "每台设备最多同时持有{most}个微批次的激活值。",
+    ),
+    "uneven": Text(
+        "Most is held by device {where}, the activations of {most} micro-batches; least is {least}.",
+        "持有最多的是设备{where}，达{most}个微批次的激活值；最少的是{least}个。",
+    ),
+    "reference": Text(
+        " 1F1B at the same setting: a bubble of {reference_rate}%, at most {reference_most} held.",
+        "同样条件下，1F1B的气泡为{reference_rate}%，最多持有{reference_most}个。",
+    ),
 }
 
 _SCHEDULES: dict[str, Text] = {
-    "gpipe": {"en": "GPipe", "zh": "GPipe"},
-    "1f1b": {"en": "1F1B", "zh": "1F1B"},
-    "interleaved_2": {"en": "Interleaved 1F1B, 2 chunks", "zh": "交错式1F1B，每台2段"},
-    "interleaved_4": {"en": "Interleaved 1F1B, 4 chunks", "zh": "交错式1F1B，每台4段"},
-    "zb_h1": {"en": "ZB-H1", "zh": "ZB-H1"},
-    "zb_h2": {"en": "ZB-H2", "zh": "ZB-H2"},
-    "zb_v": {"en": "ZB-V", "zh": "ZB-V"},
+    "gpipe": Text("GPipe", "GPipe"),
+    "1f1b": Text("1F1B", "1F1B"),
+    "interleaved_2": Text("Interleaved 1F1B, 2 chunks", "交错式1F1B，每台2段"),
+    "interleaved_4": Text("Interleaved 1F1B, 4 chunks", "交错式1F1B，每台4段"),
+    "zb_h1": Text("ZB-H1", "ZB-H1"),
+    "zb_h2": Text("ZB-H2", "ZB-H2"),
+    "zb_v": Text("ZB-V", "ZB-V"),
 }
 
-_FORWARDS = {"en": "× forward", "zh": "次前向"}
+_FORWARDS = Text("× forward", "次前向")
 _PASS = ((0.5, 0.75, 1, 1.25, 1.5, 2), 1, _FORWARDS)
 
 pipeline_schedule = Explorable(
     name="pipeline_schedule",
-    title={"en": "Pipeline schedules and their bubbles", "zh": "流水线调度与气泡"},
+    title=Text("Pipeline schedules and their bubbles", "流水线调度与气泡"),
     controls=(
         Choice(
             "schedule",
-            {"en": "Schedule", "zh": "调度"},
+            Text("Schedule", "调度"),
             _SCHEDULES,
             "1f1b",
-            {
-                "en": "In which order each device takes its passes. Only the three ZB split the backward pass.",
-                "zh": "各设备计算的次序。只有三种ZB调度把反向传播拆成两部分。",
-            },
+            Text(
+                "In which order each device takes its passes. Only the three ZB split the backward pass.",
+                "各设备计算的次序。只有三种ZB调度把反向传播拆成两部分。",
+            ),
         ),
         Slider(
             "stages",
-            {"en": "Devices", "zh": "设备数"},
+            Text("Devices", "设备数"),
             (2, 3, 4, 6, 8),
             4,
-            {"en": "", "zh": "台"},
-            {
-                "en": "Each holds one part of the layers, or several where a schedule has chunks.",
-                "zh": "每台持有一部分层；有些调度把这部分再切成几段。",
-            },
+            Text("", "台"),
+            Text(
+                "Each holds one part of the layers, or several where a schedule has chunks.",
+                "每台持有一部分层；有些调度把这部分再切成几段。",
+            ),
         ),
         Slider(
             "microbatches",
-            {"en": "Micro-batches", "zh": "微批次数"},
+            Text("Micro-batches", "微批次数"),
             (1, 2, 3, 4, 6, 8, 12, 16),
             8,
-            {"en": "", "zh": "个"},
-            {
-                "en": "Into as many parts the batch is cut; interleaving takes them in rounds.",
-                "zh": "一个批次切成几份；交错式调度按轮次取用。",
-            },
+            Text("", "个"),
+            Text(
+                "Into as many parts the batch is cut; interleaving takes them in rounds.",
+                "一个批次切成几份；交错式调度按轮次取用。",
+            ),
         ),
         Slider(
             "backward_input",
-            {"en": "Backward, input", "zh": "反向，对输入"},
+            Text("Backward, input", "反向，对输入"),
             *_PASS,
-            {
-                "en": "Time for the gradient of the input, for which the device before is waiting.",
-                "zh": "计算对输入的梯度所用的时间；前一台设备在等这个结果。",
-            },
+            Text(
+                "Time for the gradient of the input, for which the device before is waiting.",
+                "计算对输入的梯度所用的时间；前一台设备在等这个结果。",
+            ),
         ),
         Slider(
             "backward_weight",
-            {"en": "Backward, weights", "zh": "反向，对权重"},
+            Text("Backward, weights", "反向，对权重"),
             *_PASS,
-            {
-                "en": "Time for the gradients of the weights, for which nobody waits until the step ends.",
-                "zh": "计算对权重的梯度所用的时间；这一步结束之前没有谁要等它。",
-            },
+            Text(
+                "Time for the gradients of the weights, for which nobody waits until the step ends.",
+                "计算对权重的梯度所用的时间；这一步结束之前没有谁要等它。",
+            ),
         ),
         Slider(
             "slow",
-            {"en": "Slowness of the last device", "zh": "最后一台的用时倍数"},
+            Text("Slowness of the last device", "最后一台的用时倍数"),
             (1, 1.25, 1.5, 2, 3),
             1,
-            {"en": "×", "zh": "倍"},
-            {
-                "en": "All its passes take so many times as long, as if it held more layers, or the head.",
-                "zh": "它每次计算的用时是其他设备的多少倍；层分得多，或者还要算输出头，就会这样。",
-            },
+            Text("×", "倍"),
+            Text(
+                "All its passes take so many times as long, as if it held more layers, or the head.",
+                "它每次计算的用时是其他设备的多少倍；层分得多，或者还要算输出头，就会这样。",
+            ),
         ),
         Slider(
             "message",
-            {"en": "Time of a message", "zh": "一条消息的时间"},
+            Text("Time of a message", "一条消息的时间"),
             (0, 0.05, 0.1, 0.2, 0.5, 1),
             0,
             _FORWARDS,
-            {
-                "en": "From the end of a pass until the next device has its result. The sender computes on.",
-                "zh": "从一次计算结束，到下一台设备收到结果的时间。发送方不必等待。",
-            },
+            Text(
+                "From the end of a pass until the next device has its result. The sender computes on.",
+                "从一次计算结束，到下一台设备收到结果的时间。发送方不必等待。",
+            ),
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "1F1B on four devices with eight micro-batches, each of the three passes taking the same time, has a "
-                "bubble of 27%. Now the last device needs half as long again. How large is the bubble?"
-            ),
-            "zh": "四台设备、八个微批次的1F1B，三种计算用时相同，气泡为27%。若最后一台设备的用时增加一半，气泡有多大？",
-        },
-        unit={"en": "%", "zh": "%"},
+        question=Text(
+            "1F1B on four devices with eight micro-batches, each of the three passes taking the same time, has a "
+            "bubble of 27%. Now the last device needs half as long again. How large is the bubble?",
+            "四台设备、八个微批次的1F1B，三种计算用时相同，气泡为27%。若最后一台设备的用时增加一半，气泡有多大？",
+        ),
+        unit=Text("%", "%"),
         answer=lambda **settings: 100 * timed(**settings)[1].bubble_rate,
         settings={
             "schedule": "1f1b",

@@ -6,6 +6,7 @@ Several devices count as one with all their rates together, as if messages cost 
 device does not multiply are stored in it and multiplied in bf16.
 """
 
+from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.calls import Call, decode, prefill
 from sysai.explorables.controls import BYTES, CHIPS, MODELS
@@ -49,7 +50,7 @@ def draw(language: str, *, model: str, precision: str, batch: int, context: int,
 
 def _roof(language: str, roof: Roofline, config: ModelConfig, precision: str, batch: int, context: int) -> dict:
     """The roof; the two calls on it; faintly, the same calls at every other batch size."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     colours = {names["decode"]: "orange", names["prefill"]: "green"}
     rows = [
         {"part": name, "x": call.intensity, "y": roof.attainable(call.intensity) / 1e12, "here": size == batch}
@@ -97,7 +98,7 @@ def _roof(language: str, roof: Roofline, config: ModelConfig, precision: str, ba
 
 def _step(language: str, roof: Roofline, step: Call) -> dict:
     """Two bars, what a decode step reads and what it computes, in milliseconds: the longer one is its time."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     per_byte = 1e3 / roof.bandwidth
     rows = marks.stacked(
         names["reading"], {names["weights"]: step.weights * per_byte, names["cache"]: step.cache * per_byte}
@@ -110,7 +111,7 @@ def _step(language: str, roof: Roofline, step: Call) -> dict:
 def _describe(
     language: str, config: ModelConfig, precision: str, batch: int, context: int, device: str, devices: int
 ) -> str:
-    says, chip, roof = _TEXTS[language], CHIPS[device], roof_of(device, devices, precision)
+    says, chip, roof = in_language(_TEXTS, language), CHIPS[device], roof_of(device, devices, precision)
     step, read = decode(config, batch, context, precision), prefill(config, batch, context, precision)
     held = inference_memory(config, batch, context, 1).total * BYTES[precision]
     computed = chip.computes_in(precision)
@@ -145,126 +146,105 @@ def _describe(
     )
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "decode": "decode",
-        "prefill": "prefill",
-        "intensity": "arithmetic intensity (FLOP/byte)",
-        "ridge": "ridge {ridge}",
-        "reading": "reading",
-        "computing": "computing",
-        "weights": "weights",
-        "cache": "KV cache",
-        "flops": "arithmetic",
-        "step": "decode step (ms)",
-        "memory": "memory-bound",
-        "compute": "compute-bound",
-        "computed": " (products in {computed})",
-        "roof": "{model} in {precision}{computed} on {devices} × {device}, with the ridge at {ridge} FLOP/byte. ",
-        "decode readout": (
-            "A decode step of {batch} request{s}, with {context} tokens in each cache, has {step_intensity} "
-            "FLOP/byte and is {step_bound}. It takes at least {step_time} ms: {weights_time} to read weights, "
-            "{cache_time} to read cache, {flops_time} to compute meanwhile. At most {step_rate} tokens/s, "
-            "{each} a request. "
-        ),
-        "prefill readout": (
-            "Prefill of {batch} prompt{s} of that length has {read_intensity} FLOP/byte and is {read_bound}: "
-            "at least {read_time} s, at most {read_rate} tokens/s."
-        ),
-        "experts": (
-            " The requests of a step are taken to visit as many different experts as they can; they often share some, "
-            "and read less."
-        ),
-        "room": " Weights and caches, {held}, exceed the memory, {memory}: only more devices would allow it.",
-    },
-    "zh": {
-        "decode": "解码",
-        "prefill": "预填充",
-        "intensity": "算术强度（FLOP/字节）",
-        "ridge": "脊点{ridge}",
-        "reading": "读内存",
-        "computing": "运算",
-        "weights": "权重",
-        "cache": "KV缓存",
-        "flops": "运算",
-        "step": "一步解码的时间（ms）",
-        "memory": "访存受限",
-        "compute": "计算受限",
-        "computed": "（乘法用{computed}）",
-        "roof": "{model}，{precision}{computed}，{devices}块{device}，脊点在每字节{ridge}次运算。",
-        "decode readout": (
-            "{batch}个请求、每个缓存里有{context}个词元，一步解码每字节做{step_intensity}次运算，{step_bound}，"
-            "至少要{step_time} ms：读权重{weights_time} ms，读缓存{cache_time} ms，同时进行的运算{flops_time} ms。"
-            "每秒至多{step_rate}个词元，每个请求{each}个。"
-        ),
-        "prefill readout": (
-            "预填充{batch}个同样长的提示词，每字节做{read_intensity}次运算，{read_bound}：至少要{read_time} s，"
-            "每秒至多{read_rate}个词元。"
-        ),
-        "experts": "这里假设同一步里的各个请求尽量选用不同的专家；实际上它们常选中相同的专家，读得更少。",
-        "room": "权重和缓存共{held}，超出了{memory}的内存：要有更多设备才放得下。",
-    },
+_TEXTS: dict[str, Text] = {
+    "decode": Text("decode", "解码"),
+    "prefill": Text("prefill", "预填充"),
+    "intensity": Text("arithmetic intensity (FLOP/byte)", "算术强度（FLOP/字节）"),
+    "ridge": Text("ridge {ridge}", "脊点{ridge}"),
+    "reading": Text("reading", "读内存"),
+    "computing": Text("computing", "运算"),
+    "weights": Text("weights", "权重"),
+    "cache": Text("KV cache", "KV缓存"),
+    "flops": Text("arithmetic", "运算"),
+    "step": Text("decode step (ms)", "一步解码的时间（ms）"),
+    "memory": Text("memory-bound", "访存受限"),
+    "compute": Text("compute-bound", "计算受限"),
+    "computed": Text(" (products in {computed})", "（乘法用{computed}）"),
+    "roof": Text(
+        "{model} in {precision}{computed} on {devices} × {device}, with the ridge at {ridge} FLOP/byte. ",
+        "{model}，{precision}{computed}，{devices}块{device}，脊点在每字节{ridge}次运算。",
+    ),
+    "decode readout": Text(
+        "A decode step of {batch} request{s}, with {context} tokens in each cache, has {step_intensity} "
+        "FLOP/byte and is {step_bound}. It takes at least {step_time} ms: {weights_time} to read weights, "
+        "{cache_time} to read cache, {flops_time} to compute meanwhile. At most {step_rate} tokens/s, "
+        "{each} a request. ",
+        "{batch}个请求、每个缓存里有{context}个词元，一步解码每字节做{step_intensity}次运算，{step_bound}，"
+        "至少要{step_time} ms：读权重{weights_time} ms，读缓存{cache_time} ms，同时进行的运算{flops_time} ms。"
+        "每秒至多{step_rate}个词元，每个请求{each}个。",
+    ),
+    "prefill readout": Text(
+        "Prefill of {batch} prompt{s} of that length has {read_intensity} FLOP/byte and is {read_bound}: "
+        "at least {read_time} s, at most {read_rate} tokens/s.",
+        "预填充{batch}个同样长的提示词，每字节做{read_intensity}次运算，{read_bound}：至少要{read_time} s，"
+        "每秒至多{read_rate}个词元。",
+    ),
+    "experts": Text(
+        " The requests of a step are taken to visit as many different experts as they can; they often share some, "
+        "and read less.",
+        "这里假设同一步里的各个请求尽量选用不同的专家；实际上它们常选中相同的专家，读得更少。",
+    ),
+    "room": Text(
+        " Weights and caches, {held}, exceed the memory, {memory}: only more devices would allow it.",
+        "权重和缓存共{held}，超出了{memory}的内存：要有更多设备才放得下。",
+    ),
 }
 
 _BATCH = controls.batch_slider(
-    {
-        "en": "Requests that take a step together share one reading of the weights, but each reads its own cache.",
-        "zh": "同一步里的各个请求共用一次权重读取，但各读各的缓存。",
-    },
+    Text(
+        "Requests that take a step together share one reading of the weights, but each reads its own cache.",
+        "同一步里的各个请求共用一次权重读取，但各读各的缓存。",
+    ),
     default=1,
 )
 
 roofline = Explorable(
     name="roofline",
-    title={"en": "Prefill and decode on the roofline", "zh": "屋顶线上的预填充与解码"},
+    title=Text("Prefill and decode on the roofline", "屋顶线上的预填充与解码"),
     controls=(
         controls.model_choice(
-            {
-                "en": "Its shape gives the operations and the bytes of both calls.",
-                "zh": "模型的形状决定两种调用的运算量与字节数。",
-            },
+            Text(
+                "Its shape gives the operations and the bytes of both calls.",
+                "模型的形状决定两种调用的运算量与字节数。",
+            ),
             SHOWN,
         ),
         controls.precision_choice(
-            {
-                "en": "Of weights and cache: 2, 1 or half a byte a value. Formats that a device lacks compute in bf16.",
-                "zh": "权重与缓存：每个数值2、1或0.5字节。设备不支持的格式用bf16做乘法。",
-            },
+            Text(
+                "Of weights and cache: 2, 1 or half a byte a value. Formats that a device lacks compute in bf16.",
+                "权重与缓存：每个数值2、1或0.5字节。设备不支持的格式用bf16做乘法。",
+            ),
             ("bf16", "fp8", "int4"),
         ),
         _BATCH,
         controls.context_slider(
-            {
-                "en": "Tokens of each prompt, which prefill reads, and of each cache, which a decode step reads again.",
-                "zh": "每个提示词的词元数，由预填充读入；也是一步解码要重读的缓存里的词元数。",
-            }
+            Text(
+                "Tokens of each prompt, which prefill reads, and of each cache, which a decode step reads again.",
+                "每个提示词的词元数，由预填充读入；也是一步解码要重读的缓存里的词元数。",
+            )
         ),
         controls.device_choice(
-            {
-                "en": "Peak of dense products and bandwidth by the data sheet; programs reach less.",
-                "zh": "稠密乘法的峰值速率和带宽取自产品手册；实际程序达不到。",
-            }
+            Text(
+                "Peak of dense products and bandwidth by the data sheet; programs reach less.",
+                "稠密乘法的峰值速率和带宽取自产品手册；实际程序达不到。",
+            )
         ),
         controls.device_count(
-            {
-                "en": "All rates add up, as if messages between devices cost nothing.",
-                "zh": "各项速率直接相加，设备之间的通信当作不花时间。",
-            }
+            Text(
+                "All rates add up, as if messages between devices cost nothing.",
+                "各项速率直接相加，设备之间的通信当作不花时间。",
+            )
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "Llama 3 8B in bf16 on one H100, every request with 8,192 tokens in its cache. "
-                "With 32 requests at once instead of one, how many times as many tokens does decode write in a second?"
-            ),
-            "zh": (
-                "Llama 3 8B，bf16，一块H100，每个请求的缓存里有8,192个词元。并发请求从1个增加到32个，"
-                "解码每秒写出的词元数是原来的多少倍？"
-            ),
-        },
-        unit={"en": "times", "zh": "倍"},
+        question=Text(
+            "Llama 3 8B in bf16 on one H100, every request with 8,192 tokens in its cache. "
+            "With 32 requests at once instead of one, how many times as many tokens does decode write in a second?",
+            "Llama 3 8B，bf16，一块H100，每个请求的缓存里有8,192个词元。并发请求从1个增加到32个，"
+            "解码每秒写出的词元数是原来的多少倍？",
+        ),
+        unit=Text("times", "倍"),
         answer=lambda *, model, precision, batch, context, device, devices: (
             tokens_per_second(roof_of(device, devices, precision), decode(SHOWN[model], batch, context, precision))
             / tokens_per_second(roof_of(device, devices, precision), decode(SHOWN[model], 1, context, precision))

@@ -7,6 +7,7 @@ schedules, and what a model expects after the measurements that were made; the c
 from collections.abc import Iterable
 from statistics import fmean, median, quantiles
 
+from sysai.core.language import Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.tile_search import (
@@ -58,7 +59,7 @@ def draw(language: str, *, strategy: str, trials: int, batch: int, cache: int, s
 
 def _maps(language: str, measured: dict[Place, int], expected: dict[Place, float], cache: int) -> dict:
     """Side by side: the bytes with what was measured, and what the model makes of that."""
-    says = _TEXTS[language]
+    says = in_language(_TEXTS, language)
     truth = {place: cost(place, cache) for place in PLACES}
     best = min(measured, key=measured.get)
     hope = min(expected, key=expected.get)
@@ -115,7 +116,7 @@ def _diamond(place: Place, filled: bool) -> dict:
 
 def _curves(language: str, strategy: str, trials: int, batch: int, cache: int) -> dict:
     """Means over the seeds; of the strategy that was chosen, the middle half of the seeds as a band."""
-    says = _TEXTS[language]
+    says = in_language(_TEXTS, language)
     rows, band = [], []
     for name in STRATEGIES:
         for trial, factors in enumerate(zip(*progress(name, cache, batch), strict=True), 1):
@@ -164,7 +165,7 @@ def _describe(
     cache: int,
     seed: int,
 ) -> str:
-    says = _TEXTS[language]
+    says = in_language(_TEXTS, language)
     trials, floor = len(measured), least(cache)
     best = min(PLACES, key=lambda place: cost(place, cache))
     hope = min(expected, key=expected.get)
@@ -179,114 +180,89 @@ def _describe(
     )  # fmt: skip
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "truth": "bytes moved, points measured",
-        "expected": "what a model then expects",
-        "tile of i": "tile of i",
-        "tile of j": "tile of j",
-        "random": "random",
-        "evolution": "evolution",
-        "model": "evolution with a model",
-        "trials": "measurements",
-        "times": "best / least bytes",
-        "description": (
-            "Product of two 512 × 512 matrices, order i, j, k, tiles of 16 in k, a cache of {cache} KiB. Of {count} "
-            "schedules the best moves {floor} (tiles of {i} in i, {j} in j), half of them more than {middle}. Search: "
-            "{strategy}, batches of {batch}, seed {seed}. After {trials} measurement{s} the best moves {found}, "
-            "{factor} × the least. A model of these measurements expects the least, {hope}, at tiles of {hope_i} "
-            "and {hope_j}; really {really} are moved there. Mean over {seeds} seeds after as many measurements: "
-            "random {random}, evolution {evolution}, evolution with a model {model} × the least."
-        ),
-    },
-    "zh": {
-        "truth": "搬动的字节，以及测量过的点",
-        "expected": "模型据此作出的预测",
-        "tile of i": "i的分块",
-        "tile of j": "j的分块",
-        "random": "随机搜索",
-        "evolution": "进化搜索",
-        "model": "带模型的进化搜索",
-        "trials": "测量次数",
-        "times": "已得最优/全局最优",
-        "description": (
-            "两个512 × 512的矩阵相乘，循环次序为i、j、k，k的分块为16，缓存{cache} KiB。{count}种调度中，"
-            "最好的搬动{floor}（i的分块{i}，j的分块{j}），有一半超过{middle}。{strategy}，每批测量{batch}个，"
-            "随机种子{seed}：测量{trials}次之后，已得的最优搬动{found}，是全局最优的{factor}倍。模型根据这些测量"
-            "预测，分块取{hope_i}和{hope_j}时搬动最少，为{hope}；那里实际搬动{really}。测量同样多次，"
-            "{seeds}个种子平均：随机搜索是全局最优的{random}倍，进化搜索{evolution}倍，带模型的进化搜索{model}倍。"
-        ),
-    },
+_TEXTS: dict[str, Text] = {
+    "truth": Text("bytes moved, points measured", "搬动的字节，以及测量过的点"),
+    "expected": Text("what a model then expects", "模型据此作出的预测"),
+    "tile of i": Text("tile of i", "i的分块"),
+    "tile of j": Text("tile of j", "j的分块"),
+    "random": Text("random", "随机搜索"),
+    "evolution": Text("evolution", "进化搜索"),
+    "model": Text("evolution with a model", "带模型的进化搜索"),
+    "trials": Text("measurements", "测量次数"),
+    "times": Text("best / least bytes", "已得最优/全局最优"),
+    "description": Text(
+        "Product of two 512 × 512 matrices, order i, j, k, tiles of 16 in k, a cache of {cache} KiB. Of {count} "
+        "schedules the best moves {floor} (tiles of {i} in i, {j} in j), half of them more than {middle}. Search: "
+        "{strategy}, batches of {batch}, seed {seed}. After {trials} measurement{s} the best moves {found}, "
+        "{factor} × the least. A model of these measurements expects the least, {hope}, at tiles of {hope_i} "
+        "and {hope_j}; really {really} are moved there. Mean over {seeds} seeds after as many measurements: "
+        "random {random}, evolution {evolution}, evolution with a model {model} × the least.",
+        "两个512 × 512的矩阵相乘，循环次序为i、j、k，k的分块为16，缓存{cache} KiB。{count}种调度中，"
+        "最好的搬动{floor}（i的分块{i}，j的分块{j}），有一半超过{middle}。{strategy}，每批测量{batch}个，"
+        "随机种子{seed}：测量{trials}次之后，已得的最优搬动{found}，是全局最优的{factor}倍。模型根据这些测量"
+        "预测，分块取{hope_i}和{hope_j}时搬动最少，为{hope}；那里实际搬动{really}。测量同样多次，"
+        "{seeds}个种子平均：随机搜索是全局最优的{random}倍，进化搜索{evolution}倍，带模型的进化搜索{model}倍。",
+    ),
 }
 
 schedule_search = Explorable(
     name="schedule_search",
-    title={"en": "Searching for a schedule", "zh": "搜索调度"},
+    title=Text("Searching for a schedule", "搜索调度"),
     controls=(
         Choice(
             "strategy",
-            {"en": "Strategy", "zh": "策略"},
-            {name: {language: _TEXTS[language][name] for language in _TEXTS} for name in STRATEGIES},
+            Text("Strategy", "策略"),
+            {name: _TEXTS[name] for name in STRATEGIES},
             "model",
-            {
-                "en": "Whose measurements the map shows, and whose curve has a band: half of the seeds lie within it.",
-                "zh": "分块图上画出的是这种策略的测量点；它的曲线带有阴影，一半的随机种子落在阴影之内。",
-            },
+            Text(
+                "Whose measurements the map shows, and whose curve has a band: half of the seeds lie within it.",
+                "分块图上画出的是这种策略的测量点；它的曲线带有阴影，一半的随机种子落在阴影之内。",
+            ),
         ),
         Slider(
             "trials",
-            {"en": "Measurements", "zh": "测量次数"},
+            Text("Measurements", "测量次数"),
             (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32),
             16,
-            help={
-                "en": "On a machine each takes a compilation and a run, about a second.",
-                "zh": "在真实的机器上，每次测量都要编译一次、运行一次，大约一秒。",
-            },
+            help=Text(
+                "On a machine each takes a compilation and a run, about a second.",
+                "在真实的机器上，每次测量都要编译一次、运行一次，大约一秒。",
+            ),
         ),
         Slider(
             "batch",
-            {"en": "Size of a batch", "zh": "每批测量数"},
+            Text("Size of a batch", "每批测量数"),
             (1, 2, 4, 8, 16),
             4,
-            help={
-                "en": "Chosen together; evolution and the model learn when the batch is done.",
-                "zh": "一批一起选定；测完一批，进化和模型才学到东西。",
-            },
+            help=Text(
+                "Chosen together; evolution and the model learn when the batch is done.",
+                "一批一起选定；测完一批，进化和模型才学到东西。",
+            ),
         ),
         Slider(
             "cache",
-            {"en": "Cache", "zh": "缓存"},
+            Text("Cache", "缓存"),
             (8, 16, 32, 64, 128, 256, 512),
             32,
-            {"en": "KiB", "zh": "KiB"},
-            {
-                "en": "Where tiles no longer fit, the map has a cliff.",
-                "zh": "分块大到放不下的地方，图上就有一道悬崖。",
-            },
+            Text("KiB", "KiB"),
+            Text("Where tiles no longer fit, the map has a cliff.", "分块大到放不下的地方，图上就有一道悬崖。"),
         ),
         Slider(
             "seed",
-            {"en": "Seed", "zh": "随机种子"},
+            Text("Seed", "随机种子"),
             tuple(SEEDS),
             0,
-            help={
-                "en": "Of the search that the map shows.",
-                "zh": "分块图所示的那次搜索的种子。",
-            },
+            help=Text("Of the search that the map shows.", "分块图所示的那次搜索的种子。"),
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "A cache of 32 KiB, batches of 4. Random search has measured 12 of the 81 schedules. How many times "
-                "the least bytes does its best one move, on average over the seeds?"
-            ),
-            "zh": (
-                "缓存32 KiB，每批4个。随机搜索测量了81种调度中的12种。其中最好的一种，搬动的字节平均是全局最优的几倍？"
-            ),
-        },
-        unit={"en": "times", "zh": "倍"},
+        question=Text(
+            "A cache of 32 KiB, batches of 4. Random search has measured 12 of the 81 schedules. How many times "
+            "the least bytes does its best one move, on average over the seeds?",
+            "缓存32 KiB，每批4个。随机搜索测量了81种调度中的12种。其中最好的一种，搬动的字节平均是全局最优的几倍？",
+        ),
+        unit=Text("times", "倍"),
         answer=lambda *, strategy, trials, batch, cache, seed: mean_factor(strategy, cache, batch, trials),
         settings={"strategy": "random", "trials": 12, "batch": 4, "cache": 32, "seed": 0},
     ),

@@ -5,7 +5,7 @@
 The bill is `sysai.parallel.memory`'s: buckets, gathered units, fragmentation and what libraries hold are left out.
 """
 
-from sysai.core.language import Text
+from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import CHIPS
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
@@ -37,7 +37,7 @@ def draw(
 
 def _stages(language: str, devices: int, stage: int, memory: float, **run: int | str) -> dict:
     """A bar for each stage, the chosen one in full colour, and a line where the device ends."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     bills = {names[f"stage {k}"]: bill(devices=devices, stage=k, **run) for k in STAGES}
     rows = [
         row
@@ -59,7 +59,7 @@ def _stages(language: str, devices: int, stage: int, memory: float, **run: int |
 
 def _growth(language: str, devices: int, stage: int, memory: float, **run: int | str) -> dict:
     """The bill over the number of devices, a line for each stage, and one at the device's memory."""
-    names = _TEXTS[language]
+    names = in_language(_TEXTS, language)
     rows = [
         {"part": names["stage"].format(k), "devices": n, "GB": bill(devices=n, stage=k, **run).total / 1e9}
         for k in STAGES
@@ -99,7 +99,7 @@ def _growth(language: str, devices: int, stage: int, memory: float, **run: int |
 
 
 def _describe(language: str, devices: int, stage: int, device: str, **run: int | str) -> str:
-    says, chip, trained = _TEXTS[language], CHIPS[device], TRAINED[run["model"]]
+    says, chip, trained = in_language(_TEXTS, language), CHIPS[device], TRAINED[run["model"]]
     held = bill(devices=devices, stage=stage, **run)
     fitting = [k for k in STAGES if bill(devices=devices, stage=k, **run).total <= chip.memory]
     sent = {k: step_traffic(trained.parameters, devices, k, OPTIMIZERS[run["optimizer"]].recipe) for k in STAGES}
@@ -130,160 +130,132 @@ def _describe(language: str, devices: int, stage: int, device: str, **run: int |
     )
 
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "stage 0": "0: data parallel",
-        "stage 1": "1: optimizer state",
-        "stage 2": "2: and gradients",
-        "stage 3": "3: and weights",
-        "stage": "stage {}",
-        "divided 0": "nothing is divided",
-        "divided 1": "optimizer state is divided",
-        "divided 2": "optimizer state and gradients are divided",
-        "divided 3": "optimizer state, gradients and weights are divided",
-        "weights": "weights",
-        "gradients": "gradients",
-        "optimizer": "optimizer state",
-        "activations": "activations",
-        "memory": "memory {memory}",
-        "bars": "held on each device (GB)",
-        "devices": "devices",
-        "each": "each device (GB)",
-        "comma": ", ",
-        "held": (
-            "{model}, {parameters} parameters, {recipe}, on {devices} × {device}. At stage {stage}, where {divided}, "
-            "each device holds {total}: {weights} of weights, {gradients} of gradients, {optimizer} of optimizer state"
-        ),
-        "activated": ", {activations} of activations for {batch} sequence{s} of {sequence} tokens",
-        "undefined": "; activations are counted for dense models of known shape only",
-        "sent": ". In a step it sends {sent}. ",
-        "gathered": "The units that it gathers come on top. ",
-        "fit": "Stages {fitting} fit into {memory}; of these, {least} send{s_least} least.",
-        "one": "Only stage {fitting} fits into {memory}.",
-        "none": "No stage fits into {memory}.",
-    },
-    "zh": {
-        "stage 0": "0：数据并行",
-        "stage 1": "1：切优化器状态",
-        "stage 2": "2：再切梯度",
-        "stage 3": "3：再切权重",
-        "stage": "阶段{}",
-        "divided 0": "不切分",
-        "divided 1": "切分优化器状态",
-        "divided 2": "切分优化器状态和梯度",
-        "divided 3": "切分优化器状态、梯度和权重",
-        "weights": "权重",
-        "gradients": "梯度",
-        "optimizer": "优化器状态",
-        "activations": "激活值",
-        "memory": "内存{memory}",
-        "bars": "每台设备占用（GB）",
-        "devices": "设备数",
-        "each": "每台设备（GB）",
-        "comma": "、",
-        "held": (
-            "{model}，{parameters}个参数，{recipe}，{devices}块{device}。阶段{stage}（{divided}），每块占用{total}："
-            "权重{weights}，梯度{gradients}，优化器状态{optimizer}"
-        ),
-        "activated": "，{batch}条{sequence}个词元的序列的激活值{activations}",
-        "undefined": "；激活值没有计入，只有形状已知的稠密模型才计",
-        "sent": "。一步要发送{sent}。",
-        "gathered": "使用时收集的单元另计。",
-        "fit": "{memory}放得下的是阶段{fitting}，其中发送最少的是阶段{least}。",
-        "one": "{memory}只放得下阶段{fitting}。",
-        "none": "哪个阶段都超出了{memory}。",
-    },
+_TEXTS: dict[str, Text] = {
+    "stage 0": Text("0: data parallel", "0：数据并行"),
+    "stage 1": Text("1: optimizer state", "1：切优化器状态"),
+    "stage 2": Text("2: and gradients", "2：再切梯度"),
+    "stage 3": Text("3: and weights", "3：再切权重"),
+    "stage": Text("stage {}", "阶段{}"),
+    "divided 0": Text("nothing is divided", "不切分"),
+    "divided 1": Text("optimizer state is divided", "切分优化器状态"),
+    "divided 2": Text("optimizer state and gradients are divided", "切分优化器状态和梯度"),
+    "divided 3": Text("optimizer state, gradients and weights are divided", "切分优化器状态、梯度和权重"),
+    "weights": Text("weights", "权重"),
+    "gradients": Text("gradients", "梯度"),
+    "optimizer": Text("optimizer state", "优化器状态"),
+    "activations": Text("activations", "激活值"),
+    "memory": Text("memory {memory}", "内存{memory}"),
+    "bars": Text("held on each device (GB)", "每台设备占用（GB）"),
+    "devices": Text("devices", "设备数"),
+    "each": Text("each device (GB)", "每台设备（GB）"),
+    "comma": Text(", ", "、"),
+    "held": Text(
+        "{model}, {parameters} parameters, {recipe}, on {devices} × {device}. At stage {stage}, where {divided}, "
+        "each device holds {total}: {weights} of weights, {gradients} of gradients, {optimizer} of optimizer state",
+        "{model}，{parameters}个参数，{recipe}，{devices}块{device}。阶段{stage}（{divided}），每块占用{total}："
+        "权重{weights}，梯度{gradients}，优化器状态{optimizer}",
+    ),
+    "activated": Text(
+        ", {activations} of activations for {batch} sequence{s} of {sequence} tokens",
+        "，{batch}条{sequence}个词元的序列的激活值{activations}",
+    ),
+    "undefined": Text(
+        "; activations are counted for dense models of known shape only", "；激活值没有计入，只有形状已知的稠密模型才计"
+    ),
+    "sent": Text(". In a step it sends {sent}. ", "。一步要发送{sent}。"),
+    "gathered": Text("The units that it gathers come on top. ", "使用时收集的单元另计。"),
+    "fit": Text(
+        "Stages {fitting} fit into {memory}; of these, {least} send{s_least} least.",
+        "{memory}放得下的是阶段{fitting}，其中发送最少的是阶段{least}。",
+    ),
+    "one": Text("Only stage {fitting} fits into {memory}.", "{memory}只放得下阶段{fitting}。"),
+    "none": Text("No stage fits into {memory}.", "哪个阶段都超出了{memory}。"),
 }
 
 _OPTIMIZER_TEXTS: dict[str, Text] = {
-    "mixed_adam": {"en": "Adam in mixed precision", "zh": "混合精度Adam"},
-    "adam": {"en": "Adam in fp32", "zh": "fp32 Adam"},
-    "momentum": {"en": "SGD with momentum in fp32", "zh": "fp32动量SGD"},
+    "mixed_adam": Text("Adam in mixed precision", "混合精度Adam"),
+    "adam": Text("Adam in fp32", "fp32 Adam"),
+    "momentum": Text("SGD with momentum in fp32", "fp32动量SGD"),
 }
 
 _DEVICES = Slider(
     "devices",
-    {"en": "Number of devices", "zh": "设备数"},
+    Text("Number of devices", "设备数"),
     tuple(2**power for power in range(11)),
     64,
-    {"en": "", "zh": "台"},
-    {
-        "en": "Each works on sequences of its own; what a stage divides is divided by this number.",
-        "zh": "每台设备处理自己的序列；各阶段所切分的，都除以这个数。",
-    },
+    Text("", "台"),
+    Text(
+        "Each works on sequences of its own; what a stage divides is divided by this number.",
+        "每台设备处理自己的序列；各阶段所切分的，都除以这个数。",
+    ),
 )
 
 training_memory = Explorable(
     name="training_memory",
-    title={"en": "Memory of a training step, and ZeRO's stages", "zh": "训练一步的内存与ZeRO的各个阶段"},
+    title=Text("Memory of a training step, and ZeRO's stages", "训练一步的内存与ZeRO的各个阶段"),
     controls=(
         controls.model_choice(
-            {
-                "en": "Its number of parameters gives the state, its shape the activations.",
-                "zh": "状态由参数个数决定，激活值由形状决定。",
-            },
+            Text(
+                "Its number of parameters gives the state, its shape the activations.",
+                "状态由参数个数决定，激活值由形状决定。",
+            ),
             TRAINED,
         ),
         Choice(
             "optimizer",
-            {"en": "Optimizer", "zh": "优化器"},
+            Text("Optimizer", "优化器"),
             _OPTIMIZER_TEXTS,
             "mixed_adam",
-            {
-                "en": "Bytes a parameter of weight, gradient and state: 2 + 2 + 12, 4 + 4 + 8, or 4 + 4 + 4.",
-                "zh": "每个参数的权重、梯度、状态各几字节：2 + 2 + 12，4 + 4 + 8，或4 + 4 + 4。",
-            },
+            Text(
+                "Bytes a parameter of weight, gradient and state: 2 + 2 + 12, 4 + 4 + 8, or 4 + 4 + 4.",
+                "每个参数的权重、梯度、状态各几字节：2 + 2 + 12，4 + 4 + 8，或4 + 4 + 4。",
+            ),
         ),
         _DEVICES,
         Slider(
             "stage",
-            {"en": "ZeRO stage", "zh": "ZeRO阶段"},
+            Text("ZeRO stage", "ZeRO阶段"),
             tuple(STAGES),
             1,
-            help={
-                "en": "0 is plain data parallelism; 3 is what FSDP does.",
-                "zh": "0是普通的数据并行；3是FSDP的做法。",
-            },
+            help=Text("0 is plain data parallelism; 3 is what FSDP does.", "0是普通的数据并行；3是FSDP的做法。"),
         ),
         Slider(
             "batch",
-            {"en": "Batch on each device", "zh": "每台设备的批大小"},
+            Text("Batch on each device", "每台设备的批大小"),
             (0, 1, 2, 4, 8, 16),
             1,
-            {"en": "sequences", "zh": "条序列"},
-            {
-                "en": "Activations grow with it, and no stage divides them. With 0 there are none.",
-                "zh": "激活值随它增长，哪个阶段都不切分它。取0就没有激活值。",
-            },
+            Text("sequences", "条序列"),
+            Text(
+                "Activations grow with it, and no stage divides them. With 0 there are none.",
+                "激活值随它增长，哪个阶段都不切分它。取0就没有激活值。",
+            ),
         ),
         Slider(
             "sequence",
-            {"en": "Sequence", "zh": "序列长度"},
+            Text("Sequence", "序列长度"),
             tuple(2**power for power in range(9, 15)),
             2_048,
-            {"en": "tokens", "zh": "个词元"},
-            {
-                "en": "Activations are those of a program that runs operator by operator and recomputes nothing.",
-                "zh": "激活值按逐算子执行、不做重计算的程序计算。",
-            },
+            Text("tokens", "个词元"),
+            Text(
+                "Activations are those of a program that runs operator by operator and recomputes nothing.",
+                "激活值按逐算子执行、不做重计算的程序计算。",
+            ),
         ),
         controls.device_choice(
-            {
-                "en": "Its memory by the data sheet; libraries and fragmentation leave less.",
-                "zh": "内存大小取自产品手册；扣除各种库的占用和碎片，实际可用的更少。",
-            }
+            Text(
+                "Its memory by the data sheet; libraries and fragmentation leave less.",
+                "内存大小取自产品手册；扣除各种库的占用和碎片，实际可用的更少。",
+            )
         ),
     ),
     draw=draw,
     prediction=Prediction(
-        question={
-            "en": (
-                "Llama 3 70B, Adam in mixed precision, 64 H100s with 80 GB, ZeRO stage 2. "
-                "How much state (weights, gradients, optimizer state) does each of them hold?"
-            ),
-            "zh": "Llama 3 70B，混合精度Adam，64块80 GB的H100，ZeRO阶段2。每块要存多少状态（权重、梯度、优化器状态）？",
-        },
-        unit={"en": "GB", "zh": "GB"},
+        question=Text(
+            "Llama 3 70B, Adam in mixed precision, 64 H100s with 80 GB, ZeRO stage 2. "
+            "How much state (weights, gradients, optimizer state) does each of them hold?",
+            "Llama 3 70B，混合精度Adam，64块80 GB的H100，ZeRO阶段2。每块要存多少状态（权重、梯度、优化器状态）？",
+        ),
+        unit=Text("GB", "GB"),
         answer=lambda *, device, **run: bill(**run).total / 1e9,
         settings={
             "model": "llama-3-70b",

@@ -6,13 +6,15 @@ from textwrap import dedent
 
 import pytest
 import torch
+from sysai.core.language import Text
 from sysai.exercises.failure import Failed
 from sysai.exercises.grader import Grader
 from sysai.exercises.limits import Limits
 from sysai.exercises.submission import Submission
 from sysai.exercises.trial import Hint, Trial
 
-UNIT = {"en": "bytes", "zh": "字节"}
+UNIT = Text("bytes", "字节")
+NO, HALF = Text("no", "否"), Text("half", "半")
 
 
 @pytest.fixture
@@ -42,10 +44,14 @@ def test_equal_wants_the_same_type_all_the_way_down(trial):
 
 def test_equal_shows_unit_and_hint(trial):
     fault = failure(
-        trial.expect_equal, 20_000, 40_000, unit=UNIT, hints=[Hint(1, "no", "否"), Hint(20_000, "half", "半")]
+        trial.expect_equal,
+        20_000,
+        40_000,
+        unit=UNIT,
+        hints=[Hint(1, NO), Hint(20_000, HALF)],
     )
-    assert fault.expected == {"en": "40,000 bytes", "zh": "40,000字节"}
-    assert fault.hint == {"en": "half", "zh": "半"}
+    assert fault.expected == Text("40,000 bytes", "40,000字节")
+    assert fault.hint == HALF
 
 
 @pytest.mark.parametrize(("got", "expected"), [(1.0, 1.0 + 1e-7), (2, 2.0), (float("inf"), float("inf"))])
@@ -66,7 +72,7 @@ def test_close_wants_a_number(trial, got):
 
 
 def test_close_shows_enough_digits_and_hints_by_value_or_predicate(trial):
-    fault = failure(trial.expect_close, 1.0000012, 1.0, hints=[Hint(lambda got: got > 1, "too large", "太大")])
+    fault = failure(trial.expect_close, 1.0000012, 1.0, hints=[Hint(lambda got: got > 1, Text("too large", "太大"))])
     assert fault.got["en"] != fault.expected["en"]
     assert fault.hint["en"] == "too large"
     assert failure(trial.expect_close, 0.0, 1e-30).reason == "wrong_value"
@@ -74,7 +80,7 @@ def test_close_shows_enough_digits_and_hints_by_value_or_predicate(trial):
 
 
 def test_at_most(trial):
-    what = {"en": "tokens given to the model", "zh": "交给模型的词元"}
+    what = Text("tokens given to the model", "交给模型的词元")
     trial.expect_at_most(3, 3, what=what)
     fault = failure(trial.expect_at_most, 4, 3, what=what)
     assert (fault.reason, fault.expected["en"], fault.expected["zh"]) == ("too_much", "at most 3", "至多3")
@@ -90,7 +96,7 @@ def test_tensor_is_compared_by_shape_then_dtype_then_values(trial):
     assert failure(trial.expect_tensor, expected.double(), expected).expected["en"] == "torch.float32"
     wrong = expected.clone()
     wrong[1, 2] = 9.0
-    fault = failure(trial.expect_tensor, wrong, expected, hints=[Hint(wrong, "this one", "这个")])
+    fault = failure(trial.expect_tensor, wrong, expected, hints=[Hint(wrong, Text("this one", "这个"))])
     assert "1 of 6" in fault.message["en"]
     assert "[1, 2]" in fault.message["zh"]
     assert (fault.expected["en"], fault.got["en"]) == ("5.00000", "9.00000")
@@ -112,10 +118,10 @@ def test_tensors_of_integers_and_of_one_element(trial):
 def test_type_and_free_expectations(trial):
     trial.expect_type(1, int | float)
     assert failure(trial.expect_type, True, int | float).expected["zh"] == "整数（int）或数（float）"
-    trial.expect(True, {"en": "", "zh": ""})
+    trial.expect(True, Text("", ""))
     trial.picture("seen")
-    fault = failure(trial.expect, False, {"en": "no", "zh": "否"})
-    assert fault.picture == {"en": "seen", "zh": "seen"}
+    fault = failure(trial.expect, False, Text("no", "否"))
+    assert fault.picture == Text("seen", "seen")
 
 
 def test_the_same_seed_gives_the_same_inputs():

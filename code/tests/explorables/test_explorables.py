@@ -13,7 +13,7 @@ import sysai
 import sysai.explorables
 import vl_convert
 from parity import check_chinese
-from sysai.core.language import LANGUAGES
+from sysai.core.language import LANGUAGES, Text
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider, find
 from sysai.explorables.notebook import to_svg
 
@@ -141,12 +141,12 @@ def sample():
     def draw(language, *, size, colour):
         return {"mark": "point", "description": f"{size} {colour}"}
 
-    text = {"en": "", "zh": ""}
+    text = Text("", "")
     return Explorable(
         name="sample",
         title=text,
         controls=(
-            Slider("size", text, (1, 2.5, 4), 2.5, unit={"en": "cm", "zh": "厘米"}),
+            Slider("size", text, (1, 2.5, 4), 2.5, unit=Text("cm", "厘米")),
             Choice("colour", text, {"red": text, "blue": text}, "red"),
         ),
         draw=draw,
@@ -178,7 +178,7 @@ def test_a_language_that_the_book_lacks_is_refused(sample):
 
 
 def test_controls_are_checked_when_made():
-    text = {"en": "", "zh": ""}
+    text = Text("", "")
     with pytest.raises(ValueError, match="ascend"):
         Slider("size", text, (2, 1), 1)
     with pytest.raises(ValueError, match="hold the default"):

@@ -2,12 +2,13 @@
 
 import math
 
+from sysai.core.language import Text
 from sysai.exercises.configs import random_config
 from sysai.exercises.trial import Hint, Trial
 from sysai.models.presets import PRESETS
 
-REQUESTS = {"en": "requests", "zh": "个请求"}
-RATE = {"en": "tokens/s", "zh": "词元/秒"}
+REQUESTS = Text("requests", "个请求")
+RATE = Text("tokens/s", "词元/秒")
 
 
 def check(trial: Trial) -> None:
@@ -32,26 +33,32 @@ def _check(trial: Trial, config, context: int, weight: float, element: int, band
     hints = [
         *_cache_hints(lambda c: math.ceil(weights / c), cache, by_query_heads, element),
         Hint(
-            when=math.floor(weights / cache),
-            en="One too few: at this batch size the weights still weigh more. Round up.",
-            zh="少了一个：在这个批大小下，权重仍比缓存重。应向上取整。",
+            math.floor(weights / cache),
+            Text(
+                "One too few: at this batch size the weights still weigh more. Round up.",
+                "少了一个：在这个批大小下，权重仍比缓存重。应向上取整。",
+            ),
         ),
         Hint(
-            when=math.ceil((weights + wrong_table) / cache),
-            en="The embedding table: it counts where it also serves as the head (tie_embeddings is True), and does "
-            "not count where it is only looked up.",
-            zh="请看嵌入表：它兼作输出头时（tie_embeddings为True）要计入，只用来查表时不计入。",
+            math.ceil((weights + wrong_table) / cache),
+            Text(
+                "The embedding table: it counts where it also serves as the head (tie_embeddings is True), and does "
+                "not count where it is only looked up.",
+                "请看嵌入表：它兼作输出头时（tie_embeddings为True）要计入，只用来查表时不计入。",
+            ),
         ),
     ]
     trial.expect_equal(got, math.ceil(weights / cache), unit=REQUESTS, hints=hints)
 
     got = trial.call("throughput_ceiling", config, context=context, bytes_per_element=element, bandwidth=bandwidth)
     hints = [
-        Hint(  # first: with two bytes an element, the default of kv_cache_bytes gives the same
-            when=bandwidth / cache / 2,
-            en="This is the throughput at the balance, where half of the bytes are weights. As the batch grows, "
-            "their share tends to nothing.",
-            zh="这是两者相等时的吞吐量，那时有一半字节是权重。批次继续增大，权重所占的份额趋于零。",
+        Hint(
+            bandwidth / cache / 2,
+            Text(
+                "This is the throughput at the balance, where half of the bytes are weights. As the batch grows, "
+                "their share tends to nothing.",
+                "这是两者相等时的吞吐量，那时有一半字节是权重。批次继续增大，权重所占的份额趋于零。",
+            ),
         ),
         *_cache_hints(lambda c: bandwidth / c, cache, by_query_heads, element),
     ]
@@ -62,20 +69,23 @@ def _cache_hints(value, cache: int, by_query_heads: int, element: int) -> list[H
     """Hints for a cache counted wrongly; `value(cache)` is what follows from it."""
     return [
         Hint(
-            when=value(by_query_heads),
-            en="You counted a key and a value for every query head. Grouped queries share them: the cache has "
-            "n_kv_heads of each.",
-            zh="你给每个查询头都算了一份键和值。分组查询共用它们：缓存里键和值各只有n_kv_heads份。",
+            value(by_query_heads),
+            Text(
+                "You counted a key and a value for every query head. Grouped queries share them: the cache has "
+                "n_kv_heads of each.",
+                "你给每个查询头都算了一份键和值。分组查询共用它们：缓存里键和值各只有n_kv_heads份。",
+            ),
         ),
         Hint(
-            when=value(cache // 2),
-            en="Half of the cache is missing: it keeps keys and values.",
-            zh="缓存少算了一半：键和值都要存。",
+            value(cache // 2),
+            Text("Half of the cache is missing: it keeps keys and values.", "缓存少算了一半：键和值都要存。"),
         ),
         Hint(
-            when=value(cache * 4 // element),
-            en="The cache's elements take bytes_per_element bytes. kv_cache_bytes takes it as its last argument, 4 "
-            "where left out.",
-            zh="缓存里每个元素占bytes_per_element字节。它是kv_cache_bytes的最后一个参数，省略时取4。",
+            value(cache * 4 // element),
+            Text(
+                "The cache's elements take bytes_per_element bytes. kv_cache_bytes takes it as its last argument, 4 "
+                "where left out.",
+                "缓存里每个元素占bytes_per_element字节。它是kv_cache_bytes的最后一个参数，省略时取4。",
+            ),
         ),
     ]

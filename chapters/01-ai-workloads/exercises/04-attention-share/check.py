@@ -1,11 +1,12 @@
 """Gates on the factor and on the length, for published models and random ones, dense and mixtures."""
 
+from sysai.core.language import Text
 from sysai.exercises.configs import random_config
 from sysai.exercises.trial import Hint, Trial
 from sysai.models.presets import PRESETS
 
-TIMES = {"en": "times 6ND", "zh": "倍（相对于6ND）"}
-TOKENS = {"en": "tokens", "zh": "个词元"}
+TIMES = Text("times 6ND", "倍（相对于6ND）")
+TOKENS = Text("tokens", "个词元")
 
 
 def check(trial: Trial) -> None:
@@ -28,12 +29,14 @@ def _check(trial: Trial, config, sequence: int, skip_masked: bool) -> None:
 
     got = trial.call("understatement", config, sequence=sequence, skip_masked=skip_masked)
     share = Hint(
-        when=sequence / length,
-        en="This is attention's term as a part of 6ND. Wanted is the factor of the whole: 1 more.",
-        zh="这是注意力的一项与6ND之比。要的是总代价的倍数，还要加1。",
+        sequence / length,
+        Text(
+            "This is attention's term as a part of 6ND. Wanted is the factor of the whole: 1 more.",
+            "这是注意力的一项与6ND之比。要的是总代价的倍数，还要加1。",
+        ),
     )
     inverse = Hint(
-        when=1 / (1 + sequence / length), en="Upside down: 6ND / true cost.", zh="倒过来了：这是6ND除以真实代价。"
+        1 / (1 + sequence / length), Text("Upside down: 6ND / true cost.", "倒过来了：这是6ND除以真实代价。")
     )
     hints = [share, inverse, *_hints(config, total / active, lambda times: 1 + sequence / (length * times))]
     trial.expect_close(got, 1 + sequence / length, unit=TIMES, hints=hints)
@@ -43,33 +46,43 @@ def _hints(config, total_by_active: float, value) -> list[Hint]:
     """Hints for an equal length that is wrong by a factor; `value(factor)` is what follows from it."""
     hints = [
         Hint(
-            when=value(config.n_heads / config.n_kv_heads),
-            en="You counted scores of key-value heads. Each of the n_heads query heads computes scores of its own.",
-            zh="你按键值头来数分数了。n_heads个查询头各自都要算分数。",
+            value(config.n_heads / config.n_kv_heads),
+            Text(
+                "You counted scores of key-value heads. Each of the n_heads query heads computes scores of its own.",
+                "你按键值头来数分数了。n_heads个查询头各自都要算分数。",
+            ),
         ),
         Hint(
-            when=value(3.0),
-            en="You set attention's forward pass against 6N, which holds the backward pass as well.",
-            zh="你拿注意力的前向传播去和6N比，而6N已包含反向传播。",
+            value(3.0),
+            Text(
+                "You set attention's forward pass against 6N, which holds the backward pass as well.",
+                "你拿注意力的前向传播去和6N比，而6N已包含反向传播。",
+            ),
         ),
         Hint(
-            when=value(2.0),
-            en="Attention's term is half of what it should be: 12 L H K T, and half of that only where skip_masked is "
-            "true.",
-            zh="注意力的一项只有应得的一半：应为12 L H K T，只有skip_masked为真时才减半。",
+            value(2.0),
+            Text(
+                "Attention's term is half of what it should be: 12 L H K T, and half of that only where skip_masked is "
+                "true.",
+                "注意力的一项只有应得的一半：应为12 L H K T，只有skip_masked为真时才减半。",
+            ),
         ),
         Hint(
-            when=value(0.5),
-            en="Attention's term is twice what it should be: where skip_masked is true, half of it is not computed.",
-            zh="注意力的一项是应得的两倍：skip_masked为真时，有一半不算。",
+            value(0.5),
+            Text(
+                "Attention's term is twice what it should be: where skip_masked is true, half of it is not computed.",
+                "注意力的一项是应得的两倍：skip_masked为真时，有一半不算。",
+            ),
         ),
     ]
     if config.moe:
         hints.append(
             Hint(
-                when=value(total_by_active),
-                en="You took all parameters. A token visits top_k experts a layer; N is the active parameters.",
-                zh="你用了总参数。一个词元在每层只去top_k个专家，N应取激活参数。",
+                value(total_by_active),
+                Text(
+                    "You took all parameters. A token visits top_k experts a layer; N is the active parameters.",
+                    "你用了总参数。一个词元在每层只去top_k个专家，N应取激活参数。",
+                ),
             )
         )
     return hints

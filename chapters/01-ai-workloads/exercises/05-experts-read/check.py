@@ -2,11 +2,12 @@
 
 from fractions import Fraction
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
-EXPERTS = {"en": "experts", "zh": "个专家"}
-USES = {"en": "tokens an expert", "zh": "词元/专家"}
-REQUESTS = {"en": "requests", "zh": "个请求"}
+EXPERTS = Text("experts", "个专家")
+USES = Text("tokens an expert", "词元/专家")
+REQUESTS = Text("requests", "个请求")
 
 
 def check(trial: Trial) -> None:
@@ -37,9 +38,11 @@ def _check_experts(trial: Trial, n_experts: int, top_k: int, batch: int) -> None
 
     got = trial.call("uses_per_expert", **case)
     of_all = Hint(
-        when=top_k * batch / n_experts,
-        en="You divided by all experts. An expert that nobody chose is not read: divide by those that are.",
-        zh="你除以了全部专家。没有词元选的专家不会被读；应除以所读的专家数。",
+        top_k * batch / n_experts,
+        Text(
+            "You divided by all experts. An expert that nobody chose is not read: divide by those that are.",
+            "你除以了全部专家。没有词元选的专家不会被读；应除以所读的专家数。",
+        ),
     )
     hints = [of_all, *_hints(case, drawn_twice, lambda count: float(top_k * batch / count))]
     trial.expect_close(got, float(top_k * batch / experts), unit=USES, hints=hints)
@@ -48,18 +51,18 @@ def _check_experts(trial: Trial, n_experts: int, top_k: int, batch: int) -> None
 def _check_share(trial: Trial, n_experts: int, top_k: int, share: float) -> None:
     batch = _smallest(_expected, n_experts, top_k, share)
     got = trial.call("batch_for_share", n_experts=n_experts, top_k=top_k, share=share)
-    late = {
-        "en": "This batch reaches the share, but it is not the smallest that does: one request fewer is enough.",
-        "zh": "这个批大小够了，但不是最小的：少一个请求也够。",
-    }
-    early = {
-        "en": "One too few: this batch stays just below the share.",
-        "zh": "少了一个：在这个批大小下，所读专家数的期望还略低于所要的份额。",
-    }
+    late = Text(
+        "This batch reaches the share, but it is not the smallest that does: one request fewer is enough.",
+        "这个批大小够了，但不是最小的：少一个请求也够。",
+    )
+    early = Text(
+        "One too few: this batch stays just below the share.",
+        "少了一个：在这个批大小下，所读专家数的期望还略低于所要的份额。",
+    )
     hints = [
-        Hint(when=batch + 1, **late),
-        Hint(when=batch - 1, **early),
-        Hint(when=_smallest(_with_replacement, n_experts, top_k, share), **DRAWN_TWICE),
+        Hint(batch + 1, late),
+        Hint(batch - 1, early),
+        Hint(_smallest(_with_replacement, n_experts, top_k, share), DRAWN_TWICE),
     ]
     trial.expect_equal(got, batch, unit=REQUESTS, hints=hints)
 
@@ -71,11 +74,11 @@ def _smallest(expected, n_experts: int, top_k: int, share: float) -> int:
     return batch
 
 
-DRAWN_TWICE = {
-    "en": "You let one token draw the same expert twice. Its top_k experts are different: it misses a given expert "
+DRAWN_TWICE = Text(
+    "You let one token draw the same expert twice. Its top_k experts are different: it misses a given expert "
     "with probability 1 - top_k / n_experts.",
-    "zh": "你让同一个词元两次抽到同一个专家。它的top_k个专家各不相同：不用某个给定专家的概率是1 - top_k / n_experts。",
-}
+    "你让同一个词元两次抽到同一个专家。它的top_k个专家各不相同：不用某个给定专家的概率是1 - top_k / n_experts。",
+)
 
 
 def _hints(case: dict[str, int], drawn_twice: Fraction, value) -> list[Hint]:
@@ -83,18 +86,22 @@ def _hints(case: dict[str, int], drawn_twice: Fraction, value) -> list[Hint]:
     n_experts, choices = case["n_experts"], case["top_k"] * case["batch"]
     hints = [
         Hint(
-            when=value(min(n_experts, choices)),
-            en="You took every choice for another expert. Different tokens often choose the same one.",
-            zh="你把每次选择都当成了新的专家。不同的词元常常选中同一个。",
+            value(min(n_experts, choices)),
+            Text(
+                "You took every choice for another expert. Different tokens often choose the same one.",
+                "你把每次选择都当成了新的专家。不同的词元常常选中同一个。",
+            ),
         ),
-        Hint(when=value(drawn_twice), **DRAWN_TWICE),
+        Hint(value(drawn_twice), DRAWN_TWICE),
     ]
     if missed := n_experts - _expected(**case):
         hints.append(
             Hint(
-                when=value(missed),
-                en="These are the experts that nobody reads. Subtract them from n_experts.",
-                zh="这是没有读到的专家数，应从n_experts中减去。",
+                value(missed),
+                Text(
+                    "These are the experts that nobody reads. Subtract them from n_experts.",
+                    "这是没有读到的专家数，应从n_experts中减去。",
+                ),
             )
         )
     return hints

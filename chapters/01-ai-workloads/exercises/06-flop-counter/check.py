@@ -11,12 +11,12 @@ from sysai.models.transformer import Transformer
 from torch import nn
 
 NEEDS_TORCH = True
-CHILDREN = {
-    "en": "The products of the modules within are counted here as well. Count each product once, in the innermost "
+CHILDREN = Text(
+    "The products of the modules within are counted here as well. Count each product once, in the innermost "
     "running module.",
-    "zh": "这里把内部各模块的乘法也算进去了。每次乘法只计一次，记在最内层正在运行的模块上。",
-}
-FLOPS = {"en": "FLOPs", "zh": "FLOPs"}
+    "这里把内部各模块的乘法也算进去了。每次乘法只计一次，记在最内层正在运行的模块上。",
+)
+FLOPS = Text("FLOPs", "FLOPs")
 PUBLISHED = ModelConfig(
     name="a Transformer of 2 layers",
     vocab_size=100,
@@ -87,22 +87,19 @@ def _compare(trial: Trial, model: nn.Module, inputs: torch.Tensor, flops: dict[s
     got = trial.call("flops_by_module", model, inputs)
     trial.expect(
         isinstance(got, dict) and all(isinstance(name, str) for name in got),
-        {
-            "en": "Return a dict from names of modules to FLOPs.",
-            "zh": "应返回字典，键是模块的名字，值是FLOPs。",
-        },
+        Text("Return a dict from names of modules to FLOPs.", "应返回字典，键是模块的名字，值是FLOPs。"),
     )
     if got != flops:
         trial.picture(_table(flops, got))
     if surplus := next((name for name in got if name not in flops and got[name]), None):
         inside = sum(count for name, count in flops.items() if name.startswith(f"{surplus}."))
-        message = {
-            "en": f"Module {surplus!r} runs no product of its own, and yours has {got[surplus]} FLOPs for it.",
-            "zh": f"模块{surplus!r}自身不做乘法，而你记了{got[surplus]} FLOPs。",
-        }
+        message = Text(
+            f"Module {surplus!r} runs no product of its own, and yours has {got[surplus]} FLOPs for it.",
+            f"模块{surplus!r}自身不做乘法，而你记了{got[surplus]} FLOPs。",
+        )
         trial.expect(False, message, hint=CHILDREN if got[surplus] == inside else None)
     for name, expected in flops.items():
-        what = {"en": f"Module {name!r}", "zh": f"模块{name!r}"}
+        what = Text(f"Module {name!r}", f"模块{name!r}")
         inside = sum(count for other, count in flops.items() if other.startswith(f"{name}." if name else "") and other)
         trial.expect_equal(
             got.get(name, 0), expected, unit=FLOPS, what=what, hints=_hints(name, expected, inside, batch, model)
@@ -113,27 +110,33 @@ def _hints(name: str, expected: int, inside: int, batch: int, model: nn.Module) 
     groups = model.config.n_kv_heads if isinstance(model, Transformer) else 1
     hints = [
         Hint(
-            when=expected // 2,
-            en="Half of what it should be. A multiplication and an addition are two operations: 2 m k n. Or: a module "
-            "that runs two products, of which you kept one.",
-            zh="结果只有应得的一半。一次乘法加一次加法是两次运算：2mkn。也可能是：这个模块做了两次乘法，你只留下一次。",
+            expected // 2,
+            Text(
+                "Half of what it should be. A multiplication and an addition are two operations: 2 m k n. Or: a module "
+                "that runs two products, of which you kept one.",
+                "结果只有应得的一半。一次乘法加一次加法是两次运算：2mkn。也可能是：这个模块做了两次乘法，你只留下一次。",
+            ),
         ),
         Hint(
-            when=lambda got: got in (expected // batch, expected // (batch * groups)),
-            en="The batch is missing: a batched product runs once for each sequence, and attention's once for each "
-            "sequence and key-value head.",
-            zh="漏了批：成批的乘法，每条序列都要做一次；注意力的乘法，则是每条序列的每个键值头各做一次。",
+            lambda got: got in (expected // batch, expected // (batch * groups)),
+            Text(
+                "The batch is missing: a batched product runs once for each sequence, and attention's once for each "
+                "sequence and key-value head.",
+                "漏了批：成批的乘法，每条序列都要做一次；注意力的乘法，则是每条序列的每个键值头各做一次。",
+            ),
         ),
-        Hint(when=expected + inside, **CHILDREN),
+        Hint(expected + inside, CHILDREN),
     ]
     if not isinstance(model.get_submodule(name), nn.Linear):
         hints.append(
             Hint(
-                when=0,
-                en="Not seen at all. This product is no nn.Linear: the module calls F.linear or @ in its own code. "
-                "A TorchDispatchMode sees it, a hook on nn.Linear does not.",
-                zh="完全没有看到。这次乘法不是nn.Linear：模块在自己的代码里调用了F.linear或@；"
-                "TorchDispatchMode看得见，nn.Linear上的钩子看不见。",
+                0,
+                Text(
+                    "Not seen at all. This product is no nn.Linear: the module calls F.linear or @ in its own code. "
+                    "A TorchDispatchMode sees it, a hook on nn.Linear does not.",
+                    "完全没有看到。这次乘法不是nn.Linear：模块在自己的代码里调用了F.linear或@；"
+                    "TorchDispatchMode看得见，nn.Linear上的钩子看不见。",
+                ),
             )
         )
     return hints
@@ -146,10 +149,7 @@ def _table(flops: dict[str, int], got: dict[str, object]) -> Text:
         mark = "" if got.get(name) == expected else "  <--"
         lines.append(f"{name or repr(''):<26}{expected:>12,}{_number(got.get(name)):>12}{mark}")
     table = "\n".join(lines)
-    return {
-        "en": f"{'module':<26}{'expected':>12}{'got':>12}\n{table}",
-        "zh": f"{'模块':<24}{'应得':>10}{'实得':>10}\n{table}",  # each of these characters is two columns wide
-    }
+    return Text(f"{'module':<26}{'expected':>12}{'got':>12}\n{table}", f"{'模块':<24}{'应得':>10}{'实得':>10}\n{table}")
 
 
 def _number(value: object) -> str:

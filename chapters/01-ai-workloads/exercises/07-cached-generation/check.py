@@ -13,39 +13,38 @@ from sysai.models.transformer import Transformer
 
 NEEDS_TORCH = True
 torch.set_num_threads(1)  # products this small lose more by waiting for threads, on a busy machine twentyfold
-POSITIONS = {"en": "Positions projected in each layer", "zh": "每层投影的位置数"}
-CALLS = {"en": "Calls of `project` for each layer", "zh": "每层调用`project`的次数"}
-SCORED = {"en": "Positions given to `score`", "zh": "交给`score`的位置数"}
+POSITIONS = Text("Positions projected in each layer", "每层投影的位置数")
+CALLS = Text("Calls of `project` for each layer", "每层调用`project`的次数")
+SCORED = Text("Positions given to `score`", "交给`score`的位置数")
 FAULTS = {
-    "positions": {
-        "en": "These are the logits of a model in which every call begins at position 0. `start` is the number of "
+    "positions": Text(
+        "These are the logits of a model in which every call begins at position 0. `start` is the number of "
         "tokens that are already in the cache.",
-        "zh": "这样的logits，出自每次调用都从位置0开始的模型。`start`应是缓存中已有的词元数。",
-    },
-    "no mask": {
-        "en": "These are the logits of a model whose tokens look ahead inside a chunk. A mask is needed there.",
-        "zh": "这样的logits，出自一块之内词元可以往后看的模型。这里需要掩码。",
-    },
-    "mask at 0": {
-        "en": "These are the logits of a model whose mask forgets the cache: token i of a chunk sees positions 0 to i, "
+        "这样的logits，出自每次调用都从位置0开始的模型。`start`应是缓存中已有的词元数。",
+    ),
+    "no mask": Text(
+        "These are the logits of a model whose tokens look ahead inside a chunk. A mask is needed there.",
+        "这样的logits，出自一块之内词元可以往后看的模型。这里需要掩码。",
+    ),
+    "mask at 0": Text(
+        "These are the logits of a model whose mask forgets the cache: token i of a chunk sees positions 0 to i, "
         "and should see 0 to start + i.",
-        "zh": "这样的logits，出自掩码忘了缓存的模型：一块中的第i个词元只看到位置0到i，而它应看到0到start + i。",
-    },
-    "heads": {
-        "en": "These are the logits of a model in which query head h uses key-value head h mod G. Neighbours share a "
+        "这样的logits，出自掩码忘了缓存的模型：一块中的第i个词元只看到位置0到i，而它应看到0到start + i。",
+    ),
+    "heads": Text(
+        "These are the logits of a model in which query head h uses key-value head h mod G. Neighbours share a "
         "head: query h uses h // (H / G).",
-        "zh": "这样的logits，出自查询头h使用第h mod G个键值头的模型。"
-        "共用一个键值头的是相邻的查询头：h对应h // (H / G)。",
-    },
-    "scale": {
-        "en": "These are the logits of a model without the scale 1 / sqrt(K) of the scores.",
-        "zh": "这样的logits，出自分数没有乘以1 / sqrt(K)的模型。",
-    },
-    "chunk alone": {
-        "en": "These are the logits of a model in which a call sees its own tokens only: the cache is not read, or it "
+        "这样的logits，出自查询头h使用第h mod G个键值头的模型。共用一个键值头的是相邻的查询头：h对应h // (H / G)。",
+    ),
+    "scale": Text(
+        "These are the logits of a model without the scale 1 / sqrt(K) of the scores.",
+        "这样的logits，出自分数没有乘以1 / sqrt(K)的模型。",
+    ),
+    "chunk alone": Text(
+        "These are the logits of a model in which a call sees its own tokens only: the cache is not read, or it "
         "is overwritten.",
-        "zh": "这样的logits，出自每次调用只看得见自己那些词元的模型：没有读缓存，或者缓存被覆盖了。",
-    },
+        "这样的logits，出自每次调用只看得见自己那些词元的模型：没有读缓存，或者缓存被覆盖了。",
+    ),
 }
 
 
@@ -75,13 +74,12 @@ def _check(trial: Trial, prompt_length: int, n_new: int, chunk: int) -> None:
     )
     trial.expect(
         isinstance(got, tuple) and len(got) == 2 and isinstance(got[1], torch.Tensor),
-        {
-            "en": "Return a tuple: the list of tokens, and the tensor of logits.",
-            "zh": "应返回元组：词元的列表，以及logits张量。",
-        },
+        Text(
+            "Return a tuple: the list of tokens, and the tensor of logits.", "应返回元组：词元的列表，以及logits张量。"
+        ),
     )
     _check_logits(trial, lent, prompt, chunk, got[1], logits_NV)
-    trial.expect_equal(got[0], expected, what={"en": "Tokens", "zh": "词元"})
+    trial.expect_equal(got[0], expected, what=Text("Tokens", "词元"))
     _check_counts(trial, lent, prompt_length, n_new, chunk)
 
 
@@ -90,8 +88,8 @@ def _check_logits(trial: Trial, lent: "Lent", prompt: list[int], chunk: int, got
     if got.shape == expected.shape and not _close(got, expected):
         trial.picture(lent.picture())
         faulty = {fault: _with_fault(lent.model, prompt, len(expected), chunk, fault) for fault in FAULTS}
-        hints = [Hint(when=faulty[fault], **texts) for fault, texts in FAULTS.items()]
-    trial.expect_tensor(got, expected, rtol=1e-3, atol=1e-3, what={"en": "Logits", "zh": "logits"}, hints=hints)
+        hints = [Hint(faulty[fault], texts) for fault, texts in FAULTS.items()]
+    trial.expect_tensor(got, expected, rtol=1e-3, atol=1e-3, what=Text("Logits", "logits"), hints=hints)
 
 
 def _close(got: torch.Tensor, expected: torch.Tensor) -> bool:
@@ -102,45 +100,61 @@ def _check_counts(trial: Trial, lent: "Lent", prompt_length: int, n_new: int, ch
     positions, calls = prompt_length + n_new - 1, math.ceil(prompt_length / chunk) + n_new - 1
     hints = [
         Hint(
-            when=sum(range(prompt_length, prompt_length + n_new)),
-            en="The whole sequence passed through the model for every new token. The tokens are right, but the cache "
-            "saves nothing: pass only the positions that are not in it.",
-            zh="每写一个词元，整个序列都通过了一遍模型。词元是对的，但缓存什么也没有省下：只应送入缓存里还没有的位置。",
+            sum(range(prompt_length, prompt_length + n_new)),
+            Text(
+                "The whole sequence passed through the model for every new token. The tokens are right, but the cache "
+                "saves nothing: pass only the positions that are not in it.",
+                "每写一个词元，整个序列都通过了一遍模型。词元是对的，但缓存什么也没有省下：只应送入缓存里还没有的位置。",
+            ),
         ),
         Hint(
-            when=positions + 1,
-            en="One too many: the last token was passed through the model as well, though nobody asks what follows it.",
-            zh="多了一个：最后一个词元也送进了模型，可没有人要它的下文。",
+            positions + 1,
+            Text(
+                "One too many: the last token was passed through the model as well, though nobody asks what "
+                "follows it.",
+                "多了一个：最后一个词元也送进了模型，可没有人要它的下文。",
+            ),
         ),
         Hint(
-            when=positions + n_new - 1,
-            en="Each new token was passed along with the token before it, which is in the cache already.",
-            zh="每个新词元都和前一个词元一起送了进去，而前一个已经在缓存里。",
+            positions + n_new - 1,
+            Text(
+                "Each new token was passed along with the token before it, which is in the cache already.",
+                "每个新词元都和前一个词元一起送了进去，而前一个已经在缓存里。",
+            ),
         ),
     ]
     for projected, called in zip(lent.projected, lent.calls, strict=True):
         trial.expect_equal(projected, positions, what=POSITIONS, hints=hints)
         one_by_one = Hint(
-            when=positions,
-            en="The prompt was read a token at a time. A pass takes up to `chunk` tokens of it at once.",
-            zh="提示词是一个词元一个词元读的。一次可以读入至多`chunk`个。",
+            positions,
+            Text(
+                "The prompt was read a token at a time. A pass takes up to `chunk` tokens of it at once.",
+                "提示词是一个词元一个词元读的。一次可以读入至多`chunk`个。",
+            ),
         )
         at_once = Hint(
-            when=n_new,
-            en="The prompt was read in one piece. A pass may take at most `chunk` tokens of it.",
-            zh="提示词是一次读完的。一次至多可以读入`chunk`个词元。",
+            n_new,
+            Text(
+                "The prompt was read in one piece. A pass may take at most `chunk` tokens of it.",
+                "提示词是一次读完的。一次至多可以读入`chunk`个词元。",
+            ),
         )
         trial.expect_equal(called, calls, what=CALLS, hints=[one_by_one, at_once])
     everywhere = Hint(
-        when=positions,
-        en="You scored every position. Only the last one of the prompt and the new tokens need logits; the head is the "
-        "largest matrix of many models.",
-        zh="你给每个位置都求了分数。只有提示词的最后一个位置和新词元需要logits；在许多模型里，输出头是最大的矩阵。",
+        positions,
+        Text(
+            "You scored every position. Only the last one of the prompt and the new tokens need logits; the head "
+            "is the "
+            "largest matrix of many models.",
+            "你给每个位置都求了分数。只有提示词的最后一个位置和新词元需要logits；在许多模型里，输出头是最大的矩阵。",
+        ),
     )
     chunks = Hint(
-        when=calls,
-        en="You scored the last position of every chunk. Only that of the last chunk is asked for.",
-        zh="你给每一块的最后一个位置都求了分数。只有最后一块的才用得上。",
+        calls,
+        Text(
+            "You scored the last position of every chunk. Only that of the last chunk is asked for.",
+            "你给每一块的最后一个位置都求了分数。只有最后一块的才用得上。",
+        ),
     )
     trial.expect_equal(lent.scored, n_new, what=SCORED, hints=[everywhere, chunks])
 
@@ -228,10 +242,10 @@ class Lent:
             lines.append(f"{start:>4}  {signs}")
             start += len(piece)
         drawn = "\n".join(lines)
-        return {
-            "en": f"tokens behind layer 0, pass by pass: · right  █ wrong\n{drawn}",
-            "zh": f"各次调用的词元经过第0层之后：·对  █错\n{drawn}",
-        }
+        return Text(
+            f"tokens behind layer 0, pass by pass: · right  █ wrong\n{drawn}",
+            f"各次调用的词元经过第0层之后：·对  █错\n{drawn}",
+        )
 
     def _block(self, layer: int):
         if type(layer) is not int or not 0 <= layer < len(self.calls):

@@ -2,11 +2,12 @@
 
 from math import prod
 
+from sysai.core.language import Text
 from sysai.exercises.pictures import bars
 from sysai.exercises.trial import Hint, Trial
 
-BYTES = {"en": "bytes", "zh": "字节"}
-TIMES = {"en": "times faster", "zh": "倍"}
+BYTES = Text("bytes", "字节")
+TIMES = Text("times faster", "倍")
 OVERWRITTEN = "running"
 
 Shapes = dict[str, tuple[int, int]]
@@ -56,20 +57,28 @@ def _check(
     hints = [
         Hint(
             sum(kernels) / fused,
-            en="This is the ratio of bytes. It is the bound only where all kernels are bound by memory: a kernel takes "
-            "the larger of its two times.",
-            zh="这是字节数之比。只有所有内核都受访存限制时，它才是上限：一个内核的时间是两个时间中较大的那个。",
+            Text(
+                "This is the ratio of bytes. It is the bound only where all kernels are bound by memory: a kernel "
+                "takes "
+                "the larger of its two times.",
+                "这是字节数之比。只有所有内核都受访存限制时，它才是上限：一个内核的时间是两个时间中较大的那个。",
+            ),
         ),
         Hint(
             whole / together,
-            en="You took the larger of the two times once, for all kernels together. One kernel may be bound by memory "
-            "and the next by arithmetic: take it for each, then add.",
-            zh="你只对所有内核的总和取了一次较大值。可能这个内核受访存限制，下一个却受计算限制：应当逐个取，再相加。",
+            Text(
+                "You took the larger of the two times once, for all kernels together. One kernel may be bound by "
+                "memory "
+                "and the next by arithmetic: take it for each, then add.",
+                "你只对所有内核的总和取了一次较大值。可能这个内核受访存限制，下一个却受计算限制：应当逐个取，再相加。",
+            ),
         ),
         Hint(
             together / sum(seconds),
-            en="This is the fused time over the eager time: the ratio is upside down.",
-            zh="这是融合后的时间除以即时执行的时间：分子分母颠倒了。",
+            Text(
+                "This is the fused time over the eager time: the ratio is upside down.",
+                "这是融合后的时间除以即时执行的时间：分子分母颠倒了。",
+            ),
         ),
     ]
     trial.expect_close(got, sum(seconds) / together, rel=1e-9, unit=TIMES, hints=hints)
@@ -88,20 +97,26 @@ def _eager_hints(shapes: Shapes, chain: Chain, size: int) -> list[Hint]:
     return [
         Hint(
             sum(2 * full + full * len(step) for step in operands),
-            en="You counted every operand as if it had the shape of x. One that is broadcast has fewer elements in "
-            "memory, and the cache holds it.",
-            zh="你把每个操作数都按`x`的形状计了。要广播的操作数在内存里没有那么多元素，它留在缓存里。",
+            Text(
+                "You counted every operand as if it had the shape of x. One that is broadcast has fewer elements in "
+                "memory, and the cache holds it.",
+                "你把每个操作数都按`x`的形状计了。要广播的操作数在内存里没有那么多元素，它留在缓存里。",
+            ),
         ),
         Hint(
             sum(full + sum(step) for step in operands),
-            en="The results are missing, or the running tensors: each kernel reads one and writes one.",
-            zh="漏了写出的结果，或者漏了读入的当前张量：每个内核都读一个、写一个。",
+            Text(
+                "The results are missing, or the running tensors: each kernel reads one and writes one.",
+                "漏了写出的结果，或者漏了读入的当前张量：每个内核都读一个、写一个。",
+            ),
         ),
         Hint(
             twice,
-            en="A kernel that takes a tensor twice reads it from memory once. Look at an operator with the same "
-            "operand twice, and at a first operator that takes x.",
-            zh="一个内核两次用到同一个张量，也只从内存读一次。请看操作数重复的算子，以及又用到`x`的第一个算子。",
+            Text(
+                "A kernel that takes a tensor twice reads it from memory once. Look at an operator with the same "
+                "operand twice, and at a first operator that takes x.",
+                "一个内核两次用到同一个张量，也只从内存读一次。请看操作数重复的算子，以及又用到`x`的第一个算子。",
+            ),
         ),
     ]
 
@@ -115,30 +130,35 @@ def _fused_hints(shapes: Shapes, chain: Chain, size: int) -> list[Hint]:
     return [
         Hint(
             each,
-            en="A tensor that several operators take was counted each time. The fused kernel reads it once; that may "
-            "be x itself, in a residual connection.",
-            zh="几个算子都用到的张量，你每次都计了。融合后的内核只读一次；残差连接中的`x`本身也是如此。",
+            Text(
+                "A tensor that several operators take was counted each time. The fused kernel reads it once; that may "
+                "be x itself, in a residual connection.",
+                "几个算子都用到的张量，你每次都计了。融合后的内核只读一次；残差连接中的`x`本身也是如此。",
+            ),
         ),
         Hint(
             others,
-            en="x was read at the beginning. An operator that takes x again finds it in the cache.",
-            zh="`x`在开头已经读过。后面的算子再用到`x`，它就在缓存里。",
+            Text(
+                "x was read at the beginning. An operator that takes x again finds it in the cache.",
+                "`x`在开头已经读过。后面的算子再用到`x`，它就在缓存里。",
+            ),
         ),
         Hint(
             everything,
-            en="`shapes` holds a tensor that no operator takes.",
-            zh="`shapes`里有一个哪个算子都没有用到的张量。",
+            Text("`shapes` holds a tensor that no operator takes.", "`shapes`里有一个哪个算子都没有用到的张量。"),
         ),
         Hint(
             sum(_kernel(shapes, [OVERWRITTEN, *step], size) for step in chain),
-            en="This is what the kernels move one by one. What is between them does not reach memory any more.",
-            zh="这是各个内核分别搬运的总和。融合之后，中间结果不再经过内存。",
+            Text(
+                "This is what the kernels move one by one. What is between them does not reach memory any more.",
+                "这是各个内核分别搬运的总和。融合之后，中间结果不再经过内存。",
+            ),
         ),
     ]
 
 
 def _picture(kernels: list[int]) -> dict[str, str]:
-    names = {"en": "kernel {}, MB", "zh": "内核{}，MB"}
+    names = Text("kernel {}, MB", "内核{}，MB")
     return {
         language: bars({name.format(k): moved / 1e6 for k, moved in enumerate(kernels)})
         for language, name in names.items()

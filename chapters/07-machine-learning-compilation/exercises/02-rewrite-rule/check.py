@@ -11,12 +11,13 @@ from sysai.compiler.graph.printer import print_graph
 from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import as_shape, evaluate
 from sysai.compiler.graph.verify import verify
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 from torch import Tensor
 
 NEEDS_TORCH = True
 torch.set_num_threads(1)
-NODES = {"en": "nodes, constants aside", "zh": "常数以外的节点数"}
+NODES = Text("nodes, constants aside", "常数以外的节点数")
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 0.1, -3.25, 1e8, 1e30, math.inf, -math.inf, math.nan)
 SIDE = 4  # of all axes, so that wrong orders of them have the right shape
 OPERATORS = (
@@ -59,60 +60,55 @@ SITES = {
     "shifted": (10, 2, 2),
 }
 WHY = {
-    "other_order": {
-        "en": "This order of axes exchanges others than the last two. Say in `where` which orders the rule is for.",
-        "zh": "这里交换的不是最后两个轴。规则适用于哪些次序，应在`where`中写明。",
-    },
-    "other_product": {
-        "en": "This product has transpose_b=False: its transpose is another one. An attribute that the pattern does "
+    "other_order": Text(
+        "This order of axes exchanges others than the last two. Say in `where` which orders the rule is for.",
+        "这里交换的不是最后两个轴。规则适用于哪些次序，应在`where`中写明。",
+    ),
+    "other_product": Text(
+        "This product has transpose_b=False: its transpose is another one. An attribute that the pattern does "
         "not mention may be anything.",
-        "zh": "这个乘积的`transpose_b=False`，它的转置是另一回事。模式里没有写出的属性，可以取任何值。",
-    },
-    "scaled_down": {
-        "en": "A negative factor turns the larger of two numbers into the smaller.",
-        "zh": "乘以负数，较大的数就变成了较小的。",
-    },
-    "scaled_away": {
-        "en": "With the factor 0: what is 0 times infinity, and what is the maximum of that and a number?",
-        "zh": "系数是0时：0乘无穷大是什么？它与一个数取最大值又是什么？",
-    },
-    "plus_zero": {"en": "-0 + 0 is 0, not -0.", "zh": "-0 + 0等于0，而不是-0。"},
-    "difference": {
-        "en": "What is infinity minus infinity, and NaN minus NaN?",
-        "zh": "无穷大减无穷大是什么？NaN减NaN呢？",
-    },
-    "larger": {
-        "en": "A comparison with NaN is false. Which of the two does `select` take then, and what does `max` give?",
-        "zh": "与NaN作比较，结果是假。这时`select`取哪一个？`max`给出什么？",
-    },
-    "exponents": {
-        "en": "Each exp rounds, and so does the product. A sum of exponents rounds elsewhere; and the product of "
+        "这个乘积的`transpose_b=False`，它的转置是另一回事。模式里没有写出的属性，可以取任何值。",
+    ),
+    "scaled_down": Text(
+        "A negative factor turns the larger of two numbers into the smaller.", "乘以负数，较大的数就变成了较小的。"
+    ),
+    "scaled_away": Text(
+        "With the factor 0: what is 0 times infinity, and what is the maximum of that and a number?",
+        "系数是0时：0乘无穷大是什么？它与一个数取最大值又是什么？",
+    ),
+    "plus_zero": Text("-0 + 0 is 0, not -0.", "-0 + 0等于0，而不是-0。"),
+    "difference": Text("What is infinity minus infinity, and NaN minus NaN?", "无穷大减无穷大是什么？NaN减NaN呢？"),
+    "larger": Text(
+        "A comparison with NaN is false. Which of the two does `select` take then, and what does `max` give?",
+        "与NaN作比较，结果是假。这时`select`取哪一个？`max`给出什么？",
+    ),
+    "exponents": Text(
+        "Each exp rounds, and so does the product. A sum of exponents rounds elsewhere; and the product of "
         "infinity and 0 is not exp of anything.",
-        "zh": "每个exp要舍入，乘积也要舍入；指数相加则在另一处舍入。况且无穷大乘0，不等于任何数的exp。",
-    },
-    "shifted": {
-        "en": "x + c rounds to a multiple of the last bit of c: differences between the elements of x get lost.",
-        "zh": "x + c要舍入到c的最后一位，x各元素之间的差别就会丢失。",
-    },
+        "每个exp要舍入，乘积也要舍入；指数相加则在另一处舍入。况且无穷大乘0，不等于任何数的exp。",
+    ),
+    "shifted": Text(
+        "x + c rounds to a multiple of the last bit of c: differences between the elements of x get lost.",
+        "x + c要舍入到c的最后一位，x各元素之间的差别就会丢失。",
+    ),
 }
 MISSING = {
-    1: {
-        "en": "A transposed product is a product: one node instead of two.",
-        "zh": "乘积的转置还是乘积：两个节点可以换成一个。",
-    },
-    2: {
-        "en": "The sign of x does not matter for its square; the absolute values can go.",
-        "zh": "平方与x的正负无关，绝对值可以去掉。",
-    },
-    3: {
-        "en": "For a positive factor the order of x and y is that of their multiples, rounding included.",
-        "zh": "系数为正时，x与y的大小次序就是它们的倍数的次序，舍入之后也是如此。",
-    },
-    4: {
-        "en": "Either way each element is exp of one number: choose first, then compute one exp.",
-        "zh": "无论怎样，每个元素都是某一个数的exp：先选，再算一次exp就够了。",
-    },
-    5: {"en": "A square is never negative, and never -0.", "zh": "平方不会是负数，也不会是-0。"},
+    1: Text(
+        "A transposed product is a product: one node instead of two.", "乘积的转置还是乘积：两个节点可以换成一个。"
+    ),
+    2: Text(
+        "The sign of x does not matter for its square; the absolute values can go.",
+        "平方与x的正负无关，绝对值可以去掉。",
+    ),
+    3: Text(
+        "For a positive factor the order of x and y is that of their multiples, rounding included.",
+        "系数为正时，x与y的大小次序就是它们的倍数的次序，舍入之后也是如此。",
+    ),
+    4: Text(
+        "Either way each element is exp of one number: choose first, then compute one exp.",
+        "无论怎样，每个元素都是某一个数的exp：先选，再算一次exp就够了。",
+    ),
+    5: Text("A square is never negative, and never -0.", "平方不会是负数，也不会是-0。"),
 }
 
 
@@ -227,7 +223,7 @@ def _check(trial: Trial, garden: Garden, kind: str | None = None) -> None:
     inputs = _inputs(trial)
     for index, (old, new) in enumerate(zip(interpret(before, *inputs), interpret(after, *inputs), strict=True)):
         _check_bits(trial, before, inputs, index, old, new, number, WHY.get(kind))
-    missing = [Hint(when=lambda _: number in MISSING, **MISSING.get(number, MISSING[1]))]
+    missing = [Hint(lambda _: number in MISSING, MISSING.get(number, MISSING[1]))]
     left = sum(node.op != "full" for node in after.nodes)
     trial.expect_at_most(left, garden.least, what=NODES, hints=missing)
 
@@ -240,21 +236,21 @@ def _read(trial: Trial, text: str, before: Graph) -> Graph:
         verify(graph)
     except InvalidGraph as error:
         fault = str(error)
-    trial.expect(not fault, {"en": f"The text is not a graph: {fault}", "zh": f"这段文本不是图：{fault}"})
+    trial.expect(not fault, Text(f"The text is not a graph: {fault}", f"这段文本不是图：{fault}"))
     strange = next((node.op for node in graph.nodes if node.op not in OPERATORS), None)
     trial.expect(
         strange is None,
-        {"en": f"The operator {strange} is not needed here.", "zh": f"这里用不着算子{strange}。"},
+        Text(f"The operator {strange} is not needed here.", f"这里用不着算子{strange}。"),
     )
     sizes = [math.prod(evaluate(size, {}) for size in node.output.shape) for node in graph.nodes]
     trial.expect(
         len(sizes) <= 2 * len(before.nodes) and all(size <= SIDE**3 for size in sizes),
-        {"en": "The graph has grown, or its tensors have.", "zh": "图变大了，或者其中的张量变大了。"},
+        Text("The graph has grown, or its tensors have.", "图变大了，或者其中的张量变大了。"),
     )
     types = [[(value.shape, value.dtype) for value in g.outputs] for g in (before, graph)]
     trial.expect(
         graph.inputs == before.inputs and types[0] == types[1],
-        {"en": "The graph has other inputs or outputs than before.", "zh": "图的输入或输出与原来不同。"},
+        Text("The graph has other inputs or outputs than before.", "图的输入或输出与原来不同。"),
     )
     return graph
 
@@ -279,23 +275,19 @@ def _check_bits(trial: Trial, graph, inputs, index: int, old: Tensor, new: Tenso
     place = tuple(int(i) for i in (~same).nonzero()[0])
     name = graph.outputs[index].name
     x, y = (f"{inputs[k][place].item():g}" for k in (2, 3))
-    which = {"en": f" Identity {number} is not valid for this graph.", "zh": f"恒等式{number}对这个图不成立。"}
-    at = (
-        {"en": f", where x is {x} and y is {y}", "zh": f"（此处x是{x}，y是{y}）"}
-        if number > 1
-        else {"en": "", "zh": ""}
-    )
+    which = Text(f" Identity {number} is not valid for this graph.", f"恒等式{number}对这个图不成立。")
+    at = Text(f", where x is {x} and y is {y}", f"（此处x是{x}，y是{y}）") if number > 1 else Text("", "")
     was, is_now = (f"{tensor[place].item():.9g}" for tensor in (old, new))
     trial.expect(
         False,
-        {
-            "en": f"{name}{list(place)} was {was} and is now {is_now}{at['en']}.{which['en'] if number else ''}",
-            "zh": f"{name}{list(place)}原来是{was}，现在是{is_now}{at['zh']}。{which['zh'] if number else ''}",
-        },
+        Text(
+            f"{name}{list(place)} was {was} and is now {is_now}{at['en']}.{which['en'] if number else ''}",
+            f"{name}{list(place)}原来是{was}，现在是{is_now}{at['zh']}。{which['zh'] if number else ''}",
+        ),
         why,
     )
 
 
 def _picture(before: Graph, after: str) -> dict[str, str]:
     old = print_graph(before)
-    return {"en": f"before\n{old}\nafter\n{after}", "zh": f"改写前\n{old}\n改写后\n{after}"}
+    return Text(f"before\n{old}\nafter\n{after}", f"改写前\n{old}\n改写后\n{after}")

@@ -2,54 +2,63 @@
 
 from dataclasses import dataclass
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
 ANSWERS = ("yes", "opaque", "anchors", "order", "cycle")
 REFUSED = {
-    "opaque": Hint(
-        "yes",
-        en="An opaque node is in one of the two groups.",
-        zh="两组中有一个不透明的节点。",
-    ),
+    "opaque": Hint("yes", Text("An opaque node is in one of the two groups.", "两组中有一个不透明的节点。")),
     "anchors": Hint(
         "yes",
-        en="The merged group holds two reductions or matmuls. Look at all nodes of both groups, not only at the two "
-        "ends of the edge.",
-        zh="合并后的组里有两个归约或矩阵乘法。要看两组中的所有节点，而不只是边的两端。",
+        Text(
+            "The merged group holds two reductions or matmuls. Look at all nodes of both groups, not only at the two "
+            "ends of the edge.",
+            "合并后的组里有两个归约或矩阵乘法。要看两组中的所有节点，而不只是边的两端。",
+        ),
     ),
     "order": Hint(
         "yes",
-        en="The merged group has a reduction or matmul with a node before or behind it that must not be there: before "
-        "a matmul only movements, before a reduction no anchor, behind either only elementwise nodes.",
-        zh="合并后的组里，归约或矩阵乘法的前面或后面有不该有的节点：矩阵乘法之前只能是movement，"
-        "归约之前只能是elementwise或movement，在两者之后的都只能是elementwise。",
+        Text(
+            "The merged group has a reduction or matmul with a node before or behind it that must not be there: before "
+            "a matmul only movements, before a reduction no anchor, behind either only elementwise nodes.",
+            "合并后的组里，归约或矩阵乘法的前面或后面有不该有的节点：矩阵乘法之前只能是movement，"
+            "归约之前只能是elementwise或movement，在两者之后的都只能是elementwise。",
+        ),
     ),
 }
 NODES_ONLY = Hint(
     "yes",
-    en="No chain of nodes leads out of the merged group and back, and still there is a cycle: a third group takes a "
-    "value from one of its nodes and gives one back from another. It runs as a whole.",
-    zh="没有哪一串节点从合并后的组出去又回来，但仍然有环：第三组用一个节点取走了值，又用另一个节点把值交回来。"
-    "一组是作为整体运行的。",
+    Text(
+        "No chain of nodes leads out of the merged group and back, and still there is a cycle: a third group takes a "
+        "value from one of its nodes and gives one back from another. It runs as a whole.",
+        "没有哪一串节点从合并后的组出去又回来，但仍然有环：第三组用一个节点取走了值，又用另一个节点把值交回来。"
+        "一组是作为整体运行的。",
+    ),
 )
 THROUGH_OTHERS = Hint(
     "yes",
-    en="A path leads from the merged group through other groups back into it. None of these kernels could start.",
-    zh="有一条路径从合并后的组出发，经过别的组又回到它自身。这些内核谁也无法开始。",
+    Text(
+        "A path leads from the merged group through other groups back into it. None of these kernels could start.",
+        "有一条路径从合并后的组出发，经过别的组又回到它自身。这些内核谁也无法开始。",
+    ),
 )
 NO_CYCLE = Hint(
     "cycle",
-    en="No other group both needs the merged one and is needed by it. That a value has several readers, or the merged "
-    "group several inputs, makes no cycle; nor does a path inside of it.",
-    zh="没有别的组既需要合并后的组、又被它需要。一个值有几处使用，或者合并后的组有几个输入，都不构成环；"
-    "组内部的路径也不算。",
+    Text(
+        "No other group both needs the merged one and is needed by it. That a value has several readers, or the merged "
+        "group several inputs, makes no cycle; nor does a path inside of it.",
+        "没有别的组既需要合并后的组、又被它需要。一个值有几处使用，或者合并后的组有几个输入，都不构成环；"
+        "组内部的路径也不算。",
+    ),
 )
 OUTSIDE = Hint(
     "order",
-    en="Only dependence within the group counts, and only before or behind its reduction or matmul. A node of the "
-    "group that neither needs the anchor nor is needed by it may be a movement or elementwise.",
-    zh="只看组内的依赖，而且只看归约或矩阵乘法的前后。组里既不依赖它、它也不依赖的节点，"
-    "可以是movement，也可以是elementwise。",
+    Text(
+        "Only dependence within the group counts, and only before or behind its reduction or matmul. A node of the "
+        "group that neither needs the anchor nor is needed by it may be a movement or elementwise.",
+        "只看组内的依赖，而且只看归约或矩阵乘法的前后。组里既不依赖它、它也不依赖的节点，"
+        "可以是movement，也可以是elementwise。",
+    ),
 )
 WEIGHTS = {"elementwise": 6, "movement": 2, "reduction": 2, "matmul": 1, "opaque": 1}
 
@@ -161,7 +170,7 @@ def _ask(trial: Trial, graph: Graph, a: str, b: str) -> None:
     got = trial.call("may_fuse", graph.kinds, graph.inputs, graph.groups, producer=a, consumer=b)
     trial.expect_type(got, str)
     names = ", ".join(map(repr, ANSWERS))
-    trial.expect(got in ANSWERS, {"en": f"Return one of {names}.", "zh": f"应返回{names}之一。"})
+    trial.expect(got in ANSWERS, Text(f"Return one of {names}.", f"应返回{names}之一。"))
     trial.picture(_picture(graph, a, b))
     if got in broken:
         trial.expect_equal(got, got)
@@ -180,7 +189,7 @@ def _hints(graph: Graph, a: str, b: str, broken: list[str]) -> list[Hint]:
 def _picture(graph: Graph, a: str, b: str) -> dict[str, str]:
     """A line a node; the two groups in question are marked."""
     number = {name: k for k, group in enumerate(graph.groups) for name in group}
-    lines = {"en": [f"{a} -> {b}, to be merged: >"], "zh": [f"{a} -> {b}，要合并的两组标有 >"]}
+    lines = Text([f"{a} -> {b}, to be merged: >"], [f"{a} -> {b}，要合并的两组标有 >"])
     for name, kind in graph.kinds.items():
         mark = ">" if name in (*graph.of(a), *graph.of(b)) else " "
         text = f"{mark} {name:<8} = {kind}({', '.join(graph.inputs[name])})"

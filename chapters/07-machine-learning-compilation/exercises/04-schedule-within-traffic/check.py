@@ -7,11 +7,12 @@ from sysai.compiler.program.traffic import Moved, moved
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import replay
 from sysai.compiler.schedule.trace import Trace
+from sysai.core.language import Text
 from sysai.exercises.pictures import bars
 from sysai.exercises.trial import Hint, Trial
 
-BYTES = {"en": "bytes", "zh": "字节"}
-MOVED = {"en": "bytes moved", "zh": "搬运的字节数"}
+BYTES = Text("bytes", "字节")
+MOVED = Text("bytes moved", "搬运的字节数")
 LINE = 64
 MOST_STEPS, MOST_LOOPS = 40, 10  # around a block: counting takes twice as long for each
 MATMUL = """
@@ -58,19 +59,19 @@ def _replay(trial: Trial, text: str, function: Function) -> Function:
         fault = str(error)
     trial.expect(
         not fault,
-        {"en": f"The trace can't be replayed: {fault}", "zh": f"这份记录无法重放：{fault}"},
-        {
-            "en": "Return the trace.to_json() of a Schedule of matmul(rows, columns, inner), unchanged.",
-            "zh": "Schedule应当建在`matmul(rows, columns, inner)`上，并原样返回它的`trace.to_json()`。",
-        },
+        Text(f"The trace can't be replayed: {fault}", f"这份记录无法重放：{fault}"),
+        Text(
+            "Return the trace.to_json() of a Schedule of matmul(rows, columns, inner), unchanged.",
+            "Schedule应当建在`matmul(rows, columns, inner)`上，并原样返回它的`trace.to_json()`。",
+        ),
     )
     deepest = max(sum(isinstance(stmt, For) for stmt in around) for _, around in nests(function.body))
     trial.expect(
         len(trace) <= MOST_STEPS and deepest <= MOST_LOOPS,
-        {
-            "en": f"The check counts schedules of at most {MOST_STEPS} steps and {MOST_LOOPS} loops around a block.",
-            "zh": f"检查程序只统计至多{MOST_STEPS}步、一个块外至多{MOST_LOOPS}层循环的调度。",
-        },
+        Text(
+            f"The check counts schedules of at most {MOST_STEPS} steps and {MOST_LOOPS} loops around a block.",
+            f"检查程序只统计至多{MOST_STEPS}步、一个块外至多{MOST_LOOPS}层循环的调度。",
+        ),
     )
     return function
 
@@ -96,38 +97,50 @@ def _hints(counted: dict[str, Moved], function: Function, capacity: int, best: i
     return [
         Hint(
             untouched,
-            en="This is what the program moves as it stands. Split the loops, and put the loops over tiles outside.",
-            zh="这是程序原样所搬运的字节数。应当切分循环，并把对各块的循环放在外层。",
+            Text(
+                "This is what the program moves as it stands. Split the loops, and put the loops over tiles outside.",
+                "这是程序原样所搬运的字节数。应当切分循环，并把对各块的循环放在外层。",
+            ),
         ),
         Hint(
-            when=lambda _: most == "C",
-            en="C is moved most. Its numbers are used again at each k: let a tile of C stay in the cache for all k, "
-            "with k outside the loops within the tile and inside the loops over tiles. Two consecutive iterations of k "
-            "must fit.",
-            zh="搬运最多的是`C`。它的数每个`k`都要用到：应让`C`的一块在`k`走完之前一直留在缓存里，"
-            "把`k`放在块内循环之外、对各块的循环之内。`k`的相邻两次迭代必须放得下。",
+            lambda _: most == "C",
+            Text(
+                "C is moved most. Its numbers are used again at each k: let a tile of C stay in the cache for all k, "
+                "with k outside the loops within the tile and inside the loops over tiles. Two consecutive "
+                "iterations of k "
+                "must fit.",
+                "搬运最多的是`C`。它的数每个`k`都要用到：应让`C`的一块在`k`走完之前一直留在缓存里，"
+                "把`k`放在块内循环之外、对各块的循环之内。`k`的相邻两次迭代必须放得下。",
+            ),
         ),
         Hint(
-            when=lambda total: total > 5 * best,
-            en=f"{most} is moved most, far more than needed: some loop that reuses it doesn't fit into the cache. Look "
-            "for the innermost loop two iterations of which touch more than the capacity, counting a whole line for "
-            "each row of A.",
-            zh=f"搬运最多的是`{most}`，远超必要：某个重复使用它的循环放不进缓存。请找出最内层的、"
-            "两次迭代所访问的内容超过容量的那个循环，其中`A`的每一行要按整个缓存行计。",
+            lambda total: total > 5 * best,
+            Text(
+                f"{most} is moved most, far more than needed: some loop that reuses it doesn't fit into the cache. "
+                f"Look "
+                "for the innermost loop two iterations of which touch more than the capacity, counting a whole "
+                "line for "
+                "each row of A.",
+                f"搬运最多的是`{most}`，远超必要：某个重复使用它的循环放不进缓存。请找出最内层的、"
+                "两次迭代所访问的内容超过容量的那个循环，其中`A`的每一行要按整个缓存行计。",
+            ),
         ),
         Hint(
-            when=lambda _: True,
-            en="The order is good, the tile is not. A is loaded once for each tile to the right, B for each tile "
-            "below: make the tile of C as large as the cache allows, beside two columns of A and two rows of B, and "
-            "choose its shape.",
-            zh="次序是好的，块的大小还不合适。横向有几块，`A`就载入几次；纵向有几块，`B`就载入几次。"
-            "应让`C`的块尽可能大，只要旁边还放得下`A`的两列和`B`的两行，并选好它的形状。",
+            lambda _: True,
+            Text(
+                "The order is good, the tile is not. A is loaded once for each tile to the right, B for each tile "
+                "below: make the tile of C as large as the cache allows, beside two columns of A and two rows of "
+                "B, and "
+                "choose its shape.",
+                "次序是好的，块的大小还不合适。横向有几块，`A`就载入几次；纵向有几块，`B`就载入几次。"
+                "应让`C`的块尽可能大，只要旁边还放得下`A`的两列和`B`的两行，并选好它的形状。",
+            ),
         ),
     ]
 
 
 def _picture(counted: dict[str, Moved]) -> dict[str, str]:
-    names = {"en": "{}, MB", "zh": "{}，MB"}
+    names = Text("{}, MB", "{}，MB")
     return {
         language: bars({name.format(buffer): each.total / 1e6 for buffer, each in counted.items()})
         for language, name in names.items()

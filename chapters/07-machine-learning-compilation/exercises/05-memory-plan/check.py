@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
 LINE = 64
 COLUMNS = 60
-BYTES = {"en": "bytes", "zh": "字节"}
-PEAK = {"en": "bytes at the peak", "zh": "峰值字节数"}
+BYTES = Text("bytes", "字节")
+PEAK = Text("bytes at the peak", "峰值字节数")
 
 
 @dataclass(frozen=True)
@@ -92,23 +93,23 @@ def _check(trial: Trial, case: Case) -> None:
     trial.expect_type(got, dict)
     trial.expect(
         got.keys() == case.sizes.keys() and all(type(offset) is int and offset >= 0 for offset in got.values()),
-        {
-            "en": f"Return an offset, an int of at least 0, for each of {', '.join(case.sizes)}.",
-            "zh": f"应为{'、'.join(case.sizes)}各返回一个偏移，即不小于0的整数。",
-        },
+        Text(
+            f"Return an offset, an int of at least 0, for each of {', '.join(case.sizes)}.",
+            f"应为{'、'.join(case.sizes)}各返回一个偏移，即不小于0的整数。",
+        ),
     )
     trial.picture(_picture(case, got))
     crooked = next((name for name, offset in got.items() if offset % LINE), None)
     trial.expect(
         crooked is None,
-        {
-            "en": f"The offset of {crooked}, {got.get(crooked)}, is no multiple of {LINE}.",
-            "zh": f"{crooked}的偏移{got.get(crooked)}不是{LINE}的倍数。",
-        },
-        {
-            "en": "Round the bytes of each value up to whole cache lines before you place the next one behind it.",
-            "zh": "先把每个值的字节数向上取整到整数个缓存行，再在它后面放下一个。",
-        },
+        Text(
+            f"The offset of {crooked}, {got.get(crooked)}, is no multiple of {LINE}.",
+            f"{crooked}的偏移{got.get(crooked)}不是{LINE}的倍数。",
+        ),
+        Text(
+            "Round the bytes of each value up to whole cache lines before you place the next one behind it.",
+            "先把每个值的字节数向上取整到整数个缓存行，再在它后面放下一个。",
+        ),
     )
     _check_apart(trial, case, got)
     trial.expect_at_most(case.peak(got), int(1.05 * case.live()), what=PEAK, unit=BYTES, hints=_hints(case))
@@ -120,28 +121,28 @@ def _check_apart(trial: Trial, case: Case, offsets: dict[str, int]) -> None:
     for a, b in pairs:
         low = max(offsets[a], offsets[b])
         high = min(offsets[a] + case.sizes[a], offsets[b] + case.sizes[b])
-        message = {
-            "en": f"{a} and {b} share bytes {low} to {high - 1}, and both are needed while the kernel of {b} runs.",
-            "zh": f"{a}和{b}共用第{low}到{high - 1}字节，而产生{b}的内核运行时两者都要用。",
-        }
+        message = Text(
+            f"{a} and {b} share bytes {low} to {high - 1}, and both are needed while the kernel of {b} runs.",
+            f"{a}和{b}共用第{low}到{high - 1}字节，而产生{b}的内核运行时两者都要用。",
+        )
         trial.expect(low >= high, message, _why_needed(case, a, b))
 
 
 def _why_needed(case: Case, a: str, b: str) -> dict[str, str]:
     reads = dict(case.kernels)[b]
     if a in reads:
-        return {
-            "en": f"The kernel of {b} reads {a}. While it writes {b}, it still needs {a}: a value lives up to its last "
+        return Text(
+            f"The kernel of {b} reads {a}. While it writes {b}, it still needs {a}: a value lives up to its last "
             "reader, that one included.",
-            "zh": f"产生{b}的内核要读{a}。它在写{b}时仍然需要{a}：一个值存活到最后一个读它的内核，这个内核也算在内。",
-        }
+            f"产生{b}的内核要读{a}。它在写{b}时仍然需要{a}：一个值存活到最后一个读它的内核，这个内核也算在内。",
+        )
     if a in case.outputs:
-        return {
-            "en": f"{a} is an output of the graph: it must still be there after the last kernel.",
-            "zh": f"{a}是图的输出：最后一个内核运行完之后它仍要在。",
-        }
+        return Text(
+            f"{a} is an output of the graph: it must still be there after the last kernel.",
+            f"{a}是图的输出：最后一个内核运行完之后它仍要在。",
+        )
     reader = next(made for made, names in reversed(case.kernels) if a in names)
-    return {"en": f"{a} is read by the kernel of {reader}.", "zh": f"产生{reader}的内核还要读{a}。"}
+    return Text(f"{a} is read by the kernel of {reader}.", f"产生{reader}的内核还要读{a}。")
 
 
 def _hints(case: Case) -> list[Hint]:
@@ -150,22 +151,28 @@ def _hints(case: Case) -> list[Hint]:
     in_order = {case.peak(case.greedy(names, snug)) for snug in (True, False)}
     return [
         Hint(
-            when=lambda peak: apart - LINE < peak <= apart,
-            en="Each value has a place of its own. Two may share one if the last reader of the first has run before "
-            "the second is made.",
-            zh="每个值都独占一处。如果读前一个值的最后一个内核运行之后，才产生后一个值，两者就可以共用一处。",
+            lambda peak: apart - LINE < peak <= apart,
+            Text(
+                "Each value has a place of its own. Two may share one if the last reader of the first has run before "
+                "the second is made.",
+                "每个值都独占一处。如果读前一个值的最后一个内核运行之后，才产生后一个值，两者就可以共用一处。",
+            ),
         ),
         Hint(
-            when=lambda peak: peak in in_order,
-            en="Values were placed in the order in which they are made, as an allocator at run time must. Beforehand "
-            "all are known: what is hardest to place should be placed first.",
-            zh="这是按产生的先后放置的，运行时的分配器只能如此。而事先规划时一切都已知：最难放的应当最先放。",
+            lambda peak: peak in in_order,
+            Text(
+                "Values were placed in the order in which they are made, as an allocator at run time must. Beforehand "
+                "all are known: what is hardest to place should be placed first.",
+                "这是按产生的先后放置的，运行时的分配器只能如此。而事先规划时一切都已知：最难放的应当最先放。",
+            ),
         ),
         Hint(
-            when=lambda peak: peak > limit,
-            en="Look for the widest stretch of dots in the picture: it is free while others lie above it. Another "
-            "order of placing, or a choice between gaps, may fill it.",
-            zh="请在图中找最宽的一段点：上面压着别的值，它却空着。换一种放置次序，或在几个空隙之间作选择，也许能填上它。",
+            lambda peak: peak > limit,
+            Text(
+                "Look for the widest stretch of dots in the picture: it is free while others lie above it. Another "
+                "order of placing, or a choice between gaps, may fill it.",
+                "请在图中找最宽的一段点：上面压着别的值，它却空着。换一种放置次序，或在几个空隙之间作选择，也许能填上它。",
+            ),
         ),
     ]
 
@@ -185,7 +192,7 @@ def _picture(case: Case, offsets: dict[str, int]) -> dict[str, str]:
                         row[column] = "#" if row[column] != "·" else name
         rows.append(f"{made}  {''.join(row)}")
     table = "\n".join(rows)
-    return {
-        "en": f"kernels from top to bottom, the arena from left to right; · free, # two values\n{table}",
-        "zh": f"从上到下是各个内核，从左到右是整个内存区；· 空闲，# 有两个值\n{table}",
-    }
+    return Text(
+        f"kernels from top to bottom, the arena from left to right; · free, # two values\n{table}",
+        f"从上到下是各个内核，从左到右是整个内存区；· 空闲，# 有两个值\n{table}",
+    )

@@ -10,13 +10,14 @@ from sysai.compiler.program.traffic import moved
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import replay
 from sysai.compiler.schedule.trace import Trace
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
-BYTES = {"en": "bytes", "zh": "字节"}
-MOVED = {"en": "bytes moved", "zh": "搬运的字节数"}
-SWEEPS = {"en": "loops over a row", "zh": "走过一行的循环数"}
-EXPONENTIALS = {"en": "exponentials of a matrix", "zh": "对一个矩阵所算的指数个数"}
-STEPS = {"en": "block executions outside vectorized loops, in a row", "zh": "每行在向量化循环之外执行块的次数"}
+BYTES = Text("bytes", "字节")
+MOVED = Text("bytes moved", "搬运的字节数")
+SWEEPS = Text("loops over a row", "走过一行的循环数")
+EXPONENTIALS = Text("exponentials of a matrix", "对一个矩阵所算的指数个数")
+STEPS = Text("block executions outside vectorized loops, in a row", "每行在向量化循环之外执行块的次数")
 MOST_STEPS, MOST_LOOPS = 80, 10  # around a block: counting takes twice as long for each
 SOFTMAX = """
 def softmax(R: size, N: size, x: float32[R, N], y: float32[R, N]):
@@ -75,19 +76,19 @@ def _replay(trial: Trial, text: str) -> Function:
         fault = str(error)
     trial.expect(
         not fault,
-        {"en": f"The trace can't be replayed: {fault}", "zh": f"这份记录无法重放：{fault}"},
-        {
-            "en": "Return the trace.to_json() of a Schedule of parse(SOFTMAX), unchanged.",
-            "zh": "Schedule应当建在`parse(SOFTMAX)`上，并原样返回它的`trace.to_json()`。",
-        },
+        Text(f"The trace can't be replayed: {fault}", f"这份记录无法重放：{fault}"),
+        Text(
+            "Return the trace.to_json() of a Schedule of parse(SOFTMAX), unchanged.",
+            "Schedule应当建在`parse(SOFTMAX)`上，并原样返回它的`trace.to_json()`。",
+        ),
     )
     deepest = max(sum(isinstance(stmt, For) for stmt in around) for _, around in nests(function.body))
     trial.expect(
         len(trace) <= MOST_STEPS and deepest <= MOST_LOOPS,
-        {
-            "en": f"The check counts schedules of at most {MOST_STEPS} steps and {MOST_LOOPS} loops around a block.",
-            "zh": f"检查程序只统计至多{MOST_STEPS}步、一个块外至多{MOST_LOOPS}层循环的调度。",
-        },
+        Text(
+            f"The check counts schedules of at most {MOST_STEPS} steps and {MOST_LOOPS} loops around a block.",
+            f"检查程序只统计至多{MOST_STEPS}步、一个块外至多{MOST_LOOPS}层循环的调度。",
+        ),
     )
     return function
 
@@ -107,10 +108,10 @@ def _check_values(trial: Trial, function: Function, lanes: int) -> None:
         size = f"{rows} x {columns}"
         trial.expect(
             not fault and np.allclose(y, wanted, rtol=1e-4, atol=1e-7),
-            {
-                "en": f"The scheduled program computes no softmax of {size} numbers. {fault}",
-                "zh": f"对{size}个数，变换后的程序算出的不是softmax。{fault}",
-            },
+            Text(
+                f"The scheduled program computes no softmax of {size} numbers. {fault}",
+                f"对{size}个数，变换后的程序算出的不是softmax。{fault}",
+            ),
         )
 
 
@@ -124,20 +125,27 @@ def _check_memory(trial: Trial, function: Function, lanes: int) -> None:
     hints = [
         Hint(
             untouched,
-            en="The nests are one behind the other: when the next one wants a row, the cache has lost it. Bring them "
-            "into one loop over rows, with compute_at.",
-            zh="几个嵌套一个接一个：后一个要用某一行时，缓存里早已没有了。应当用compute_at把它们放进同一个行循环。",
+            Text(
+                "The nests are one behind the other: when the next one wants a row, the cache has lost it. Bring them "
+                "into one loop over rows, with compute_at.",
+                "几个嵌套一个接一个：后一个要用某一行时，缓存里早已没有了。应当用compute_at把它们放进同一个行循环。",
+            ),
         ),
         Hint(
-            when=lambda _: counted["x"].loaded > 1.1 * matrix,
-            en="x is loaded more than once: two nests that read it are in different loops over rows.",
-            zh="`x`载入了不止一次：读它的两个嵌套在不同的行循环里。",
+            lambda _: counted["x"].loaded > 1.1 * matrix,
+            Text(
+                "x is loaded more than once: two nests that read it are in different loops over rows.",
+                "`x`载入了不止一次：读它的两个嵌套在不同的行循环里。",
+            ),
         ),
         Hint(
-            when=lambda _: True,
-            en=f"{carried} travels through memory. If its producer is computed in the loop over rows of its consumers, "
-            "its buffer shrinks to a row.",
-            zh=f"`{carried}`经过了内存。如果在消费者的行循环里计算它，它的缓冲区就缩小到一行。",
+            lambda _: True,
+            Text(
+                f"{carried} travels through memory. If its producer is computed in the loop over rows of its "
+                f"consumers, "
+                "its buffer shrinks to a row.",
+                f"`{carried}`经过了内存。如果在消费者的行循环里计算它，它的缓冲区就缩小到一行。",
+            ),
         ),
     ]
     trial.expect_at_most(total, int(1.1 * 3 * matrix), what=MOVED, unit=BYTES, hints=hints)
@@ -151,10 +159,12 @@ def _check_sweeps(trial: Trial, function: Function, lanes: int) -> None:
         if any(isinstance(loop, For) and loop.var in _variables(access.indices[-1]) for loop in around)
     }
     four = Hint(
-        when=lambda sweeps: sweeps > 3,
-        en="The sum can take the exponentials as soon as a few of them are there: reverse_compute_at moves a consumer "
-        "into a loop of its producer.",
-        zh="指数算出几个之后，就可以马上求和：reverse_compute_at把消费者移进生产者的循环。",
+        lambda sweeps: sweeps > 3,
+        Text(
+            "The sum can take the exponentials as soon as a few of them are there: reverse_compute_at moves a consumer "
+            "into a loop of its producer.",
+            "指数算出几个之后，就可以马上求和：reverse_compute_at把消费者移进生产者的循环。",
+        ),
     )
     trial.expect_at_most(len(sweeps), 3, what=SWEEPS, hints=[four])
     rows, columns = 2, 2 * lanes
@@ -163,9 +173,11 @@ def _check_sweeps(trial: Trial, function: Function, lanes: int) -> None:
         for instance in instances(function.body, {"R": rows, "N": columns})
     )
     twice = Hint(
-        when=lambda count: count > rows * columns,
-        en="Inlined into two consumers, each exponential is computed twice; it is the dearest operation of a softmax.",
-        zh="内联到两个消费者里，每个指数就算了两次，而它是softmax中代价最高的运算。",
+        lambda count: count > rows * columns,
+        Text(
+            "Inlined into two consumers, each exponential is computed twice; it is the dearest operation of a softmax.",
+            "内联到两个消费者里，每个指数就算了两次，而它是softmax中代价最高的运算。",
+        ),
     )
     trial.expect_at_most(computed, rows * columns, what=EXPONENTIALS, hints=[twice])
 
@@ -177,31 +189,31 @@ def _check_vectors(trial: Trial, function: Function, lanes: int) -> None:
             inner = loops[-1]
             trial.expect(
                 inner.kind == VECTORIZED and str(inner.extent) == str(lanes),
-                {
-                    "en": f"Block {block.name} uses {access.buffer.name} in the loop {inner.var.name}, which is "
+                Text(
+                    f"Block {block.name} uses {access.buffer.name} in the loop {inner.var.name}, which is "
                     f"{inner.kind} of {inner.extent}, not vectorized of {lanes}.",
-                    "zh": f"块{block.name}在循环{inner.var.name}里用到{access.buffer.name}，这个循环是"
+                    f"块{block.name}在循环{inner.var.name}里用到{access.buffer.name}，这个循环是"
                     f"{inner.kind}，共{inner.extent}次，而不是向量化的{lanes}次。",
-                },
-                {
-                    "en": "Split the loop over columns by the number of lanes and vectorize the inner one. If it "
+                ),
+                Text(
+                    "Split the loop over columns by the number of lanes and vectorize the inner one. If it "
                     "reduces, rfactor has to come first: one partial result for each lane.",
-                    "zh": "按通道数切分列循环，再把内层向量化。如果它做归约，要先用rfactor：每个通道一个部分结果。",
-                },
+                    "按通道数切分列循环，再把内层向量化。如果它做归约，要先用rfactor：每个通道一个部分结果。",
+                ),
             )
             beside = inner.var in _variables(access.indices[-1])
             elsewhere = any(inner.var in _variables(index) for index in access.indices[:-1])
             trial.expect(
                 beside and not elsewhere,
-                {
-                    "en": f"The lanes of block {block.name} lie in different rows of {access.buffer.name}.",
-                    "zh": f"块{block.name}的各个通道在{access.buffer.name}的不同行里。",
-                },
-                {
-                    "en": "A vector is loaded in one instruction if its numbers lie side by side: let the lanes go "
+                Text(
+                    f"The lanes of block {block.name} lie in different rows of {access.buffer.name}.",
+                    f"块{block.name}的各个通道在{access.buffer.name}的不同行里。",
+                ),
+                Text(
+                    "A vector is loaded in one instruction if its numbers lie side by side: let the lanes go "
                     "along a row.",
-                    "zh": "向量中的数相邻，一条指令就能载入：应当让通道沿着行走。",
-                },
+                    "向量中的数相邻，一条指令就能载入：应当让通道沿着行走。",
+                ),
             )
 
 
@@ -212,11 +224,13 @@ def _check_steps(trial: Trial, function: Function, lanes: int) -> None:
         for instance in instances(function.body, {"R": rows, "N": 12 * lanes})
     )
     inside = Hint(
-        when=lambda steps: steps > 4 * lanes + 4,
-        en="Lanes are combined in every chunk. Keep one partial result for each lane through the whole row, and "
-        "combine them once behind it: the loop over chunks has to stay with the partial results.",
-        zh="每一组都合并了一次通道。应当让每个通道的部分结果贯穿整行，到行尾再合并一次："
-        "对各组的循环要留在求部分结果的那一边。",
+        lambda steps: steps > 4 * lanes + 4,
+        Text(
+            "Lanes are combined in every chunk. Keep one partial result for each lane through the whole row, and "
+            "combine them once behind it: the loop over chunks has to stay with the partial results.",
+            "每一组都合并了一次通道。应当让每个通道的部分结果贯穿整行，到行尾再合并一次："
+            "对各组的循环要留在求部分结果的那一边。",
+        ),
     )
     trial.expect_at_most(scalar // rows, 4 * lanes + 4, what=STEPS, hints=[inside])
 

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
+from sysai.core.language import Text
 from sysai.exercises.pictures import bars
 from sysai.exercises.trial import Trial
 
@@ -30,11 +31,11 @@ KERNEL_NAMES = dict(
 
 
 PARTS = {
-    "instructions": {"en": "instructions", "zh": "指令数"},
-    "first": {"en": "misses of the first cache", "zh": "一级缓存未命中"},
-    "second": {"en": "misses of the second cache", "zh": "二级缓存未命中"},
-    "regions": {"en": "parallel regions", "zh": "并行区的个数"},
-    "share": {"en": "share of the busiest core", "zh": "最忙的核所占的份额"},
+    "instructions": Text("instructions", "指令数"),
+    "first": Text("misses of the first cache", "一级缓存未命中"),
+    "second": Text("misses of the second cache", "二级缓存未命中"),
+    "regions": Text("parallel regions", "并行区的个数"),
+    "share": Text("share of the busiest core", "最忙的核所占的份额"),
 }
 
 
@@ -65,7 +66,7 @@ def check(trial: Trial) -> None:
         trial.last_call = f"predict(<{len(measured)} nests with times>, <{len(nests)} nests of {kernel}>)"
         trial.expect(
             type(got) is list and len(got) == len(nests) and all(type(x) is float and math.isfinite(x) for x in got),
-            {"en": f"Return {len(nests)} finite floats.", "zh": f"应返回{len(nests)}个有限的浮点数。"},
+            Text(f"Return {len(nests)} finite floats.", f"应返回{len(nests)}个有限的浮点数。"),
         )
         runs = [run(nest) for nest in nests]
         found[kernel] = spearman(got, [each.cycles for each in runs])
@@ -74,21 +75,18 @@ def check(trial: Trial) -> None:
     mean = sum(found.values()) / len(found)
     chinese = {KERNEL_NAMES[kernel]: correlation for kernel, correlation in found.items()}
     trial.picture(
-        {
-            "en": "\n".join([bars(found, width=24), *lines["en"]]),
-            "zh": "\n".join([bars(chinese, width=24), *lines["zh"]]),
-        }
+        Text("\n".join([bars(found, width=24), *lines["en"]]), "\n".join([bars(chinese, width=24), *lines["zh"]]))
     )
-    upside_down = {
-        "en": "The order is upside down: the nest with the longest time has to get the largest number.",
-        "zh": "次序颠倒了：时间最长的嵌套应当得到最大的数。",
-    }
+    upside_down = Text(
+        "The order is upside down: the nest with the longest time has to get the largest number.",
+        "次序颠倒了：时间最长的嵌套应当得到最大的数。",
+    )
     trial.expect(
         mean >= WANTED,
-        {
-            "en": f"The mean rank correlation is {mean:.2f}, and should be at least {WANTED}.",
-            "zh": f"秩相关系数平均为{mean:.2f}，应当不小于{WANTED}。",
-        },
+        Text(
+            f"The mean rank correlation is {mean:.2f}, and should be at least {WANTED}.",
+            f"秩相关系数平均为{mean:.2f}，应当不小于{WANTED}。",
+        ),
         upside_down if mean < -WANTED / 2 else hint,
     )
 
@@ -100,7 +98,7 @@ def _worst_pair(kernel: str, nests: list[Nest], runs: list[Run], got: list[float
     ratios = {part: (getattr(runs[slow], part) + 1e-3) / (getattr(runs[fast], part) + 1e-3) for part in PARTS}
     ratios["regions"] = (CYCLES["region"] * runs[slow].regions + runs[fast].cycles) / runs[fast].cycles
     most = max(ratios, key=ratios.get)
-    lines = {"en": [f"put into the wrong order, of {kernel}:"], "zh": [f"排错次序的一对（{KERNEL_NAMES[kernel]}）："]}
+    lines = Text([f"put into the wrong order, of {kernel}:"], [f"排错次序的一对（{KERNEL_NAMES[kernel]}）："])
     for k in (slow, fast):
         loops = [f"{name} {extent} {kind}".removesuffix(" serial") for name, extent, kind in nests[k]["loops"]]
         cycles, predicted = f"{runs[k].cycles:,.0f}", f"{got[k]:.6g}"
@@ -110,10 +108,10 @@ def _worst_pair(kernel: str, nests: list[Nest], runs: list[Run], got: list[float
             count = f"{getattr(runs[k], part):,.6g}"
             lines["en"].append(f"    {words['en']}: {count}")
             lines["zh"].append(f"    {words['zh']}：{count}")
-    hint = {
-        "en": f"The two nests in the picture differ most in: {PARTS[most]['en']}. Can your features tell them apart?",
-        "zh": f"图中的两个嵌套相差最大的是{PARTS[most]['zh']}。你的特征能区分它们吗？",
-    }
+    hint = Text(
+        f"The two nests in the picture differ most in: {PARTS[most]['en']}. Can your features tell them apart?",
+        f"图中的两个嵌套相差最大的是{PARTS[most]['zh']}。你的特征能区分它们吗？",
+    )
     return lines, hint
 
 

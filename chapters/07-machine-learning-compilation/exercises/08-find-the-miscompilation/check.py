@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from sysai.compiler.program.interpret import interpret
 from sysai.compiler.program.parser import parse
+from sysai.core.language import Text
 from sysai.exercises.trial import Trial
 
 RULES = {
@@ -21,44 +22,41 @@ RULES = {
 WRONG = [name for name, rule in RULES.items() if rule != "sound"]
 EIGHTHS = 64  # the largest number, in eighths
 WHY = {
-    "split": {
-        "en": "The predicate leaves out what is beyond the row, and every column is visited once.",
-        "zh": "谓词排除了行尾以外的部分，每一列都恰好访问一次。",
-    },
-    "overlap_copy": {
-        "en": "The last tile begins earlier, so that some columns are stored twice. Do both stores write the same?",
-        "zh": "最后一块提前开始，于是有几列存了两次。两次写的相同吗？",
-    },
-    "stage_next": {
-        "en": "Follow the last column of a tile: which element of E does it read, and who has made that by then?",
-        "zh": "请看一块的最后一列：它读`E`的哪个元素？到那时是谁把它算出来的？",
-    },
-    "lanes_sum": {
-        "en": "Each lane begins with 0 and adds every fourth column. Only the order of the sum is another.",
-        "zh": "每个通道都从0开始，每四列加一个数。不同的只是求和的次序。",
-    },
-    "interchange": {
-        "en": "An element needs the one above it, in the same column. In the new order, has that been computed?",
-        "zh": "一个元素需要同一列中它上方的那个元素。按新的次序，那个元素算好了吗？",
-    },
-    "lanes_max": {
-        "en": "What does a lane hold that has seen only negative numbers?",
-        "zh": "只遇到过负数的通道，里面是什么？",
-    },
-    "stage_previous": {
-        "en": "Follow the first column of a tile: which element of E does it read, and who has made that by then? "
+    "split": Text(
+        "The predicate leaves out what is beyond the row, and every column is visited once.",
+        "谓词排除了行尾以外的部分，每一列都恰好访问一次。",
+    ),
+    "overlap_copy": Text(
+        "The last tile begins earlier, so that some columns are stored twice. Do both stores write the same?",
+        "最后一块提前开始，于是有几列存了两次。两次写的相同吗？",
+    ),
+    "stage_next": Text(
+        "Follow the last column of a tile: which element of E does it read, and who has made that by then?",
+        "请看一块的最后一列：它读`E`的哪个元素？到那时是谁把它算出来的？",
+    ),
+    "lanes_sum": Text(
+        "Each lane begins with 0 and adds every fourth column. Only the order of the sum is another.",
+        "每个通道都从0开始，每四列加一个数。不同的只是求和的次序。",
+    ),
+    "interchange": Text(
+        "An element needs the one above it, in the same column. In the new order, has that been computed?",
+        "一个元素需要同一列中它上方的那个元素。按新的次序，那个元素算好了吗？",
+    ),
+    "lanes_max": Text("What does a lane hold that has seen only negative numbers?", "只遇到过负数的通道，里面是什么？"),
+    "stage_previous": Text(
+        "Follow the first column of a tile: which element of E does it read, and who has made that by then? "
         "Tiles run one after the other.",
-        "zh": "请看一块的第一列：它读`E`的哪个元素？到那时是谁把它算出来的？各块是依次运行的。",
-    },
-    "overlap_sum": {
-        "en": "The last tile begins earlier. What happens to the columns that it shares with the one before?",
-        "zh": "最后一块提前开始。它与前一块共有的那几列会怎样？",
-    },
+        "请看一块的第一列：它读`E`的哪个元素？到那时是谁把它算出来的？各块是依次运行的。",
+    ),
+    "overlap_sum": Text(
+        "The last tile begins earlier. What happens to the columns that it shares with the one before?",
+        "最后一块提前开始。它与前一块共有的那几列会怎样？",
+    ),
 }
-OTHER_RULE = {
-    "en": "This program is wrong indeed, but it breaks another of the three rules.",
-    "zh": "这个程序确实是错的，但它违反的是另一条规则。",
-}
+OTHER_RULE = Text(
+    "This program is wrong indeed, but it breaks another of the three rules.",
+    "这个程序确实是错的，但它违反的是另一条规则。",
+)
 
 
 def check(trial: Trial) -> None:
@@ -77,17 +75,14 @@ def _check_verdicts(trial: Trial) -> None:
     kinds = ("sound", "order", "domain", "init")
     trial.expect(
         got.keys() == RULES.keys() and all(value in kinds for value in got.values()),
-        {
-            "en": f"Return one of {', '.join(kinds)} for each of {', '.join(RULES)}.",
-            "zh": f"应为{'、'.join(RULES)}各返回{'、'.join(kinds)}之一。",
-        },
+        Text(
+            f"Return one of {', '.join(kinds)} for each of {', '.join(RULES)}.",
+            f"应为{'、'.join(RULES)}各返回{'、'.join(kinds)}之一。",
+        ),
     )
     for name, rule in RULES.items():
         found = rule != "sound" and got[name] != "sound"
-        message = {
-            "en": f"The verdict on {name}, {got[name]!r}, is wrong.",
-            "zh": f"对{name}的判断{got[name]!r}不对。",
-        }
+        message = Text(f"The verdict on {name}, {got[name]!r}, is wrong.", f"对{name}的判断{got[name]!r}不对。")
         trial.expect(got[name] == rule, message, OTHER_RULE if found else WHY[name])
 
 
@@ -103,39 +98,36 @@ def _check_witness(trial: Trial, programs: dict, name: str, rows: int, columns: 
     lists = type(got) is list and len(got) == rows and all(type(line) is list for line in got)
     trial.expect(
         lists and all(len(line) == columns and all(type(x) in (int, float) for x in line) for line in got),
-        {
-            "en": f"Return {rows} lists of {columns} numbers.",
-            "zh": f"应返回{rows}个列表，每个含{columns}个数。",
-        },
+        Text(f"Return {rows} lists of {columns} numbers.", f"应返回{rows}个列表，每个含{columns}个数。"),
     )
     trial.expect(
         all(abs(8 * x) <= EIGHTHS and 8 * x == int(8 * x) for line in got for x in line),
-        {
-            "en": "The numbers must be multiples of 1/8 from -8 to 8, so that sums are exact.",
-            "zh": "所用的数必须是-8与8之间、1/8的整数倍，这样求和才没有误差。",
-        },
+        Text(
+            "The numbers must be multiples of 1/8 from -8 to 8, so that sums are exact.",
+            "所用的数必须是-8与8之间、1/8的整数倍，这样求和才没有误差。",
+        ),
     )
     before, after = (_run(program, got) for program in programs[name])
     trial.picture(_picture(before, after))
     differ = [i for i in range(rows) if any(not np.array_equal(before[b][i], after[b][i]) for b in before)]
     trial.expect(
         row in differ,
-        {
-            "en": f"BEFORE and AFTER give the same in row {row}: this input does not show that {name} is wrong.",
-            "zh": f"`BEFORE`和`AFTER`在第{row}行的结果相同：这个输入显不出{name}的错误。",
-        },
+        Text(
+            f"BEFORE and AFTER give the same in row {row}: this input does not show that {name} is wrong.",
+            f"`BEFORE`和`AFTER`在第{row}行的结果相同：这个输入显不出{name}的错误。",
+        ),
         WHY[name],
     )
     trial.expect(
         differ == [row],
-        {
-            "en": f"BEFORE and AFTER differ in row {differ[0] if differ[0] != row else differ[-1]} as well.",
-            "zh": f"`BEFORE`和`AFTER`在第{differ[0] if differ[0] != row else differ[-1]}行也不同。",
-        },
-        {
-            "en": "Only one row is to show the fault. What must the others hold so that it does no harm there?",
-            "zh": "只让一行显出错误。其余各行应当放什么数，错误才不起作用？",
-        },
+        Text(
+            f"BEFORE and AFTER differ in row {differ[0] if differ[0] != row else differ[-1]} as well.",
+            f"`BEFORE`和`AFTER`在第{differ[0] if differ[0] != row else differ[-1]}行也不同。",
+        ),
+        Text(
+            "Only one row is to show the fault. What must the others hold so that it does no harm there?",
+            "只让一行显出错误。其余各行应当放什么数，错误才不起作用？",
+        ),
     )
 
 
@@ -151,7 +143,7 @@ def _run(program, rows: list[list[float]]) -> dict[str, np.ndarray]:
 def _picture(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> dict[str, str]:
     """The last buffer, row by row, of both programs."""
     name = list(before)[-1]
-    words = {"en": ("row", "BEFORE", "AFTER"), "zh": ("行", "BEFORE", "AFTER")}
+    words = Text(("row", "BEFORE", "AFTER"), ("行", "BEFORE", "AFTER"))
     lines = [
         f"{i:>3}  " + "  |  ".join(" ".join(f"{x:g}" for x in np.atleast_1d(each[name][i])) for each in (before, after))
         for i in range(len(before[name]))

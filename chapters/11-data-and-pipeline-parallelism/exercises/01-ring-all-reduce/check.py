@@ -1,11 +1,12 @@
 """Gates on the parts that each element holds in the end, on steps, longest message and bytes; any ranks, any size."""
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
 BITS = 32  # of an element for each rank: how many times that rank's part is in it
-STEPS = {"en": "Steps", "zh": "步数"}
-LONGEST = {"en": "elements in one message", "zh": "单条消息的元素数"}
-BYTES = {"en": "bytes", "zh": "字节"}
+STEPS = Text("Steps", "步数")
+LONGEST = Text("elements in one message", "单条消息的元素数")
+BYTES = Text("bytes", "字节")
 
 
 def check(trial: Trial) -> None:
@@ -24,15 +25,19 @@ def _check(trial: Trial, ranks: int, size: int) -> None:
         plan = trial.call("ring_all_reduce", rank, ranks, size)
         _check_form(trial, plan, size)
         half = Hint(
-            when=ranks - 1,
-            en="Once around the ring is one half: a reduce-scatter, after which each rank has the total of one chunk. "
-            "The totals still have to go around.",
-            zh="绕环一圈只完成了一半，即reduce-scatter：此时每个进程各有一块的总和，这些总和还要再绕一圈。",
+            ranks - 1,
+            Text(
+                "Once around the ring is one half: a reduce-scatter, after which each rank has the total of one chunk. "
+                "The totals still have to go around.",
+                "绕环一圈只完成了一半，即reduce-scatter：此时每个进程各有一块的总和，这些总和还要再绕一圈。",
+            ),
         )
         once_more = Hint(
-            when=2 * ranks,
-            en="A chunk has reached all ranks after ranks - 1 steps; the last step brings it home again.",
-            zh="一块经过ranks - 1步就到过所有进程了；再多一步，只是把它送回了出发处。",
+            2 * ranks,
+            Text(
+                "A chunk has reached all ranks after ranks - 1 steps; the last step brings it home again.",
+                "一块经过ranks - 1步就到过所有进程了；再多一步，只是把它送回了出发处。",
+            ),
         )
         trial.expect_equal(len(plan), 2 * (ranks - 1), what=STEPS, hints=[half, once_more])
         plans.append(plan)
@@ -45,7 +50,7 @@ def _check(trial: Trial, ranks: int, size: int) -> None:
 def _check_form(trial: Trial, plan: object, size: int) -> None:
     trial.expect(
         type(plan) is list and all(type(step) is tuple and len(step) == 3 for step in plan),
-        {"en": "Return a list of steps (send, receive, add).", "zh": "应返回由步骤(send, receive, add)组成的列表。"},
+        Text("Return a list of steps (send, receive, add).", "应返回由步骤(send, receive, add)组成的列表。"),
     )
     for k, (send, receive, add) in enumerate(plan):
         right = all(
@@ -54,12 +59,12 @@ def _check_form(trial: Trial, plan: object, size: int) -> None:
         )
         trial.expect(
             right and type(add) is bool and min(send[0], receive[0]) >= 0 and max(send[1], receive[1]) <= size,
-            {
-                "en": f"Step {k} is {plan[k]!r:.80}. It must be two ranges (first, last) with "
+            Text(
+                f"Step {k} is {plan[k]!r:.80}. It must be two ranges (first, last) with "
                 f"0 <= first <= last <= {size}, and True or False.",
-                "zh": f"第{k}步是{plan[k]!r:.80}。它应由两个满足0 <= first <= last <= {size}的区间(first, last)"
+                f"第{k}步是{plan[k]!r:.80}。它应由两个满足0 <= first <= last <= {size}的区间(first, last)"
                 "和一个True或False组成。",
-            },
+            ),
         )
 
 
@@ -74,15 +79,14 @@ def _run(trial: Trial, plans: list[list], size: int) -> list[list[int]]:
             arrived, sender = messages[rank - 1], (rank - 1) % ranks
             trial.expect(
                 len(arrived) == last - first,
-                {
-                    "en": f"In step {k} rank {sender} sends {len(arrived)} elements, and rank {rank} expects "
-                    f"{last - first}.",
-                    "zh": f"第{k}步中，{sender}号进程发出{len(arrived)}个元素，而{rank}号进程要接收{last - first}个。",
-                },
-                hint={
-                    "en": "What a rank receives is the range that the rank before it sends in the same step.",
-                    "zh": "一个进程接收的区间，就是它前一个进程在同一步发出的区间。",
-                },
+                Text(
+                    f"In step {k} rank {sender} sends {len(arrived)} elements, and rank {rank} expects {last - first}.",
+                    f"第{k}步中，{sender}号进程发出{len(arrived)}个元素，而{rank}号进程要接收{last - first}个。",
+                ),
+                hint=Text(
+                    "What a rank receives is the range that the rank before it sends in the same step.",
+                    "一个进程接收的区间，就是它前一个进程在同一步发出的区间。",
+                ),
             )
             for i, value in zip(range(first, last), arrived, strict=True):
                 vectors[rank][i] = value + add * vectors[rank][i]
@@ -96,7 +100,7 @@ def _check_sums(trial: Trial, plans: list[list], vectors: list[list[int]], size:
     if not wrong:
         return
     rows = ["".join("·" if ok else "█" for ok in row) for row in right]
-    heads = {"en": "elements, rank by rank: · the sum  █ not the sum", "zh": "各进程的元素：· 是总和  █ 不是总和"}
+    heads = Text("elements, rank by rank: · the sum  █ not the sum", "各进程的元素：· 是总和  █ 不是总和")
     table = "\n".join(f"{rank:>4}  {row}" for rank, row in enumerate(rows))
     trial.picture({language: f"{head}\n{table}" for language, head in heads.items()})
     rank, i = wrong[0]
@@ -110,10 +114,10 @@ def _check_sums(trial: Trial, plans: list[list], vectors: list[list[int]], size:
         zh.append(f"{'、'.join(twice)}号进程的那一份加了不止一次")
     trial.expect(
         False,
-        {
-            "en": f"Element {i} of rank {rank} is not the sum over {ranks} ranks: {'; '.join(en)}.",
-            "zh": f"{rank}号进程的第{i}个元素不是{ranks}个进程的总和：{'；'.join(zh)}。",
-        },
+        Text(
+            f"Element {i} of rank {rank} is not the sum over {ranks} ranks: {'; '.join(en)}.",
+            f"{rank}号进程的第{i}个元素不是{ranks}个进程的总和：{'；'.join(zh)}。",
+        ),
         hint=_displaced(plans) or _hint(wrong, ranks, size, bool(twice)),
     )
 
@@ -125,36 +129,36 @@ def _displaced(plans: list[list]) -> dict[str, str] | None:
             sent, received = plans[rank - 1][k][0], plan[k][1]
             if sent != received and sent[0] < sent[1]:
                 sender = (rank - 1) % len(plans)
-                return {
-                    "en": f"In step {k} rank {sender} sends elements {sent}, and rank {rank} puts them to {received}. "
+                return Text(
+                    f"In step {k} rank {sender} sends elements {sent}, and rank {rank} puts them to {received}. "
                     "What a rank receives is the chunk that the rank before it sends in the same step.",
-                    "zh": f"第{k}步中，{sender}号进程发出元素{sent}，{rank}号进程却把它们放到{received}。"
+                    f"第{k}步中，{sender}号进程发出元素{sent}，{rank}号进程却把它们放到{received}。"
                     "一个进程接收的，就是它前一个进程在同一步发出的那一块。",
-                }
+                )
     return None
 
 
 def _hint(wrong: list[tuple[int, int]], ranks: int, size: int, twice: bool) -> dict[str, str]:
     tail = ranks * (size // ranks)
     if {i for _, i in wrong} == set(range(tail, size)):
-        return {
-            "en": f"Only the last {size - tail} elements are wrong: {size} is no multiple of {ranks}, and chunks of "
+        return Text(
+            f"Only the last {size - tail} elements are wrong: {size} is no multiple of {ranks}, and chunks of "
             "size // ranks leave a rest that belongs to none.",
-            "zh": f"只有最后{size - tail}个元素不对：{size}不是{ranks}的倍数，"
+            f"只有最后{size - tail}个元素不对：{size}不是{ranks}的倍数，"
             "每块取size // ranks个元素，余下的就不属于任何块。",
-        }
+        )
     if twice:
-        return {
-            "en": "Once a chunk is complete it is only copied: the second time around, `add` is False, and what is "
+        return Text(
+            "Once a chunk is complete it is only copied: the second time around, `add` is False, and what is "
             "sent first is the chunk that this rank has completed.",
-            "zh": "一块的总和一旦完整，之后就只是复制：绕第二圈时`add`为False，最先发出的是本进程刚刚凑齐的那一块。",
-        }
-    return {
-        "en": "Follow one chunk: the rank that received it in step k sends it in step k + 1. After the first time "
+            "一块的总和一旦完整，之后就只是复制：绕第二圈时`add`为False，最先发出的是本进程刚刚凑齐的那一块。",
+        )
+    return Text(
+        "Follow one chunk: the rank that received it in step k sends it in step k + 1. After the first time "
         "around, one rank has its total, and that is where its second time around begins.",
-        "zh": "盯住一块来看：第k步收到它的进程，第k + 1步把它发出去。"
+        "盯住一块来看：第k步收到它的进程，第k + 1步把它发出去。"
         "绕完第一圈，有一个进程得到它的总和；第二圈就从这个进程开始。",
-    }
+    )
 
 
 def _parts(value: int, ranks: int) -> list[int]:
@@ -165,18 +169,22 @@ def _parts(value: int, ranks: int) -> list[int]:
 def _check_traffic(trial: Trial, plan: list, rank: int, ranks: int, size: int) -> None:
     lengths = [last - first for (first, last), _, _ in plan]
     whole = Hint(
-        when=size,
-        en="A message holds the whole vector, as in a chain from the first rank to the last and back. The sum is "
-        "right, but in each step most links are idle. Cut the vector into one chunk for each rank.",
-        zh="一条消息装下了整个向量，就像从第一个进程传到最后一个、再传回来的链。和是对的，但每一步大多数链路都闲着。"
-        "应把向量切成块，每个进程一块。",
+        size,
+        Text(
+            "A message holds the whole vector, as in a chain from the first rank to the last and back. The sum is "
+            "right, but in each step most links are idle. Cut the vector into one chunk for each rank.",
+            "一条消息装下了整个向量，就像从第一个进程传到最后一个、再传回来的链。和是对的，但每一步大多数链路都闲着。"
+            "应把向量切成块，每个进程一块。",
+        ),
     )
     uneven = Hint(
-        when=size // ranks + size % ranks,
-        en="One chunk took the whole rest of size / ranks. A step takes as long as its longest message, so let chunks "
-        "differ by one element at most.",
-        zh="size / ranks的余数全给了一块。一步的快慢取决于最长的那条消息，所以各块至多应差一个元素。",
+        size // ranks + size % ranks,
+        Text(
+            "One chunk took the whole rest of size / ranks. A step takes as long as its longest message, so let chunks "
+            "differ by one element at most.",
+            "size / ranks的余数全给了一块。一步的快慢取决于最长的那条消息，所以各块至多应差一个元素。",
+        ),
     )
     trial.expect_at_most(max(lengths, default=0), -(-size // ranks), what=LONGEST, hints=[whole, uneven])
-    sent = {"en": f"bytes that rank {rank} sends", "zh": f"{rank}号进程发送的字节数"}
+    sent = Text(f"bytes that rank {rank} sends", f"{rank}号进程发送的字节数")
     trial.expect_at_most(4 * sum(lengths), 8 * (size - size // ranks), what=sent, unit=BYTES)

@@ -1,11 +1,12 @@
 """Gates on order, bytes and number of buckets, and on the seconds that stay exposed; random models and networks."""
 
+from sysai.core.language import Text
 from sysai.exercises.pictures import bars
 from sysai.exercises.trial import Hint, Trial
 
-BYTES = {"en": "bytes", "zh": "字节"}
-SECONDS = {"en": "s", "zh": "秒"}
-BUCKETS = {"en": "buckets", "zh": "桶的个数"}
+BYTES = Text("bytes", "字节")
+SECONDS = Text("s", "秒")
+BUCKETS = Text("buckets", "桶的个数")
 
 
 def check(trial: Trial) -> None:
@@ -37,30 +38,30 @@ def _check_buckets(trial: Trial, sizes: list[int], ready: list[int], first: int,
     got = trial.call("assign_buckets", sizes, ready, first_bytes=first, bucket_bytes=limit)
     trial.expect(
         type(got) is list and all(type(b) is list and b and all(type(i) is int for i in b) for b in got),
-        {"en": "Return a list of lists of indices, none empty.", "zh": "应返回由下标列表组成的列表，没有空桶。"},
+        Text("Return a list of lists of indices, none empty.", "应返回由下标列表组成的列表，没有空桶。"),
     )
     order = [index for bucket in got for index in bucket]
     trial.expect(
         sorted(order) == list(range(len(sizes))),
-        {"en": "Each tensor must be in one bucket, once.", "zh": "每个张量必须恰好在一个桶里出现一次。"},
+        Text("Each tensor must be in one bucket, once.", "每个张量必须恰好在一个桶里出现一次。"),
     )
-    registered = {
-        "en": "This is the order of registration, backwards. A graph's backward pass need not follow it: `ready` says "
+    registered = Text(
+        "This is the order of registration, backwards. A graph's backward pass need not follow it: `ready` says "
         "in which order gradients come.",
-        "zh": "这是注册顺序的逆序。计算图的反向传播不一定按这个顺序；梯度到来的顺序由`ready`给出。",
-    }
-    first_to_last = {
-        "en": "You filled buckets from the first tensor to the last. The backward pass reaches the last layers first.",
-        "zh": "你从第一个张量装到了最后一个。反向传播先到达的是最后几层。",
-    }
+        "这是注册顺序的逆序。计算图的反向传播不一定按这个顺序；梯度到来的顺序由`ready`给出。",
+    )
+    first_to_last = Text(
+        "You filled buckets from the first tensor to the last. The backward pass reaches the last layers first.",
+        "你从第一个张量装到了最后一个。反向传播先到达的是最后几层。",
+    )
     trial.expect_equal(
         order,
         ready,
-        what={"en": "The order of all tensors, bucket behind bucket", "zh": "各桶首尾相接时张量的顺序"},
-        hints=[Hint(sorted(ready, reverse=True), **registered), Hint(sorted(ready), **first_to_last)],
+        what=Text("The order of all tensors, bucket behind bucket", "各桶首尾相接时张量的顺序"),
+        hints=[Hint(sorted(ready, reverse=True), registered), Hint(sorted(ready), first_to_last)],
     )
     filled = [sum(sizes[index] for index in bucket) for bucket in got]
-    names = {"en": "bucket", "zh": "桶"}
+    names = Text("bucket", "桶")
     trial.picture(
         {language: bars({f"{name} {i}": amount for i, amount in enumerate(filled)}) for language, name in names.items()}
     )
@@ -68,9 +69,11 @@ def _check_buckets(trial: Trial, sizes: list[int], ready: list[int], first: int,
         if len(bucket) > 1:
             _check_bytes(trial, i, filled[i], filled[i] - sizes[bucket[-1]], first, limit)
     alone = Hint(
-        when=len(sizes),
-        en="Each gradient has a message of its own, and each message costs a latency. Fill the buckets.",
-        zh="每个梯度各发一条消息，每条消息都有一次延迟。应把桶装满。",
+        len(sizes),
+        Text(
+            "Each gradient has a message of its own, and each message costs a latency. Fill the buckets.",
+            "每个梯度各发一条消息，每条消息都有一次延迟。应把桶装满。",
+        ),
     )
     fewest = _fewest(sizes, ready, first, limit)
     trial.expect_at_most(len(got), fewest, what=BUCKETS, hints=[alone])
@@ -79,17 +82,21 @@ def _check_buckets(trial: Trial, sizes: list[int], ready: list[int], first: int,
 def _check_bytes(trial: Trial, number: int, amount: int, before_last: int, first: int, limit: int) -> None:
     most = limit if number else first
     overflowed = Hint(
-        when=lambda _: before_last <= most,
-        en="The last tensor of this bucket no longer fitted. Close a bucket before the tensor that would overfill it, "
-        "not after.",
-        zh="这一桶的最后一个张量已经放不下了。应在会超出限额的张量之前关桶，而不是之后。",
+        lambda _: before_last <= most,
+        Text(
+            "The last tensor of this bucket no longer fitted. Close a bucket before the tensor that would overfill it, "
+            "not after.",
+            "这一桶的最后一个张量已经放不下了。应在会超出限额的张量之前关桶，而不是之后。",
+        ),
     )
     small = Hint(
-        when=lambda _: not number and amount <= limit,
-        en="The first bucket has a limit of its own, `first_bytes`: the network is idle until it leaves.",
-        zh="第一桶有自己的限额`first_bytes`：它发出之前，网络一直闲着。",
+        lambda _: not number and amount <= limit,
+        Text(
+            "The first bucket has a limit of its own, `first_bytes`: the network is idle until it leaves.",
+            "第一桶有自己的限额`first_bytes`：它发出之前，网络一直闲着。",
+        ),
     )
-    what = {"en": f"bytes of bucket {number}", "zh": f"{number}号桶的字节数"}
+    what = Text(f"bytes of bucket {number}", f"{number}号桶的字节数")
     trial.expect_at_most(amount, most, what=what, unit=BYTES, hints=[overflowed, small] if number else [small])
 
 
@@ -123,30 +130,40 @@ def _check_exposed(
 
     hints = [
         Hint(
-            when=complete[-1] + seconds[-1] - over,
-            en="You took the last bucket alone. It may have to wait: the bucket before it is still being sent.",
-            zh="你只看了最后一桶。它可能要等：前一桶还没有发完。",
+            complete[-1] + seconds[-1] - over,
+            Text(
+                "You took the last bucket alone. It may have to wait: the bucket before it is still being sent.",
+                "你只看了最后一桶。它可能要等：前一桶还没有发完。",
+            ),
         ),
         Hint(
-            when=end(),
-            en="This is the moment at which all is done. Asked for is the time since the last gradient came.",
-            zh="这是全部完成的时刻。要求的是从最后一个梯度到来算起的时间。",
+            end(),
+            Text(
+                "This is the moment at which all is done. Asked for is the time since the last gradient came.",
+                "这是全部完成的时刻。要求的是从最后一个梯度到来算起的时间。",
+            ),
         ),
         Hint(
-            when=end(alpha) - over,
-            en="The latency is missing: every bucket costs alpha, however small it is.",
-            zh="漏了延迟：一桶无论多小，都要付一次alpha。",
+            end(alpha) - over,
+            Text(
+                "The latency is missing: every bucket costs alpha, however small it is.",
+                "漏了延迟：一桶无论多小，都要付一次alpha。",
+            ),
         ),
         Hint(
-            when=sum(seconds),
-            en="You added up all messages. Those that travel while the backward pass still computes are not exposed.",
-            zh="你把所有消息的时间加了起来。反向传播还在计算时就发出的那部分，已经被掩盖了。",
+            sum(seconds),
+            Text(
+                "You added up all messages. Those that travel while the backward pass still computes are not exposed.",
+                "你把所有消息的时间加了起来。反向传播还在计算时就发出的那部分，已经被掩盖了。",
+            ),
         ),
         Hint(
-            when=sum(seconds) - over,
-            en="The network does not work from second 0 on: it is idle until the first bucket is complete, and "
-            "whenever the next one is not.",
-            zh="网络并不是从第0秒就开始工作的：第一桶到齐之前，以及每当下一桶还没有到齐时，它都闲着。",
+            sum(seconds) - over,
+            Text(
+                "The network does not work from second 0 on: it is idle until the first bucket is complete, and "
+                "whenever the next one is not.",
+                "网络并不是从第0秒就开始工作的：第一桶到齐之前，以及每当下一桶还没有到齐时，它都闲着。",
+            ),
         ),
     ]
     trial.expect_close(got, end() - over, rel=1e-9, abs=1e-9, unit=SECONDS, hints=hints)

@@ -1,11 +1,12 @@
 """Gates on bounds, collectives, bytes of state, moments and weights of each rank, over several steps, any sizes."""
 
 import torch
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 from torch import Tensor
 
 NEEDS_TORCH = True
-BYTES = {"en": "bytes", "zh": "字节"}
+BYTES = Text("bytes", "字节")
 CLOSE = {"rtol": 1e-4, "atol": 1e-7}
 
 
@@ -28,15 +29,19 @@ def _check_bounds(trial: Trial, size: int, ranks: int, rank: int) -> None:
     shard = -(-size // ranks)
     got = trial.call("shard_bounds", size, ranks, rank)
     cut = Hint(
-        when=(min(size, rank * shard), min(size, (rank + 1) * shard)),
-        en="You cut the shard off at the end of the vector. Collectives want parts of equal length: let it reach into "
-        "the padding.",
-        zh="你在向量末尾处把分片截短了。集合通信要求各段等长，应让它伸进填充里。",
+        (min(size, rank * shard), min(size, (rank + 1) * shard)),
+        Text(
+            "You cut the shard off at the end of the vector. Collectives want parts of equal length: let it reach into "
+            "the padding.",
+            "你在向量末尾处把分片截短了。集合通信要求各段等长，应让它伸进填充里。",
+        ),
     )
     down = Hint(
-        when=(rank * (size // ranks), (rank + 1) * (size // ranks)),
-        en="Rounded down, the shards together are shorter than the vector: its last elements belong to nobody.",
-        zh="向下取整，所有分片加起来比向量短：最后几个元素没有人管。",
+        (rank * (size // ranks), (rank + 1) * (size // ranks)),
+        Text(
+            "Rounded down, the shards together are shorter than the vector: its last elements belong to nobody.",
+            "向下取整，所有分片加起来比向量短：最后几个元素没有人管。",
+        ),
     )
     trial.expect_equal(got, (rank * shard, (rank + 1) * shard), hints=[cut, down])
 
@@ -105,12 +110,14 @@ class Group:
         self.trial.expect_tensor(
             flat[: self.size],
             own,
-            what={"en": "What you gave to reduce_scatter", "zh": "交给reduce_scatter的值"},
+            what=Text("What you gave to reduce_scatter", "交给reduce_scatter的值"),
             hints=[
                 Hint(
-                    when=own / self.ranks,
-                    en="The gradient goes in as it is; the mean is taken of what comes out.",
-                    zh="应把梯度原样交进去，对得到的结果再求平均。",
+                    own / self.ranks,
+                    Text(
+                        "The gradient goes in as it is; the mean is taken of what comes out.",
+                        "应把梯度原样交进去，对得到的结果再求平均。",
+                    ),
                 )
             ],
         )
@@ -128,16 +135,16 @@ class Group:
         found = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         self.trial.expect(
             found == [length],
-            {
-                "en": f"{name} takes a vector of {length} elements here, not {found}.",
-                "zh": f"这里{name}要的是{length}个元素的向量，而不是{found}。",
-            },
-            hint={
-                "en": f"{self.size} elements on {self.ranks} ranks are {self.ranks} shards of {self.shard}: pad the "
+            Text(
+                f"{name} takes a vector of {length} elements here, not {found}.",
+                f"这里{name}要的是{length}个元素的向量，而不是{found}。",
+            ),
+            hint=Text(
+                f"{self.size} elements on {self.ranks} ranks are {self.ranks} shards of {self.shard}: pad the "
                 "vector with zeros to their length together.",
-                "zh": f"{self.size}个元素分给{self.ranks}个进程，是{self.ranks}个长{self.shard}的分片："
+                f"{self.size}个元素分给{self.ranks}个进程，是{self.ranks}个长{self.shard}的分片："
                 "应用零把向量填充到这个总长。",
-            },
+            ),
         )
 
 
@@ -151,33 +158,37 @@ def _check_form(trial: Trial, got: object, group: Group) -> None:
     form = type(got) is tuple and len(got) == 2 and type(got[1]) is tuple and len(got[1]) == 2
     trial.expect(
         form and all(isinstance(tensor, Tensor) for tensor in (got[0], *got[1])),
-        {"en": "Return a tuple: the weights, and the pair (m, v).", "zh": "应返回元组：权重，以及二元组(m, v)。"},
+        Text("Return a tuple: the weights, and the pair (m, v).", "应返回元组：权重，以及二元组(m, v)。"),
     )
     none = Hint(
-        when=0,
-        en="This rank used its own gradient alone. Its shard's update needs the mean over all ranks.",
-        zh="这个进程只用了自己的梯度。它那个分片的更新，需要所有进程的平均。",
+        0,
+        Text(
+            "This rank used its own gradient alone. Its shard's update needs the mean over all ranks.",
+            "这个进程只用了自己的梯度。它那个分片的更新，需要所有进程的平均。",
+        ),
     )
-    calls = {"en": "Calls of reduce_scatter", "zh": "调用reduce_scatter的次数"}
+    calls = Text("Calls of reduce_scatter", "调用reduce_scatter的次数")
     trial.expect_equal(group.reductions, 1, what=calls, hints=[none])
-    calls = {"en": "Calls of all_gather", "zh": "调用all_gather的次数"}
+    calls = Text("Calls of all_gather", "调用all_gather的次数")
     trial.expect_equal(group.gathers, 1, what=calls)
     held = sum(tensor.numel() * tensor.element_size() for tensor in got[1])
     whole = Hint(
-        when=8 * group.size,
-        en="These are the moments of all parameters, as plain data parallelism keeps them. This rank needs those of "
-        "its shard only.",
-        zh="这是全部参数的矩，与普通数据并行所存的一样。这个进程只需要自己分片的矩。",
+        8 * group.size,
+        Text(
+            "These are the moments of all parameters, as plain data parallelism keeps them. This rank needs those of "
+            "its shard only.",
+            "这是全部参数的矩，与普通数据并行所存的一样。这个进程只需要自己分片的矩。",
+        ),
     )
-    what = {"en": "bytes of optimizer state on this rank", "zh": "这个进程上优化器状态的字节数"}
+    what = Text("bytes of optimizer state on this rank", "这个进程上优化器状态的字节数")
     trial.expect_at_most(held, 8 * group.shard, what=what, unit=BYTES, hints=[whole])
     for name, tensor in zip("mv", got[1], strict=True):
         trial.expect(
             list(tensor.shape) == [group.shard] and tensor.dtype == torch.float32,
-            {
-                "en": f"{name} must be float32[{group.shard}], one value for each element of the shard.",
-                "zh": f"{name}应是float32[{group.shard}]，分片的每个元素一个值。",
-            },
+            Text(
+                f"{name} must be float32[{group.shard}], one value for each element of the shard.",
+                f"{name}应是float32[{group.shard}]，分片的每个元素一个值。",
+            ),
         )
 
 
@@ -206,12 +217,12 @@ def _check_moments(trial, got, adamw, reference, own, gradients, rank, before, h
     ]
     for name, value, past, beta, power in zip("mv", got, (m, v), (hyper["beta1"], hyper["beta2"]), (1, 2), strict=True):
         hints = [
-            Hint((beta * past + (1 - beta) * wrong**power)[own], en=en, zh=zh)
+            Hint((beta * past + (1 - beta) * wrong**power)[own], Text(en, zh))
             for wrong, en, zh in faults
             if not torch.allclose(wrong[own], mean[own])
         ]
         exact = adamw.state[reference]["exp_avg" if power == 1 else "exp_avg_sq"]
-        what = {"en": f"The moment {name} of rank {rank}", "zh": f"{rank}号进程的矩{name}"}
+        what = Text(f"The moment {name} of rank {rank}", f"{rank}号进程的矩{name}")
         trial.expect_tensor(value[:count], exact[own], what=what, hints=hints, **CLOSE)
 
 
@@ -228,31 +239,34 @@ def _check_weights(trial, got, group, before, state, step, hyper) -> None:
 
     hints = [
         Hint(
-            when=lambda weights: list(weights.shape) == [group.shard * group.ranks] != [group.size],
-            en="These are the weights with their padding. Cut them to the size that came in.",
-            zh="这里带着填充。应截到输入时的长度。",
+            lambda weights: list(weights.shape) == [group.shard * group.ranks] != [group.size],
+            Text(
+                "These are the weights with their padding. Cut them to the size that came in.",
+                "这里带着填充。应截到输入时的长度。",
+            ),
         ),
         Hint(
-            when=lambda weights: list(weights.shape) == [group.shard] != [group.size],
-            en="This is one shard. Every rank needs all new weights for its next forward pass: return what was "
-            "gathered.",
-            zh="这只是一个分片。下一次前向传播时，每个进程都需要全部新权重：应返回收集到的结果。",
+            lambda weights: list(weights.shape) == [group.shard] != [group.size],
+            Text(
+                "This is one shard. Every rank needs all new weights for its next forward pass: return what was "
+                "gathered.",
+                "这只是一个分片。下一次前向传播时，每个进程都需要全部新权重：应返回收集到的结果。",
+            ),
         ),
         Hint(
-            when=with_own(kept - lr * m / (v.sqrt() + eps)),
-            en="The moments are not corrected for having begun at zero: divide them by 1 - beta**step.",
-            zh="没有修正矩从零开始造成的偏差：应除以1 - beta**step。",
+            with_own(kept - lr * m / (v.sqrt() + eps)),
+            Text(
+                "The moments are not corrected for having begun at zero: divide them by 1 - beta**step.",
+                "没有修正矩从零开始造成的偏差：应除以1 - beta**step。",
+            ),
         ),
         Hint(
-            when=with_own(kept - lr * m_hat / (v_hat + eps).sqrt()),
-            en="eps stands under the root. It is added to the root.",
-            zh="eps放到根号里去了，它应加在根号外面。",
+            with_own(kept - lr * m_hat / (v_hat + eps).sqrt()),
+            Text("eps stands under the root. It is added to the root.", "eps放到根号里去了，它应加在根号外面。"),
         ),
         Hint(
-            when=with_own(before - lr * m_hat / (v_hat.sqrt() + eps)),
-            en="The weight decay is missing.",
-            zh="漏了权重衰减。",
+            with_own(before - lr * m_hat / (v_hat.sqrt() + eps)), Text("The weight decay is missing.", "漏了权重衰减。")
         ),
     ]
-    what = {"en": f"Weights after step {step}", "zh": f"第{step}步之后的权重"}
+    what = Text(f"Weights after step {step}", f"第{step}步之后的权重")
     trial.expect_tensor(got, group.weights, what=what, hints=hints, rtol=1e-4, atol=1e-6)

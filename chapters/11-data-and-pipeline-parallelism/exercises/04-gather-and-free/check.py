@@ -2,11 +2,12 @@
 
 from itertools import pairwise
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
-MB = {"en": "MB", "zh": "MB"}
-GATHERS = {"en": "gathers", "zh": "收集的次数"}
-PEAK = {"en": "megabytes of whole weights at once", "zh": "同时存在的完整权重（MB）"}
+MB = Text("MB", "MB")
+GATHERS = Text("gathers", "收集的次数")
+PEAK = Text("megabytes of whole weights at once", "同时存在的完整权重（MB）")
 
 
 def check(trial: Trial) -> None:
@@ -26,23 +27,30 @@ def _check(trial: Trial, sizes: list[int]) -> None:
     count, pair = len(sizes), max(map(sum, pairwise(sizes)), default=sizes[0])
     three = max(map(sum, zip(sizes, sizes[1:], sizes[2:], strict=False)), default=0)
     everything = Hint(
-        when=sum(sizes),
-        en="At one moment all units were whole. Free a unit when its forward pass is over: its backward pass is "
-        "far away.",
-        zh="某一时刻所有单元的权重都是完整的。一个单元前向传播结束就应释放：它的反向传播还早着呢。",
+        sum(sizes),
+        Text(
+            "At one moment all units were whole. Free a unit when its forward pass is over: its backward pass is "
+            "far away.",
+            "某一时刻所有单元的权重都是完整的。一个单元前向传播结束就应释放：它的反向传播还早着呢。",
+        ),
     )
     late = Hint(
-        when=three,
-        en="Three neighbouring units were whole at once. Free the unit that has computed before you gather the one "
-        "after the next.",
-        zh="三个相邻单元同时是完整的。应先释放算完的单元，再收集下下个单元。",
+        three,
+        Text(
+            "Three neighbouring units were whole at once. Free the unit that has computed before you gather the one "
+            "after the next.",
+            "三个相邻单元同时是完整的。应先释放算完的单元，再收集下下个单元。",
+        ),
     )
     trial.expect_at_most(device.peak, pair, what=PEAK, unit=MB, hints=[late, everything])
     last = Hint(
-        when=2 * count,
-        en="Every unit was gathered twice. The backward pass begins with the unit with which the forward pass ends: it "
-        "need not go and come back.",
-        zh="每个单元都收集了两次。反向传播开始的单元，正是前向传播结束的单元，不必放掉再收回来。",
+        2 * count,
+        Text(
+            "Every unit was gathered twice. The backward pass begins with the unit with which the forward pass "
+            "ends: it "
+            "need not go and come back.",
+            "每个单元都收集了两次。反向传播开始的单元，正是前向传播结束的单元，不必放掉再收回来。",
+        ),
     )
     trial.expect_at_most(device.gathers, 2 * count - 1, what=GATHERS, hints=[last])
 
@@ -91,11 +99,11 @@ class Device:
             self.gradient is None,
             f"backward({i}) makes gradients while those of unit {self.gradient} are still whole.",
             f"backward({i})要产生梯度，而{self.gradient}号单元的梯度还完整地留着。",
-            {
-                "en": "Reduce a unit's gradients as soon as they are there: in ZeRO, whole gradients are as unwelcome "
+            Text(
+                "Reduce a unit's gradients as soon as they are there: in ZeRO, whole gradients are as unwelcome "
                 "as whole weights.",
-                "zh": "梯度一产生就应归约：在ZeRO里，完整的梯度和完整的权重一样占地方。",
-            },
+                "梯度一产生就应归约：在ZeRO里，完整的梯度和完整的权重一样占地方。",
+            ),
         )
         self._compute("B", i)
         self.gradient = i
@@ -131,10 +139,10 @@ class Device:
         rows = ["".join(self._cell(i, whole, done) for whole, done in self.columns) for i in range(len(self.sizes))]
         table = "\n".join(f"{i:>4}  {row}" for i, row in enumerate(rows))
         self.trial.picture(
-            {
-                "en": f"units, from left to right: g is gathered  F forward  B backward  ░ whole but idle\n{table}",
-                "zh": f"各单元，从左到右：g 收集  F 前向  B 反向  ░ 完整但不在计算\n{table}",
-            }
+            Text(
+                f"units, from left to right: g is gathered  F forward  B backward  ░ whole but idle\n{table}",
+                f"各单元，从左到右：g 收集  F 前向  B 反向  ░ 完整但不在计算\n{table}",
+            )
         )
 
     @staticmethod
@@ -157,10 +165,10 @@ class Device:
             i in self.whole,
             f"{name[kind]}({i}) was called, but the weights of unit {i} are not there.",
             f"调用了{name[kind]}({i})，可{i}号单元的权重不在内存里。",
-            {
-                "en": "A unit that was freed after its forward pass must be gathered again for its backward pass.",
-                "zh": "前向传播之后释放的单元，反向传播之前要重新收集。",
-            }
+            Text(
+                "A unit that was freed after its forward pass must be gathered again for its backward pass.",
+                "前向传播之后释放的单元，反向传播之前要重新收集。",
+            )
             if kind == "B"
             else None,
         )
@@ -169,11 +177,11 @@ class Device:
             following in self.whole,
             f"{name[kind]}({i}) computes while the unit that comes next, {following}, is not on its way.",
             f"{name[kind]}({i})在计算，而下一个单元{following}还没有上路。",
-            {
-                "en": "Gathered only when it is needed, a unit keeps the device waiting for the network. Begin to "
+            Text(
+                "Gathered only when it is needed, a unit keeps the device waiting for the network. Begin to "
                 "gather it before the unit ahead of it computes.",
-                "zh": "要用时才收集，设备就得等网络。应在前一个单元开始计算之前就着手收集。",
-            },
+                "要用时才收集，设备就得等网络。应在前一个单元开始计算之前就着手收集。",
+            ),
         )
 
     def _known(self, name: str, i: object) -> None:
@@ -186,4 +194,4 @@ class Device:
     def _expect(self, condition: bool, en: str, zh: str, hint: dict[str, str] | None = None) -> None:
         if not condition:
             self.draw()
-        self.trial.expect(condition, {"en": en, "zh": zh}, hint=hint)
+        self.trial.expect(condition, Text(en, zh), hint=hint)

@@ -1,10 +1,11 @@
 """Gates on passes, dependencies, micro-batches in flight, and time; any numbers of stages and micro-batches."""
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
 DURATION = {"F": 1, "B": 2}
-IN_FLIGHT = {"en": "micro-batches in flight", "zh": "在途的微批次数"}
-TIME = {"en": "units of time until all stages are done", "zh": "所有阶段做完所用的时间单位"}
+IN_FLIGHT = Text("micro-batches in flight", "在途的微批次数")
+TIME = Text("units of time until all stages are done", "所有阶段做完所用的时间单位")
 
 Order = list[tuple[str, int]]
 
@@ -37,61 +38,60 @@ def _check(trial: Trial, stages: int, microbatches: int) -> None:
         what=TIME,
         hints=[
             Hint(
-                when=lambda _: any(_warmup(order) < min(stages - s, microbatches) for s, order in enumerate(orders)),
-                en="A stage turns to its first backward before it has done stages - stage forwards, and waits: its "
-                "micro-batch has to travel to the last stage and back.",
-                zh="有的阶段还没有做满stages - stage个前向，就去等第一个反向了：它的微批次要走到最后一个阶段再回来。",
+                lambda _: any(_warmup(order) < min(stages - s, microbatches) for s, order in enumerate(orders)),
+                Text(
+                    "A stage turns to its first backward before it has done stages - stage forwards, and waits: its "
+                    "micro-batch has to travel to the last stage and back.",
+                    "有的阶段还没有做满stages - stage个前向，就去等第一个反向了：它的微批次要走到最后一个阶段再回来。",
+                ),
             ),
             Hint(
-                when=lambda _: any(
-                    [j for kind, j in order if kind == "B"] != list(range(microbatches)) for order in orders
-                ),
-                **ORDER,
+                lambda _: any([j for kind, j in order if kind == "B"] != list(range(microbatches)) for order in orders),
+                ORDER,
             ),
         ],
     )
 
 
-ORDER = {
-    "en": "All stages must take micro-batches in the same order, forward and backward. The oldest first keeps nobody "
+ORDER = Text(
+    "All stages must take micro-batches in the same order, forward and backward. The oldest first keeps nobody "
     "waiting: its gradient comes back first.",
-    "zh": "所有阶段处理微批次的先后必须一致，前向、反向都是如此。最早的先做，才不会让谁空等：它的梯度最先传回来。",
-}
+    "所有阶段处理微批次的先后必须一致，前向、反向都是如此。最早的先做，才不会让谁空等：它的梯度最先传回来。",
+)
 
 
 def _check_passes(trial: Trial, got: object, microbatches: int) -> None:
     pairs = type(got) is list and all(type(x) is tuple and len(x) == 2 for x in got)
     trial.expect(
         pairs and all(kind in ("F", "B") and type(j) is int for kind, j in got),
-        {"en": 'Return a list of pairs ("F", j) and ("B", j).', "zh": '应返回由("F", j)和("B", j)组成的列表。'},
+        Text('Return a list of pairs ("F", j) and ("B", j).', '应返回由("F", j)和("B", j)组成的列表。'),
     )
     surplus = next((x for x in got if not 0 <= x[1] < microbatches), None)
     trial.expect(
         surplus is None,
-        {
-            "en": f"There is no micro-batch for {surplus}: they go from 0 to {microbatches - 1}.",
-            "zh": f"{surplus}没有对应的微批次：编号从0到{microbatches - 1}。",
-        },
-        hint={
-            "en": "With fewer micro-batches than stages, the first stages have nothing left to warm up with.",
-            "zh": "微批次比阶段少时，前几个阶段预热做不满那么多个前向。",
-        },
+        Text(
+            f"There is no micro-batch for {surplus}: they go from 0 to {microbatches - 1}.",
+            f"{surplus}没有对应的微批次：编号从0到{microbatches - 1}。",
+        ),
+        hint=Text(
+            "With fewer micro-batches than stages, the first stages have nothing left to warm up with.",
+            "微批次比阶段少时，前几个阶段预热做不满那么多个前向。",
+        ),
     )
     for x in [(kind, j) for j in range(microbatches) for kind in "FB"]:
         trial.expect(
             got.count(x) == 1,
-            {
-                "en": f"{x} stands {got.count(x)} times in the order; every pass must stand there once.",
-                "zh": f"{x}在顺序里出现了{got.count(x)}次，每一项都必须恰好出现一次。",
-            },
+            Text(
+                f"{x} stands {got.count(x)} times in the order; every pass must stand there once.",
+                f"{x}在顺序里出现了{got.count(x)}次，每一项都必须恰好出现一次。",
+            ),
         )
     early = next((j for j in range(microbatches) if got.index(("B", j)) < got.index(("F", j))), None)
     trial.expect(
         early is None,
-        {
-            "en": f"Micro-batch {early} goes backward before it has been forward.",
-            "zh": f"微批次{early}还没有做前向，就做了反向。",
-        },
+        Text(
+            f"Micro-batch {early} goes backward before it has been forward.", f"微批次{early}还没有做前向，就做了反向。"
+        ),
     )
 
 
@@ -102,21 +102,27 @@ def _check_in_flight(trial: Trial, order: Order, stage: int, stages: int, microb
         peak = max(peak, now)
     hints = [
         Hint(
-            when=microbatches,
-            en="All micro-batches are in flight at once, as in GPipe. Once the first gradients come back, do a "
-            "backward for each forward.",
-            zh="所有微批次同时在途，这就是GPipe。第一个梯度传回来之后，应做一个反向、再做一个前向。",
+            microbatches,
+            Text(
+                "All micro-batches are in flight at once, as in GPipe. Once the first gradients come back, do a "
+                "backward for each forward.",
+                "所有微批次同时在途，这就是GPipe。第一个梯度传回来之后，应做一个反向、再做一个前向。",
+            ),
         ),
         Hint(
-            when=stages,
-            en="This stage warms up as long as the first one. The later a stage, the sooner its first gradient is "
-            "there: stages - stage forwards are enough.",
-            zh="这个阶段预热得和第一个阶段一样长。越靠后的阶段，第一个梯度来得越早：stages - stage个前向就够了。",
+            stages,
+            Text(
+                "This stage warms up as long as the first one. The later a stage, the sooner its first gradient is "
+                "there: stages - stage forwards are enough.",
+                "这个阶段预热得和第一个阶段一样长。越靠后的阶段，第一个梯度来得越早：stages - stage个前向就够了。",
+            ),
         ),
         Hint(
-            when=min(stages - stage, microbatches) + 1,
-            en="One too many. After the warm-up a stage first goes backward, then forward.",
-            zh="多了一个。预热之后，应先做反向，再做前向。",
+            min(stages - stage, microbatches) + 1,
+            Text(
+                "One too many. After the warm-up a stage first goes backward, then forward.",
+                "多了一个。预热之后，应先做反向，再做前向。",
+            ),
         ),
     ]
     trial.expect_at_most(peak, min(stages - stage, microbatches), what=IN_FLIGHT, hints=hints)
@@ -158,7 +164,7 @@ def _deadlock(orders: list[Order], starts: list[list[int]], waiting: list[int]) 
         other, *needed = _needs(stage, len(orders), *x)
         en.append(f"stage {stage} waits in {x} for {tuple(needed)} of stage {other}")
         zh.append(f"第{stage}个阶段在{x}处等第{other}个阶段的{tuple(needed)}")
-    return {"en": f"Deadlock: {'; '.join(en)}.", "zh": f"死锁：{'；'.join(zh)}。"}
+    return Text(f"Deadlock: {'; '.join(en)}.", f"死锁：{'；'.join(zh)}。")
 
 
 def _gantt(orders: list[Order], starts: list[list[int]]) -> dict[str, str]:
@@ -170,7 +176,7 @@ def _gantt(orders: list[Order], starts: list[list[int]]) -> dict[str, str]:
             row = row.ljust(start, "·") + (f"{j % 10}" if kind == "F" else f"b{j % 10}")
         rows.append(f"{stage:>4}  {row}")
     table = "\n".join(rows)
-    return {
-        "en": f"stages over time: 3 forward of micro-batch 3  b3 its backward  · idle\n{table}",
-        "zh": f"各阶段随时间：3 微批次3的前向  b3 它的反向  · 空闲\n{table}",
-    }
+    return Text(
+        f"stages over time: 3 forward of micro-batch 3  b3 its backward  · idle\n{table}",
+        f"各阶段随时间：3 微批次3的前向  b3 它的反向  · 空闲\n{table}",
+    )

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 from sysai.parallel.pipeline.memory import peak_held
 from sysai.parallel.pipeline.schedules import Operation, Schedule, one_f_one_b, zb_h1
 from sysai.parallel.pipeline.simulate import PassTimes, simulate
 from sysai.parallel.pipeline.timeline import Timeline
 
-TIME = {"en": "units of time from the first start to the last end", "zh": "从最早的开始到最晚的结束所用的时间单位"}
+TIME = Text("units of time from the first start to the last end", "从最早的开始到最晚的结束所用的时间单位")
 COLUMNS = 64
 
 Orders = list[list[tuple[str, int]]]
@@ -137,18 +138,22 @@ def _check(trial: Trial, case: Case) -> None:
     trial.picture(_gantt(timeline))
     for stage, most in enumerate(peak_held(schedule)):
         everything = Hint(
-            when=case.microbatches,
-            en="All micro-batches are held at once. A W frees a micro-batch: it must come before the forward that "
-            "would be one too many.",
-            zh="所有微批次同时保存着。W会释放一个微批次：在将要超出的那个前向之前，应先做一个W。",
+            case.microbatches,
+            Text(
+                "All micro-batches are held at once. A W frees a micro-batch: it must come before the forward that "
+                "would be one too many.",
+                "所有微批次同时保存着。W会释放一个微批次：在将要超出的那个前向之前，应先做一个W。",
+            ),
         )
         late = Hint(
-            when=lambda most: most > case.held,
-            en="A micro-batch is held from its F to its W, not only to its B: the weights' gradients need its "
-            "activations.",
-            zh="一个微批次要从F保存到W，而不只是到B：求权重的梯度要用它的激活值。",
+            lambda most: most > case.held,
+            Text(
+                "A micro-batch is held from its F to its W, not only to its B: the weights' gradients need its "
+                "activations.",
+                "一个微批次要从F保存到W，而不只是到B：求权重的梯度要用它的激活值。",
+            ),
         )
-        what = {"en": f"micro-batches held on stage {stage}", "zh": f"第{stage}个阶段保存的微批次数"}
+        what = Text(f"micro-batches held on stage {stage}", f"第{stage}个阶段保存的微批次数")
         trial.expect_at_most(int(most), case.held, what=what, hints=[everything, late])
     trial.expect_at_most(int(timeline.makespan), case.target(), what=TIME, hints=_hints(case, got))
 
@@ -160,29 +165,38 @@ def _hints(case: Case, got: Orders) -> list[Hint]:
     )
     return [
         Hint(
-            when=case.time(one_f_one_b(p, m)),
-            en="This is the time of 1F1B. The stage ahead waits for B alone: do B first, and W when there is nothing "
-            "more urgent.",
-            zh="这是1F1B的时间。前一阶段等的只是B：应先做B，等到没有更急的事时再做W。",
+            case.time(one_f_one_b(p, m)),
+            Text(
+                "This is the time of 1F1B. The stage ahead waits for B alone: do B first, and W when there is nothing "
+                "more urgent.",
+                "这是1F1B的时间。前一阶段等的只是B：应先做B，等到没有更急的事时再做W。",
+            ),
         ),
         Hint(
-            when=case.time(zb_h1(p, m)),
-            en="This is the time of ZB-H1, a pattern for equal stages. These stages are not equal, messages take time, "
-            "and there is room for more micro-batches: let the times decide what comes next.",
-            zh="这是ZB-H1的时间，那是为各阶段相等而设计的模式。这里的阶段并不相等，消息要时间，还可以多保存几个微批次："
-            "下一步做什么，应由时间来决定。",
+            case.time(zb_h1(p, m)),
+            Text(
+                "This is the time of ZB-H1, a pattern for equal stages. These stages are not equal, messages take "
+                "time, "
+                "and there is room for more micro-batches: let the times decide what comes next.",
+                "这是ZB-H1的时间，那是为各阶段相等而设计的模式。这里的阶段并不相等，消息要时间，还可以多保存几个微批次："
+                "下一步做什么，应由时间来决定。",
+            ),
         ),
         Hint(
-            when=lambda _: at_once,
-            en="Every W directly follows its B, as if they were one. While it runs, a B or an F may arrive for which "
-            "another stage waits.",
-            zh="每个W都紧跟在自己的B后面，等于没有拆开。它运行时，可能正好来了别的阶段在等的B或F。",
+            lambda _: at_once,
+            Text(
+                "Every W directly follows its B, as if they were one. While it runs, a B or an F may arrive for which "
+                "another stage waits.",
+                "每个W都紧跟在自己的B后面，等于没有拆开。它运行时，可能正好来了别的阶段在等的B或F。",
+            ),
         ),
         Hint(
-            when=lambda time: time > case.target(),
-            en="Look for the gaps in the picture, on the stage that ends last or has the most work. What could have "
-            "run there, and what did it wait for?",
-            zh="请看图中结束最晚或活最多的那个阶段，找出空隙。那里本可以做什么？它在等什么？",
+            lambda time: time > case.target(),
+            Text(
+                "Look for the gaps in the picture, on the stage that ends last or has the most work. What could have "
+                "run there, and what did it wait for?",
+                "请看图中结束最晚或活最多的那个阶段，找出空隙。那里本可以做什么？它在等什么？",
+            ),
         ),
     ]
 
@@ -192,10 +206,10 @@ def _check_form(trial: Trial, got: object, case: Case) -> None:
     pairs = lists and all(type(x) is tuple and len(x) == 2 for order in got for x in order)
     trial.expect(
         pairs and all(kind in ("F", "B", "W", "BW") and type(j) is int for order in got for kind, j in order),
-        {
-            "en": f'Return {case.stages} lists, one for each stage, of pairs ("F", j), ("B", j), ("W", j), ("BW", j).',
-            "zh": f'应返回{case.stages}个列表，每个阶段一个，由("F", j)、("B", j)、("W", j)、("BW", j)组成。',
-        },
+        Text(
+            f'Return {case.stages} lists, one for each stage, of pairs ("F", j), ("B", j), ("W", j), ("BW", j).',
+            f'应返回{case.stages}个列表，每个阶段一个，由("F", j)、("B", j)、("W", j)、("BW", j)组成。',
+        ),
     )
 
 
@@ -211,17 +225,17 @@ def _check_passes(trial: Trial, order: list[tuple[str, int]], stage: int, microb
         (twice, "has {} more than once", "不止一次地出现{}"),
     ):
         listed = ", ".join(map(str, found[:4]))
-        message = {"en": f"Stage {stage} {en.format(listed)}.", "zh": f"第{stage}个阶段{zh.format(listed)}。"}
+        message = Text(f"Stage {stage} {en.format(listed)}.", f"第{stage}个阶段{zh.format(listed)}。")
         trial.expect(not found, message)
     ranks = {"F": 0, "B": 1, "BW": 1, "W": 2}
     place = {j: [ranks[kind] for kind, k in order if k == j] for j in range(microbatches)}
     early = next((j for j, kinds in place.items() if kinds != sorted(kinds)), None)
     trial.expect(
         early is None,
-        {
-            "en": f"On stage {stage} the passes of micro-batch {early} stand in the wrong order: F, then B, then W.",
-            "zh": f"第{stage}个阶段上，微批次{early}的几次计算次序不对：应先F，再B，再W。",
-        },
+        Text(
+            f"On stage {stage} the passes of micro-batch {early} stand in the wrong order: F, then B, then W.",
+            f"第{stage}个阶段上，微批次{early}的几次计算次序不对：应先F，再B，再W。",
+        ),
     )
 
 
@@ -244,7 +258,7 @@ def _check_progress(trial: Trial, orders: Orders) -> None:
                 moved = True
     en = "; ".join(f"stage {s} waits in {x} for stage {other}" for s, (x, other) in stuck.items())
     zh = "；".join(f"第{s}个阶段在{x}处等第{other}个阶段" for s, (x, other) in stuck.items())
-    trial.expect(not stuck, {"en": f"Deadlock: {en}.", "zh": f"死锁：{zh}。"})
+    trial.expect(not stuck, Text(f"Deadlock: {en}.", f"死锁：{zh}。"))
 
 
 def _gantt(timeline: Timeline) -> dict[str, str]:
@@ -258,7 +272,6 @@ def _gantt(timeline: Timeline) -> dict[str, str]:
                     row[column] = {"BW": "X"}.get(interval.operation.kind, interval.operation.kind)
         rows.append(f"{stage:>4}  {''.join(row)}")
     table = "\n".join(rows)
-    return {
-        "en": f"stages over time: F, B, W, X for BW, · idle\n{table}",
-        "zh": f"各阶段随时间：F、B、W，X表示BW，· 空闲\n{table}",
-    }
+    return Text(
+        f"stages over time: F, B, W, X for BW, · idle\n{table}", f"各阶段随时间：F、B、W，X表示BW，· 空闲\n{table}"
+    )

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, replace
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 from sysai.models.formulas.memory import MIXED_ADAM, PLAIN_ADAM, Recipe
 
-BYTES = {"en": "bytes", "zh": "字节"}
-SECONDS = {"en": "s", "zh": "秒"}
-STAGE = {"en": "The stage, the first of the four", "zh": "四个数中的第一个，阶段"}
-HELD = {"en": "Bytes held, the second of the four", "zh": "四个数中的第二个，占用的字节数"}
-SENT = {"en": "Bytes sent, the third of the four", "zh": "四个数中的第三个，发送的字节数"}
-TIME = {"en": "Seconds, the fourth of the four", "zh": "四个数中的第四个，秒数"}
+BYTES = Text("bytes", "字节")
+SECONDS = Text("s", "秒")
+STAGE = Text("The stage, the first of the four", "四个数中的第一个，阶段")
+HELD = Text("Bytes held, the second of the four", "四个数中的第二个，占用的字节数")
+SENT = Text("Bytes sent, the third of the four", "四个数中的第三个，发送的字节数")
+TIME = Text("Seconds, the fourth of the four", "四个数中的第四个，秒数")
 RECIPES = (
     MIXED_ADAM,
     PLAIN_ADAM,
@@ -106,28 +107,28 @@ def _check(trial: Trial, case: Case) -> None:
         least = min(case.held(s) for s in range(4))
         trial.expect(
             got is None,
-            {
-                "en": f"No stage fits: the smallest takes {least:,} bytes. Return None.",
-                "zh": f"哪个阶段都放不下：最省的也要{least:,}字节。应返回None。",
-            },
+            Text(
+                f"No stage fits: the smallest takes {least:,} bytes. Return None.",
+                f"哪个阶段都放不下：最省的也要{least:,}字节。应返回None。",
+            ),
             hint=_stage_hint(case, got[0]) if type(got) is tuple and got and type(got[0]) is int else None,
         )
         return
     trial.expect(
         type(got) is tuple and len(got) == 4,
-        {
-            "en": "Return a tuple: stage, bytes held, bytes sent, seconds.",
-            "zh": "应返回元组：阶段，占用的字节数，发送的字节数，秒数。",
-        },
-        hint={
-            "en": f"Stage {stage} fits: it holds {case.held(stage):,} bytes.",
-            "zh": f"阶段{stage}放得下：占用{case.held(stage):,}字节。",
-        }
+        Text(
+            "Return a tuple: stage, bytes held, bytes sent, seconds.",
+            "应返回元组：阶段，占用的字节数，发送的字节数，秒数。",
+        ),
+        hint=Text(
+            f"Stage {stage} fits: it holds {case.held(stage):,} bytes.",
+            f"阶段{stage}放得下：占用{case.held(stage):,}字节。",
+        )
         if got is None
         else None,
     )
     wrong = _stage_hint(case, got[0])
-    hints = [Hint(when=lambda _: True, **wrong)] if wrong else []
+    hints = [Hint(lambda _: True, wrong)] if wrong else []
     trial.expect_equal(got[0], stage, what=STAGE, hints=hints)
     trial.expect_equal(got[1], case.held(stage), unit=BYTES, what=HELD, hints=_held_hints(case, stage))
     trial.expect_equal(got[2], case.sent(stage), unit=BYTES, what=SENT, hints=_sent_hints(case, stage))
@@ -140,45 +141,39 @@ def _stage_hint(case: Case, stage: object) -> dict[str, str] | None:
         return None
     held = case.held(stage)
     if held <= case.memory:
-        return {
-            "en": f"Stage {stage} fits, but a lower one does, too.",
-            "zh": f"阶段{stage}放得下，但更低的阶段也放得下。",
-        }
+        return Text(f"Stage {stage} fits, but a lower one does, too.", f"阶段{stage}放得下，但更低的阶段也放得下。")
     if held - case.activations <= case.memory:
-        return {
-            "en": f"Stage {stage} fits only without the activations. They need room as well.",
-            "zh": f"阶段{stage}不算激活值才放得下。激活值也要占地方。",
-        }
+        return Text(
+            f"Stage {stage} fits only without the activations. They need room as well.",
+            f"阶段{stage}不算激活值才放得下。激活值也要占地方。",
+        )
     if stage == 3 and held - case.gathered <= case.memory:
-        return {
-            "en": "Stage 3 fits only without the two gathered units: whole weights exist while they compute.",
-            "zh": "阶段3不算收集来的两个单元才放得下：计算时，它们的权重是完整的。",
-        }
-    return {
-        "en": f"Stage {stage} holds {held:,} bytes, more than there are.",
-        "zh": f"阶段{stage}要占用{held:,}字节，超出了内存。",
-    }
+        return Text(
+            "Stage 3 fits only without the two gathered units: whole weights exist while they compute.",
+            "阶段3不算收集来的两个单元才放得下：计算时，它们的权重是完整的。",
+        )
+    return Text(
+        f"Stage {stage} holds {held:,} bytes, more than there are.", f"阶段{stage}要占用{held:,}字节，超出了内存。"
+    )
 
 
 def _held_hints(case: Case, stage: int) -> list[Hint]:
     held = case.held(stage)
-    hints = [
-        Hint(
-            when=held - case.activations,
-            en="The activations are missing.",
-            zh="漏了激活值。",
-        )
-    ]
+    hints = [Hint(held - case.activations, Text("The activations are missing.", "漏了激活值。"))]
     if stage == 3:
         forgotten = Hint(
-            when=held - case.gathered,
-            en="The two gathered units are missing: 2 largest_unit weights of recipe.weights bytes.",
-            zh="漏了收集来的两个单元：2 largest_unit个权重，每个recipe.weights字节。",
+            held - case.gathered,
+            Text(
+                "The two gathered units are missing: 2 largest_unit weights of recipe.weights bytes.",
+                "漏了收集来的两个单元：2 largest_unit个权重，每个recipe.weights字节。",
+            ),
         )
         one = Hint(
-            when=held - case.gathered // 2,
-            en="One gathered unit is there while it computes, and the next one is on its way: two.",
-            zh="一个单元在计算，下一个已在路上：收集来的单元有两个。",
+            held - case.gathered // 2,
+            Text(
+                "One gathered unit is there while it computes, and the next one is on its way: two.",
+                "一个单元在计算，下一个已在路上：收集来的单元有两个。",
+            ),
         )
         hints += [forgotten, one]
     return hints
@@ -190,48 +185,62 @@ def _sent_hints(case: Case, stage: int) -> list[Hint]:
     per_gather = case.recipe.weights * case.shard * (case.devices - 1)
     hints = [
         Hint(
-            when=lambda got: got != sent and got * (case.devices - 1) == sent * case.devices,
-            en="This counts N shards. In a ring a device sends N - 1: one chunk it keeps, or need not pass on.",
-            zh="这里算了N个分片。环上一台设备发送N - 1个：有一块留给自己，或者不必再往下传。",
+            lambda got: got != sent and got * (case.devices - 1) == sent * case.devices,
+            Text(
+                "This counts N shards. In a ring a device sends N - 1: one chunk it keeps, or need not pass on.",
+                "这里算了N个分片。环上一台设备发送N - 1个：有一块留给自己，或者不必再往下传。",
+            ),
         ),
         Hint(
-            when=case.recipe.gradients * case.shard * (case.devices - 1),
-            en="This is one collective. An all-reduce is a reduce-scatter and an all-gather.",
-            zh="这只是一次集合通信。all-reduce等于一次reduce-scatter加一次all-gather。",
+            case.recipe.gradients * case.shard * (case.devices - 1),
+            Text(
+                "This is one collective. An all-reduce is a reduce-scatter and an all-gather.",
+                "这只是一次集合通信。all-reduce等于一次reduce-scatter加一次all-gather。",
+            ),
         ),
     ]
     if stage >= 2 and case.micro_batches > 1:
         no_room = Hint(
-            when=once,
-            en="Here every micro-batch communicates: this stage has no room to add up whole gradients (nor, in stage "
-            "3, to keep whole weights) until the last one.",
-            zh="在这个阶段，每个微批次都要通信：它没有地方把完整的梯度累加到最后一个微批次（阶段3也没有地方保留完整的权重）。",
+            once,
+            Text(
+                "Here every micro-batch communicates: this stage has no room to add up whole gradients (nor, in stage "
+                "3, to keep whole weights) until the last one.",
+                "在这个阶段，每个微批次都要通信：它没有地方把完整的梯度累加到最后一个微批次（阶段3也没有地方保留完整的权重）。",
+            ),
         )
         hints.append(no_room)
     if stage < 2 and case.micro_batches > 1:
         too_often = Hint(
-            when=once * case.micro_batches,
-            en="Stages 0 and 1 keep whole gradients, and add them up over the micro-batches: they reduce once a step.",
-            zh="阶段0、1保留完整的梯度，在各微批次间累加，每步只归约一次。",
+            once * case.micro_batches,
+            Text(
+                "Stages 0 and 1 keep whole gradients, and add them up over the micro-batches: they reduce once a step.",
+                "阶段0、1保留完整的梯度，在各微批次间累加，每步只归约一次。",
+            ),
         )
         hints.append(too_often)
     if stage == 3:
         one_gather = Hint(
-            when=sent - case.micro_batches * per_gather,
-            en="The weights are gathered twice for each micro-batch: the backward pass needs them again.",
-            zh="每个微批次要收集两次权重：反向传播还要用一次。",
+            sent - case.micro_batches * per_gather,
+            Text(
+                "The weights are gathered twice for each micro-batch: the backward pass needs them again.",
+                "每个微批次要收集两次权重：反向传播还要用一次。",
+            ),
         )
         hints.append(one_gather)
     if case.recipe.weights != case.recipe.gradients:
         mixed = Hint(
-            when=2 * case.recipe.gradients * case.shard * (case.devices - 1),
-            en="What is gathered are weights, of recipe.weights bytes, and not gradients.",
-            zh="收集的是权重，每个recipe.weights字节，而不是梯度。",
+            2 * case.recipe.gradients * case.shard * (case.devices - 1),
+            Text(
+                "What is gathered are weights, of recipe.weights bytes, and not gradients.",
+                "收集的是权重，每个recipe.weights字节，而不是梯度。",
+            ),
         )
         weights = Hint(
-            when=2 * per_gather,
-            en="What is reduced are gradients, of recipe.gradients bytes, and not weights.",
-            zh="归约的是梯度，每个recipe.gradients字节，而不是权重。",
+            2 * per_gather,
+            Text(
+                "What is reduced are gradients, of recipe.gradients bytes, and not weights.",
+                "归约的是梯度，每个recipe.gradients字节，而不是权重。",
+            ),
         )
         hints += [mixed, weights]
     return hints

@@ -3,16 +3,17 @@
 import math
 from dataclasses import dataclass, replace
 
+from sysai.core.language import Text
 from sysai.exercises.configs import random_config
 from sysai.exercises.trial import Hint, Trial
 from sysai.models.config import ModelConfig
 from sysai.models.presets import PRESETS
 
-SECONDS = {"en": "s", "zh": "s"}
-SEQUENCES = {"en": "sequences", "zh": "个序列"}
-RATE = {"en": "tokens/s", "zh": "词元/秒"}
-BATCH = {"en": "The batch size", "zh": "批大小"}
-THROUGHPUT = {"en": "The throughput", "zh": "吞吐量"}
+SECONDS = Text("s", "s")
+SEQUENCES = Text("sequences", "个序列")
+RATE = Text("tokens/s", "词元/秒")
+BATCH = Text("The batch size", "批大小")
+THROUGHPUT = Text("The throughput", "吞吐量")
 
 
 @dataclass(frozen=True)
@@ -135,36 +136,47 @@ def _check_fit(trial: Trial, case: Case) -> None:
     heads = case.config.n_heads // case.config.n_kv_heads
     hints = [
         Hint(
-            when=case.fit(weights=0),
-            en="This fills all memory with cache. The weights lie in the same memory.",
-            zh="这样算，整个内存都给了缓存。权重也在同一块内存里。",
+            case.fit(weights=0),
+            Text(
+                "This fills all memory with cache. The weights lie in the same memory.",
+                "这样算，整个内存都给了缓存。权重也在同一块内存里。",
+            ),
         ),
         Hint(
-            when=case.fit(cache=heads * case.cache),
-            en="This keeps keys and values for every query head. With grouped queries there are n_kv_heads of them.",
-            zh="这样算，每个查询头各存一份键和值。分组查询注意力只存n_kv_heads份。",
+            case.fit(cache=heads * case.cache),
+            Text(
+                "This keeps keys and values for every query head. With grouped queries there are n_kv_heads of them.",
+                "这样算，每个查询头各存一份键和值。分组查询注意力只存n_kv_heads份。",
+            ),
         ),
         Hint(
-            when=case.fit(cache=case.cache / 2),
-            en="A position keeps a key and a value: twice as many elements as counted here.",
-            zh="每个位置既存键又存值，元素数是这里所算的两倍。",
+            case.fit(cache=case.cache / 2),
+            Text(
+                "A position keeps a key and a value: twice as many elements as counted here.",
+                "每个位置既存键又存值，元素数是这里所算的两倍。",
+            ),
         ),
         Hint(
-            when=case.fit(cache=case.cache / case.config.n_layers),
-            en="This is the cache of one layer. Every layer keeps its own.",
-            zh="这只是一层的缓存。每一层都要各存各的。",
+            case.fit(cache=case.cache / case.config.n_layers),
+            Text(
+                "This is the cache of one layer. Every layer keeps its own.", "这只是一层的缓存。每一层都要各存各的。"
+            ),
         ),
         Hint(
-            when=lambda value: type(value) is int and value < 0,
-            en="The weights alone are more than the memory: then nothing fits, and nothing is 0.",
-            zh="单是权重就超出了内存，一个序列也放不下，应当返回0。",
+            lambda value: type(value) is int and value < 0,
+            Text(
+                "The weights alone are more than the memory: then nothing fits, and nothing is 0.",
+                "单是权重就超出了内存，一个序列也放不下，应当返回0。",
+            ),
         ),
     ]
     if not case.config.tie_embeddings:
         table = Hint(
-            when=case.fit(weights=case.used),
-            en="The embedding table is not read whole in a step, but it has to lie in memory.",
-            zh="嵌入表在一步中不会整个读一遍，但它要放在内存里。",
+            case.fit(weights=case.used),
+            Text(
+                "The embedding table is not read whole in a step, but it has to lie in memory.",
+                "嵌入表在一步中不会整个读一遍，但它要放在内存里。",
+            ),
         )
         hints.append(table)
     trial.expect_equal(got, case.fit(), unit=SEQUENCES, hints=hints)
@@ -182,58 +194,74 @@ def _check_step(trial: Trial, case: Case, batch: int) -> None:
 
     hints = [
         Hint(
-            when=seconds(batch * (weights + cache)),
-            en="This reads the weights once for each sequence. The point of a batch is that they are read once a step, "
-            "for all.",
-            zh="这样算，每个序列都读了一遍权重。批处理的意义就在于：权重一步只读一遍，供所有序列使用。",
+            seconds(batch * (weights + cache)),
+            Text(
+                "This reads the weights once for each sequence. The point of a batch is that they are read once a "
+                "step, "
+                "for all.",
+                "这样算，每个序列都读了一遍权重。批处理的意义就在于：权重一步只读一遍，供所有序列使用。",
+            ),
         ),
         Hint(
-            when=seconds(weights + cache),
-            en="This reads the cache of one sequence. Nobody can use another's: a step reads all of them.",
-            zh="这里只读了一个序列的缓存。缓存不能互相借用，一步要把每个序列的都读一遍。",
+            seconds(weights + cache),
+            Text(
+                "This reads the cache of one sequence. Nobody can use another's: a step reads all of them.",
+                "这里只读了一个序列的缓存。缓存不能互相借用，一步要把每个序列的都读一遍。",
+            ),
+        ),
+        Hint(seconds(weights), Text("This reads the weights and no cache.", "这里只读了权重，没有读缓存。")),
+        Hint(
+            seconds(weights + batch * heads * cache),
+            Text(
+                "This reads keys and values of every query head. With grouped queries there are n_kv_heads of them.",
+                "这样算，读的键和值与查询头一样多。分组查询注意力只有n_kv_heads份。",
+            ),
         ),
         Hint(
-            when=seconds(weights),
-            en="This reads the weights and no cache.",
-            zh="这里只读了权重，没有读缓存。",
+            seconds(weights + batch * cache / 2),
+            Text(
+                "A position keeps a key and a value: twice as many bytes as counted here.",
+                "每个位置既存键又存值，字节数是这里所算的两倍。",
+            ),
         ),
         Hint(
-            when=seconds(weights + batch * heads * cache),
-            en="This reads keys and values of every query head. With grouped queries there are n_kv_heads of them.",
-            zh="这样算，读的键和值与查询头一样多。分组查询注意力只有n_kv_heads份。",
+            traffic + arithmetic,
+            Text(
+                "You added the two times. The roofline assumes that they overlap perfectly: take the larger one.",
+                "你把两个时间加了起来。屋顶线假定两者完全重叠，应取较大的一个。",
+            ),
         ),
         Hint(
-            when=seconds(weights + batch * cache / 2),
-            en="A position keeps a key and a value: twice as many bytes as counted here.",
-            zh="每个位置既存键又存值，字节数是这里所算的两倍。",
+            min(traffic, arithmetic),
+            Text(
+                "This is the shorter of the two times. A step is no faster than its slower part: compare both.",
+                "这是两个时间中较短的一个。一步不会比其中慢的一项更快，两项都要算，再作比较。",
+            ),
         ),
         Hint(
-            when=traffic + arithmetic,
-            en="You added the two times. The roofline assumes that they overlap perfectly: take the larger one.",
-            zh="你把两个时间加了起来。屋顶线假定两者完全重叠，应取较大的一个。",
+            seconds(weights + batch * cache, 2 * case.used * batch),
+            Text(
+                "The arithmetic lacks attention's own: 4 operations for each query head, element of a head and token.",
+                "运算中漏了注意力自身的部分：每个查询头、头内每个元素、每个词元各4次运算。",
+            ),
         ),
         Hint(
-            when=min(traffic, arithmetic),
-            en="This is the shorter of the two times. A step is no faster than its slower part: compare both.",
-            zh="这是两个时间中较短的一个。一步不会比其中慢的一项更快，两项都要算，再作比较。",
-        ),
-        Hint(
-            when=seconds(weights + batch * cache, 2 * case.used * batch),
-            en="The arithmetic lacks attention's own: 4 operations for each query head, element of a head and token.",
-            zh="运算中漏了注意力自身的部分：每个查询头、头内每个元素、每个词元各4次运算。",
-        ),
-        Hint(
-            when=seconds(weights + batch * cache, 2 * case.used + case.attention),
-            en="The arithmetic is that of one sequence. Weights are read once for all, but each token multiplies them.",
-            zh="这里的运算只是一个序列的。权重为所有序列只读一遍，但每个词元都要用它们做乘法。",
+            seconds(weights + batch * cache, 2 * case.used + case.attention),
+            Text(
+                "The arithmetic is that of one sequence. Weights are read once for all, but each token multiplies "
+                "them.",
+                "这里的运算只是一个序列的。权重为所有序列只读一遍，但每个词元都要用它们做乘法。",
+            ),
         ),
     ]
     if not case.config.tie_embeddings:
         more = case.table * case.size
         with_table = Hint(
-            when=seconds(weights + more + batch * cache, batch * (2 * (case.used + case.table) + case.attention)),
-            en="You counted the embedding table. It is only looked up here (tie_embeddings is False).",
-            zh="你计入了嵌入表。这里它只用来查表（tie_embeddings为False）。",
+            seconds(weights + more + batch * cache, batch * (2 * (case.used + case.table) + case.attention)),
+            Text(
+                "You counted the embedding table. It is only looked up here (tie_embeddings is False).",
+                "你计入了嵌入表。这里它只用来查表（tie_embeddings为False）。",
+            ),
         )
         hints.append(with_table)
     trial.expect_close(got, case.seconds(batch), unit=SECONDS, hints=hints)
@@ -245,40 +273,45 @@ def _check_best(trial: Trial, case: Case, target: float) -> None:
     fit = case.fit()
     largest = case.largest(target, fit)
     if not largest:
-        none = {
-            "en": f"A step of one sequence takes {case.seconds(1):.4g} s, more than the target: return None.",
-            "zh": f"一个序列的一步要{case.seconds(1):.4g} s，已超出目标，应返回None。",
-        }
+        none = Text(
+            f"A step of one sequence takes {case.seconds(1):.4g} s, more than the target: return None.",
+            f"一个序列的一步要{case.seconds(1):.4g} s，已超出目标，应返回None。",
+        )
         trial.expect(got is None, none)
         return
     trial.expect(
         type(got) is tuple and len(got) == 2,
-        {"en": "Return a tuple: batch size, tokens/s.", "zh": "应返回元组：批大小，每秒词元数。"},
+        Text("Return a tuple: batch size, tokens/s.", "应返回元组：批大小，每秒词元数。"),
     )
     good = case.smallest_good(largest)
     hints = [
         Hint(
-            when=largest,
-            en=f"{largest} is the largest batch size allowed, and a smaller one reaches 99% of its throughput: the "
-            "users' tokens come faster, and memory stays free.",
-            zh=f"{largest}是允许的最大批大小，而更小的就能达到它99%的吞吐量：用户的词元来得更快，内存也有余。",
+            largest,
+            Text(
+                f"{largest} is the largest batch size allowed, and a smaller one reaches 99% of its throughput: the "
+                "users' tokens come faster, and memory stays free.",
+                f"{largest}是允许的最大批大小，而更小的就能达到它99%的吞吐量：用户的词元来得更快，内存也有余。",
+            ),
         ),
         Hint(
-            when=case.smallest_good(fit),
-            en="This batch size is chosen as if there were no target: only the room in memory limits it.",
-            zh="这个批大小没有考虑目标，只受内存限制。",
+            case.smallest_good(fit),
+            Text(
+                "This batch size is chosen as if there were no target: only the room in memory limits it.",
+                "这个批大小没有考虑目标，只受内存限制。",
+            ),
         ),
-        Hint(when=fit, en="As many as fit; the target is not met.", zh="这是内存放得下的最大值，没有满足目标。"),
+        Hint(fit, Text("As many as fit; the target is not met.", "这是内存放得下的最大值，没有满足目标。")),
         Hint(
-            when=lambda value: type(value) is int and value > fit,
-            en=f"Only {fit} sequences fit.",
-            zh=f"内存里只放得下{fit}个序列。",
+            lambda value: type(value) is int and value > fit,
+            Text(f"Only {fit} sequences fit.", f"内存里只放得下{fit}个序列。"),
         ),
     ]
     trial.expect_equal(got[0], good, what=BATCH, unit=SEQUENCES, hints=hints)
     one = Hint(
-        when=1 / case.seconds(good),
-        en="This is one sequence's rate. The batch writes one token for each.",
-        zh="这是一个序列的速率。一步为批次中的每个序列各写一个词元。",
+        1 / case.seconds(good),
+        Text(
+            "This is one sequence's rate. The batch writes one token for each.",
+            "这是一个序列的速率。一步为批次中的每个序列各写一个词元。",
+        ),
     )
     trial.expect_close(got[1], case.rate(good), unit=RATE, what=THROUGHPUT, hints=[one])

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
 DOCUMENT = ["ABCDEF", "p", "q", "r", "ABCDEF", "s", "t", "u", "ABCDEF", "v", "w", "x", "ABCDEF"]
 CHATS = ["SYSa", "SYSk", "SYSab", "Xy", "SYSabc", "SYSkl", "Xyz", "SYSabcd", "SYSklm", "SYSabcde"]
-BLOCKS = {"en": "blocks", "zh": "块"}
+BLOCKS = Text("blocks", "块")
 COMMAS = (("en", ", "), ("zh", "，"))
 
 
@@ -95,7 +96,7 @@ def _check(trial: Trial, num_blocks: int, events: list[tuple]) -> None:
 
     trial.call("replay", num_blocks, events, trial.callback(report))
     done = next(numbers, None) is None
-    trial.expect(done, {"en": "Leave replay as it is in the starter.", "zh": "请让`replay`保持起始代码中的样子。"})
+    trial.expect(done, Text("Leave replay as it is in the starter.", "请让`replay`保持起始代码中的样子。"))
 
 
 def _check_start(trial: Trial, cache: Cache, number: int, event: tuple, got: object) -> None:
@@ -107,41 +108,38 @@ def _check_start(trial: Trial, cache: Cache, number: int, event: tuple, got: obj
     trial.picture(_picture(before, text, expected[1] if expected else [], got[1] if pair else []))
     where = {language: f"events[{number}]{comma}start({request!r}, {text!r})" for language, comma in COMMAS}
     if expected is None:
-        message = {
-            "en": f"{where['en']} finds no room, return None: too many blocks are in use.",
-            "zh": f"{where['zh']}放不下，应返回None：正在使用的块太多。",
-        }
+        message = Text(
+            f"{where['en']} finds no room, return None: too many blocks are in use.",
+            f"{where['zh']}放不下，应返回None：正在使用的块太多。",
+        )
         trial.expect(got is None, message, _why_no_room(before, got[1], text) if pair else None)
         return
-    message = {
-        "en": f"{where['en']}: return (hits, victims), a whole number and a list, not {got!r:.60}.",
-        "zh": f"{where['zh']}：应返回（命中的块数，被淘汰的块的列表），而不是{got!r:.60}。",
-    }
-    hint = {
-        "en": f"There is room: {expected[0]} blocks are found, and {len(expected[1])} may be evicted.",
-        "zh": f"放得下：找到{expected[0]}个块，可以淘汰{len(expected[1])}个块。",
-    }
-    trial.expect(pair, message, hint if got is None else None)
-    what = {"en": f"{where['en']}, the hits", "zh": f"{where['zh']}的命中数"}
-    more = Hint(
-        when=lambda hits: hits > expected[0],
-        en="A block is found only if all tokens up to its end agree, and all blocks before it are kept.",
-        zh="一个块，只有到它末尾为止的全部词元都相同，而且前面各块都还在，才算找到。",
+    message = Text(
+        f"{where['en']}: return (hits, victims), a whole number and a list, not {got!r:.60}.",
+        f"{where['zh']}：应返回（命中的块数，被淘汰的块的列表），而不是{got!r:.60}。",
     )
-    fewer = Hint(
-        when=lambda hits: hits < expected[0],
-        **(
-            _after_refusal(before)
-            or {
-                "en": f"{text[: expected[0]]} is kept: see the picture.",
-                "zh": f"{text[: expected[0]]}还在缓存里，见图。",
-            }
+    hint = Text(
+        f"There is room: {expected[0]} blocks are found, and {len(expected[1])} may be evicted.",
+        f"放得下：找到{expected[0]}个块，可以淘汰{len(expected[1])}个块。",
+    )
+    trial.expect(pair, message, hint if got is None else None)
+    what = Text(f"{where['en']}, the hits", f"{where['zh']}的命中数")
+    more = Hint(
+        lambda hits: hits > expected[0],
+        Text(
+            "A block is found only if all tokens up to its end agree, and all blocks before it are kept.",
+            "一个块，只有到它末尾为止的全部词元都相同，而且前面各块都还在，才算找到。",
         ),
     )
+    fewer = Hint(
+        lambda hits: hits < expected[0],
+        _after_refusal(before)
+        or Text(f"{text[: expected[0]]} is kept: see the picture.", f"{text[: expected[0]]}还在缓存里，见图。"),
+    )
     trial.expect_equal(got[0], expected[0], unit=BLOCKS, what=what, hints=[more, fewer])
-    what = {"en": f"{where['en']}, the victims", "zh": f"{where['zh']}淘汰的块"}
+    what = Text(f"{where['en']}, the victims", f"{where['zh']}淘汰的块")
     why = _why_wrong(before, text, got[1], expected[1])
-    trial.expect_equal(got[1], expected[1], what=what, hints=[Hint(when=lambda _: True, **why)] if why else [])
+    trial.expect_equal(got[1], expected[1], what=what, hints=[Hint(lambda _: True, why)] if why else [])
 
 
 def _why_no_room(cache: Cache, victims: list, text: str) -> dict[str, str] | None:
@@ -156,60 +154,57 @@ def _why_wrong(cache: Cache, text: str, got: list, expected: list[str]) -> dict[
     for mine, wanted in zip(got, expected, strict=False):
         if mine != wanted:
             used = cache.last_used
-            return _fault(cache, text, mine) or {
-                "en": f"{mine} was last used by events[{used[mine]}], {wanted} by events[{used[wanted]}], longer ago.",
-                "zh": f"{mine}上次使用是events[{used[mine]}]，{wanted}是events[{used[wanted]}]，更久以前。",
-            }
+            return _fault(cache, text, mine) or Text(
+                f"{mine} was last used by events[{used[mine]}], {wanted} by events[{used[wanted]}], longer ago.",
+                f"{mine}上次使用是events[{used[mine]}]，{wanted}是events[{used[wanted]}]，更久以前。",
+            )
         del cache.last_used[mine]
     if len(got) == len(expected):
         return None
-    return {
-        "en": f"Blocks lacking: {len(expected)}. Evict so many, no more and no fewer.",
-        "zh": f"缺{len(expected)}个块，就淘汰{len(expected)}个，不多也不少。",
-    }
+    return Text(
+        f"Blocks lacking: {len(expected)}. Evict so many, no more and no fewer.",
+        f"缺{len(expected)}个块，就淘汰{len(expected)}个，不多也不少。",
+    )
 
 
 def _after_refusal(cache: Cache) -> dict[str, str] | None:
     if cache.refused is None:
         return None
-    return {
-        "en": f"events[{cache.refused}] found no room. Did it change something all the same?",
-        "zh": f"events[{cache.refused}]放不下，被拒绝了。它是不是仍然改动了什么？",
-    }
+    return Text(
+        f"events[{cache.refused}] found no room. Did it change something all the same?",
+        f"events[{cache.refused}]放不下，被拒绝了。它是不是仍然改动了什么？",
+    )
 
 
 def _fault(cache: Cache, text: str, victim: object) -> dict[str, str] | None:
     """Why a block may not be evicted now."""
     if type(victim) is not str or victim not in cache.last_used:
-        return {
-            "en": f"{victim!r:.40} is not in the cache (any more).",
-            "zh": f"{victim!r:.40}不在缓存里（或者已经不在）。",
-        }
+        return Text(f"{victim!r:.40} is not in the cache (any more).", f"{victim!r:.40}不在缓存里（或者已经不在）。")
     if holders := cache.holders(victim):
-        return {
-            "en": f"{victim} is in use by {', '.join(holders)}, which still reads it.",
-            "zh": f"{victim}正由{'、'.join(holders)}使用，还要读它。",
-        }
+        return Text(
+            f"{victim} is in use by {', '.join(holders)}, which still reads it.",
+            f"{victim}正由{'、'.join(holders)}使用，还要读它。",
+        )
     if victim in cache.found(text):
-        return {
-            "en": f"{victim} has just been found for this request. Hold what was found before you look for victims.",
-            "zh": f"{victim}刚刚为这个请求找到。应先占住找到的块，再去挑选要淘汰的块。",
-        }
+        return Text(
+            f"{victim} has just been found for this request. Hold what was found before you look for victims.",
+            f"{victim}刚刚为这个请求找到。应先占住找到的块，再去挑选要淘汰的块。",
+        )
     if behind := cache.behind(victim):
-        return {
-            "en": f"{', '.join(behind)} stands behind {victim}. Without it nobody can reach that block: a text must "
+        return Text(
+            f"{', '.join(behind)} stands behind {victim}. Without it nobody can reach that block: a text must "
             "not lose its middle.",
-            "zh": f"{victim}后面还有{'、'.join(behind)}。没有了它，后面的块谁也找不到：文本不能缺了中间。",
-        }
+            f"{victim}后面还有{'、'.join(behind)}。没有了它，后面的块谁也找不到：文本不能缺了中间。",
+        )
     return None
 
 
 def _picture(cache: Cache, text: str, expected: list[str], got: list) -> dict[str, str]:
     """The tree of what is kept, before the event."""
-    words = {
-        "en": ("last use: events[]", "in use by ", "found", "victim {}", "yours {}", ", "),
-        "zh": ("上次使用：events[]", "使用者：", "找到", "应第{}个淘汰", "你第{}个淘汰", "，"),
-    }
+    words = Text(
+        ("last use: events[]", "in use by ", "found", "victim {}", "yours {}", ", "),
+        ("上次使用：events[]", "使用者：", "找到", "应第{}个淘汰", "你第{}个淘汰", "，"),
+    )
     found, pictures = cache.found(text), {}
     for language, (head, used, hit, victim, yours, comma) in words.items():
         lines = [f"{'':18}{head}"]

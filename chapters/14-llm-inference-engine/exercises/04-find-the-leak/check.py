@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Trial
 
-AS_IT_IS = {"en": "Leave serve as it is in the starter.", "zh": "请让`serve`保持起始代码中的样子。"}
-NOBODY = {"en": "nobody", "zh": "无"}
-PLACES = {"device": {"en": "of the device", "zh": "设备上的"}, "host": {"en": "of the host", "zh": "主机上的"}}
+AS_IT_IS = Text("Leave serve as it is in the starter.", "请让`serve`保持起始代码中的样子。")
+NOBODY = Text("nobody", "无")
+PLACES = {"device": Text("of the device", "设备上的"), "host": Text("of the host", "主机上的")}
 
 
 class Held(NamedTuple):
@@ -93,7 +94,7 @@ def _read(trial: Trial, parts: tuple, num_blocks: int, host_blocks: int) -> Stat
     counts = [*device[0], *host[0]]
     trial.expect(
         all(type(x) is int for x in (*blocks, *counts)) and (len(device[0]), len(host[0])) == (num_blocks, host_blocks),
-        {"en": "Blocks and counts must be whole numbers (int).", "zh": "块号和计数必须是整数（int）。"},
+        Text("Blocks and counts must be whole numbers (int).", "块号和计数必须是整数（int）。"),
     )
     tables = [{name: Held(*rest) for name, *rest in requests} for requests in (running, waiting)]
     return State(*tables, {"device": device, "host": host})
@@ -102,7 +103,7 @@ def _read(trial: Trial, parts: tuple, num_blocks: int, host_blocks: int) -> Stat
 def _names(names: Iterable[str]) -> dict[str, str]:
     """A list of names."""
     names = list(names)
-    return {"en": ", ".join(names), "zh": "、".join(names)} if names else NOBODY
+    return Text(", ".join(names), "、".join(names)) if names else NOBODY
 
 
 class _Event:
@@ -115,7 +116,7 @@ class _Event:
         self.before, self.after = before, after
         name, *arguments = event
         shown = f"{name}({', '.join(map(repr, arguments))})"
-        self.where = {"en": f"After events[{number}], {shown}: ", "zh": f"events[{number}]即{shown}之后："}
+        self.where = Text(f"After events[{number}], {shown}: ", f"events[{number}]即{shown}之后：")
 
     def check(self) -> None:
         for place in ("device", "host"):
@@ -138,51 +139,48 @@ class _Event:
             self._draw(place, block)
             now, once = _names(self.after.holders(place, block)), _names(self.before.holders(place, block))
             where = PLACES[place]
-            message = {
-                "en": f"block {block} {where['en']} has {count} references and stands in the list of free blocks "
+            message = Text(
+                f"block {block} {where['en']} has {count} references and stands in the list of free blocks "
                 f"{times[block]} times. Held now by {now['en']}, before by {once['en']}.",
-                "zh": f"{where['zh']}{block}号块的引用计数是{count}，在空闲块列表里出现{times[block]}次。"
+                f"{where['zh']}{block}号块的引用计数是{count}，在空闲块列表里出现{times[block]}次。"
                 f"现在的持有者：{now['zh']}；此前的持有者：{once['zh']}。",
-            }
+            )
             leaked = count > held[block]
             self.expect(False, message, self._why_leaked(place, block) if leaked else self._why_freed(place, block))
 
     def _why_leaked(self, place: str, block: int) -> dict[str, str]:
         name, *arguments = self.event
         if name == "abort" and place == "host":
-            return {
-                "en": f"A leak. {arguments[0]} was waiting, swapped out: what it held lay on the host.",
-                "zh": f"泄漏。{arguments[0]}当时在等待，已被换出：它持有的块在主机上。",
-            }
+            return Text(
+                f"A leak. {arguments[0]} was waiting, swapped out: what it held lay on the host.",
+                f"泄漏。{arguments[0]}当时在等待，已被换出：它持有的块在主机上。",
+            )
         if name == "step" and place == "host":
-            return {
-                "en": "A leak. It was taken for a request that was preempted in this step and found too little room "
+            return Text(
+                "A leak. It was taken for a request that was preempted in this step and found too little room "
                 "on the host.",
-                "zh": "泄漏。它是为这一步中被抢占的请求取来的，而主机上的块不够那个请求用。",
-            }
+                "泄漏。它是为这一步中被抢占的请求取来的，而主机上的块不够那个请求用。",
+            )
         copied = [r for r in self.before.holders(place, block) if r in self.after.running]
         if name == "step" and copied:
-            return {
-                "en": f"A leak. {' and '.join(copied)} went over to a copy of this block; its count was not lowered.",
-                "zh": f"泄漏。{'、'.join(copied)}改用了这个块的副本，它的计数却没有减。",
-            }
-        return {
-            "en": "A leak: whoever counts as a holder does not hold it.",
-            "zh": "泄漏：计入的持有者其实并不持有它。",
-        }
+            return Text(
+                f"A leak. {' and '.join(copied)} went over to a copy of this block; its count was not lowered.",
+                f"泄漏。{'、'.join(copied)}改用了这个块的副本，它的计数却没有减。",
+            )
+        return Text("A leak: whoever counts as a holder does not hold it.", "泄漏：计入的持有者其实并不持有它。")
 
     def _why_freed(self, place: str, block: int) -> dict[str, str]:
         name, *arguments = self.event
         if name == "abort" and place == "device" and arguments[0] in self.before.waiting:
-            return {
-                "en": f"Freed twice. {arguments[0]} was waiting: its blocks on the device had been given back when it "
+            return Text(
+                f"Freed twice. {arguments[0]} was waiting: its blocks on the device had been given back when it "
                 "was preempted, and may be another's by now.",
-                "zh": f"重复释放。{arguments[0]}当时在等待：它在设备上的块，被抢占时就已归还，现在可能已经是别人的了。",
-            }
-        return {
-            "en": "Freed too often: it was given back by somebody who did not hold it, or no longer.",
-            "zh": "释放过多：有人归还了自己并不持有，或者已经不再持有的块。",
-        }
+                f"重复释放。{arguments[0]}当时在等待：它在设备上的块，被抢占时就已归还，现在可能已经是别人的了。",
+            )
+        return Text(
+            "Freed too often: it was given back by somebody who did not hold it, or no longer.",
+            "释放过多：有人归还了自己并不持有，或者已经不再持有的块。",
+        )
 
     def _check_requests(self) -> None:
         """Nobody is lost or invented, and tables are as long as they must be."""
@@ -197,17 +195,17 @@ class _Event:
         there = {*self.after.running, *self.after.waiting}
         lost = alive - there - self._maybe_done()
         more = there - alive - {*self.before.running}
-        message = {
-            "en": f"requests lost: {_names(lost)['en']}; requests that should not be there: {_names(more)['en']}.",
-            "zh": f"丢失的请求：{_names(lost)['zh']}；不该存在的请求：{_names(more)['zh']}。",
-        }
+        message = Text(
+            f"requests lost: {_names(lost)['en']}; requests that should not be there: {_names(more)['en']}.",
+            f"丢失的请求：{_names(lost)['zh']}；不该存在的请求：{_names(more)['zh']}。",
+        )
         self.expect(not lost and not more, message)
         for request, held in (*self.after.running.items(), *self.after.waiting.items()):
             wanted = -(-held.length // self.size)
-            message = {
-                "en": f"{request} has {held.length} positions and the blocks {held.blocks}: it should have {wanted}.",
-                "zh": f"{request}有{held.length}个位置，持有的块是{held.blocks}，应当有{wanted}块。",
-            }
+            message = Text(
+                f"{request} has {held.length} positions and the blocks {held.blocks}: it should have {wanted}.",
+                f"{request}有{held.length}个位置，持有的块是{held.blocks}，应当有{wanted}块。",
+            )
             enough = len(set(held.blocks)) == len(held.blocks) == wanted
             self.expect(enough or (request in self.after.waiting and not held.blocks), message)
 
@@ -221,33 +219,30 @@ class _Event:
         _, parent, child, _ = self.event
         if parent in self.before.running and len(self.before.running) < self.places:
             mine = self.after.running.get(child)
-            message = {
-                "en": f"{child} should run at once, in the blocks of {parent}: {self.before.running[parent].blocks}.",
-                "zh": f"{child}应当立即运行，并使用{parent}的块：{self.before.running[parent].blocks}。",
-            }
+            message = Text(
+                f"{child} should run at once, in the blocks of {parent}: {self.before.running[parent].blocks}.",
+                f"{child}应当立即运行，并使用{parent}的块：{self.before.running[parent].blocks}。",
+            )
             self.expect(mine is not None and mine.blocks == self.before.running[parent].blocks, message)
 
     def _check_step(self) -> None:
         """Somebody advances, nobody writes into shared blocks, and those preempted go to the host if there is room."""
-        message = {
-            "en": "no token was written, although there are requests.",
-            "zh": "还有请求，却一个词元也没有写。",
-        }
+        message = Text("no token was written, although there are requests.", "还有请求，却一个词元也没有写。")
         self.expect(self.after.unwritten < self.before.unwritten or not self.before.unwritten, message)
         for request, held in self.after.running.items():
             others = [r for r in self.after.holders("device", held.blocks[-1]) if r != request]
-            message = {
-                "en": f"{request} wrote into block {held.blocks[-1]}, which is also held by {_names(others)['en']}.",
-                "zh": f"{request}往{held.blocks[-1]}号块里写了，而{_names(others)['zh']}也持有这个块。",
-            }
+            message = Text(
+                f"{request} wrote into block {held.blocks[-1]}, which is also held by {_names(others)['en']}.",
+                f"{request}往{held.blocks[-1]}号块里写了，而{_names(others)['zh']}也持有这个块。",
+            )
             self.expect(not others, message)
         preempted = [r for r in self.after.waiting if r in self.before.running]
         needed = sum(-(-self.after.waiting[r].length // self.size) for r in preempted)
         room = len(self.before.pools["host"][1])
-        message = {
-            "en": f"{', '.join(preempted)} should lie on the host: blocks needed there {needed}, free {room}.",
-            "zh": f"{'、'.join(preempted)}应当换出到主机：需要{needed}块，空闲{room}块。",
-        }
+        message = Text(
+            f"{', '.join(preempted)} should lie on the host: blocks needed there {needed}, free {room}.",
+            f"{'、'.join(preempted)}应当换出到主机：需要{needed}块，空闲{room}块。",
+        )
         self.expect(needed > room or all(self.after.waiting[r].blocks for r in preempted), message)
 
     def _draw(self, place: str, marked: int) -> None:
@@ -261,10 +256,12 @@ class _Event:
                 sides.append(f"{references[block]:>3}  {word:<22}")
             rows.append(f"{'>' if block == marked else ' '}{block:>4}  {'  '.join(sides)}".rstrip())
         table = "\n".join(rows)
-        self.trial.picture({
-            "en": f"blocks {PLACES[place]['en']}: references, holders, before and after; · is free\n{table}",
-            "zh": f"{PLACES[place]['zh']}块：事件前后的引用计数和持有者；· 表示空闲\n{table}",
-        })  # fmt: skip
+        self.trial.picture(
+            Text(
+                f"blocks {PLACES[place]['en']}: references, holders, before and after; · is free\n{table}",
+                f"{PLACES[place]['zh']}块：事件前后的引用计数和持有者；· 表示空闲\n{table}",
+            )
+        )
 
     def expect(self, condition: bool, message: dict[str, str], hint: dict[str, str] | None = None) -> None:
         self.trial.expect(condition, {language: self.where[language] + message[language] for language in message}, hint)

@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from random import Random
 
 import torch
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
 NEEDS_TORCH = True
@@ -166,10 +167,7 @@ def _tensors(rows: list[Row]) -> tuple[torch.Tensor, ...]:
 
 def _what(row: Row, r: int) -> dict[str, str]:
     parameters = f"temperature {row.temperature:g}, top_k {row.k}, top_p {row.p!r}"
-    return {
-        "en": f"Row {r} ({parameters}): the tokens kept",
-        "zh": f"第{r}行（{parameters}）：保留的词元",
-    }
+    return Text(f"Row {r} ({parameters}): the tokens kept", f"第{r}行（{parameters}）：保留的词元")
 
 
 def _check_keep(trial: Trial, rows: list[Row]) -> None:
@@ -194,19 +192,25 @@ def _keep_hints(row: Row) -> list[Hint]:
     if row.temperature == 0:
         return [
             Hint(
-                when=lambda got: got and all(row.logits[i] == row.logits[row.order[0]] for i in got),
-                en="Of several largest logits, temperature 0 keeps the one with the smallest id, and no other.",
-                zh="最大的logit有几个并列时，温度0只保留id最小的那一个。",
+                lambda got: got and all(row.logits[i] == row.logits[row.order[0]] for i in got),
+                Text(
+                    "Of several largest logits, temperature 0 keeps the one with the smallest id, and no other.",
+                    "最大的logit有几个并列时，温度0只保留id最小的那一个。",
+                ),
             ),
             Hint(
-                when=lambda got: len(got) > 1,
-                en="Temperature 0 keeps one token, the likeliest, whatever k and p are.",
-                zh="温度为0时只保留一个词元，即最可能的，不管k和p是多少。",
+                lambda got: len(got) > 1,
+                Text(
+                    "Temperature 0 keeps one token, the likeliest, whatever k and p are.",
+                    "温度为0时只保留一个词元，即最可能的，不管k和p是多少。",
+                ),
             ),
             Hint(
-                when=lambda got: not got,
-                en="Nothing is kept: dividing by a temperature of 0 gives no numbers. Treat it by itself.",
-                zh="一个也没有保留：除以为0的温度，得不到数。应单独处理。",
+                lambda got: not got,
+                Text(
+                    "Nothing is kept: dividing by a temperature of 0 gives no numbers. Treat it by itself.",
+                    "一个也没有保留：除以为0的温度，得不到数。应单独处理。",
+                ),
             ),
         ]
     order, right = row.order, set(row.kept)
@@ -218,53 +222,74 @@ def _keep_hints(row: Row) -> list[Hint]:
     plain = Row(row.logits, 1.0, row.k, row.p)
     return [
         Hint(
-            when=lambda got: any(row.logits[i] == -INF for i in got),
-            en="A token with a logit of -inf has probability 0 and is never kept, not even by p = 1.",
-            zh="logit为-inf的词元概率为0，任何时候都不保留，p = 1时也不例外。",
+            lambda got: any(row.logits[i] == -INF for i in got),
+            Text(
+                "A token with a logit of -inf has probability 0 and is never kept, not even by p = 1.",
+                "logit为-inf的词元概率为0，任何时候都不保留，p = 1时也不例外。",
+            ),
         ),
         Hint(
-            when=lambda got: row.p == 1 and set(got) < right,
-            en="p = 1 lets all through that top-k has left. A sum of floating-point numbers reaches 1 before the last "
-            "of them.",
-            zh="p = 1应放过top-k留下的全部词元。浮点数的和不等加到最后一个就已经到1了。",
+            lambda got: row.p == 1 and set(got) < right,
+            Text(
+                "p = 1 lets all through that top-k has left. A sum of floating-point numbers reaches 1 before the last "
+                "of them.",
+                "p = 1应放过top-k留下的全部词元。浮点数的和不等加到最后一个就已经到1了。",
+            ),
         ),
         Hint(
-            when=sorted(order[: row.head(first, row.p, among, fewer=True)]),
-            en="The last token is missing: the one whose probability brings the sum to p belongs to the set.",
-            zh="少了最后一个词元：使总和达到p的那一个也属于这个集合。",
+            sorted(order[: row.head(first, row.p, among, fewer=True)]),
+            Text(
+                "The last token is missing: the one whose probability brings the sum to p belongs to the set.",
+                "少了最后一个词元：使总和达到p的那一个也属于这个集合。",
+            ),
         ),
         Hint(
-            when=sorted(order[: row.head(first, row.p, among, more=True)]),
-            en="One token too many: at the one before it the sum is exactly p, which is 'at least p'. Sums of equal "
-            "numbers are exact if nothing has been divided: compare the sum of the weights with p times their total.",
-            zh="多了一个词元：加到前一个时，总和恰好等于p，“至少为p”已经满足。只要没有做过除法，相等的数之和就是精确的："
-            "应把权重之和与p乘以总权重相比。",
+            sorted(order[: row.head(first, row.p, among, more=True)]),
+            Text(
+                "One token too many: at the one before it the sum is exactly p, which is 'at least p'. Sums of equal "
+                "numbers are exact if nothing has been divided: compare the sum of the weights with p times their "
+                "total.",
+                "多了一个词元：加到前一个时，总和恰好等于p，“至少为p”已经满足。只要没有做过除法，相等的数之和就是精确的："
+                "应把权重之和与p乘以总权重相比。",
+            ),
         ),
         Hint(
-            when=[i for i, x in enumerate(row.logits) if x >= last and x > -INF],
-            en="You kept all tokens with the logit of the last one. Of equal ones only as many are kept as are needed, "
-            "those with the smaller ids.",
-            zh="与最后一个词元logit相等的，你都保留了。相等的词元只保留够用的几个，取id较小的。",
+            [i for i, x in enumerate(row.logits) if x >= last and x > -INF],
+            Text(
+                "You kept all tokens with the logit of the last one. Of equal ones only as many are kept as are "
+                "needed, "
+                "those with the smaller ids.",
+                "与最后一个词元logit相等的，你都保留了。相等的词元只保留够用的几个，取id较小的。",
+            ),
         ),
         Hint(
-            when=sorted(by_larger_id[:count]),
-            en="Right in number, but of equal tokens those with the smaller ids come first. Is your sort stable?",
-            zh="个数对了，但相等的词元应是id较小的在前。你用的排序稳定吗？",
+            sorted(by_larger_id[:count]),
+            Text(
+                "Right in number, but of equal tokens those with the smaller ids come first. Is your sort stable?",
+                "个数对了，但相等的词元应是id较小的在前。你用的排序稳定吗？",
+            ),
         ),
         Hint(
-            when=sorted(order[:whole]),
-            en="You took p of the whole vocabulary. Top-k comes first; p is a part of what it has left.",
-            zh="你取的是整个词表的p。应先做top-k，p是对它留下的部分而言的。",
+            sorted(order[:whole]),
+            Text(
+                "You took p of the whole vocabulary. Top-k comes first; p is a part of what it has left.",
+                "你取的是整个词表的p。应先做top-k，p是对它留下的部分而言的。",
+            ),
         ),
         Hint(
-            when=plain.kept,
-            en="This is what temperature 1 keeps. The temperature changes the probabilities, and comes first.",
-            zh="这是温度为1时保留的词元。温度会改变概率，应最先处理。",
+            plain.kept,
+            Text(
+                "This is what temperature 1 keeps. The temperature changes the probabilities, and comes first.",
+                "这是温度为1时保留的词元。温度会改变概率，应最先处理。",
+            ),
         ),
         Hint(
-            when=lambda got: sorted(order[: len(got)]) == got and abs(len(got) - count) <= max(2, count // 5),
-            en="Nearly: this is rounding. Sum in float64, and compare the sum of the weights with p times their total.",
-            zh="差一点：这是舍入误差。应在float64中求和，并把权重之和与p乘以总权重相比。",
+            lambda got: sorted(order[: len(got)]) == got and abs(len(got) - count) <= max(2, count // 5),
+            Text(
+                "Nearly: this is rounding. Sum in float64, and compare the sum of the weights with p times their "
+                "total.",
+                "差一点：这是舍入误差。应在float64中求和，并把权重之和与p乘以总权重相比。",
+            ),
         ),
     ]
 
@@ -283,10 +308,7 @@ def _picture(row: Row, got: set[int]) -> dict[str, str]:
         share, sum_ = row.weights[i] / total, sum_ / total
         lines.append(f"{n:>5} {i:>6} {row.logits[i]:>9g} {share:>9.2g} {sum_:>20.17f}   {marks}")
     table = "\n".join(line.rstrip() for line in lines)
-    return {
-        "en": f"tokens that top-k has left, around the boundary\n{table}",
-        "zh": f"top-k留下的词元，边界附近\n{table}",
-    }
+    return Text(f"tokens that top-k has left, around the boundary\n{table}", f"top-k留下的词元，边界附近\n{table}")
 
 
 def _uniform(random: Random, row: Row) -> float:
@@ -331,32 +353,42 @@ def _check_draw(trial: Trial, rows: list[Row], uniforms: list[float]) -> None:
         ranked = sorted(kept, key=lambda i: (-row.logits[i], i))
         hints = [
             Hint(
-                when=lambda token, V=V: not 0 <= token < V,
-                en="This is no token: none of your running sums exceeds u times the total. Is the total the last of "
-                "them, and all of it in float64? Probabilities that were divided need not sum to 1.",
-                zh="没有这个词元：你的部分和没有一个超过u乘以总权重。总权重取的是最后一个部分和吗？全程都用float64吗？"
-                "概率做过除法之后，和不一定是1。",
+                lambda token, V=V: not 0 <= token < V,
+                Text(
+                    "This is no token: none of your running sums exceeds u times the total. Is the total the last of "
+                    "them, and all of it in float64? Probabilities that were divided need not sum to 1.",
+                    "没有这个词元：你的部分和没有一个超过u乘以总权重。总权重取的是最后一个部分和吗？全程都用float64吗？"
+                    "概率做过除法之后，和不一定是1。",
+                ),
             ),
             Hint(
-                when=lambda token, kept=kept: token not in kept,
-                en="This token is not kept: its weight is 0. Is it where the sum *exceeds* u times the total?",
-                zh="这个词元没有被保留，权重应为0。总和在它那里真的**超过**u乘以总权重了吗？",
+                lambda token, kept=kept: token not in kept,
+                Text(
+                    "This token is not kept: its weight is 0. Is it where the sum *exceeds* u times the total?",
+                    "这个词元没有被保留，权重应为0。总和在它那里真的**超过**u乘以总权重了吗？",
+                ),
             ),
             Hint(
-                when=_drawn(row, kept, u, row.temperature, reached=True),
-                en="At this token the sum only reaches u times the total. Wanted is the first at which it exceeds it.",
-                zh="总和在这个词元处只是达到u乘以总权重。要取的是第一个超过它的。",
+                _drawn(row, kept, u, row.temperature, reached=True),
+                Text(
+                    "At this token the sum only reaches u times the total. Wanted is the first at which it exceeds it.",
+                    "总和在这个词元处只是达到u乘以总权重。要取的是第一个超过它的。",
+                ),
             ),
             Hint(
-                when=_drawn(row, ranked, u, row.temperature),
-                en="You added up in the order of probability. The running sum goes by token id.",
-                zh="你按概率的次序累加了。应按词元id的次序累加。",
+                _drawn(row, ranked, u, row.temperature),
+                Text(
+                    "You added up in the order of probability. The running sum goes by token id.",
+                    "你按概率的次序累加了。应按词元id的次序累加。",
+                ),
             ),
             Hint(
-                when=_drawn(row, kept, u, 1.0),
-                en="You drew at temperature 1. The temperature applies to what is drawn as well.",
-                zh="你按温度1抽取了。抽取时同样要用温度。",
+                _drawn(row, kept, u, 1.0),
+                Text(
+                    "You drew at temperature 1. The temperature applies to what is drawn as well.",
+                    "你按温度1抽取了。抽取时同样要用温度。",
+                ),
             ),
         ]
-        what = {"en": f"Row {r} (u = {u!r}): the token drawn", "zh": f"第{r}行（u = {u!r}）：抽到的词元"}
+        what = Text(f"Row {r} (u = {u!r}): the token drawn", f"第{r}行（u = {u!r}）：抽到的词元")
         trial.expect_equal(int(got[r]), expected[r], what=what, hints=hints)

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 from sysai.serving.latency import percentiles
 
-MS = {"en": "ms", "zh": "ms"}
+MS = Text("ms", "ms")
 COLUMNS, LEVELS = 64, " ▁▂▃▄▅▆▇█"
 LEAST = 0.95  # of the reference's throughput
 AGING = 1000  # the reference's: tokens that a second of waiting counts as, where a token takes 0.1 ms
@@ -96,22 +97,22 @@ def _case(random, name, count, load, cv, prompt, output, long, fixed, per_token,
 
 
 def _heavy(random: Random, fixed: int, per_token: int, room: int) -> Case:
-    name = {"en": "heavy tail", "zh": "重尾"}
+    name = Text("heavy tail", "重尾")
     return _case(random, name, 400, 0.52, 1.0, (60, 300), (10, 60), (3, 6000, 8000), fixed, per_token, room)
 
 
 def _crowd(random: Random, fixed: int, per_token: int, room: int) -> Case:
-    name = {"en": "crowd", "zh": "拥挤"}
+    name = Text("crowd", "拥挤")
     return _case(random, name, 600, 0.97, 0.3, (60, 200), (10, 30), (2, 1200, 1800), fixed, per_token, room)
 
 
 def _bursts(random: Random, fixed: int, per_token: int, room: int) -> Case:
-    name = {"en": "bursts", "zh": "突发"}
+    name = Text("bursts", "突发")
     return _case(random, name, 300, 0.46, 2.0, (60, 300), (10, 60), (2, 5500, 7500), fixed, per_token, room)
 
 
 def _steady(random: Random, fixed: int, per_token: int, room: int) -> Case:
-    name = {"en": "small budget", "zh": "小预算"}
+    name = Text("small budget", "小预算")
     budget = room - random.randint(40, 80)
     return _case(random, name, 300, 0.75, 1.0, (100, 400), (10, 60), (0, 0, 0), fixed, per_token, room, budget)
 
@@ -196,28 +197,37 @@ def _check(trial: Trial, case: Case) -> None:
     trial.expect_at_most(run.end / 1000, reference.end / LEAST / 1000, what=end, unit=MS, hints=common)
     first_come, shortest = _simulate(case, _aging(case, FIRST_COME)), _simulate(case, _aging(case, 0))
     in_order = Hint(
-        when=_ttft(case, first_come) / 1000,
-        en="This is what first come, first served gives: behind a prompt of thousands of tokens, everybody waits until "
-        "it has been read. A short prompt may pass it.",
-        zh="这正是先来先服务的结果：一个几千词元的提示词没读完，后面的都要等。应当允许短的提示词超过它。",
+        _ttft(case, first_come) / 1000,
+        Text(
+            "This is what first come, first served gives: behind a prompt of thousands of tokens, everybody waits "
+            "until "
+            "it has been read. A short prompt may pass it.",
+            "这正是先来先服务的结果：一个几千词元的提示词没读完，后面的都要等。应当允许短的提示词超过它。",
+        ),
     )
     by_length = Hint(
-        when=lambda value: value in (_longest(case, shortest) / 1000, _ttft(case, shortest) / 1000),
-        en="This is what shortest first gives: as long as shorter prompts keep coming, the long one gets nothing. "
-        "Let the time that it has waited count as well.",
-        zh="这正是短请求优先的结果：只要还有更短的提示词到来，长的就什么也得不到。应当把已等待的时间也算进去。",
+        lambda value: value in (_longest(case, shortest) / 1000, _ttft(case, shortest) / 1000),
+        Text(
+            "This is what shortest first gives: as long as shorter prompts keep coming, the long one gets nothing. "
+            "Let the time that it has waited count as well.",
+            "这正是短请求优先的结果：只要还有更短的提示词到来，长的就什么也得不到。应当把已等待的时间也算进去。",
+        ),
     )
     waits = Hint(
-        when=lambda value: value > case.patience / 1000,
-        en="Somebody starves: when must a prompt no longer be passed, however long it is?",
-        zh="有请求快饿死了：一个提示词无论多长，等到什么时候就不能再被超过？",
+        lambda value: value > case.patience / 1000,
+        Text(
+            "Somebody starves: when must a prompt no longer be passed, however long it is?",
+            "有请求快饿死了：一个提示词无论多长，等到什么时候就不能再被超过？",
+        ),
     )
     late = Hint(
-        when=lambda value: value > case.ttft / 1000,
-        en="If the steps were full while prompts waited, it is the order. Short ones first; and let the advantage of "
-        "having waited grow little by little, or a long prompt takes all steps at once.",
-        zh="如果有提示词在等时每一步都装满了，那就是次序的问题。短的在前；等待带来的优先应当一点一点地增加，"
-        "否则一个长提示词会一下子占住所有的步。",
+        lambda value: value > case.ttft / 1000,
+        Text(
+            "If the steps were full while prompts waited, it is the order. Short ones first; and let the advantage of "
+            "having waited grow little by little, or a long prompt takes all steps at once.",
+            "如果有提示词在等时每一步都装满了，那就是次序的问题。短的在前；等待带来的优先应当一点一点地增加，"
+            "否则一个长提示词会一下子占住所有的步。",
+        ),
     )
     hints = [in_order, by_length, *common, late]
     trial.expect_at_most(_ttft(case, run) / 1000, case.ttft / 1000, what=_what(case, TTFT), unit=MS, hints=hints)
@@ -225,40 +235,46 @@ def _check(trial: Trial, case: Case) -> None:
     trial.expect_at_most(_longest(case, run) / 1000, case.patience / 1000, what=_what(case, WAIT), unit=MS, hints=hints)
 
 
-GAP = {"en": "the 99th percentile of the gaps between tokens", "zh": "词元间隔的99百分位数"}
-END = {"en": "the simulated time to the last token of all", "zh": "到全部完成为止的模拟时间"}
-STOPPED = {"en": "the simulated time, at which the last token of all had not come", "zh": "还没有全部完成的模拟时间"}
-TTFT = {"en": "the 99th percentile of the time to the first token", "zh": "首词元延迟的99百分位数"}
-WAIT = {"en": "the longest time to a first token", "zh": "最长的首词元延迟"}
+GAP = Text("the 99th percentile of the gaps between tokens", "词元间隔的99百分位数")
+END = Text("the simulated time to the last token of all", "到全部完成为止的模拟时间")
+STOPPED = Text("the simulated time, at which the last token of all had not come", "还没有全部完成的模拟时间")
+TTFT = Text("the 99th percentile of the time to the first token", "首词元延迟的99百分位数")
+WAIT = Text("the longest time to a first token", "最长的首词元延迟")
 
 
 def _what(case: Case, what: dict[str, str]) -> dict[str, str]:
     en, zh = case.name["en"], case.name["zh"]
-    return {"en": f"{what['en']} (workload '{en}')", "zh": f"{what['zh']}（负载“{zh}”）"}
+    return Text(f"{what['en']} (workload '{en}')", f"{what['zh']}（负载“{zh}”）")
 
 
 def _gap_hints(case: Case, run: Run) -> list[Hint]:
     most = max(tokens for _, tokens, _ in run.sizes)
     return [
         Hint(
-            when=lambda _: run.left_out > len(run.sizes) // 100,
-            en=f"{run.left_out} steps gave some decoding request no token: while prompts are read whole, all others "
-            "stall. Every decoding request needs its token in every step.",
-            zh=f"有{run.left_out}步没有给某些正在解码的请求词元：整段读提示词时，别人都停了下来。"
-            "每一步都应给每个正在解码的请求一个词元。",
+            lambda _: run.left_out > len(run.sizes) // 100,
+            Text(
+                f"{run.left_out} steps gave some decoding request no token: while prompts are read whole, all others "
+                "stall. Every decoding request needs its token in every step.",
+                f"有{run.left_out}步没有给某些正在解码的请求词元：整段读提示词时，别人都停了下来。"
+                "每一步都应给每个正在解码的请求一个词元。",
+            ),
         ),
         Hint(
-            when=lambda _: most > case.room + 1 and most <= case.room + len(run.times) // 4,
-            en=f"A step of {case.room} tokens takes just the gap allowed; yours have up to {most}. The tokens of the "
-            "decoding requests count, too.",
-            zh=f"{case.room}个词元的一步正好用完允许的间隔，你的一步多达{most}个。正在解码的请求的词元也要算在内。",
+            lambda _: most > case.room + 1 and most <= case.room + len(run.times) // 4,
+            Text(
+                f"A step of {case.room} tokens takes just the gap allowed; yours have up to {most}. The tokens of the "
+                "decoding requests count, too.",
+                f"{case.room}个词元的一步正好用完允许的间隔，你的一步多达{most}个。正在解码的请求的词元也要算在内。",
+            ),
         ),
         Hint(
-            when=lambda _: most > case.room,
-            en=f"Your steps have up to {most} tokens. The budget allows that, the gap does not: fixed + per_token * "
-            f"tokens must stay within it, that is {case.room} tokens.",
-            zh=f"你的一步多达{most}个词元。预算允许，间隔却不允许：fixed + per_token * 词元数不应超过它，"
-            f"即至多{case.room}个词元。",
+            lambda _: most > case.room,
+            Text(
+                f"Your steps have up to {most} tokens. The budget allows that, the gap does not: fixed + per_token * "
+                f"tokens must stay within it, that is {case.room} tokens.",
+                f"你的一步多达{most}个词元。预算允许，间隔却不允许：fixed + per_token * 词元数不应超过它，"
+                f"即至多{case.room}个词元。",
+            ),
         ),
     ]
 
@@ -267,17 +283,21 @@ def _hints(case: Case, run: Run) -> list[Hint]:
     steps = len(run.sizes)
     return [
         Hint(
-            when=lambda _: run.no_prompt > steps // 10,
-            en=f"{run.no_prompt} of {steps} steps only decoded while prompts waited. As long as anything decodes, the "
-            "prompts starve, and the steps stay almost empty. Read a part of a prompt in every step.",
-            zh=f"{steps}步中有{run.no_prompt}步在提示词等待时只做了解码。只要还有请求在解码，提示词就会饿死，每一步又几乎是空的。"
-            "应当每一步都读一段提示词。",
+            lambda _: run.no_prompt > steps // 10,
+            Text(
+                f"{run.no_prompt} of {steps} steps only decoded while prompts waited. As long as anything decodes, the "
+                "prompts starve, and the steps stay almost empty. Read a part of a prompt in every step.",
+                f"{steps}步中有{run.no_prompt}步在提示词等待时只做了解码。只要还有请求在解码，提示词就会饿死，每一步又几乎是空的。"
+                "应当每一步都读一段提示词。",
+            ),
         ),
         Hint(
-            when=lambda _: run.small > steps // 10,
-            en=f"{run.small} of {steps} steps left prompts waiting and more than half of the room for {case.room} "
-            "tokens empty. Every step costs `fixed`, however little it does: fill it.",
-            zh=f"{steps}步中有{run.small}步明明有提示词在等，{case.room}个词元的余地却空了一半以上。一步再小也要付`fixed`：应把它装满。",
+            lambda _: run.small > steps // 10,
+            Text(
+                f"{run.small} of {steps} steps left prompts waiting and more than half of the room for {case.room} "
+                "tokens empty. Every step costs `fixed`, however little it does: fill it.",
+                f"{steps}步中有{run.small}步明明有提示词在等，{case.room}个词元的余地却空了一半以上。一步再小也要付`fixed`：应把它装满。",
+            ),
         ),
     ]
 
@@ -286,35 +306,36 @@ def _check_plan(trial: Trial, plan: object, decoding: list[int], prompts: dict[i
     pairs = type(plan) is list and all(type(x) is tuple and len(x) == 2 for x in plan)
     trial.expect(
         pairs and all(type(i) is int and type(n) is int for i, n in plan),
-        {"en": "Return a list of pairs (request, tokens).", "zh": "应返回由二元组`(request, tokens)`组成的列表。"},
+        Text("Return a list of pairs (request, tokens).", "应返回由二元组`(request, tokens)`组成的列表。"),
     )
     ids = [i for i, _ in plan]
     twice = next((i for i in ids if ids.count(i) > 1), None) if len(set(ids)) < len(ids) else None
-    text = {"en": f"Request {twice} stands in the plan twice.", "zh": f"请求{twice}在计划里出现了两次。"}
+    text = Text(f"Request {twice} stands in the plan twice.", f"请求{twice}在计划里出现了两次。")
     trial.expect(twice is None, text)
     known = {**dict.fromkeys(decoding, 1), **prompts}
     for i, n in plan:
         most = known.get(i, 0)
-        text = {
-            "en": f"Request {i} cannot compute {n} tokens now: at least 1 and at most {most}.",
-            "zh": f"请求{i}现在不能计算{n}个词元：至少1个，至多{most}个。",
-        }
+        text = Text(
+            f"Request {i} cannot compute {n} tokens now: at least 1 and at most {most}.",
+            f"请求{i}现在不能计算{n}个词元：至少1个，至多{most}个。",
+        )
         if most == 0:
-            text = {"en": f"Request {i} neither decodes nor waits.", "zh": f"请求{i}既不在解码，也不在等待。"}
+            text = Text(f"Request {i} neither decodes nor waits.", f"请求{i}既不在解码，也不在等待。")
         if not 1 <= n <= most:
             trial.expect(False, text)
-    text = {"en": "The plan is empty, although there is work: a deadlock.", "zh": "有活可做，计划却是空的：死锁了。"}
+    text = Text("The plan is empty, although there is work: a deadlock.", "有活可做，计划却是空的：死锁了。")
     trial.expect(bool(plan), text)
-    what = {"en": "tokens of a step", "zh": "一步的词元数"}
+    what = Text("tokens of a step", "一步的词元数")
     decodes = Hint(
-        when=lambda tokens: tokens - len(decoding) <= budget,
-        en="The budget holds for all tokens of the step, those of the decoding requests included.",
-        zh="预算管的是这一步的全部词元，正在解码的请求的词元也在内。",
+        lambda tokens: tokens - len(decoding) <= budget,
+        Text(
+            "The budget holds for all tokens of the step, those of the decoding requests included.",
+            "预算管的是这一步的全部词元，正在解码的请求的词元也在内。",
+        ),
     )
     both = Hint(
-        when=lambda _: True,
-        en="The gap may allow more than the budget does: both hold.",
-        zh="间隔允许的可能比预算多：两者都要遵守。",
+        lambda _: True,
+        Text("The gap may allow more than the budget does: both hold.", "间隔允许的可能比预算多：两者都要遵守。"),
     )
     trial.expect_at_most(sum(n for _, n in plan), budget, what=what, hints=[decodes, both])
 
@@ -329,9 +350,9 @@ def _picture(run: Run) -> dict[str, str]:
     def line(values: list[int]) -> str:
         return "".join(LEVELS[-(-value * 8 // max(1, *values))] for value in values)
 
-    return {
-        "en": f"over time: tokens of a step, at most {max(tokens)}; prompts waiting, at most {max(waiting)}\n"
+    return Text(
+        f"over time: tokens of a step, at most {max(tokens)}; prompts waiting, at most {max(waiting)}\n"
         f"tokens   {line(tokens)}\nprompts  {line(waiting)}",
-        "zh": f"随时间变化：一步的词元数，最多{max(tokens)}；等待中的提示词，最多{max(waiting)}\n"
+        f"随时间变化：一步的词元数，最多{max(tokens)}；等待中的提示词，最多{max(waiting)}\n"
         f"tokens   {line(tokens)}\nprompts  {line(waiting)}",
-    }
+    )

@@ -3,6 +3,7 @@
 import re
 from random import Random
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
 State = tuple[int, str]
@@ -130,34 +131,35 @@ def _check_advance(trial: Trial, state: State, text: str, max_depth: int) -> Non
     trial.expect_type(got, tuple | None)
     if expected is None:
         at = first_bad - 1
-        hint = {
-            "en": f"Character {at} ({text[at]!r}) can't stand there. All must be legal, not only the first.",
-            "zh": f"{at}号字符（{text[at]!r}）不能出现在那里。每个字符都要合法，而不只是第一个。",
-        }
+        hint = Text(
+            f"Character {at} ({text[at]!r}) can't stand there. All must be legal, not only the first.",
+            f"{at}号字符（{text[at]!r}）不能出现在那里。每个字符都要合法，而不只是第一个。",
+        )
         if _legal(before + text, max_depth + len(text)):
-            hint = {
-                "en": "More than max_depth parentheses are open on the way, even if some are closed again.",
-                "zh": "途中打开的括号超过了max_depth个，即使后来又闭合了一些。",
-            }
-        message = {
-            "en": f"No expression goes on so: None, not {got!r}.",
-            "zh": f"没有表达式会这样继续：应为None，而不是{got!r}。",
-        }
+            hint = Text(
+                "More than max_depth parentheses are open on the way, even if some are closed again.",
+                "途中打开的括号超过了max_depth个，即使后来又闭合了一些。",
+            )
+        message = Text(
+            f"No expression goes on so: None, not {got!r}.", f"没有表达式会这样继续：应为None，而不是{got!r}。"
+        )
         trial.expect(got is None, message, hint)
         return
-    message = {
-        "en": f"An expression can go on so: the state is {expected!r}, not None.",
-        "zh": f"表达式可以这样继续：状态应为{expected!r}，而不是None。",
-    }
+    message = Text(
+        f"An expression can go on so: the state is {expected!r}, not None.",
+        f"表达式可以这样继续：状态应为{expected!r}，而不是None。",
+    )
     trial.expect(got is not None, message)
     hints = [
         Hint(
-            when=lambda got: {got[-1:], expected[-1:]} == {("zero",), ("number",)},
-            en="A number that begins with another digit may end in 0 and go on; only the number 0 itself is 'zero'.",
-            zh="以其他数字开头的数，即使末位是0也还能继续；只有0这个数本身才是“zero”。",
+            lambda got: {got[-1:], expected[-1:]} == {("zero",), ("number",)},
+            Text(
+                "A number that begins with another digit may end in 0 and go on; only the number 0 itself is 'zero'.",
+                "以其他数字开头的数，即使末位是0也还能继续；只有0这个数本身才是“zero”。",
+            ),
         ),
     ]
-    trial.expect_equal(got, expected, what={"en": "The state", "zh": "状态"}, hints=hints)
+    trial.expect_equal(got, expected, what=Text("The state", "状态"), hints=hints)
 
 
 def _walk(trial: Trial, ends: Ends, left: int) -> None:
@@ -178,10 +180,10 @@ def _check_allowed(trial: Trial, text: str, ends: Ends, left: int) -> list[int]:
     got = trial.call("allowed", state, vocabulary, end_id=end_id, tokens_left=left, max_depth=max_depth)
     trial.expect(
         type(got) is list and len(got) == len(vocabulary) and all(type(x) is bool for x in got),
-        {
-            "en": f"Return a list of {len(vocabulary)} bools, one for each token.",
-            "zh": f"应返回{len(vocabulary)}个bool的列表，每个词元一个。",
-        },
+        Text(
+            f"Return a list of {len(vocabulary)} bools, one for each token.",
+            f"应返回{len(vocabulary)}个bool的列表，每个词元一个。",
+        ),
     )
     after: dict[int, int | None] = {}  # tokens needed behind each token that is legal
     for i, token in enumerate(vocabulary):
@@ -192,10 +194,9 @@ def _check_allowed(trial: Trial, text: str, ends: Ends, left: int) -> list[int]:
     right = sorted([*end, *(i for i, n in after.items() if n is not None and n < left)])
     tokens = [i for i, ok in enumerate(got) if ok]
     trial.picture(_picture(ends, text, left, after, right, tokens))
-    what = {
-        "en": f"The tokens allowed behind {text!r} with {left} left",
-        "zh": f"在{text!r}之后、还剩{left}个词元时，允许的词元",
-    }
+    what = Text(
+        f"The tokens allowed behind {text!r} with {left} left", f"在{text!r}之后、还剩{left}个词元时，允许的词元"
+    )
     trial.expect_equal(tokens, right, what=what, hints=_hints(ends, text, left, after, end))
     return right
 
@@ -214,56 +215,70 @@ def _hints(ends: Ends, text: str, left: int, after: dict[int, int | None], end: 
     begin = {i for i, token in enumerate(vocabulary) if token and _legal(text + token[0], ends.max_depth)}
     return [
         Hint(
-            when=lambda got: bool(special & set(got)),
-            en="You allow a special token without text: it changes nothing, and takes one of the tokens left.",
-            zh="你允许了没有文本的特殊词元：它什么也不改变，却用掉一个剩余的词元。",
+            lambda got: bool(special & set(got)),
+            Text(
+                "You allow a special token without text: it changes nothing, and takes one of the tokens left.",
+                "你允许了没有文本的特殊词元：它什么也不改变，却用掉一个剩余的词元。",
+            ),
         ),
         Hint(
-            when=lambda got: end_id in got and not end,
-            en="You allow the end token where the text is not a whole expression, or where no token is left.",
-            zh="文本还不是完整的表达式，或者已经没有剩余词元，你却允许了结束词元。",
+            lambda got: end_id in got and not end,
+            Text(
+                "You allow the end token where the text is not a whole expression, or where no token is left.",
+                "文本还不是完整的表达式，或者已经没有剩余词元，你却允许了结束词元。",
+            ),
         ),
         Hint(
-            when=lambda got: bool(end) and end_id not in got,
-            en="The text is a whole expression: the end token is allowed.",
-            zh="文本已是完整的表达式：应允许结束词元。",
+            lambda got: bool(end) and end_id not in got,
+            Text("The text is a whole expression: the end token is allowed.", "文本已是完整的表达式：应允许结束词元。"),
         ),
         Hint(
-            when=lambda got: {*got} - {end_id} == begin and begin != set(after),
-            en="You looked at the first character of each token. All of them must be legal, one behind the other.",
-            zh="你只看了每个词元的第一个字符。它的字符必须依次全都合法。",
+            lambda got: {*got} - {end_id} == begin and begin != set(after),
+            Text(
+                "You looked at the first character of each token. All of them must be legal, one behind the other.",
+                "你只看了每个词元的第一个字符。它的字符必须依次全都合法。",
+            ),
         ),
         Hint(
-            when=sorted([*end, *after]),
-            en="All of these are legal now, but behind some the way to the end is longer than tokens_left, or there is "
-            "none. Look ahead.",
-            zh="这些词元此刻都合法，但其中有些之后，走到结束的路比tokens_left长，或者根本没有路。要往前看。",
+            sorted([*end, *after]),
+            Text(
+                "All of these are legal now, but behind some the way to the end is longer than tokens_left, or "
+                "there is "
+                "none. Look ahead.",
+                "这些词元此刻都合法，但其中有些之后，走到结束的路比tokens_left长，或者根本没有路。要往前看。",
+            ),
         ),
         Hint(
-            when=at_most(float("inf")),
-            en="Behind each of these there is a way to the end, but it may be longer than tokens_left.",
-            zh="这些词元之后都有路走到结束，但可能比tokens_left长。",
+            at_most(float("inf")),
+            Text(
+                "Behind each of these there is a way to the end, but it may be longer than tokens_left.",
+                "这些词元之后都有路走到结束，但可能比tokens_left长。",
+            ),
         ),
         Hint(
-            when=at_most(left),
-            en="One token too many: tokens_left counts this token as well as the end token.",
-            zh="多用了一个词元：tokens_left既包括这个词元，也包括结束词元。",
+            at_most(left),
+            Text(
+                "One token too many: tokens_left counts this token as well as the end token.",
+                "多用了一个词元：tokens_left既包括这个词元，也包括结束词元。",
+            ),
         ),
         Hint(
-            when=at_most(left - 2),
-            en="One token too few: is the end token counted twice?",
-            zh="少用了一个词元：结束词元是否算了两次？",
+            at_most(left - 2),
+            Text("One token too few: is the end token counted twice?", "少用了一个词元：结束词元是否算了两次？"),
         ),
         Hint(
-            when=sorted([*end, *(i for i in after if closed_one_by_one(i) < left)]),
-            en="You counted a token for each parenthesis that is open. A token may close several, and perhaps none "
-            "closes one alone: what the vocabulary has, decides.",
-            zh="你给每个打开的括号算了一个词元。一个词元可能闭合好几个，也可能没有词元只闭合一个：要看词表里有什么。",
+            sorted([*end, *(i for i in after if closed_one_by_one(i) < left)]),
+            Text(
+                "You counted a token for each parenthesis that is open. A token may close several, and perhaps none "
+                "closes one alone: what the vocabulary has, decides.",
+                "你给每个打开的括号算了一个词元。一个词元可能闭合好几个，也可能没有词元只闭合一个：要看词表里有什么。",
+            ),
         ),
         Hint(
-            when=lambda got: not set(got) <= {*after, end_id},
-            en="You allow a token that makes the text illegal at once.",
-            zh="你允许的词元中，有一个使文本立即变得不合法。",
+            lambda got: not set(got) <= {*after, end_id},
+            Text(
+                "You allow a token that makes the text illegal at once.", "你允许的词元中，有一个使文本立即变得不合法。"
+            ),
         ),
     ]
 
@@ -274,23 +289,22 @@ def _picture(
     """The tokens on which the two differ, first, and some others that are legal."""
     differing = sorted(set(right) ^ set(got))
     shown = [*differing, *(i for i in after if i not in differing)][:10]
-    rows = {"en": [], "zh": []}
+    rows = Text([], [])
     for i in shown:
         needed = after.get(i)
-        reasons = {"en": f"{needed} more", "zh": f"还要{needed}个"}
+        reasons = Text(f"{needed} more", f"还要{needed}个")
         if i == ends.end_id:
-            reasons = {"en": "the end", "zh": "结束"}
+            reasons = Text("the end", "结束")
         elif not ends.vocabulary[i]:
-            reasons = {"en": "no text", "zh": "没有文本"}
+            reasons = Text("no text", "没有文本")
         elif i not in after:
-            reasons = {"en": "illegal", "zh": "不合法"}
+            reasons = Text("illegal", "不合法")
         elif needed is None:
-            reasons = {"en": "never ends", "zh": "无法完成"}
+            reasons = Text("never ends", "无法完成")
         marks = " ".join(f"{'yes' if i in ids else 'no':<5}" for ids in (right, got))
         for language, reason in reasons.items():
             rows[language].append(f"{i:>4}  {text + ends.vocabulary[i]!r:<24} {marks} {reason}")
-    return {
-        "en": f"token, text behind it; right, yours; tokens needed behind it ({left - 1} may come)\n"
-        + "\n".join(rows["en"]),
-        "zh": f"词元、之后的文本；应为、你的；之后至少还需的词元（还可以有{left - 1}个）\n" + "\n".join(rows["zh"]),
-    }
+    return Text(
+        f"token, text behind it; right, yours; tokens needed behind it ({left - 1} may come)\n" + "\n".join(rows["en"]),
+        f"词元、之后的文本；应为、你的；之后至少还需的词元（还可以有{left - 1}个）\n" + "\n".join(rows["zh"]),
+    )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
+from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
 TEXTS = (
@@ -132,19 +133,19 @@ def _check(trial: Trial, tokens: list[bytes], stop: list[str]) -> None:
     form = type(got) is tuple and len(got) == 2 and type(got[0]) is list and all(type(x) is str for x in got[0])
     trial.expect(
         form and len(got[0]) == len(pieces),
-        {
-            "en": "`push` and `finish` return text (str). Leave `stream` as it is: the pieces and the stop string.",
-            "zh": "`push`和`finish`应返回字符串（str）。请保留`stream`原样：它返回各片和停止串。",
-        },
+        Text(
+            "`push` and `finish` return text (str). Leave `stream` as it is: the pieces and the stop string.",
+            "`push`和`finish`应返回字符串（str）。请保留`stream`原样：它返回各片和停止串。",
+        ),
     )
     trial.picture(_picture(tokens, got[0], pieces))
     for i, (mine, right) in enumerate(zip(got[0], pieces, strict=True)):
         if i < len(tokens):
-            what = {"en": f"The piece of token {i} ({tokens[i]!r})", "zh": f"{i}号词元（{tokens[i]!r}）的一片"}
+            what = Text(f"The piece of token {i} ({tokens[i]!r})", f"{i}号词元（{tokens[i]!r}）的一片")
         else:
-            what = {"en": "The last piece, of `finish`", "zh": "最后一片，即`finish`的返回值"}
+            what = Text("The last piece, of `finish`", "最后一片，即`finish`的返回值")
         trial.expect_equal(mine, right, what=what, hints=_hints(tokens, stop, got[0], pieces, i))
-    what = {"en": "The stop string met (`met`)", "zh": "遇到的停止串（`met`）"}
+    what = Text("The stop string met (`met`)", "遇到的停止串（`met`）")
     trial.expect_equal(got[1], met, what=what)
 
 
@@ -157,65 +158,89 @@ def _hints(tokens: list[bytes], stop: list[str], got: list[str], pieces: list[st
     same_end = [pieces[i] + met[: -len(s)] for s in stop if met and s != met and met.endswith(s)]
     return [
         Hint(
-            when=lambda value: REPLACEMENT in value and REPLACEMENT not in pieces[i] and value == alone,
-            en="You decoded the token by itself. A character may begin in one token and end in a later one: keep its "
-            "bytes until it is complete.",
-            zh="你单独解码了这个词元。一个字符可能从一个词元开始、到后面的词元才结束：应把它的字节留到完整为止。",
+            lambda value: REPLACEMENT in value and REPLACEMENT not in pieces[i] and value == alone,
+            Text(
+                "You decoded the token by itself. A character may begin in one token and end in a later one: keep its "
+                "bytes until it is complete.",
+                "你单独解码了这个词元。一个字符可能从一个词元开始、到后面的词元才结束：应把它的字节留到完整为止。",
+            ),
         ),
         Hint(
-            when=lambda value: REPLACEMENT in value and pieces[i].count(REPLACEMENT) < value.count(REPLACEMENT),
-            en="A U+FFFD that is not right: its bytes can still become a character, or belong to one that is complete.",
-            zh="多了一个不该有的U+FFFD：它的那些字节还可能成为一个字符，或者属于一个完整的字符。",
+            lambda value: REPLACEMENT in value and pieces[i].count(REPLACEMENT) < value.count(REPLACEMENT),
+            Text(
+                "A U+FFFD that is not right: its bytes can still become a character, or belong to one that is "
+                "complete.",
+                "多了一个不该有的U+FFFD：它的那些字节还可能成为一个字符，或者属于一个完整的字符。",
+            ),
         ),
         Hint(
-            when=lambda value: i == len(tokens) and not value,
-            en="Something is held back still: text that might have become a stop string, or bytes of an unfinished "
-            "character. Nothing follows, so out with it.",
-            zh="还有东西留着没有交出：可能成为停止串的文字，或者未完成的字符的字节。后面不会再有了，应当交出来。",
+            lambda value: i == len(tokens) and not value,
+            Text(
+                "Something is held back still: text that might have become a stop string, or bytes of an unfinished "
+                "character. Nothing follows, so out with it.",
+                "还有东西留着没有交出：可能成为停止串的文字，或者未完成的字符的字节。后面不会再有了，应当交出来。",
+            ),
         ),
         Hint(
-            when=lambda value: i == len(tokens) and bool(value) and pieces[i].startswith(value),
-            en="The bytes of the unfinished character at the end are missing: they become U+FFFD.",
-            zh="末尾未完成的字符的字节丢了：它们应变成U+FFFD。",
+            lambda value: i == len(tokens) and bool(value) and pieces[i].startswith(value),
+            Text(
+                "The bytes of the unfinished character at the end are missing: they become U+FFFD.",
+                "末尾未完成的字符的字节丢了：它们应变成U+FFFD。",
+            ),
         ),
         Hint(
-            when=lambda value: value in same_end,
-            en="Of stop strings that end with the same character, the longest counts: it begins first.",
-            zh="几个停止串在同一个字符处结束时，取最长的：它最先开始。",
+            lambda value: value in same_end,
+            Text(
+                "Of stop strings that end with the same character, the longest counts: it begins first.",
+                "几个停止串在同一个字符处结束时，取最长的：它最先开始。",
+            ),
         ),
         Hint(
-            when=lambda value: met is not None and value.startswith(pieces[i]),
-            en="The stop string is no part of the text, nor is anything behind it, in the same token or a later one.",
-            zh="停止串不属于文本，它后面的一切也不属于，无论在同一个词元里还是在后面的词元里。",
+            lambda value: met is not None and value.startswith(pieces[i]),
+            Text(
+                "The stop string is no part of the text, nor is anything behind it, in the same token or a later one.",
+                "停止串不属于文本，它后面的一切也不属于，无论在同一个词元里还是在后面的词元里。",
+            ),
         ),
         Hint(
-            when=lambda value: value != pieces[i] and value.startswith(pieces[i]) and text.startswith(before + value),
-            en="This is too early: the end of the text may be the beginning of a stop string, and what has been shown "
-            "can't be taken back.",
-            zh="太早了：文本的末尾可能是停止串的开头，而给人看过的收不回来。",
+            lambda value: value != pieces[i] and value.startswith(pieces[i]) and text.startswith(before + value),
+            Text(
+                "This is too early: the end of the text may be the beginning of a stop string, and what has been shown "
+                "can't be taken back.",
+                "太早了：文本的末尾可能是停止串的开头，而给人看过的收不回来。",
+            ),
         ),
         Hint(
-            when=lambda _: got[: len(tokens)] == _always_held(tokens, stop),
-            en="You always hold back as many characters as a stop string may still need. Hold back only an end that is "
-            "the beginning of one.",
-            zh="你总是留下停止串可能还需要的那么多字符。只有末尾确实是某个停止串的开头时才需要留。",
+            lambda _: got[: len(tokens)] == _always_held(tokens, stop),
+            Text(
+                "You always hold back as many characters as a stop string may still need. Hold back only an end "
+                "that is "
+                "the beginning of one.",
+                "你总是留下停止串可能还需要的那么多字符。只有末尾确实是某个停止串的开头时才需要留。",
+            ),
         ),
         Hint(
-            when=lambda value: not value and i < len(tokens) and REPLACEMENT in alone,
-            en="Only the bytes of the unfinished character must wait. The characters before it are certain, and a "
-            "broken byte must not hold up what follows.",
-            zh="要等的只是未完成的字符的那些字节。它前面的字符已经确定；坏掉的字节也不能拦住后面的。",
+            lambda value: not value and i < len(tokens) and REPLACEMENT in alone,
+            Text(
+                "Only the bytes of the unfinished character must wait. The characters before it are certain, and a "
+                "broken byte must not hold up what follows.",
+                "要等的只是未完成的字符的那些字节。它前面的字符已经确定；坏掉的字节也不能拦住后面的。",
+            ),
         ),
         Hint(
-            when=lambda value: pieces[i].startswith(value),
-            en="This is too late: all of the expected piece is certain now. So is a broken byte as soon as no "
-            "further one can complete it.",
-            zh="太迟了：应得的这一片现在已全部确定。坏掉的字节也一样，一旦后面的字节不可能再补全它，就确定了。",
+            lambda value: pieces[i].startswith(value),
+            Text(
+                "This is too late: all of the expected piece is certain now. So is a broken byte as soon as no "
+                "further one can complete it.",
+                "太迟了：应得的这一片现在已全部确定。坏掉的字节也一样，一旦后面的字节不可能再补全它，就确定了。",
+            ),
         ),
         Hint(
-            when=lambda value: before + value not in whole and value.endswith(pieces[i]) and bool(pieces[i]),
-            en="Text comes twice: what you had held back has been returned already.",
-            zh="文字重复了：你留着的那部分已经交出过了。",
+            lambda value: before + value not in whole and value.endswith(pieces[i]) and bool(pieces[i]),
+            Text(
+                "Text comes twice: what you had held back has been returned already.",
+                "文字重复了：你留着的那部分已经交出过了。",
+            ),
         ),
     ]
 
@@ -229,4 +254,4 @@ def _picture(tokens: list[bytes], got: list[str], pieces: list[str]) -> dict[str
         rows.append((f"{i}  {name}", repr(pieces[i]), repr(got[i]) + ("  <-" if got[i] != pieces[i] else "")))
     widths = [max(len(row[column]) for row in rows) + 2 for column in range(2)]
     table = "\n".join(f"{row[0]:<{widths[0]}}{row[1]:<{widths[1]}}{row[2]}" for row in rows)
-    return {"en": f"piece by piece\n{table}", "zh": f"逐片对照\n{table}"}
+    return Text(f"piece by piece\n{table}", f"逐片对照\n{table}")

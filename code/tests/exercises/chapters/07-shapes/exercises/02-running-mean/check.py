@@ -1,12 +1,13 @@
 """Gates on the means, and on how often `add` is called."""
 
 import torch
+from sysai.core.language import Text
 from sysai.exercises.limits import Limits
 from sysai.exercises.trial import Hint, Trial
 
 NEEDS_TORCH = True
 LIMITS = Limits(seconds=4.0)
-CALLS = {"en": "calls of add", "zh": "add的调用次数"}
+CALLS = Text("calls of add", "add的调用次数")
 
 
 def check(trial: Trial) -> None:
@@ -22,7 +23,7 @@ def check(trial: Trial) -> None:
         got = trial.call("running_mean", x_T, trial.callback(add))
         mean = x_T.cumsum(0) / torch.arange(1, len(x_T) + 1)
         sums = Hint(
-            x_T.cumsum(0), en="These are sums: divide by the number of elements.", zh="这是和，还要除以元素个数。"
+            x_T.cumsum(0), Text("These are sums: divide by the number of elements.", "这是和，还要除以元素个数。")
         )
         trial.expect_tensor(got, mean, rtol=1e-4, atol=1e-5, hints=[sums])
         trial.expect_at_most(calls, len(x_T), what=CALLS)
