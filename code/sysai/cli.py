@@ -1,4 +1,4 @@
-"""The command `sysai`: exercises listed, started and checked; a model served, and a server put under load."""
+"""The command `sysai`: exercises listed, started and checked, their faults shown; a model served and put under load."""
 
 import argparse
 import json
@@ -6,38 +6,40 @@ import random
 import sys
 from pathlib import Path
 
-from sysai.core.language import LANGUAGES, reader_language
+from sysai.core.language import LANGUAGES, Text, reader_language
 from sysai.exercises.catalogue import Exercise, UnknownExercise, find_exercises, select
+from sysai.exercises.faults import fault_sources
 from sysai.serving import load_generator
 from sysai.serving.server.arguments import add_arguments
 
 PASSED, FAILED, USAGE = 0, 1, 2
 
 _WORDS = {
-    "unknown": {
-        "en": "There is no exercise {name!r}. There are:",
-        "zh": "没有名为{name!r}的练习。现有的练习如下：",
-    },
-    "started": {"en": "created: {path}", "zh": "已创建：{path}"},
-    "kept": {"en": "exists, left as it is: {path}", "zh": "已存在，未改动：{path}"},
-    "then": {
-        "en": "Write your answer there, then: sysai check {id}",
-        "zh": "把答案写在其中，然后运行：sysai check {id}",
-    },
-    "minutes": {"en": "{minutes} min", "zh": "{minutes}分钟"},
-    "yes": {"en": "started", "zh": "已开始"},
-    "no": {"en": "not started", "zh": "未开始"},
-    "total": {"en": "{passed} of {total} passed.", "zh": "{total}题中通过{passed}题。"},
-    "one_file": {
-        "en": "--file goes with the name of one exercise, e.g. sysai check 01/speed-limit --file mine.py",
-        "zh": "--file要与一道练习的名字连用，例如：sysai check 01/speed-limit --file mine.py",
-    },
-    "no_file": {"en": "cannot read {path}", "zh": "无法读取{path}"},
-    "no_folder": {"en": "there is no folder for {path}: make it first", "zh": "{path}所在的文件夹不存在，请先创建"},
-    "none_started": {
-        "en": "No exercise has been started. Begin with: sysai start",
-        "zh": "还没有开始任何练习。请先运行：sysai start",
-    },
+    "unknown": Text("There is no exercise {name!r}. There are:", "没有名为{name!r}的练习。现有的练习如下："),
+    "started": Text("created: {path}", "已创建：{path}"),
+    "kept": Text("exists, left as it is: {path}", "已存在，未改动：{path}"),
+    "then": Text("Write your answer there, then: sysai check {id}", "把答案写在其中，然后运行：sysai check {id}"),
+    "minutes": Text("{minutes} min", "{minutes}分钟"),
+    "yes": Text("started", "已开始"),
+    "no": Text("not started", "未开始"),
+    "total": Text("{passed} of {total} passed.", "{total}题中通过{passed}题。"),
+    "one_file": Text(
+        "--file goes with the name of one exercise, e.g. sysai check 01/speed-limit --file mine.py",
+        "--file要与一道练习的名字连用，例如：sysai check 01/speed-limit --file mine.py",
+    ),
+    "no_file": Text("cannot read {path}", "无法读取{path}"),
+    "no_folder": Text("there is no folder for {path}: make it first", "{path}所在的文件夹不存在，请先创建"),
+    "faults": Text(
+        "{id} has no fault {name!r}. Its faults:",
+        "{id}没有名为{name!r}的错误答案。现有的如下：",
+    ),
+    "one_exercise": Text(
+        "name one exercise, e.g. sysai faults 01/speed-limit",
+        "请指定一道练习，例如：sysai faults 01/speed-limit",
+    ),
+    "none_started": Text(
+        "No exercise has been started. Begin with: sysai start", "还没有开始任何练习。请先运行：sysai start"
+    ),
 }
 
 
@@ -87,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="one JSON document, for machines")
     form.add_argument("--markdown", action="store_true", help="for the summary of a workflow")
     command.add_argument("--save", type=Path, metavar="PATH", help="write the JSON document to this file as well")
+    purpose = "list the planted wrong answers of an exercise, or print one"
+    command = commands.add_parser("faults", help=purpose, description=purpose)
+    command.add_argument("which", nargs=1, metavar="EXERCISE", help="01/speed-limit, 01/01, 1.1 or speed-limit")
+    command.add_argument("name", nargs="?", metavar="NAME", help="the one to print, as a whole file")
+    command.add_argument("--language", choices=LANGUAGES, help="of the messages (default: SYSAI_LANGUAGE, or yours)")
+    command.set_defaults(run=_faults)
     purpose = "serve a model through the OpenAI API"
     command = commands.add_parser("serve", help=purpose, description=purpose)
     add_arguments(command)
@@ -156,6 +164,21 @@ def _check(exercises: list[Exercise], options: argparse.Namespace) -> int:
     elif len(reports) > 1:
         print(say("total", passed=passed, total=len(reports)))
     return PASSED if passed == len(reports) else FAILED
+
+
+def _faults(exercises: list[Exercise], options: argparse.Namespace) -> int:
+    say = _say(options.language)
+    if len(exercises) != 1:
+        return _wrong_usage(say("one_exercise"))
+    sources = fault_sources(exercises[0].folder)
+    table = [f"{name:<{max(map(len, sources))}}  {fault.description}" for name, (fault, _) in sources.items()]
+    if options.name is None:
+        print("\n".join(table))
+        return PASSED
+    if options.name not in sources:
+        return _wrong_usage("\n".join([say("faults", id=exercises[0].id, name=options.name), *table]))
+    print(sources[options.name][1], end="")
+    return PASSED
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -9,10 +9,13 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
+from sysai.core.language import Text
 from sysai.exercises import messages
 from sysai.exercises.catalogue import Exercise
 from sysai.exercises.child import MESSAGE_CHARACTERS
-from sysai.exercises.failure import Failed, both
+from sysai.exercises.compare import alike
+from sysai.exercises.failure import BY_COMPARISON, Failed, both
+from sysai.exercises.faults import BASES, read_faults
 from sysai.exercises.guard import Guard
 from sysai.exercises.limits import Limits
 from sysai.exercises.processes import LostZygote, Zygote, adopt_orphans, zygotes_work
@@ -58,7 +61,8 @@ class Grader:
         zygote = self._zygote(_PRELOAD if b"\nNEEDS_TORCH = True\n" in code else ())
         check = {"__name__": f"check of {exercise.id}", "__file__": str(check_file)}
         exec(compile(code, str(check_file), "exec", dont_inherit=True), check)  # a fault here is an author's
-        submission = Submission(zygote, source, check.get("LIMITS", Limits()))
+        limits = check.get("LIMITS", Limits())
+        submission = Submission(zygote, source, limits)
         trial = Trial(submission, seed)
         failure = None
         try:
@@ -69,6 +73,8 @@ class Grader:
                 submission.finish()
         except Failed as caught:
             failure = caught
+            if caught.reason in BY_COMPARISON and not caught.hint:
+                failure.hint = self._recognize(exercise, trial, zygote, limits)
         except LostZygote:
             failure = Failed("tampering", messages.grader_process_killed())
         except Exception as error:
@@ -88,7 +94,27 @@ class Grader:
             repeat=f"{repeat} --seed {seed}" if repeat else None,
             seconds=round(time.monotonic() - started, 3),
         )
-        return _explain(report, failure, trial, source) if failure else report
+        return _explain(report, failure, trial, source, check_file) if failure else report
+
+    def _recognize(self, exercise: Exercise, trial: Trial, zygote: Zygote | None, limits: Limits) -> Text | None:
+        """The hint of the first fault that returns, for the call that failed, what the answer returned."""
+        file = exercise.folder / "faults.py"
+        if trial.last_request is None or (code := self._guard.content(file)) is None:
+            return None
+        bases = {base: self._guard.content(exercise.folder / f"{base}.py").decode("utf-8") for base in BASES}
+
+        def returns_the_same(source: str) -> bool:
+            try:
+                with Submission(zygote, source, limits) as submission:
+                    submission.load()
+                    return alike(submission.call(*trial.last_request), trial.last_value)
+            except Failed:
+                return False
+
+        hinting = [fault for fault in read_faults(code, file) if fault.hint]
+        if not hinting or returns_the_same(bases["solution"]):  # then something else than the value is wrong
+            return None
+        return next((fault.hint for fault in hinting if returns_the_same(fault.source(bases))), None)
 
     def _zygote(self, preload: tuple[str, ...]) -> Zygote | None:
         if not zygotes_work():
@@ -107,14 +133,20 @@ def not_started(exercise: Exercise) -> Report:
 
 def _check_failed(error: Exception, check_file: Path, trial: Trial) -> Failed:
     """The check met a result that it was not written for; the other exercises go on."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(check_file)]
+    lines = _lines_of(check_file, error)
     if not lines:
         raise error
     text = f"{shorten(f'{type(error).__name__}: {error}')} (check.py:{lines[-1]})"
     return Failed("check_failed", messages.check_failed(), got=both(show(trial.last_value)), error=text)
 
 
-def _explain(report: Report, failure: Failed, trial: Trial, source: str) -> Report:
+def _lines_of(check_file: Path, error: Exception) -> tuple[int, ...]:
+    """The lines of check.py that were being executed, outermost first."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return tuple(frame.lineno for frame in frames if frame.filename == str(check_file))
+
+
+def _explain(report: Report, failure: Failed, trial: Trial, source: str, check_file: Path) -> Report:
     lines = source.splitlines()
     frames = tuple((line, shorten(lines[line - 1].strip())) for line, _ in failure.frames if 0 < line <= len(lines))
     returned = None
@@ -133,5 +165,6 @@ def _explain(report: Report, failure: Failed, trial: Trial, source: str) -> Repo
         hint=failure.hint,
         error=failure.error,
         frames=frames,
+        check_lines=_lines_of(check_file, failure),
         picture=failure.picture,
     )

@@ -13,14 +13,14 @@ import tempfile
 from pathlib import Path
 
 _ANSWER = "answer.py"
-_OWN = ("statement.md", "starter.py", "check.py", "solution.py", "explanation.md", "wrong/*.py")
+_OWN = ("statement.md", "starter.py", "check.py", "solution.py", "explanation.md", "faults.py")
 
 
 class Guard:
     """What the files of the exercises in `folders` hold; read once, before any answer runs."""
 
     def __init__(self, folders: list[Path]):
-        paths = [path for folder in folders for pattern in (*_OWN, _ANSWER) for path in folder.glob(pattern)]
+        paths = [folder / name for folder in folders for name in (*_OWN, _ANSWER)]
         self.files = {path: path.read_bytes() for path in paths if path.is_file()}
 
     def content(self, path: Path) -> bytes | None:

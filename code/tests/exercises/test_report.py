@@ -5,6 +5,7 @@ import json
 from textwrap import dedent
 
 import pytest
+from sysai.core.language import Text
 from sysai.exercises.report import Report
 
 LANGUAGES = ("en", "zh")
@@ -100,7 +101,7 @@ def test_html_escapes_what_the_answer_says(wrong):
 
 def test_data_survive_json(wrong):
     assert Report.from_data(json.loads(json.dumps(wrong.data()))) == wrong
-    other = dataclasses.replace(wrong, frames=((1, "x"),), picture={"en": "·", "zh": "·"})
+    other = dataclasses.replace(wrong, frames=((1, "x"),), picture=Text("·", "·"))
     assert Report.from_data(json.loads(json.dumps(other.data()))) == other
 
 

@@ -1,0 +1,118 @@
+"""Wrong answers that the check must refuse."""
+
+from sysai.exercises.faults import Fault
+
+FAULTS = [
+    Fault(
+        "exponentials_twice",
+        "Inlines the exponentials into both of their consumers.",
+        told="Inlined into two consumers, each exponential is computed",
+        edits=[
+            (
+                '    for block in ("row_sum", "exps", "row_max"):  # consumers first: a producer goes where its consumer is',
+                """\
+    s.compute_inline("exps")
+    for block in ("row_sum", "row_max"):""",
+            ),
+            (
+                """\
+    chunk, lane = s.split(s.loops_of("exps")[-1], lanes)
+    s.vectorize(lane)
+    s.reverse_compute_at("row_sum", chunk)  # the sum takes the exponentials of a chunk as soon as they are there
+    lane = s.loops_of("row_sum")[-1]""",
+                '    _, lane = s.split(s.loops_of("row_sum")[-1], lanes)',
+            ),
+        ],
+    ),
+    Fault(
+        "four_lanes",
+        "Takes vectors of four lanes, whatever the machine has.",
+        told="Split the loop over columns by the number of lanes and",
+        edits=[
+            (
+                '    """Return the trace of a schedule of SOFTMAX, as `trace.to_json()` gives it."""',
+                '''\
+    """Return the trace of a schedule of SOFTMAX, as `trace.to_json()` gives it."""
+    lanes = 4''',
+            ),
+        ],
+    ),
+    Fault(
+        "four_sweeps",
+        "Sums up the exponentials in a sweep of its own.",
+        told="The sum can take the exponentials as soon as a few of them",
+        edits=[
+            (
+                """\
+    chunk, lane = s.split(s.loops_of("exps")[-1], lanes)
+    s.vectorize(lane)
+    s.reverse_compute_at("row_sum", chunk)  # the sum takes the exponentials of a chunk as soon as they are there
+    lane = s.loops_of("row_sum")[-1]""",
+                """\
+    _, lane = s.split(s.loops_of("exps")[-1], lanes)
+    s.vectorize(lane)
+    _, lane = s.split(s.loops_of("row_sum")[-1], lanes)""",
+            ),
+        ],
+    ),
+    Fault(
+        "maximum_apart",
+        "Leaves the maximum in a nest of its own, so that x is loaded twice.",
+        told="x is loaded more than once: two nests that read it are in",
+        edits=[
+            (
+                'for block in ("row_sum", "exps", "row_max"):  # consumers first: a producer goes where its consumer is',
+                'for block in ("row_sum", "exps"):  # consumers first: a producer goes where its consumer is',
+            ),
+        ],
+    ),
+    Fault(
+        "scalar_reductions",
+        "Leaves the reductions as they are, number by number, and vectorizes the rest.",
+        told="Split the loop over columns by the number of lanes and",
+        edits=[
+            (
+                """\
+    lane = s.loops_of("row_sum")[-1]
+    s.rfactor("row_sum", lane)
+    s.vectorize(lane)
+
+    _, lane = s.split(s.loops_of("row_max")[-1], lanes)
+    s.rfactor("row_max", lane)
+    s.vectorize(lane)
+""",
+                "",
+            ),
+        ],
+    ),
+    Fault(
+        "unchanged",
+        "Returns the trace of a schedule that changes nothing.",
+        told="The nests are one behind the other: when the next one wants",
+        edits=[
+            (
+                """\
+    row, column = s.loops_of("quotient")
+    for block in ("row_sum", "exps", "row_max"):  # consumers first: a producer goes where its consumer is
+        s.compute_at(block, row)
+    s.parallel(row)
+
+    chunk, lane = s.split(s.loops_of("exps")[-1], lanes)
+    s.vectorize(lane)
+    s.reverse_compute_at("row_sum", chunk)  # the sum takes the exponentials of a chunk as soon as they are there
+    lane = s.loops_of("row_sum")[-1]
+    s.rfactor("row_sum", lane)
+    s.vectorize(lane)
+
+    _, lane = s.split(s.loops_of("row_max")[-1], lanes)
+    s.rfactor("row_max", lane)
+    s.vectorize(lane)
+
+    _, lane = s.split(column, lanes)
+    s.vectorize(lane)
+""",
+                "",
+            ),
+        ],
+    ),
+]

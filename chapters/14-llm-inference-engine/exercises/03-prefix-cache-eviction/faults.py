@@ -1,0 +1,129 @@
+"""Wrong answers that the check must refuse."""
+
+from sysai.exercises.faults import Fault
+
+FAULTS = [
+    Fault(
+        "as_many_as_new",
+        "Evicts a block for each new one as soon as not all of them fit.",
+        told="Blocks lacking: 1. Evict so many, no more and no fewer.",
+        edits=[
+            (
+                "        victims = [self._evict(held) for _ in range(lacking)]",
+                """\
+        new = min(len(text) - len(found), len(self.last_used) - len(held)) if lacking > 0 else 0
+        victims = [self._evict(held) for _ in range(new)]""",
+            ),
+        ],
+    ),
+    Fault(
+        "depth_first",
+        "Evicts the longest text first, and looks at its age only then.",
+        told="ABCDEF was last used by events[9], q by events[5], longer",
+        edits=[
+            (
+                "victim = min(self.last_used.keys() - held - parents, key=self.last_used.get)",
+                "victim = min(self.last_used.keys() - held - parents, key=lambda block: (-len(block), self.last_used[block]))",
+            ),
+        ],
+    ),
+    Fault(
+        "finish_is_no_use",
+        "Counts only starts as uses.",
+        told="ACBC was last used by events[10], ACAB by events[7], longer",
+        edits=[
+            ("self._use(self.running.pop(request))", "del self.running[request]"),
+        ],
+    ),
+    Fault(
+        "in_use_evicted",
+        "Protects only what was found, and evicts blocks of running requests.",
+        told="ACBC is in use by r3, which still reads it.",
+        edits=[
+            (
+                "held = {block for other in self.running.values() for block in prefixes(other)}.union(found)",
+                "held = set(found)",
+            ),
+        ],
+    ),
+    Fault(
+        "oldest_made",
+        "Evicts what was made first: finding a block is no use of it.",
+        told="ACBC was last used by events[10], ACAB by events[7], longer",
+        edits=[
+            (
+                "        self.last_used.update(dict.fromkeys(prefixes(text), self.clock))",
+                """\
+        for block in prefixes(text):
+            self.last_used.setdefault(block, self.clock)""",
+            ),
+        ],
+    ),
+    Fault(
+        "own_prefix_evicted",
+        "Evicts blocks that it has just found for the same request.",
+        told="ABCDE has just been found for this request. Hold what was",
+        edits=[
+            (
+                "held = {block for other in self.running.values() for block in prefixes(other)}.union(found)",
+                "held = {block for other in self.running.values() for block in prefixes(other)}",
+            ),
+        ],
+    ),
+    Fault(
+        "place_and_letter",
+        "Takes a block for found if the same letter is kept at the same place, whatever stands before it.",
+        told="A block is found only if all tokens up to its end agree,",
+        edits=[
+            (
+                "        found = [block for block in prefixes(text) if block in self.last_used]",
+                """\
+        found = [
+            block
+            for block in prefixes(text)
+            if any(len(other) == len(block) and other[-1] == block[-1] for other in self.last_used)
+        ]""",
+            ),
+        ],
+    ),
+    Fault(
+        "plain_lru",
+        "Evicts the block used longest ago, whatever stands behind it.",
+        told="AB stands behind A. Without it nobody can reach that block:",
+        edits=[
+            (
+                "from collections.abc import Callable",
+                """\
+from collections.abc import Callable
+from itertools import takewhile""",
+            ),
+            (
+                "found = [block for block in prefixes(text) if block in self.last_used]",
+                "found = list(takewhile(self.last_used.__contains__, prefixes(text)))",
+            ),
+            (
+                """\
+        parents = {block[:-1] for block in self.last_used}
+        victim = min(self.last_used.keys() - held - parents, key=self.last_used.get)""",
+                "        victim = min((block for block in self.last_used if block not in held), key=self.last_used.get)",
+            ),
+        ],
+    ),
+    Fault(
+        "refused_too_late",
+        "Evicts what it can, and refuses then.",
+        told="events[9] found no room. Did it change something all the",
+        edits=[
+            (
+                """\
+        if lacking > len(self.last_used) - len(held):
+            return None
+        victims = [self._evict(held) for _ in range(lacking)]""",
+                """\
+        victims = [self._evict(held) for _ in range(min(lacking, len(self.last_used) - len(held)))]
+        if len(victims) < lacking:
+            return None""",
+            ),
+        ],
+    ),
+]

@@ -1,0 +1,154 @@
+"""Wrong answers that the check must refuse."""
+
+from sysai.exercises.faults import Fault
+
+FAULTS = [
+    Fault(
+        "abort_gives_all",
+        "Gives back all blocks of a request that is aborted, those too that it no longer holds.",
+        told="Freed twice. r2 was waiting: its blocks on the device had",
+        edits=[
+            (
+                """\
+        if request in self.running:
+            self.running.remove(request)""",
+                """\
+        if request is not None:
+            (self.running if request in self.running else self.waiting).remove(request)""",
+            ),
+            (
+                """\
+        elif request in self.waiting:
+            self.waiting.remove(request)
+""",
+                "",
+            ),
+        ],
+    ),
+    Fault(
+        "as_it_was",
+        "The colleague's code.",
+        told="A leak. r1 and r2 went over to a copy of this block; its",
+        base="starter",
+        edits=[
+            (
+                """\
+    raise NotImplementedError("mend what is above, then delete this line")
+""",
+                "",
+            ),
+        ],
+    ),
+    Fault(
+        "copied_block_freed",
+        "Puts a block that was copied on the free list, although others hold it.",
+        told="Freed too often: it was given back by somebody who did not",
+        edits=[
+            ("self.device.give_back(request.blocks.pop())", "self.device.free.append(request.blocks.pop())"),
+        ],
+    ),
+    Fault(
+        "copies_alone",
+        "Mends the copy on write, which leaks at every fork, and nothing else.",
+        told="A leak. r2 was waiting, swapped out: what it held lay on",
+        base="starter",
+        edits=[
+            ("request.blocks.pop()", "self.device.give_back(request.blocks.pop())"),
+            (
+                """\
+    raise NotImplementedError("mend what is above, then delete this line")
+""",
+                "",
+            ),
+        ],
+    ),
+    Fault(
+        "never_copied",
+        "Writes into shared blocks, so that nothing need be copied.",
+        edits=[
+            ("if partly_filled and self.device.references[request.blocks[-1]] == 1:", "if partly_filled:"),
+            (
+                """\
+        if partly_filled:  # shared: the model copies it before it writes
+            self.device.give_back(request.blocks.pop())
+""",
+                "",
+            ),
+        ],
+    ),
+    Fault(
+        "never_shared",
+        "Does without sharing, which is where counts go wrong: a child waits and is computed anew.",
+        edits=[
+            (
+                """\
+        if len(self.running) == self.max_running:
+            self.add(child, request.length, output)
+            return
+        for block in request.blocks:
+            self.device.share(block)
+        self.running.append(Request(child, request.length, output, list(request.blocks)))""",
+                "        self.add(child, request.length, output)",
+            ),
+        ],
+    ),
+    Fault(
+        "never_swapped",
+        "Does without the host, where blocks are lost: whoever is preempted is computed again.",
+        edits=[
+            (
+                """\
+        needed = self._blocks_for(request.length)
+        if needed <= len(self.host.free):
+            request.host_blocks = [self.host.take() for _ in range(needed)]
+""",
+                "",
+            ),
+        ],
+    ),
+    Fault(
+        "no_partial_swap_mended",
+        "Mends what leaks often, and not the swap that finds too little room.",
+        told="A leak. It was taken for a request that was preempted in",
+        edits=[
+            (
+                """\
+        needed = self._blocks_for(request.length)
+        if needed <= len(self.host.free):
+            request.host_blocks = [self.host.take() for _ in range(needed)]""",
+                """\
+        host_blocks = [self.host.take() for _ in range(self._blocks_for(request.length))]
+        if None not in host_blocks:
+            request.host_blocks = host_blocks""",
+            ),
+        ],
+    ),
+    Fault(
+        "swept_each_step",
+        "Recounts all blocks at the end of each step, and leaves the leak of an abort until then.",
+        told="A leak. r2 was waiting, swapped out: what it held lay on",
+        base="starter",
+        edits=[
+            (
+                "                    self.device.give_back(block)",
+                '''\
+                    self.device.give_back(block)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Count again from the tables."""
+        tables = [r.blocks for r in self.running], [r.host_blocks for r in self.waiting]
+        for pool, held in zip((self.device, self.host), tables, strict=True):
+            blocks = [block for table in held for block in table]
+            pool.references = [blocks.count(block) for block in range(len(pool.references))]
+            pool.free = [block for block, count in enumerate(pool.references) if count == 0]''',
+            ),
+            (
+                """\
+    raise NotImplementedError("mend what is above, then delete this line")
+""",
+                "",
+            ),
+        ],
+    ),
+]
