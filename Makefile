@@ -33,13 +33,13 @@ serve: env
 
 env: .venv/installed node_modules/installed
 
-.venv/installed: requirements.txt pyproject.toml
+.venv/installed: requirements.txt pyproject.toml book/pyproject.toml
 	$(call say,Python environment in .venv)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " \
 	  + sys.version.split()[0] + ": run `make PYTHON=python3.11 ...` with the one you have")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable . --editable book
 	@touch $@
 
 node_modules/installed: package.json package-lock.json | .venv/installed
@@ -55,7 +55,7 @@ lint: env
 
 parity: env
 	$(call say,parity of the two languages)
-	$(BIN)/python book/extensions/parity.py
+	$(BIN)/python -m sphinx_sysai.parity
 
 unit: env
 	$(call say,unit tests)
@@ -78,7 +78,7 @@ lighthouse: book
 # Newer versions within pyproject.toml's ranges, into a fresh environment and then into the lock.
 lock:
 	rm -rf .venv && $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --upgrade --editable '.[book,test,triton]'
+	$(BIN)/python -m pip install --upgrade --editable '.[test,triton]' --editable book
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip | sed -e 's/+cpu$$//' \
 	  -e 's/^\(triton==.*\)/\1 ; sys_platform == "linux"/' > requirements.txt
 	@touch .venv/installed

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import yaml
 from jupyter_book.sphinx import build_sphinx
+from sphinx_sysai.explorable_files import files
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "book/extensions"))
-from explorable_files import files  # noqa: E402
 
 OUT = ROOT / "_build"
 SITE = ROOT / "site"

@@ -4,8 +4,8 @@ import json
 import subprocess
 
 import pytest
-from chinese_search import SearchChinesePairs
-from node import node
+from sphinx_sysai.chinese_search import SearchChinesePairs
+from sphinx_sysai.node import node
 
 TEXTS = [
     "编译器后端",

@@ -7,15 +7,15 @@ from pathlib import Path
 import nbformat
 import pytest
 from build import OVERRIDES
-from exercises import find, notebook_cells, split
 from jupyter_book.config import get_final_config
 from nbclient import NotebookClient
-from notebook_export import export
-from parity import check_page
 from pygments.styles import get_style_by_name
 from pygments.token import Name, Punctuation, Text, Whitespace
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
+from sphinx_sysai.exercise_pages import find_exercise, notebook_cells, split
+from sphinx_sysai.notebook_export import export
+from sphinx_sysai.parity import check_page
 from sysai.exercises.messages import VERDICTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of sphinx_jupyterbook_latex
@@ -268,7 +268,7 @@ def test_in_a_live_kernel_the_cell_gives_the_report(book, tmp_path, monkeypatch)
     monkeypatch.delenv("SYSAI_LANGUAGE", raising=False)
     monkeypatch.setenv("LC_ALL", "C")  # where the notebook names no language, reports are English
     lang, _, exported = book
-    exercise = find(ROOT / "chapters/01-ai-workloads", "speed-limit")
+    exercise = find_exercise(ROOT / "chapters/01-ai-workloads", "speed-limit")
     _, live, folded = notebook_cells(exercise, lang, markdown=str)
     solution = folded.source.split("```python\n")[1].split("\n```")[0]
     answer = nbformat.v4.new_code_cell(f"%%exercise {exercise.id}\n{solution}")

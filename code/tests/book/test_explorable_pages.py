@@ -9,14 +9,14 @@ import subprocess
 import sys
 import zipfile
 
-import explorable_files
 import pytest
 import vl_convert
 from bs4 import BeautifulSoup
 from build import publish_explorables
-from explorable_files import files, names, package, worker_address
-from explorables import WORDS, lean, notebook_output, page_html, read_output
 from PIL import Image, ImageChops
+from sphinx_sysai import explorable_files
+from sphinx_sysai.explorable_files import files, names, package, worker_address
+from sphinx_sysai.explorable_pages import WORDS, lean, notebook_output, page_html, read_output
 from sysai.explorables.explorable import Slider, find
 from sysai.explorables.notebook import static_html, to_svg
 

@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-from cells import MYST, read_cells
 from docutils.core import publish_doctree
-from languages import join_chinese_lines, select_language
+from sphinx_sysai.cells import MYST, read_cells
+from sphinx_sysai.page_language import join_chinese_lines, select_language
 
 PAGE = """\
 +++ {"lang": "en"}

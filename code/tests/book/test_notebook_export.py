@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-from notebook_export import Converter
 from sphinx.errors import ExtensionError
+from sphinx_sysai.notebook_export import Converter
 
 SITE = "https://owner.github.io/book/en/"
 

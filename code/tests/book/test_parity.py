@@ -1,7 +1,7 @@
 """The parity check: a page in order passes, and each planted fault is reported at its line with its remedy."""
 
 import pytest
-from parity import check_page, pages
+from sphinx_sysai.parity import check_page, pages
 
 GOOD = """\
 +++ {"lang": "en"}
@@ -80,8 +80,8 @@ PLANTED = {
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_fault_is_reported_at_its_line(tmp_path, name, monkeypatch):
-    import parity
-    from term_glossary import Term
+    from sphinx_sysai import parity
+    from sphinx_sysai.term_glossary import Term
 
     monkeypatch.setattr(parity, "read_terms", lambda: (Term("compiler", "编译器", (), ("編譯器",), "", ""),))
     plant, line, words = PLANTED[name]

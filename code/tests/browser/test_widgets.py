@@ -1,5 +1,6 @@
 """A page with a Jupyter widget draws it from the site's own files."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,8 @@ def book(tmp_path_factory) -> Path:
     (folder / "page.md").write_text(PAGE, encoding="utf-8")
     (folder / "_toc.yml").write_text("format: jb-book\nroot: page\n", encoding="utf-8")
     command = [Path(sys.executable).with_name("jupyter-book"), "build", folder, "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "code"), str(ROOT / "book")])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "_build/html"
 

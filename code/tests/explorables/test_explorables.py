@@ -12,7 +12,7 @@ import pytest
 import sysai
 import sysai.explorables
 import vl_convert
-from parity import check_chinese
+from sphinx_sysai.parity import check_chinese
 from sysai.core.language import LANGUAGES, Text
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider, find
 from sysai.explorables.notebook import to_svg

@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
-from cells import LANGUAGES, has_code, language_of
 from docutils import nodes
-from node import module, node
+
+from .cells import LANGUAGES, has_code, language_of
+from .node import module, node
 
 # The icons that the theme's templates and ours name: class of the icon, and its file.
 ICONS = {

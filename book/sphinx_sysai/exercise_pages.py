@@ -10,12 +10,13 @@ import re
 from pathlib import Path
 
 import nbformat
-from cells import keep_language, language_of, read_cells, without_front_matter
 from docutils import nodes
 from docutils.statemachine import StringList
-from light_pages import colab_address
 from sphinx.util.docutils import SphinxDirective
 from sysai.exercises.catalogue import Exercise, find_exercises, select
+
+from .cells import keep_language, language_of, read_cells, without_front_matter
+from .light_pages import colab_address
 
 WORDS = {
     "en": {
@@ -73,7 +74,7 @@ sysai check {id}
 EXERCISE = re.compile(r"^(:{3,}|`{3,})\{exercise\}[ \t]+(\S+)[ \t]*\n\1[ \t]*$", re.MULTILINE)
 
 
-def find(chapter: Path, slug: str) -> Exercise:
+def find_exercise(chapter: Path, slug: str) -> Exercise:
     """The exercise that a page of a chapter names; ValueError with those there are."""
     return select(
         [slug], [exercise for exercise in find_exercises(chapter.parent) if chapter in exercise.folder.parents]
@@ -100,7 +101,7 @@ class ExerciseDirective(SphinxDirective):
         lang = language_of(self.config.language)
         words, root = WORDS[lang], Path(self.env.srcdir)
         try:
-            exercise = find((root / self.env.docname).parent, self.arguments[0])
+            exercise = find_exercise((root / self.env.docname).parent, self.arguments[0])
         except ValueError as error:
             raise self.error(str(error)) from error
         title, label = title_of(exercise, lang), label_of(exercise)

@@ -12,13 +12,14 @@ from functools import cache
 from pathlib import Path
 
 import nbformat
-from cells import has_code, language_of, read_notebook
-from exercises import find, notebook_cells, split
-from explorables import notebook_output
 from jupyter_cache import get_cache
-from languages import CHINESE
 from pybtex.database import parse_file
 from sphinx.errors import ExtensionError
+
+from .cells import has_code, language_of, read_notebook
+from .exercise_pages import find_exercise, notebook_cells, split
+from .explorable_pages import notebook_output
+from .page_language import CHINESE
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^(\s*)(:{3,}|`{3,})\{([\w-]+)\}[ \t]*(.*)$")
@@ -252,7 +253,7 @@ def export(app, docname: str) -> nbformat.NotebookNode:
                 if text.strip():
                     cells.append(nbformat.v4.new_markdown_cell(converter.markdown(text)))
                 if exercise:
-                    cells += notebook_cells(find(path.parent, exercise), lang, converter.markdown)
+                    cells += notebook_cells(find_exercise(path.parent, exercise), lang, converter.markdown)
             continue
         figures = {code: cell.metadata.pop(key, {}) for code, key in (("en", "mystnb"), ("zh", "mystnb_zh"))}
         for output in cell.outputs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from node import module
+from .node import module
 
 # The manager loads its icon font relative to RequireJS's base address, which is the page's unless it is told.
 PATHS = "require.config({ baseUrl: new URL('.', document.currentScript.src).href });\n"

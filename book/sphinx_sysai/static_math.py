@@ -11,10 +11,11 @@ import subprocess
 from pathlib import Path
 
 from docutils.nodes import SkipNode
-from node import module, node
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
+
+from .node import module, node
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from html import escape, unescape
 from xml.etree import ElementTree
 
-from cells import language_of
 from docutils import nodes
-from explorable_files import worker_address
-from inline_figures import inline
 from sysai.explorables.explorable import Choice, Explorable, Slider, find
 from sysai.explorables.notebook import static_html, to_svg
+
+from .cells import language_of
+from .explorable_files import worker_address
+from .inline_figures import inline
 
 WORDS = {
     "en": {

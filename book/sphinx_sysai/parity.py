@@ -1,4 +1,4 @@
-"""Both languages say the same, in the book's terms and typography: `python book/extensions/parity.py`.
+"""Both languages say the same, in the book's terms and typography: `python -m sphinx_sysai.parity`.
 
 An English cell and its Chinese cell stand next to each other and agree in headings, labels, citations, equations,
 figures, exercises, code spans and quoted numbers. Chinese text keeps the glossary's terms and full-width
@@ -15,9 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import yaml
-from cell_parts import TAKEN, take_apart
-from cells import FRONT_MATTER, LANGUAGES, Cell, read_cells
-from term_glossary import read_terms
+
+from .cell_parts import TAKEN, take_apart
+from .cells import FRONT_MATTER, LANGUAGES, Cell, read_cells
+from .term_glossary import read_terms
 
 ROOT = Path(__file__).parents[2]
 HAN = "\u3400-\u9fff"

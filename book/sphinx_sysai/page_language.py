@@ -6,8 +6,9 @@ import hashlib
 import re
 from pathlib import Path
 
-from cells import keep_language, language_of
 from docutils import nodes
+
+from .cells import keep_language, language_of
 
 CHINESE = re.compile("[\u3000-\u303f\u3400-\u9fff\uff00-\uffef\u2018-\u201d\u2014\u2026]")
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from cells import language_of
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
+
+from .cells import language_of
 
 TERMS = Path(__file__).parents[1] / "glossary.tsv"
 GLOSSARY = "book/glossary"

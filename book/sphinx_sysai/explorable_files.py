@@ -17,8 +17,9 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
 
-from node import module
 from sphinx.errors import ExtensionError
+
+from .node import module
 
 ROOT = Path(__file__).parents[2]
 WORKER = ROOT / "book/explorables/worker.mjs"

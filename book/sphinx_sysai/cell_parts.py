@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from cells import Cell
+from .cells import Cell
 
 TAKEN = "\ufffc"  # stands in prose for a formula, a code span or another part that was taken out
 FENCE = re.compile(r"^(`{3,}|:{3,}|~{3,})(?:\{([\w-]+)\})?[ \t]*(.*)$")
