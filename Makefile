@@ -3,15 +3,28 @@
 #   make book    both sites, in site/            make test    everything that must hold
 #   make serve   the sites on this machine, built anew when a file changes
 #
+# `make test CHAPTER=11` tests what concerns one chapter, in a copy of the book (book/build_chapter.py).
 # Each makes what it needs: the Python environment .venv from requirements.txt, node_modules from package-lock.json.
 
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS := code/tests
 TWO := -n 2 --dist loadgroup
-NOTEBOOKS := _build/notebooks/en
+PARTS := lint unit book nbval browser lighthouse
+BUILD := book/build.py
 , := ,
-say = @printf '\n── %s\n' "$(1)"
+# A part's heading; and when it began, for the table of code/tests/seconds.py.
+say = @printf '\n── %s\n' "$(1)"; mkdir -p _build/times; echo "$@ $$(date +%s)" >> _build/times/starts
+
+ifdef CHAPTER
+COPY := _build/chapter-$(CHAPTER)/
+PARTS := lint unit book nbval browser
+BUILD := book/build_chapter.py $(CHAPTER)
+ONLY := --chapter $(CHAPTER)
+PAGES := $(wildcard $(addprefix chapters/$(CHAPTER)-*/,chapter.md exercises/*/statement.md exercises/*/explanation.md))
+export SYSAI_SITE := $(CURDIR)/$(COPY)site
+endif
+NOTEBOOKS := $(COPY)_build/notebooks/en
 
 export PYTHONUTF8 := 1
 export PUPPETEER_SKIP_DOWNLOAD := 1
@@ -19,14 +32,14 @@ export PUPPETEER_SKIP_DOWNLOAD := 1
 .PHONY: book test serve env lint parity unit nbval browser lighthouse notebooks lock clean
 
 book: env
-	$(BIN)/python book/build.py
+	$(call say,both sites)
+	$(BIN)/python $(BUILD)
 
 test:
-	@start=$$(date +%s); \
-	$(MAKE) --no-print-directory lint unit book nbval browser lighthouse || exit 1; \
-	printf '\n── all passed in %s min: lint, parity of the languages, unit tests, both sites with warnings as errors,\n' \
-	  $$(( ($$(date +%s) - start + 30) / 60 )); \
-	printf '   every notebook against its published outputs (nbval), every page of both sites in a browser, Lighthouse\n'
+	@rm -rf _build/times
+	@$(MAKE) --no-print-directory $(PARTS)
+	@printf '\n── all passed: $(PARTS). In seconds:\n\n'
+	@$(BIN)/python $(TESTS)/seconds.py $(CHAPTER)
 
 serve: env
 	$(BIN)/python book/serve.py
@@ -55,21 +68,22 @@ lint: env
 
 parity: env
 	$(call say,parity of the two languages)
-	$(BIN)/python -m sphinx_sysai.parity
+	$(BIN)/python -m sphinx_sysai.parity $(PAGES)
 
 unit: env
 	$(call say,unit tests)
-	$(BIN)/python -m pytest $(TWO) $(TESTS) --ignore=$(TESTS)/browser
+	$(BIN)/python -m pytest $(TWO) --seconds _build/times/unit.json $(ONLY) $(TESTS) --ignore=$(TESTS)/browser
 
 notebooks: book
 
 nbval: book
 	$(call say,nbval: every notebook$(,) run afresh$(,) against its published outputs)
-	SYSAI_LANGUAGE=en $(BIN)/python -m pytest --nbval --nbval-sanitize-with $(TESTS)/nbval.cfg -p no:cacheprovider $(NOTEBOOKS)
+	PYTHONPATH="$(TESTS)$${PYTHONPATH:+:$$PYTHONPATH}" SYSAI_LANGUAGE=en $(BIN)/python -m pytest -n 2 --dist loadfile -p seconds --seconds _build/times/nbval.json \
+	  --nbval --nbval-sanitize-with $(TESTS)/nbval.cfg -p no:cacheprovider $(NOTEBOOKS)
 
 browser: book
 	$(call say,every page of both sites in a browser)
-	$(BIN)/python -m pytest $(TWO) $(TESTS)/browser
+	$(BIN)/python -m pytest $(TWO) --seconds _build/times/browser.json $(ONLY) $(TESTS)/browser
 
 lighthouse: book
 	$(call say,Lighthouse)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import yaml
 from jupyter_book.sphinx import build_sphinx
+from jupyter_cache import get_cache
 from sphinx_sysai.explorable_files import files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,6 +76,20 @@ def execution_cache() -> Path:
         folder.mkdir(parents=True)
         mark.write_text(digest, encoding="utf-8")
     return folder
+
+
+def executions(cache: Path) -> dict[int, tuple[str, float]]:
+    """The executed pages that the cache holds, by key: the page's path and the seconds that it took."""
+    records = get_cache(cache).list_cache_records()
+    return {record.pk: (record.uri, record.data["execution_seconds"]) for record in records}
+
+
+def write_seconds(pages: list[tuple[str, float]], whole: float) -> None:
+    """Note what each chapter's execution took of the build, for the table that `make test` ends with."""
+    seconds = {found[1]: spent for page, spent in pages if (found := re.search(r"chapters/(\d\d)-", page))}
+    file = OUT / "times/book.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(seconds | {"fixed": whole - sum(seconds.values())}), encoding="utf-8")
 
 
 def build_language(lang: str, cache: Path) -> None:
@@ -149,13 +165,16 @@ def main() -> None:
     languages = parser.parse_args().languages or list(OVERRIDES)
     if unknown := set(languages) - set(OVERRIDES):
         parser.error(f"unknown language {', '.join(unknown)}: choose from {', '.join(OVERRIDES)}")
-    cache = execution_cache()
+    began, cache = time.perf_counter(), execution_cache()
+    known = executions(cache)
     for lang in languages:
         start = time.perf_counter()
         print(f"── {lang}: building", flush=True)
         build_language(lang, cache)
         print(f"── {lang}: built in {time.perf_counter() - start:.1f} s", flush=True)
     publish(languages)
+    new = [page for key, page in executions(cache).items() if key not in known]
+    write_seconds(new, time.perf_counter() - began)
     pages = len(re.findall(r"file:|root:", (ROOT / "_toc.yml").read_text(encoding="utf-8")))
     print(f"── {pages} pages in {' and '.join(languages)}: open {(SITE / 'index.html').relative_to(Path.cwd())}")
 

@@ -1,13 +1,14 @@
-"""How tests are shared between processes (`-n 2 --dist loadgroup`), and what is printed at the end.
+"""How tests are shared between processes (`-n 2 --dist loadgroup`); their seconds are counted by `seconds`.
 
 Tests of a group run in one process, one after the other. By default a file is a group; a page of the sites is one, as
 its tests share a browser's tab in which Python runs; those that start ranks are one, as each takes more than one core.
 """
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["seconds"]
 
 RANKS = {"distributed", "parallel"}
 
@@ -20,14 +21,3 @@ def pytest_collection_modifyitems(items) -> None:
         if path.parts[0] == "browser" and hasattr(item, "callspec"):
             group = item.callspec.params.get("path", group)
         item.add_marker(pytest.mark.xdist_group(group))
-
-
-def pytest_terminal_summary(terminalreporter) -> None:
-    """Seconds that the book's proofs took, a chapter."""
-    seconds = Counter()
-    for report in terminalreporter.getreports("passed"):
-        for name, value in report.user_properties:
-            if name.startswith("chapter ") and report.when == "call":
-                seconds[name] += value
-    for name, value in sorted(seconds.items()):
-        terminalreporter.write_line(f"exercises of {name}: checked in {value:.1f} s")
