@@ -1,15 +1,12 @@
 """The built site on loopback, and a browser to look at it with."""
 
 import os
-from pathlib import Path
 
 import pytest
 from chromium import ARGUMENTS, find_chromium
 from playwright.sync_api import sync_playwright
 from server import serve
-
-# `make test CHAPTER=11` names the site of a copy of the book.
-SITE = Path(os.environ.get("SYSAI_SITE") or Path(__file__).resolve().parents[3] / "site")
+from visit import SITE, Visit
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +28,24 @@ def address():
 
 @pytest.fixture(scope="session")
 def browser(chromium):
-    """A browser without a window."""
+    """A browser without a window, which finds no host but this machine."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        arguments = [*ARGUMENTS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open a page: ``visit(path, **context settings)`` gives a Visit."""
+    visits = []
+
+    def open_page(path: str, **settings) -> Visit:
+        visits.append(Visit(browser, address, **settings))
+        visits[-1].open(path)
+        return visits[-1]
+
+    yield open_page
+    for seen in visits:
+        seen.context.close()
