@@ -257,11 +257,11 @@ def test_a_new_chapter_has_its_page_and_its_notebook(longer, language):
 def test_a_new_chapter_is_tested_without_being_named(longer):
     made = subprocess.run([sys.executable, "-m", "sphinx_sysai.course"], env=with_book(longer), capture_output=True)
     assert json.loads(made.stdout) == ["01", "02", "07", "11", "14"]
-    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "code/tests/browser/test_pages.py"]
-    environment = os.environ | {"SYSAI_SITE": str(longer / "site")}
-    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True).stdout
-    for language in LANGUAGES:
-        assert f"[{language}/chapters/02-ai-hardware/chapter.html]" in found
+    visited = subprocess.run(
+        [sys.executable, "-c", "from visit import PAGES; print(*PAGES)"], cwd=ROOT / "code/tests/browser",
+        env=os.environ | {"SYSAI_SITE": str(longer / "site")}, capture_output=True, text=True,
+    ).stdout.split()  # fmt: skip
+    assert {f"{language}/chapters/02-ai-hardware/chapter.html" for language in LANGUAGES} <= set(visited)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
