@@ -24,7 +24,6 @@ from sysai.exercises.show import shorten, show
 from sysai.exercises.submission import Submission
 from sysai.exercises.trial import Trial
 
-_PRELOAD = ("torch",)
 _SAID_IN_THE_MESSAGE = ("not_implemented", "missing_function")  # which call it was
 
 
@@ -58,9 +57,9 @@ class Grader:
         source = source.removeprefix("\ufeff")  # some editors on Windows begin a file with it
         check_file = exercise.folder / "check.py"
         code = self._guard.content(check_file)
-        zygote = self._zygote(_PRELOAD if b"\nNEEDS_TORCH = True\n" in code else ())
         check = {"__name__": f"check of {exercise.id}", "__file__": str(check_file)}
         exec(compile(code, str(check_file), "exec", dont_inherit=True), check)  # a fault here is an author's
+        zygote = self._zygote(check.get("PRELOAD", ()))
         limits = check.get("LIMITS", Limits())
         submission = Submission(zygote, source, limits)
         trial = Trial(submission, seed)

@@ -5,7 +5,7 @@ from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 from torch import Tensor
 
-NEEDS_TORCH = True
+PRELOAD = ("torch",)
 BYTES = Text("bytes", "字节")
 CLOSE = {"rtol": 1e-4, "atol": 1e-7}
 

@@ -6,7 +6,7 @@ from sysai.exercises.trial import Hint, Trial
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-NEEDS_TORCH = True
+PRELOAD = ("torch",)
 torch.set_num_threads(1)
 FACTOR = Text(
     "Each micro-batch's mean loss counts in full here, so that everything is the sum of means. The mean over the "
