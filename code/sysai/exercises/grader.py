@@ -75,8 +75,8 @@ class Grader:
                 submission.finish()
         except Failed as caught:
             failure = caught
-            if caught.reason in BY_COMPARISON and not caught.hint:
-                failure.hint = self._recognize(exercise, trial, zygote, limits)
+            if caught.reason in BY_COMPARISON:
+                failure.hint = self._recognize(exercise, trial, zygote, limits) or caught.hint
         except LostZygote:
             failure = Failed("tampering", messages.grader_process_killed())
         except Exception as error:
