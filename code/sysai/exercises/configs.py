@@ -1,4 +1,4 @@
-"""Random shapes of models for checks, in which a head, a layer or a width is never right by accident."""
+"""Random shapes of models for checks, in which no size is right by accident, and what follows from a shape."""
 
 from random import Random
 
@@ -29,3 +29,10 @@ def random_config(random: Random, width: int = 4096, mixture: bool = False) -> M
         if mixture
         else None,
     )
+
+
+def weights_read(config: ModelConfig) -> int:
+    """Weights that a call of a dense model reads, by hand: all but an embedding table that is only looked up."""
+    attention = 2 * config.d_model * config.head_dim * (config.n_heads + config.n_kv_heads)
+    layer = attention + 3 * config.d_model * config.d_ff + 2 * config.d_model
+    return config.n_layers * layer + config.d_model + config.vocab_size * config.d_model

@@ -4,6 +4,7 @@ with Grader(exercises) as grader:
     report = grader.grade(exercise, source, seed=1)
 """
 
+import pickle
 import time
 import traceback
 from dataclasses import replace
@@ -24,7 +25,7 @@ from sysai.exercises.show import shorten, show
 from sysai.exercises.submission import Submission
 from sysai.exercises.trial import Trial
 
-_PRELOAD = ("torch",)
+_NOTHING = object()
 _SAID_IN_THE_MESSAGE = ("not_implemented", "missing_function")  # which call it was
 
 
@@ -35,6 +36,7 @@ class Grader:
         adopt_orphans()
         self._guard = Guard([exercise.folder for exercise in exercises])
         self._zygotes: dict[tuple[str, ...], Zygote] = {}
+        self._returned: dict[tuple[str, bytes], dict[str, object]] = {}  # of an exercise and call: value by source
 
     def __enter__(self) -> "Grader":
         return self
@@ -58,9 +60,9 @@ class Grader:
         source = source.removeprefix("\ufeff")  # some editors on Windows begin a file with it
         check_file = exercise.folder / "check.py"
         code = self._guard.content(check_file)
-        zygote = self._zygote(_PRELOAD if b"\nNEEDS_TORCH = True\n" in code else ())
         check = {"__name__": f"check of {exercise.id}", "__file__": str(check_file)}
         exec(compile(code, str(check_file), "exec", dont_inherit=True), check)  # a fault here is an author's
+        zygote = self._zygote(check.get("PRELOAD", ()))
         limits = check.get("LIMITS", Limits())
         submission = Submission(zygote, source, limits)
         trial = Trial(submission, seed)
@@ -73,8 +75,8 @@ class Grader:
                 submission.finish()
         except Failed as caught:
             failure = caught
-            if caught.reason in BY_COMPARISON and not caught.hint:
-                failure.hint = self._recognize(exercise, trial, zygote, limits)
+            if caught.reason in BY_COMPARISON:
+                failure.hint = self._recognize(exercise, trial, zygote, limits) or caught.hint
         except LostZygote:
             failure = Failed("tampering", messages.grader_process_killed())
         except Exception as error:
@@ -102,14 +104,12 @@ class Grader:
         if trial.last_request is None or (code := self._guard.content(file)) is None:
             return None
         bases = {base: self._guard.content(exercise.folder / f"{base}.py").decode("utf-8") for base in BASES}
+        known = self._returned.setdefault((exercise.id, pickle.dumps(trial.last_request)), {})
 
         def returns_the_same(source: str) -> bool:
-            try:
-                with Submission(zygote, source, limits) as submission:
-                    submission.load()
-                    return alike(submission.call(*trial.last_request), trial.last_value)
-            except Failed:
-                return False
+            if source not in known:
+                known[source] = _returned(Submission(zygote, source, limits), trial.last_request)
+            return known[source] is not _NOTHING and alike(known[source], trial.last_value)
 
         hinting = [fault for fault in read_faults(code, file) if fault.hint]
         if not hinting or returns_the_same(bases["solution"]):  # then something else than the value is wrong
@@ -138,6 +138,16 @@ def _check_failed(error: Exception, check_file: Path, trial: Trial) -> Failed:
         raise error
     text = f"{shorten(f'{type(error).__name__}: {error}')} (check.py:{lines[-1]})"
     return Failed("check_failed", messages.check_failed(), got=both(show(trial.last_value)), error=text)
+
+
+def _returned(submission: Submission, request: tuple[str, tuple, dict]) -> object:
+    """The value of one call, _NOTHING if it fails."""
+    try:
+        with submission:
+            submission.load()
+            return submission.call(*request)
+    except Failed:
+        return _NOTHING
 
 
 def _lines_of(check_file: Path, error: Exception) -> tuple[int, ...]:

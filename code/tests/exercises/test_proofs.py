@@ -85,7 +85,7 @@ class Check:
     def never_failed(self, reports: list[Report]) -> list[str]:
         """The comparisons (calls of a method `expect...`) at which no report ended."""
         ended = {line for report in reports for line in report.check_lines}
-        comparisons = [call for call in self._calls if getattr(call.func, "attr", "").startswith("expect")]
+        comparisons = [call for call in self._calls if getattr(call.func, "attr", "").lstrip("_").startswith("expect")]
         return [self._show(call) for call in comparisons if not ended & set(range(call.lineno, call.end_lineno + 1))]
 
     def never_told(self, reports: list[Report]) -> list[str]:

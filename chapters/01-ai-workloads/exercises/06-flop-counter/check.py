@@ -10,7 +10,7 @@ from sysai.models.config import ModelConfig
 from sysai.models.transformer import Transformer
 from torch import nn
 
-NEEDS_TORCH = True
+PRELOAD = ("torch", "torch._dynamo")  # which a dispatch mode imports
 CHILDREN = Text(
     "The products of the modules within are counted here as well. Count each product once, in the innermost "
     "running module.",

@@ -44,110 +44,16 @@ def _check(trial: Trial, config, memory: int, share: float, context: int, block:
     )
     bytes_per_token = _bytes_per_token(config, element)
     free = int(share * memory) - weight * _weights(config)
-    per_request = -(-context // block)
-
-    def blocks(free: int, bytes_per_token: int = bytes_per_token) -> int:
-        return max(0, free // (block * bytes_per_token))
-
+    blocks = max(0, free // (block * bytes_per_token))
     if free < 0:
-        nothing_fits = Hint(
-            lambda _: True,
-            Text(
-                f"The weights alone exceed the share of the memory, by {-free:,} bytes.",
-                f"单是权重就超出了内存份额，超出{-free:,}字节。",
-            ),
+        nothing_fits = Text(
+            f"The weights alone exceed the share of the memory, by {-free:,} bytes.",
+            f"单是权重就超出了内存份额，超出{-free:,}字节。",
         )
-        trial.expect_equal(got, (0, 0, 0), hints=[nothing_fits])
+        trial.expect_equal(got, (0, 0, 0), hints=[Hint(lambda _: True, nothing_fits)])
         return
-
-    def tokens(free: float, bytes_per_token: int = bytes_per_token) -> int:
-        return block * blocks(int(free), bytes_per_token)
-
-    hints = [
-        Hint(
-            free // bytes_per_token,
-            Text(
-                "You counted single tokens. Memory is given out in whole blocks of block_tokens tokens.",
-                "你按单个词元计数了。内存是按每块block_tokens个词元的整块分配的。",
-            ),
-        ),
-        Hint(
-            tokens(share * (memory - weight * _weights(config))),
-            Text(
-                "You took the share of what the weights leave. It is a share of the whole memory, and the weights lie "
-                "within it.",
-                "你对减去权重后的余量取了份额。份额是对整个内存取的，权重也在这个份额之内。",
-            ),
-        ),
-        Hint(
-            tokens(free + weight * config.vocab_size * config.d_model),
-            Text(
-                "An embedding table is missing from the weights. A step reads one row of it, but all of it is stored.",
-                "权重里少了一张嵌入表。一步只读其中一行，存却要存下整张表。",
-            ),
-        ),
-        Hint(
-            tokens(memory - weight * _weights(config)),
-            Text(
-                "You used the whole memory: only `share` of it may be used.",
-                "你用了全部内存，而可用的只有`share`这一份额。",
-            ),
-        ),
-        Hint(
-            tokens(free, bytes_per_token * 4 // element),
-            Text(
-                "The cache's elements take bytes_per_element bytes. kv_cache_bytes takes it as its last argument, 4 "
-                "where left out.",
-                "缓存里每个元素占bytes_per_element字节。它是kv_cache_bytes的最后一个参数，省略时取4。",
-            ),
-        ),
-        Hint(
-            blocks(free), Text("These are blocks. Wanted are the tokens in them.", "这是块数。要的是这些块里的词元数。")
-        ),
-    ]
-    if config.moe:
-        idle = config.n_layers - config.moe.first_dense_layers
-        idle *= 3 * config.d_model * config.moe.d_expert * (config.moe.n_experts - config.moe.top_k)
-        hints.append(
-            Hint(
-                tokens(free + weight * idle),
-                Text(
-                    "You stored the active parameters only. Nobody knows in advance which experts a token will visit: "
-                    "all of them must be in memory.",
-                    "你只存了激活参数。词元会去哪些专家，事先谁也不知道，所以全部专家都要放在内存里。",
-                ),
-            )
-        )
-    if config.mla is None:
-        hints.append(
-            Hint(
-                tokens(free, bytes_per_token * config.n_heads // config.n_kv_heads),
-                Text(
-                    "You kept keys and values of every query head: the cache holds n_kv_heads of them.",
-                    "你给每个查询头都存了键和值，而缓存里只有n_kv_heads份。",
-                ),
-            )
-        )
-    trial.expect_equal(got[0], block * blocks(free), what=TOKENS, hints=hints)
-
-    hints = [
-        Hint(
-            block * blocks(free) // context,
-            Text(
-                "You divided tokens by tokens. A request takes whole blocks of its own; the rest of its last block "
-                "serves nobody else.",
-                "你用词元数除以词元数。每个请求占用自己的整数个块，最后一块剩下的部分别人用不上。",
-            ),
-        ),
-        Hint(
-            blocks(free) // (context // block),
-            Text(
-                "The last block of a request, which is only partly full, counts as well: round up.",
-                "请求的最后一块即使没有装满也要占用：应向上取整。",
-            ),
-        ),
-    ]
-    trial.expect_equal(got[1], blocks(free) // per_request, what=REQUESTS, hints=hints)
+    trial.expect_equal(got[0], block * blocks, what=TOKENS)
+    trial.expect_equal(got[1], blocks // -(-context // block), what=REQUESTS)
     trial.expect_equal(got[2], free % (block * bytes_per_token), what=UNUSED)
 
 

@@ -15,7 +15,7 @@ from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 from torch import Tensor
 
-NEEDS_TORCH = True
+PRELOAD = ("torch",)
 torch.set_num_threads(1)
 NODES = Text("nodes, constants aside", "常数以外的节点数")
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 0.1, -3.25, 1e8, 1e30, math.inf, -math.inf, math.nan)

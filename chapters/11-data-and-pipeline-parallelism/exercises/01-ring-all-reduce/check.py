@@ -1,7 +1,7 @@
 """Gates on the parts that each element holds in the end, on steps, longest message and bytes; any ranks, any size."""
 
 from sysai.core.language import Text
-from sysai.exercises.trial import Hint, Trial
+from sysai.exercises.trial import Trial
 
 BITS = 32  # of an element for each rank: how many times that rank's part is in it
 STEPS = Text("Steps", "步数")
@@ -24,22 +24,7 @@ def _check(trial: Trial, ranks: int, size: int) -> None:
     for rank in range(ranks):
         plan = trial.call("ring_all_reduce", rank, ranks, size)
         _check_form(trial, plan, size)
-        half = Hint(
-            ranks - 1,
-            Text(
-                "Once around the ring is one half: a reduce-scatter, after which each rank has the total of one chunk. "
-                "The totals still have to go around.",
-                "绕环一圈只完成了一半，即reduce-scatter：此时每个进程各有一块的总和，这些总和还要再绕一圈。",
-            ),
-        )
-        once_more = Hint(
-            2 * ranks,
-            Text(
-                "A chunk has reached all ranks after ranks - 1 steps; the last step brings it home again.",
-                "一块经过ranks - 1步就到过所有进程了；再多一步，只是把它送回了出发处。",
-            ),
-        )
-        trial.expect_equal(len(plan), 2 * (ranks - 1), what=STEPS, hints=[half, once_more])
+        trial.expect_equal(len(plan), 2 * (ranks - 1), what=STEPS)
         plans.append(plan)
     vectors = _run(trial, plans, size)
     _check_sums(trial, plans, vectors, size)
@@ -102,7 +87,7 @@ def _check_sums(trial: Trial, plans: list[list], vectors: list[list[int]], size:
     rows = ["".join("·" if ok else "█" for ok in row) for row in right]
     heads = Text("elements, rank by rank: · the sum  █ not the sum", "各进程的元素：· 是总和  █ 不是总和")
     table = "\n".join(f"{rank:>4}  {row}" for rank, row in enumerate(rows))
-    trial.picture({language: f"{head}\n{table}" for language, head in heads.items()})
+    trial.picture(Text(*(f"{head}\n{table}" for head in heads.values())))
     rank, i = wrong[0]
     parts = _parts(vectors[rank][i], ranks)
     missing = [str(other) for other, times in enumerate(parts) if not times]
@@ -118,11 +103,11 @@ def _check_sums(trial: Trial, plans: list[list], vectors: list[list[int]], size:
             f"Element {i} of rank {rank} is not the sum over {ranks} ranks: {'; '.join(en)}.",
             f"{rank}号进程的第{i}个元素不是{ranks}个进程的总和：{'；'.join(zh)}。",
         ),
-        hint=_displaced(plans) or _hint(wrong, ranks, size, bool(twice)),
+        hint=_displaced(plans),
     )
 
 
-def _displaced(plans: list[list]) -> dict[str, str] | None:
+def _displaced(plans: list[list]) -> Text | None:
     """The first message that is put elsewhere than where it comes from."""
     for k in range(len(plans[0])):
         for rank, plan in enumerate(plans):
@@ -138,29 +123,6 @@ def _displaced(plans: list[list]) -> dict[str, str] | None:
     return None
 
 
-def _hint(wrong: list[tuple[int, int]], ranks: int, size: int, twice: bool) -> dict[str, str]:
-    tail = ranks * (size // ranks)
-    if {i for _, i in wrong} == set(range(tail, size)):
-        return Text(
-            f"Only the last {size - tail} elements are wrong: {size} is no multiple of {ranks}, and chunks of "
-            "size // ranks leave a rest that belongs to none.",
-            f"只有最后{size - tail}个元素不对：{size}不是{ranks}的倍数，"
-            "每块取size // ranks个元素，余下的就不属于任何块。",
-        )
-    if twice:
-        return Text(
-            "Once a chunk is complete it is only copied: the second time around, `add` is False, and what is "
-            "sent first is the chunk that this rank has completed.",
-            "一块的总和一旦完整，之后就只是复制：绕第二圈时`add`为False，最先发出的是本进程刚刚凑齐的那一块。",
-        )
-    return Text(
-        "Follow one chunk: the rank that received it in step k sends it in step k + 1. After the first time "
-        "around, one rank has its total, and that is where its second time around begins.",
-        "盯住一块来看：第k步收到它的进程，第k + 1步把它发出去。"
-        "绕完第一圈，有一个进程得到它的总和；第二圈就从这个进程开始。",
-    )
-
-
 def _parts(value: int, ranks: int) -> list[int]:
     """How many times each rank's part was added into `value`."""
     return [value >> BITS * rank & (1 << BITS) - 1 for rank in range(ranks)]
@@ -168,23 +130,6 @@ def _parts(value: int, ranks: int) -> list[int]:
 
 def _check_traffic(trial: Trial, plan: list, rank: int, ranks: int, size: int) -> None:
     lengths = [last - first for (first, last), _, _ in plan]
-    whole = Hint(
-        size,
-        Text(
-            "A message holds the whole vector, as in a chain from the first rank to the last and back. The sum is "
-            "right, but in each step most links are idle. Cut the vector into one chunk for each rank.",
-            "一条消息装下了整个向量，就像从第一个进程传到最后一个、再传回来的链。和是对的，但每一步大多数链路都闲着。"
-            "应把向量切成块，每个进程一块。",
-        ),
-    )
-    uneven = Hint(
-        size // ranks + size % ranks,
-        Text(
-            "One chunk took the whole rest of size / ranks. A step takes as long as its longest message, so let chunks "
-            "differ by one element at most.",
-            "size / ranks的余数全给了一块。一步的快慢取决于最长的那条消息，所以各块至多应差一个元素。",
-        ),
-    )
-    trial.expect_at_most(max(lengths, default=0), -(-size // ranks), what=LONGEST, hints=[whole, uneven])
+    trial.expect_at_most(max(lengths, default=0), -(-size // ranks), what=LONGEST)
     sent = Text(f"bytes that rank {rank} sends", f"{rank}号进程发送的字节数")
     trial.expect_at_most(4 * sum(lengths), 8 * (size - size // ranks), what=sent, unit=BYTES)

@@ -2,7 +2,7 @@
 
 from sysai.core.language import Text
 from sysai.exercises.pictures import bars
-from sysai.exercises.trial import Hint, Trial
+from sysai.exercises.trial import Trial
 
 BYTES = Text("bytes", "字节")
 SECONDS = Text("s", "秒")
@@ -45,20 +45,8 @@ def _check_buckets(trial: Trial, sizes: list[int], ready: list[int], first: int,
         sorted(order) == list(range(len(sizes))),
         Text("Each tensor must be in one bucket, once.", "每个张量必须恰好在一个桶里出现一次。"),
     )
-    registered = Text(
-        "This is the order of registration, backwards. A graph's backward pass need not follow it: `ready` says "
-        "in which order gradients come.",
-        "这是注册顺序的逆序。计算图的反向传播不一定按这个顺序；梯度到来的顺序由`ready`给出。",
-    )
-    first_to_last = Text(
-        "You filled buckets from the first tensor to the last. The backward pass reaches the last layers first.",
-        "你从第一个张量装到了最后一个。反向传播先到达的是最后几层。",
-    )
     trial.expect_equal(
-        order,
-        ready,
-        what=Text("The order of all tensors, bucket behind bucket", "各桶首尾相接时张量的顺序"),
-        hints=[Hint(sorted(ready, reverse=True), registered), Hint(sorted(ready), first_to_last)],
+        order, ready, what=Text("The order of all tensors, bucket after bucket", "各桶首尾相接时张量的顺序")
     )
     filled = [sum(sizes[index] for index in bucket) for bucket in got]
     names = Text("bucket", "桶")
@@ -67,37 +55,9 @@ def _check_buckets(trial: Trial, sizes: list[int], ready: list[int], first: int,
     )
     for i, bucket in enumerate(got):
         if len(bucket) > 1:
-            _check_bytes(trial, i, filled[i], filled[i] - sizes[bucket[-1]], first, limit)
-    alone = Hint(
-        len(sizes),
-        Text(
-            "Each gradient has a message of its own, and each message costs a latency. Fill the buckets.",
-            "每个梯度各发一条消息，每条消息都有一次延迟。应把桶装满。",
-        ),
-    )
-    fewest = _fewest(sizes, ready, first, limit)
-    trial.expect_at_most(len(got), fewest, what=BUCKETS, hints=[alone])
-
-
-def _check_bytes(trial: Trial, number: int, amount: int, before_last: int, first: int, limit: int) -> None:
-    most = limit if number else first
-    overflowed = Hint(
-        lambda _: before_last <= most,
-        Text(
-            "The last tensor of this bucket no longer fitted. Close a bucket before the tensor that would overfill it, "
-            "not after.",
-            "这一桶的最后一个张量已经放不下了。应在会超出限额的张量之前关桶，而不是之后。",
-        ),
-    )
-    small = Hint(
-        lambda _: not number and amount <= limit,
-        Text(
-            "The first bucket has a limit of its own, `first_bytes`: the network is idle until it leaves.",
-            "第一桶有自己的限额`first_bytes`：它发出之前，网络一直闲着。",
-        ),
-    )
-    what = Text(f"bytes of bucket {number}", f"{number}号桶的字节数")
-    trial.expect_at_most(amount, most, what=what, unit=BYTES, hints=[overflowed, small] if number else [small])
+            what = Text(f"bytes of bucket {i}", f"{i}号桶的字节数")
+            trial.expect_at_most(filled[i], limit if i else first, what=what, unit=BYTES)
+    trial.expect_at_most(len(got), _fewest(sizes, ready, first, limit), what=BUCKETS)
 
 
 def _fewest(sizes: list[int], ready: list[int], first: int, limit: int) -> int:
@@ -119,51 +79,7 @@ def _check_exposed(
     got = trial.call("exposed_seconds", buckets, sizes, ready_at=ready_at, alpha=alpha, beta=beta)
     complete = [max(ready_at[index] for index in bucket) for bucket in buckets]
     seconds = [alpha + beta * sum(sizes[index] for index in bucket) for bucket in buckets]
-    over = max(ready_at)
-
-    def end(off: float = 0.0) -> float:
-        """When the last bucket has been sent, if each took `off` seconds less."""
-        free = 0.0
-        for ready, duration in zip(complete, seconds, strict=True):
-            free = max(free, ready) + duration - off
-        return free
-
-    hints = [
-        Hint(
-            complete[-1] + seconds[-1] - over,
-            Text(
-                "You took the last bucket alone. It may have to wait: the bucket before it is still being sent.",
-                "你只看了最后一桶。它可能要等：前一桶还没有发完。",
-            ),
-        ),
-        Hint(
-            end(),
-            Text(
-                "This is the moment at which all is done. Asked for is the time since the last gradient came.",
-                "这是全部完成的时刻。要求的是从最后一个梯度到来算起的时间。",
-            ),
-        ),
-        Hint(
-            end(alpha) - over,
-            Text(
-                "The latency is missing: every bucket costs alpha, however small it is.",
-                "漏了延迟：一桶无论多小，都要付一次alpha。",
-            ),
-        ),
-        Hint(
-            sum(seconds),
-            Text(
-                "You added up all messages. Those that travel while the backward pass still computes are not exposed.",
-                "你把所有消息的时间加了起来。反向传播还在计算时就发出的那部分，已经被掩盖了。",
-            ),
-        ),
-        Hint(
-            sum(seconds) - over,
-            Text(
-                "The network does not work from second 0 on: it is idle until the first bucket is complete, and "
-                "whenever the next one is not.",
-                "网络并不是从第0秒就开始工作的：第一桶到齐之前，以及每当下一桶还没有到齐时，它都闲着。",
-            ),
-        ),
-    ]
-    trial.expect_close(got, end() - over, rel=1e-9, abs=1e-9, unit=SECONDS, hints=hints)
+    free = 0.0
+    for moment, duration in zip(complete, seconds, strict=True):
+        free = max(free, moment) + duration
+    trial.expect_close(got, free - max(ready_at), rel=1e-9, abs=1e-9, unit=SECONDS)

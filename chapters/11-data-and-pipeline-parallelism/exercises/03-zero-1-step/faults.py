@@ -1,102 +1,145 @@
 """Wrong answers that the check must refuse."""
 
+from sysai.core.language import Text
 from sysai.exercises.faults import Fault
+
+BOUNDS = "return rank * shard, (rank + 1) * shard"
+REDUCED = "g = reduce_scatter(pad(gradient, padding)) / ranks  # Adam would hide a missing division"
+RESULT = "return all_gather(w)[:size], (m, v)"
 
 FAULTS = [
     Fault(
-        "decay_in_the_gradient",
-        "Adds the weight decay to the gradient, as Adam with L2 regularization does.",
-        told="The weight decay went into the gradient, as in Adam with L2",
-        edits=[
-            (
-                "    m, v = state or (torch.zeros_like(g), torch.zeros_like(g))",
-                """\
-    m, v = state or (torch.zeros_like(g), torch.zeros_like(g))
-    g = g + weight_decay * w""",
-            ),
-        ],
+        "shard_cut_off",
+        "Ends the last shard where the vector ends.",
+        edits=[(BOUNDS, "return min(size, rank * shard), min(size, (rank + 1) * shard)")],
+        hint=Text(
+            "You cut the shard off at the end of the vector. Collectives want parts of equal length: let it reach into "
+            "the padding.",
+            "你在向量末尾处把分片截短了。集合通信要求各段等长，应让它伸进填充里。",
+        ),
     ),
     Fault(
-        "no_bias_correction",
-        "Forgets that the moments began at zero.",
-        told="The moments are not corrected for having begun at zero:",
-        edits=[
-            (
-                "update = (m / (1 - beta1**step)) / ((v / (1 - beta2**step)).sqrt() + eps)",
-                "update = m / (v.sqrt() + eps)",
-            ),
-        ],
+        "rounded_down",
+        "Rounds the length of a shard down.",
+        edits=[("shard = -(-size // ranks)", "shard = size // ranks")],
+        hint=Text(
+            "Rounded down, the shards together are shorter than the vector: its last elements belong to nobody.",
+            "向下取整，所有分片加起来比向量短：最后几个元素没有人管。",
+        ),
     ),
+    Fault(
+        "not_padded",
+        "Gives the vector to the collective as long as it is.",
+        edits=[("reduce_scatter(pad(gradient, padding))", "reduce_scatter(gradient)")],
+        told="10 elements on 4 ranks are 4 shards of 3",
+    ),
+    Fault(
+        "divided_before",
+        "Divides the gradient before the reduction.",
+        edits=[(REDUCED, "g = reduce_scatter(pad(gradient / ranks, padding))")],
+        told="The gradient goes in as it is",
+    ),
+    Fault("m_alone", "Returns one moment.", edits=[(RESULT, "return all_gather(w)[:size], m")]),
     Fault(
         "own_gradient",
         "Updates its shard by this rank's own gradient, and asks nobody else.",
-        told="This rank used its own gradient alone. Its shard's update",
-        edits=[
-            (
-                "g = reduce_scatter(pad(gradient, padding)) / ranks  # Adam would hide a missing division",
-                "g = pad(gradient, padding)[first:last]",
-            ),
-        ],
+        edits=[(REDUCED, "g = pad(gradient, padding)[first:last]")],
+        told="This rank used its own gradient alone.",
     ),
     Fault(
-        "shard_cut_off",
-        "Ends the last shard where the vector ends.",
-        told="You cut the shard off at the end of the vector. Collectives",
+        "gathered_twice",
+        "Gathers the weights before the step as well.",
         edits=[
-            (
-                "return rank * shard, (rank + 1) * shard",
-                "return min(size, rank * shard), min(size, (rank + 1) * shard)",
-            ),
-        ],
-    ),
-    Fault(
-        "sum_not_mean",
-        "Takes the sum of the gradients for their mean; Adam's weights hardly show it.",
-        told="This is the moment of the sum over ranks. A batch's",
-        edits=[
-            (
-                "g = reduce_scatter(pad(gradient, padding)) / ranks  # Adam would hide a missing division",
-                "g = reduce_scatter(pad(gradient, padding))",
-            ),
+            ("w = pad(weights, padding)[first:last]", "w = all_gather(pad(weights, padding)[first:last])[first:last]")
         ],
     ),
     Fault(
         "whole_state",
-        "Gathers the mean gradient and updates everything everywhere, which needs the whole state.",
-        told="These are the moments of all parameters, as plain data",
-        text="""\
-import torch
-from torch.nn.functional import pad
-
-
-def shard_bounds(size, ranks, rank):
-    shard = -(-size // ranks)
-    return rank * shard, (rank + 1) * shard
-
-
-def zero1_step(
-    weights,
-    gradient,
-    state,
-    step,
-    rank,
-    ranks,
-    reduce_scatter,
-    all_gather,
-    lr,
-    beta1,
-    beta2,
-    eps,
-    weight_decay,
-):
-    size = len(weights)
-    first, last = shard_bounds(size, ranks, rank)
-    g = all_gather(reduce_scatter(pad(gradient, (0, ranks * (last - first) - size))) / ranks)[:size]
-    m, v = state or (torch.zeros_like(g), torch.zeros_like(g))
-    m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g**2
-    update = (m / (1 - beta1**step)) / ((v / (1 - beta2**step)).sqrt() + eps)
-    return (1 - lr * weight_decay) * weights - lr * update, (m, v)
-""",
+        "Keeps the moments of all parameters, with zeros for those of other ranks.",
+        edits=[(RESULT, "return all_gather(w)[:size], tuple(pad(x, (first, size - last)) for x in (m, v))")],
+        told="These are the moments of all parameters",
+    ),
+    Fault(
+        "moments_in_bf16",
+        "Keeps the moments in bf16.",
+        edits=[(RESULT, "return all_gather(w)[:size], (m.bfloat16(), v.bfloat16())")],
+    ),
+    Fault(
+        "sum_not_mean",
+        "Takes the sum of the gradients for their mean; Adam's weights hardly show it.",
+        edits=[(REDUCED, "g = reduce_scatter(pad(gradient, padding))")],
+        hint=Text(
+            "This is the moment of the sum over ranks. A batch's gradient is their mean; Adam divides the factor out "
+            "of the weights again, so that nothing else would show it.",
+            "这是各进程之和的矩。整批的梯度是它们的平均；Adam会把这个倍数从权重里约掉，所以别处看不出来。",
+        ),
+    ),
+    Fault(
+        "own_gradient_after_all",
+        "Reduces the gradients, and then uses its own.",
+        edits=[(REDUCED, f"{REDUCED}\n    g = pad(gradient, padding)[first:last]")],
+        hint=Text("This is the moment of this rank's own gradient.", "这是本进程自己梯度的矩。"),
+    ),
+    Fault(
+        "decay_in_the_gradient",
+        "Adds the weight decay to the gradient, as Adam with L2 regularization does.",
+        edits=[
+            ("    m = beta1 * m", "    g = g + weight_decay * w\n    m = beta1 * m"),
+            ("w = (1 - lr * weight_decay) * w - lr * update", "w = w - lr * update"),
+        ],
+        hint=Text(
+            "The weight decay went into the gradient, as in Adam with L2 regularization. AdamW takes it off the "
+            "weights directly.",
+            "权重衰减加进了梯度，那是带L2正则的Adam。AdamW直接从权重里扣。",
+        ),
+    ),
+    Fault(
+        "state_rounded",
+        "Rounds the moments to four digits.",
+        edits=[(RESULT, "return all_gather(w)[:size], (m.round(decimals=4), v.round(decimals=4))")],
+    ),
+    Fault(
+        "padding_returned",
+        "Returns the weights with their padding.",
+        edits=[("all_gather(w)[:size]", "all_gather(w)")],
+        hint=Text(
+            "These are the weights with their padding. Cut them to the size that came in.",
+            "这里带着填充。应截到输入时的长度。",
+        ),
+    ),
+    Fault(
+        "shard_returned",
+        "Returns the weights of its own shard.",
+        edits=[(RESULT, "all_gather(w)\n    return w, (m, v)")],
+        hint=Text(
+            "This is one shard. Every rank needs all new weights for its next forward pass: return what was gathered.",
+            "这只是一个分片。下一次前向传播时，每个进程都需要全部新权重：应返回收集到的结果。",
+        ),
+    ),
+    Fault(
+        "no_bias_correction",
+        "Forgets that the moments began at zero.",
+        edits=[("(m / (1 - beta1**step)) / ((v / (1 - beta2**step)).sqrt() + eps)", "m / (v.sqrt() + eps)")],
+        hint=Text(
+            "The moments are not corrected for having begun at zero: divide them by 1 - beta**step.",
+            "没有修正矩从零开始造成的偏差：应除以1 - beta**step。",
+        ),
+    ),
+    Fault(
+        "eps_under_the_root",
+        "Adds eps under the root.",
+        edits=[("((v / (1 - beta2**step)).sqrt() + eps)", "(v / (1 - beta2**step) + eps).sqrt()")],
+        hint=Text("eps stands under the root. It is added to the root.", "eps放到根号里去了，它应加在根号外面。"),
+    ),
+    Fault(
+        "no_weight_decay",
+        "Leaves the weight decay out.",
+        edits=[("w = (1 - lr * weight_decay) * w - lr * update", "w = w - lr * update")],
+        hint=Text("The weight decay is missing.", "漏了权重衰减。"),
+    ),
+    Fault(
+        "decay_after_the_update",
+        "Decays the weights after the update, which differs by the product of the two.",
+        edits=[("w = (1 - lr * weight_decay) * w - lr * update", "w = (1 - lr * weight_decay) * (w - lr * update)")],
     ),
 ]

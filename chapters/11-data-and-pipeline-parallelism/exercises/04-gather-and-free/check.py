@@ -46,9 +46,8 @@ def _check(trial: Trial, sizes: list[int]) -> None:
     last = Hint(
         2 * count,
         Text(
-            "Every unit was gathered twice. The backward pass begins with the unit with which the forward pass "
-            "ends: it "
-            "need not go and come back.",
+            "Every unit was gathered twice. The backward pass begins with the unit with which the forward pass ends: "
+            "it need not go and come back.",
             "每个单元都收集了两次。反向传播开始的单元，正是前向传播结束的单元，不必放掉再收回来。",
         ),
     )
@@ -191,7 +190,7 @@ class Device:
             f"{name}的参数是单元号，从0到{len(self.sizes) - 1}，而不是{i!r:.40}。",
         )
 
-    def _expect(self, condition: bool, en: str, zh: str, hint: dict[str, str] | None = None) -> None:
+    def _expect(self, condition: bool, en: str, zh: str, hint: Text | None = None) -> None:
         if not condition:
             self.draw()
         self.trial.expect(condition, Text(en, zh), hint=hint)

@@ -127,120 +127,30 @@ def _check(trial: Trial, case: Case) -> None:
         if got is None
         else None,
     )
-    wrong = _stage_hint(case, got[0])
-    hints = [Hint(lambda _: True, wrong)] if wrong else []
-    trial.expect_equal(got[0], stage, what=STAGE, hints=hints)
-    trial.expect_equal(got[1], case.held(stage), unit=BYTES, what=HELD, hints=_held_hints(case, stage))
-    trial.expect_equal(got[2], case.sent(stage), unit=BYTES, what=SENT, hints=_sent_hints(case, stage))
+    hint = _stage_hint(case, got[0])
+    trial.expect_equal(got[0], stage, what=STAGE, hints=[Hint(lambda _: True, hint)] if hint else [])
+    trial.expect_equal(got[1], case.held(stage), unit=BYTES, what=HELD)
+    trial.expect_equal(got[2], case.sent(stage), unit=BYTES, what=SENT)
     trial.expect_close(got[3], case.sent(stage) / case.bandwidth, unit=SECONDS, what=TIME)
 
 
-def _stage_hint(case: Case, stage: object) -> dict[str, str] | None:
+def _stage_hint(case: Case, stage: object) -> Text | None:
     """Why this stage is not the lowest that fits."""
     if type(stage) is not int or not 0 <= stage <= 3:
         return None
     held = case.held(stage)
     if held <= case.memory:
         return Text(f"Stage {stage} fits, but a lower one does, too.", f"阶段{stage}放得下，但更低的阶段也放得下。")
-    if held - case.activations <= case.memory:
-        return Text(
-            f"Stage {stage} fits only without the activations. They need room as well.",
-            f"阶段{stage}不算激活值才放得下。激活值也要占地方。",
-        )
     if stage == 3 and held - case.gathered <= case.memory:
         return Text(
             "Stage 3 fits only without the two gathered units: whole weights exist while they compute.",
             "阶段3不算收集来的两个单元才放得下：计算时，它们的权重是完整的。",
         )
+    if held - case.activations <= case.memory:
+        return Text(
+            f"Stage {stage} fits only without the activations. They need room as well.",
+            f"阶段{stage}不算激活值才放得下。激活值也要占地方。",
+        )
     return Text(
         f"Stage {stage} holds {held:,} bytes, more than there are.", f"阶段{stage}要占用{held:,}字节，超出了内存。"
     )
-
-
-def _held_hints(case: Case, stage: int) -> list[Hint]:
-    held = case.held(stage)
-    hints = [Hint(held - case.activations, Text("The activations are missing.", "漏了激活值。"))]
-    if stage == 3:
-        forgotten = Hint(
-            held - case.gathered,
-            Text(
-                "The two gathered units are missing: 2 largest_unit weights of recipe.weights bytes.",
-                "漏了收集来的两个单元：2 largest_unit个权重，每个recipe.weights字节。",
-            ),
-        )
-        one = Hint(
-            held - case.gathered // 2,
-            Text(
-                "One gathered unit is there while it computes, and the next one is on its way: two.",
-                "一个单元在计算，下一个已在路上：收集来的单元有两个。",
-            ),
-        )
-        hints += [forgotten, one]
-    return hints
-
-
-def _sent_hints(case: Case, stage: int) -> list[Hint]:
-    sent = case.sent(stage)
-    once = replace(case, micro_batches=1).sent(stage)
-    per_gather = case.recipe.weights * case.shard * (case.devices - 1)
-    hints = [
-        Hint(
-            lambda got: got != sent and got * (case.devices - 1) == sent * case.devices,
-            Text(
-                "This counts N shards. In a ring a device sends N - 1: one chunk it keeps, or need not pass on.",
-                "这里算了N个分片。环上一台设备发送N - 1个：有一块留给自己，或者不必再往下传。",
-            ),
-        ),
-        Hint(
-            case.recipe.gradients * case.shard * (case.devices - 1),
-            Text(
-                "This is one collective. An all-reduce is a reduce-scatter and an all-gather.",
-                "这只是一次集合通信。all-reduce等于一次reduce-scatter加一次all-gather。",
-            ),
-        ),
-    ]
-    if stage >= 2 and case.micro_batches > 1:
-        no_room = Hint(
-            once,
-            Text(
-                "Here every micro-batch communicates: this stage has no room to add up whole gradients (nor, in stage "
-                "3, to keep whole weights) until the last one.",
-                "在这个阶段，每个微批次都要通信：它没有地方把完整的梯度累加到最后一个微批次（阶段3也没有地方保留完整的权重）。",
-            ),
-        )
-        hints.append(no_room)
-    if stage < 2 and case.micro_batches > 1:
-        too_often = Hint(
-            once * case.micro_batches,
-            Text(
-                "Stages 0 and 1 keep whole gradients, and add them up over the micro-batches: they reduce once a step.",
-                "阶段0、1保留完整的梯度，在各微批次间累加，每步只归约一次。",
-            ),
-        )
-        hints.append(too_often)
-    if stage == 3:
-        one_gather = Hint(
-            sent - case.micro_batches * per_gather,
-            Text(
-                "The weights are gathered twice for each micro-batch: the backward pass needs them again.",
-                "每个微批次要收集两次权重：反向传播还要用一次。",
-            ),
-        )
-        hints.append(one_gather)
-    if case.recipe.weights != case.recipe.gradients:
-        mixed = Hint(
-            2 * case.recipe.gradients * case.shard * (case.devices - 1),
-            Text(
-                "What is gathered are weights, of recipe.weights bytes, and not gradients.",
-                "收集的是权重，每个recipe.weights字节，而不是梯度。",
-            ),
-        )
-        weights = Hint(
-            2 * per_gather,
-            Text(
-                "What is reduced are gradients, of recipe.gradients bytes, and not weights.",
-                "归约的是梯度，每个recipe.gradients字节，而不是权重。",
-            ),
-        )
-        hints += [mixed, weights]
-    return hints

@@ -1,75 +1,141 @@
 """Wrong answers that the check must refuse."""
 
+from sysai.core.language import Text
 from sysai.exercises.faults import Fault
 
+FITS = "if held[stage] + activations <= memory:"
+ROUNDS = "rounds = [g + g, g + w, micro_batches * g + w, micro_batches * (g + w + w)]"
+RESULT = "return stage, held[stage] + activations, sent, sent / bandwidth"
+
 FAULTS = [
+    Fault("three_values", "Returns no seconds.", edits=[(RESULT, "return stage, held[stage] + activations, sent")]),
     Fault(
-        "gathered_once",
-        "Gathers the weights of stage 3 for the forward pass only.",
-        told="The weights are gathered twice for each micro-batch: the",
-        edits=[
-            (
-                "rounds = [g + g, g + w, micro_batches * g + w, micro_batches * (g + w + w)]",
-                "rounds = [g + g, g + w, micro_batches * g + w, micro_batches * (g + w)]",
-            ),
-        ],
+        "gives_up_on_sharding",
+        "Returns None where stage 0 does not fit.",
+        edits=[("for stage in range(4):", "for stage in range(1):")],
+        told="Stage 1 fits: it holds",
     ),
     Fault(
         "highest_first",
         "Takes the stage that holds least, not the lowest that fits.",
+        edits=[("for stage in range(4):", "for stage in reversed(range(4)):")],
         told="Stage 3 fits, but a lower one does, too.",
-        edits=[
-            ("for stage in range(4):", "for stage in reversed(range(4)):"),
-        ],
     ),
     Fault(
         "no_activations",
         "Leaves no room for activations.",
-        told="The activations are missing.",
-        edits=[
-            (
-                """\
-        if held[stage] + activations <= memory:
-            sent = rounds[stage] * shard * (devices - 1)
-            return stage, held[stage] + activations, sent, sent / bandwidth""",
-                """\
-        if held[stage] <= memory:
-            sent = rounds[stage] * shard * (devices - 1)
-            return stage, held[stage], sent, sent / bandwidth""",
-            ),
-        ],
-    ),
-    Fault(
-        "once_a_step",
-        "Lets stages 2 and 3 reduce and gather once a step, whatever the micro-batches.",
-        told="Here every micro-batch communicates: this stage has no room",
-        edits=[
-            (
-                "rounds = [g + g, g + w, micro_batches * g + w, micro_batches * (g + w + w)]",
-                "rounds = [g + g, g + w, g + w, (g + w + w)]",
-            ),
-        ],
+        edits=[(FITS, "if held[stage] <= memory:")],
+        told="Stage 0 fits only without the activations.",
     ),
     Fault(
         "units_forgotten",
         "Forgets the units that stage 3 gathers.",
-        told="The two gathered units are missing: 2 largest_unit weights",
-        edits=[
-            (
-                """\
-    gathered = 2 * largest_unit * w
-""",
-                "",
-            ),
-            ("(w + g + o) * shard + gathered,", "(w + g + o) * shard,"),
-        ],
+        edits=[("(w + g + o) * shard + gathered,", "(w + g + o) * shard,")],
+        hint=Text(
+            "The two gathered units are missing: 2 largest_unit weights of recipe.weights bytes.",
+            "漏了收集来的两个单元：2 largest_unit个权重，每个recipe.weights字节。",
+        ),
+    ),
+    Fault(
+        "units_have_no_room",
+        "Leaves no room for the units that stage 3 gathers.",
+        edits=[(FITS, "if held[stage] + activations <= memory + (stage == 3) * gathered:")],
+        told="Stage 3 fits only without the two gathered units",
+    ),
+    Fault(
+        "never_shards",
+        "Takes stage 0 whatever it holds.",
+        edits=[(FITS, "if True:")],
+        told="Stage 0 holds",
+    ),
+    Fault(
+        "none_is_3",
+        "Returns stage 3 where none fits.",
+        edits=[("    return None\n", "    return 3, held[3] + activations, 0, 0.0\n")],
+        told="Stage 3 holds",
+    ),
+    Fault(
+        "activations_not_held",
+        "Does not count the activations among the bytes held.",
+        edits=[(RESULT, "return stage, held[stage], sent, sent / bandwidth")],
+        hint=Text("The activations are missing.", "漏了激活值。"),
+    ),
+    Fault(
+        "one_unit",
+        "Gathers one unit at a time.",
+        edits=[("gathered = 2 * largest_unit", "gathered = largest_unit")],
+        hint=Text(
+            "One gathered unit is there while it computes, and the next one is on its way: two.",
+            "一个单元在计算，下一个已在路上：收集来的单元有两个。",
+        ),
     ),
     Fault(
         "whole_vectors",
         "Counts N shards for each collective; the ring sends N - 1.",
-        told="This counts N shards. In a ring a device sends N - 1: one",
-        edits=[
-            ("sent = rounds[stage] * shard * (devices - 1)", "sent = rounds[stage] * shard * devices"),
-        ],
+        edits=[("* shard * (devices - 1)", "* shard * devices")],
+        hint=Text(
+            "This counts N shards. In a ring a device sends N - 1: one chunk it keeps, or need not pass on.",
+            "这里算了N个分片。环上一台设备发送N - 1个：有一块留给自己，或者不必再往下传。",
+        ),
+    ),
+    Fault(
+        "weights_reduced",
+        "Reduces as many bytes as weights have.",
+        edits=[(ROUNDS, "rounds = [w + w, w + w, micro_batches * w + w, micro_batches * (w + w + w)]")],
+        hint=Text(
+            "What is reduced are gradients, of recipe.gradients bytes, and not weights.",
+            "归约的是梯度，每个recipe.gradients字节，而不是权重。",
+        ),
+    ),
+    Fault(
+        "one_collective",
+        "Takes an all-reduce for one trip around the ring.",
+        edits=[(ROUNDS, "rounds = [g, g, micro_batches * g, micro_batches * g]")],
+        hint=Text(
+            "This is one collective. An all-reduce is a reduce-scatter and an all-gather.",
+            "这只是一次集合通信。all-reduce等于一次reduce-scatter加一次all-gather。",
+        ),
+    ),
+    Fault(
+        "once_a_step",
+        "Lets stages 2 and 3 reduce and gather once a step, whatever the micro-batches.",
+        edits=[(ROUNDS, ROUNDS.replace("micro_batches * ", ""))],
+        hint=Text(
+            "Here every micro-batch communicates: this stage has no room to add up whole gradients (nor, in stage "
+            "3, to keep whole weights) until the last one.",
+            "在这个阶段，每个微批次都要通信：它没有地方把完整的梯度累加到最后一个微批次（阶段3也没有地方保留完整的权重）。",
+        ),
+    ),
+    Fault(
+        "every_micro_batch",
+        "Lets stages 0 and 1 reduce after every micro-batch.",
+        edits=[(ROUNDS, ROUNDS.replace("[g + g, g + w,", "[micro_batches * (g + g), micro_batches * (g + w),"))],
+        hint=Text(
+            "Stages 0 and 1 keep whole gradients, and add them up over the micro-batches: they reduce once a step.",
+            "阶段0、1保留完整的梯度，在各微批次间累加，每步只归约一次。",
+        ),
+    ),
+    Fault(
+        "gathered_once",
+        "Gathers the weights of stage 3 for the forward pass only.",
+        edits=[(ROUNDS, ROUNDS.replace("(g + w + w)", "(g + w)"))],
+        hint=Text(
+            "The weights are gathered twice for each micro-batch: the backward pass needs them again.",
+            "每个微批次要收集两次权重：反向传播还要用一次。",
+        ),
+    ),
+    Fault(
+        "gradients_gathered",
+        "Gathers as many bytes as gradients have.",
+        edits=[(ROUNDS, ROUNDS.replace("w", "g"))],
+        hint=Text(
+            "What is gathered are weights, of recipe.weights bytes, and not gradients.",
+            "收集的是权重，每个recipe.weights字节，而不是梯度。",
+        ),
+    ),
+    Fault(
+        "whole_seconds",
+        "Rounds the seconds to four digits.",
+        edits=[(RESULT, "return stage, held[stage] + activations, sent, round(sent / bandwidth, 4)")],
     ),
 ]

@@ -9,7 +9,7 @@ import torch
 from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 
-NEEDS_TORCH = True
+PRELOAD = ("torch",)
 DIGITS = 60  # weights are whole multiples of 10 ** -60
 INF = float("inf")
 NEXT_TO_1 = 1 - 2.0**-53

@@ -5,7 +5,7 @@ from sysai.core.language import Text
 from sysai.exercises.limits import Limits
 from sysai.exercises.trial import Hint, Trial
 
-NEEDS_TORCH = True
+PRELOAD = ("torch",)
 LIMITS = Limits(seconds=4.0)
 CALLS = Text("calls of add", "add的调用次数")
 
