@@ -83,7 +83,7 @@ class Check:
         module = ast.parse("\n".join(self._lines))
         self._calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
         assignments = [node for node in module.body if isinstance(node, ast.Assign)]
-        self._constants = {node.targets[0].id: node.value for node in assignments}
+        self._constants = {getattr(node.targets[0], "id", ""): node.value for node in assignments}
 
     def never_failed(self, reports: list[Report]) -> list[str]:
         """The comparisons (calls of a method `expect...`) at which no report ended."""
