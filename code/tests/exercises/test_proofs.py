@@ -80,23 +80,31 @@ class Check:
 
     def __init__(self, file: Path):
         self._lines = file.read_text(encoding="utf-8").splitlines()
-        self._calls = [node for node in ast.walk(ast.parse("\n".join(self._lines))) if isinstance(node, ast.Call)]
+        module = ast.parse("\n".join(self._lines))
+        self._calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
+        assignments = [node for node in module.body if isinstance(node, ast.Assign)]
+        self._constants = {getattr(node.targets[0], "id", ""): node.value for node in assignments}
 
     def never_failed(self, reports: list[Report]) -> list[str]:
         """The comparisons (calls of a method `expect...`) at which no report ended."""
         ended = {line for report in reports for line in report.check_lines}
-        comparisons = [call for call in self._calls if getattr(call.func, "attr", "").lstrip("_").startswith("expect")]
-        return [self._show(call) for call in comparisons if not ended & set(range(call.lineno, call.end_lineno + 1))]
+        lines = [(call, range(call.lineno, call.end_lineno + 1)) for call in self._comparisons()]
+        return [self._show(call) for call, its in lines if not ended & set(its)]
 
     def never_told(self, reports: list[Report]) -> list[str]:
-        """The hints (what a `Hint` or an argument `hint` holds) that stand in no report."""
+        """The hints (what a `Hint` or an argument `hint` holds, also by the name of a constant) in no report."""
         told = {report.hint["en"] for report in reports if report.hint}
         hints = [hint for call in self._calls if getattr(call.func, "id", "") == "Hint" for hint in call.args]
         hints += [word.value for call in self._calls for word in call.keywords if word.arg == "hint"]
-        texts = [
-            node for hint in hints for node in ast.walk(hint) if getattr(getattr(node, "func", 0), "id", "") == "Text"
-        ]
-        return [self._show(text) for text in texts if not any(map(_pattern(text.args[0]).fullmatch, told))]
+        hints += [call.args[2] for call in self._comparisons() if call.func.attr == "expect" and len(call.args) > 2]
+        named = {node.id for hint in hints for node in ast.walk(hint) if isinstance(node, ast.Name)}
+        hints += [self._constants[name] for name in named & self._constants.keys()]
+        nodes = {node for hint in hints for node in ast.walk(hint)}
+        texts = [node for node in nodes if getattr(getattr(node, "func", 0), "id", "") == "Text"]
+        return sorted(self._show(text) for text in texts if not any(map(_pattern(text.args[0]).fullmatch, told)))
+
+    def _comparisons(self) -> list[ast.Call]:
+        return [call for call in self._calls if getattr(call.func, "attr", "").lstrip("_").startswith("expect")]
 
     def _show(self, node: ast.expr) -> str:
         return f"check.py:{node.lineno}: {self._lines[node.lineno - 1].strip()}"

@@ -20,27 +20,10 @@ torch.set_num_threads(1)
 NODES = Text("nodes, constants aside", "常数以外的节点数")
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 0.1, -3.25, 1e8, 1e30, math.inf, -math.inf, math.nan)
 SIDE = 4  # of all axes, so that wrong orders of them have the right shape
-OPERATORS = (
-    *(
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "min",
-        "max",
-        "lt",
-        "le",
-        "eq",
-        "ne",
-        "and",
-        "or",
-        "select",
-        "cast",
-        "full",
-        "expand",
-    ),
-    *("exp", "abs", "sqrt", "softmax", "matmul", "permute", "reshape", "reduce"),
-)
+OPERATORS = """
+    add sub mul div min max lt le eq ne and or select cast full expand
+    exp abs sqrt softmax matmul permute reshape reduce
+"""
 
 SITES = {
     # kind: (number of the identity, nodes, nodes that are left at least)
@@ -237,7 +220,7 @@ def _read(trial: Trial, text: str, before: Graph) -> Graph:
     except InvalidGraph as error:
         fault = str(error)
     trial.expect(not fault, Text(f"The text is not a graph: {fault}", f"这段文本不是图：{fault}"))
-    strange = next((node.op for node in graph.nodes if node.op not in OPERATORS), None)
+    strange = next((node.op for node in graph.nodes if node.op not in OPERATORS.split()), None)
     trial.expect(
         strange is None,
         Text(f"The operator {strange} is not needed here.", f"这里用不着算子{strange}。"),
@@ -270,7 +253,6 @@ def _inputs(trial: Trial) -> list[Tensor]:
 def _check_bits(trial: Trial, graph, inputs, index: int, old: Tensor, new: Tensor, number: int, why) -> None:
     same = (old.view(torch.int32) == new.view(torch.int32)) | (old.isnan() & new.isnan())
     if same.all():
-        trial.expect_equal(True, True)
         return
     place = tuple(int(i) for i in (~same).nonzero()[0])
     name = graph.outputs[index].name
@@ -288,6 +270,6 @@ def _check_bits(trial: Trial, graph, inputs, index: int, old: Tensor, new: Tenso
     )
 
 
-def _picture(before: Graph, after: str) -> dict[str, str]:
+def _picture(before: Graph, after: str) -> Text:
     old = print_graph(before)
     return Text(f"before\n{old}\nafter\n{after}", f"改写前\n{old}\n改写后\n{after}")

@@ -89,4 +89,65 @@ FAULTS = [
             ),
         ],
     ),
+    Fault(
+        "graph_itself",
+        "Returns the number of nodes in place of the text.",
+        edits=[("return print_graph(remove_dead(graph))", "return len(remove_dead(graph).nodes)")],
+    ),
+    Fault(
+        "first_line",
+        "Returns a part of the text.",
+        edits=[("print_graph(remove_dead(graph))", "print_graph(remove_dead(graph))[:-20]")],
+    ),
+    Fault(
+        "logarithm",
+        "Brings an operator into the graph that no identity needs.",
+        edits=[('"exp(select(p, x, y))"', '"log(exp(exp(select(p, x, y))))"')],
+    ),
+    Fault(
+        "ever_larger",
+        "Appends the graph's nodes to it again and again.",
+        edits=[
+            (
+                'Rule("abs(mul(x, x))", "mul(x, x)")',
+                'Rule("abs(mul(x, x))", "sub(add(add(add(mul(x, x), x), x), x), x)")',
+            )
+        ],
+    ),
+    Fault(
+        "outputs_lost",
+        "Returns the graph with its first output alone.",
+        edits=[
+            (
+                "return print_graph(remove_dead(graph))",
+                "from dataclasses import replace\n\n"
+                "    graph = remove_dead(replace(graph, outputs=graph.outputs[:1] * 2))\n"
+                "    return print_graph(graph)",
+            )
+        ],
+    ),
+    Fault(
+        "products_stay",
+        "Leaves the transposition of a product.",
+        edits=[("swaps_last(p)", "1 < 0")],
+        told="A transposed product is a product",
+    ),
+    Fault(
+        "signs_stay",
+        "Leaves the absolute values before a square.",
+        edits=[('        Rule("mul(abs(x), abs(x))", "mul(x, x)"),\n', "")],
+        told="The sign of x does not matter for its square",
+    ),
+    Fault(
+        "factors_stay",
+        "Leaves the factors inside a maximum.",
+        edits=[('"0 < c < 1e999"', '"c < 0 < c"')],
+        told="For a positive factor the order of x and y",
+    ),
+    Fault(
+        "absolute_squares",
+        "Leaves the absolute value of a square.",
+        edits=[('        Rule("abs(mul(x, x))", "mul(x, x)"),\n', "")],
+        told="A square is never negative",
+    ),
 ]

@@ -1,89 +1,97 @@
 """Wrong answers that the check must refuse."""
 
+from sysai.core.language import Text
 from sysai.exercises.faults import Fault
+
+CYCLE = 'return "cycle" if _makes_cycle(inputs, groups, merged) else "yes"'
+WHOLE = "            needed |= whole[source]\n            waiting += whole[source]\n"
 
 FAULTS = [
     Fault(
+        "true", "Returns True instead of a word.", edits=[(CYCLE, "return not _makes_cycle(inputs, groups, merged)")]
+    ),
+    Fault("no", "Returns a word that is none of the five.", edits=[('return "opaque"', 'return "no"')]),
+    Fault(
+        "opaque_fused",
+        "Takes an opaque node for an elementwise one.",
+        edits=[('if any(kinds[name] == "opaque" for name in merged):', "if False:")],
+        hint=Text("An opaque node is in one of the two groups.", "两组中有一个不透明的节点。"),
+    ),
+    Fault(
         "ends_of_the_edge",
         "Looks at the classes of the two ends of the edge, not at those of their groups.",
-        told="The merged group holds two reductions or matmuls. Look at",
         edits=[
-            (
-                """\
-    if any(kinds[name] == "opaque" for name in merged):
-        return "opaque"
-    anchors = [name for name in merged if kinds[name] in ANCHORS]""",
-                """\
-    ends = {producer, consumer}
-    if any(kinds[name] == "opaque" for name in ends):
-        return "opaque"
-    anchors = [name for name in ends if kinds[name] in ANCHORS]""",
-            ),
-            (
-                "if anchors and not _is_ordered(kinds, inputs, merged, anchors[0]):",
-                "if anchors and not _is_ordered(kinds, inputs, ends, anchors[0]):",
-            ),
+            ("anchors = [name for name in merged if", "anchors = [name for name in (producer, consumer) if"),
+            ("inputs, merged, anchors[0])", "inputs, {producer, consumer}, anchors[0])"),
         ],
+        hint=Text(
+            "The merged group holds two reductions or matmuls. Look at all nodes of both groups, not only at the two "
+            "ends of the edge.",
+            "合并后的组里有两个归约或矩阵乘法。要看两组中的所有节点，而不只是边的两端。",
+        ),
     ),
     Fault(
         "matmul_as_reduction",
         "Lets elementwise operators stand before a matmul, as before a reduction.",
-        told="The merged group has a reduction or matmul with a node",
         edits=[
             (
-                'allowed = ("movement",) if kinds[anchor] == "matmul" else ("movement", "elementwise")',
-                'allowed = ("movement", "elementwise")',
-            ),
+                '("movement",) if kinds[anchor] == "matmul" else ("movement", "elementwise")',
+                '("movement", "elementwise")',
+            )
         ],
+        hint=Text(
+            "The merged group has a reduction or matmul with a node before or after it that must not be there: before "
+            "a matmul only movements, before a reduction no anchor, after either only elementwise nodes.",
+            "合并后的组里，归约或矩阵乘法的前面或后面有不该有的节点：矩阵乘法之前只能是movement，"
+            "归约之前只能是elementwise或movement，在两者之后的都只能是elementwise。",
+        ),
     ),
     Fault(
-        "one_step_away",
-        "Sees a cycle only where a single third group lies between.",
-        told="A path leads from the merged group through other groups",
-        edits=[
-            (
-                """\
-    needed, waiting = set(), list(merged)
-    while waiting:
-        for source in inputs[waiting.pop()]:
-            if source in needed or source in merged:
-                continue
-            needed |= whole[source]
-            waiting += whole[source]""",
-                "    needed = set().union(*(whole[source] for name in merged for source in inputs[name] if source not in merged))",
-            ),
-        ],
+        "dependence_ignored",
+        "Demands of every node of the group what only those after the anchor must be.",
+        edits=[("if name in merged and behind & set(inputs[name]):", "if name in merged and name not in before:")],
+        hint=Text(
+            "Only dependence within the group counts, and only before or after its reduction or matmul. A node of the "
+            "group that neither needs the anchor nor is needed by it may be a movement or elementwise.",
+            "只看组内的依赖，而且只看归约或矩阵乘法的前后。组里既不依赖它、它也不依赖的节点，"
+            "可以是movement，也可以是elementwise。",
+        ),
     ),
     Fault(
         "paths_of_nodes",
         "Looks for a way out and back along nodes, though a third group runs as a whole.",
-        told="No chain of nodes leads out of the merged group and back,",
-        edits=[
-            (
-                '''\
-    """Whether some other group needs the merged one and is needed by it: by groups, as a group runs as a whole."""
-    whole = {name: set(group) for group in groups for name in group} | dict.fromkeys(merged, merged)''',
-                '    """Whether a path leads out of the merged group and back."""',
-            ),
-            (
-                """\
-            needed |= whole[source]
-            waiting += whole[source]""",
-                """\
-            needed.add(source)
-            waiting.append(source)""",
-            ),
-        ],
+        edits=[(WHOLE, "            needed.add(source)\n            waiting.append(source)\n")],
+        hint=Text(
+            "No chain of nodes leads out of the merged group and back, and still there is a cycle: a third group takes "
+            "a value from one of its nodes and gives one back from another. It runs as a whole.",
+            "没有哪一串节点从合并后的组出去又回来，但仍然有环：第三组用一个节点取走了值，又用另一个节点把值交回来。"
+            "一组是作为整体运行的。",
+        ),
+    ),
+    Fault(
+        "one_step_away",
+        "Sees a cycle only where a single third group lies between.",
+        edits=[(WHOLE, "            needed |= whole[source]\n")],
+        hint=Text(
+            "A path leads from the merged group through other groups back into it. None of these kernels could start.",
+            "有一条路径从合并后的组出发，经过别的组又回到它自身。这些内核谁也无法开始。",
+        ),
     ),
     Fault(
         "several_readers",
         "Refuses every producer whose result is read in a third group as well.",
-        told="No other group both needs the merged one and is needed by",
         edits=[
             (
-                '    return "cycle" if _makes_cycle(inputs, groups, merged) else "yes"',
-                '    others = any(producer in inputs[name] for name in kinds if name not in merged)\n    return "cycle" if others or _makes_cycle(inputs, groups, merged) else "yes"',
-            ),
+                CYCLE,
+                'if any(producer in inputs[name] for name in kinds if name not in merged):\n        return "cycle"\n'
+                f"    {CYCLE}",
+            )
         ],
+        hint=Text(
+            "No other group both needs the merged one and is needed by it. That a value has several readers, or the "
+            "merged group several inputs, makes no cycle; nor does a path inside of it.",
+            "没有别的组既需要合并后的组、又被它需要。一个值有几处使用，或者合并后的组有几个输入，都不构成环；"
+            "组内部的路径也不算。",
+        ),
     ),
 ]

@@ -29,6 +29,24 @@ def matmul(A: float32[{m}, {k}], B: float32[{k}, {n}], C: float32[{m}, {n}]):
 """
 
 
+TILE = Text(
+    "The order is good, the tile is not. A is loaded once for each tile to the right, B for each tile below: make the "
+    "tile of C as large as the cache allows, beside two columns of A and two rows of B, and choose its shape.",
+    "次序是好的，块的大小还不合适。横向有几块，`A`就载入几次；纵向有几块，`B`就载入几次。"
+    "应让`C`的块尽可能大，只要旁边还放得下`A`的两列和`B`的两行，并选好它的形状。",
+)
+
+
+def _unfit(most: str) -> Text:
+    return Text(
+        f"{most} is moved most, far more than needed: some loop that reuses it doesn't fit into the cache. Look for "
+        "the innermost loop two iterations of which touch more than the capacity, counting a whole line for each "
+        "row of A.",
+        f"搬运最多的是`{most}`，远超必要：某个重复使用它的循环放不进缓存。请找出最内层的、"
+        "两次迭代所访问的内容超过容量的那个循环，其中`A`的每一行要按整个缓存行计。",
+    )
+
+
 def check(trial: Trial) -> None:
     _check(trial, 192, 256, 320, 16384)
     for _ in range(6):
@@ -45,7 +63,8 @@ def _check(trial: Trial, rows: int, columns: int, inner: int, capacity: int) -> 
     trial.picture(_picture(counted))
     total = sum(each.total for each in counted.values())
     best = _best(rows, columns, inner, capacity)
-    hints = _hints(counted, function, capacity, best)
+    most = max(counted, key=lambda buffer: counted[buffer].total)
+    hints = [Hint(lambda total: total > 5 * best, _unfit(most)), Hint(lambda _: True, TILE)]
     trial.expect_at_most(total, int(1.15 * best), what=MOVED, unit=BYTES, hints=hints)
 
 
@@ -91,57 +110,6 @@ def _best(rows: int, columns: int, inner: int, capacity: int) -> int:
     return best
 
 
-def _hints(counted: dict[str, Moved], function: Function, capacity: int, best: int) -> list[Hint]:
-    untouched = sum(each.total for each in moved(function, {}, capacity, LINE).values())
-    most = max(counted, key=lambda name: counted[name].total)
-    return [
-        Hint(
-            untouched,
-            Text(
-                "This is what the program moves as it stands. Split the loops, and put the loops over tiles outside.",
-                "这是程序原样所搬运的字节数。应当切分循环，并把对各块的循环放在外层。",
-            ),
-        ),
-        Hint(
-            lambda _: most == "C",
-            Text(
-                "C is moved most. Its numbers are used again at each k: let a tile of C stay in the cache for all k, "
-                "with k outside the loops within the tile and inside the loops over tiles. Two consecutive "
-                "iterations of k "
-                "must fit.",
-                "搬运最多的是`C`。它的数每个`k`都要用到：应让`C`的一块在`k`走完之前一直留在缓存里，"
-                "把`k`放在块内循环之外、对各块的循环之内。`k`的相邻两次迭代必须放得下。",
-            ),
-        ),
-        Hint(
-            lambda total: total > 5 * best,
-            Text(
-                f"{most} is moved most, far more than needed: some loop that reuses it doesn't fit into the cache. "
-                f"Look "
-                "for the innermost loop two iterations of which touch more than the capacity, counting a whole "
-                "line for "
-                "each row of A.",
-                f"搬运最多的是`{most}`，远超必要：某个重复使用它的循环放不进缓存。请找出最内层的、"
-                "两次迭代所访问的内容超过容量的那个循环，其中`A`的每一行要按整个缓存行计。",
-            ),
-        ),
-        Hint(
-            lambda _: True,
-            Text(
-                "The order is good, the tile is not. A is loaded once for each tile to the right, B for each tile "
-                "below: make the tile of C as large as the cache allows, beside two columns of A and two rows of "
-                "B, and "
-                "choose its shape.",
-                "次序是好的，块的大小还不合适。横向有几块，`A`就载入几次；纵向有几块，`B`就载入几次。"
-                "应让`C`的块尽可能大，只要旁边还放得下`A`的两列和`B`的两行，并选好它的形状。",
-            ),
-        ),
-    ]
-
-
-def _picture(counted: dict[str, Moved]) -> dict[str, str]:
-    names = Text("{}, MB", "{}，MB")
-    return {
-        language: bars({name.format(buffer): each.total / 1e6 for buffer, each in counted.items()})
-        for language, name in names.items()
-    }
+def _picture(counted: dict[str, Moved]) -> Text:
+    moved_of = {buffer: each.total / 1e6 for buffer, each in counted.items()}
+    return Text(*(bars({f"{buffer}{unit}": size for buffer, size in moved_of.items()}) for unit in (", MB", "，MB")))

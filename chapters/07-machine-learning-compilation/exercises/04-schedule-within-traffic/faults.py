@@ -1,170 +1,66 @@
 """Wrong answers that the check must refuse."""
 
+from sysai.core.language import Text
 from sysai.exercises.faults import Fault
+
+BEST = "_, height, width = min(fitting)"
+TILED = """\
+    i_0, i_1 = s.split("i", height)
+    j_0, j_1 = s.split("j", width)
+    s.reorder(i_0, j_0, "k", i_1, j_1)
+"""
+TRACE = "return s.trace.to_json()"
+KEEP_C = Text(
+    "C is moved most. Its numbers are used again at each k: let a tile of C stay in the cache for all k, with k "
+    "outside the loops within the tile and inside the loops over tiles. Two consecutive iterations of k must fit.",
+    "搬运最多的是`C`。它的数每个`k`都要用到：应让`C`的一块在`k`走完之前一直留在缓存里，"
+    "把`k`放在块内循环之外、对各块的循环之内。`k`的相邻两次迭代必须放得下。",
+)
 
 FAULTS = [
     Fault(
         "as_it_was",
         "Leaves the program as it stands.",
-        told="This is what the program moves as it stands. Split the",
-        text='''\
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Function
-from sysai.compiler.schedule.schedule import Schedule
-
-
-def matmul(rows: int, columns: int, inner: int) -> Function:
-    """The program: C[rows, columns] = A[rows, inner] times B[inner, columns]."""
-    return parse(f"""
-def matmul(A: float32[{rows}, {inner}], B: float32[{inner}, {columns}], C: float32[{rows}, {columns}]):
-    for i in range({rows}):
-        for j in range({columns}):
-            for k in range({inner}):
-                with block("C"):
-                    vi = spatial({rows}, i)
-                    vj = spatial({columns}, j)
-                    vk = reduce({inner}, k)
-                    C[vi, vj] = init(float32(0.0))
-                    C[vi, vj] += A[vi, vk] * B[vk, vj]
-""")
-
-
-def schedule(rows, columns, inner, capacity):
-    return Schedule(matmul(rows, columns, inner)).trace.to_json()
-''',
+        edits=[(TILED, "")],
+        hint=Text(
+            "This is what the program moves as it stands. Split the loops, and put the loops over tiles outside.",
+            "这是程序原样所搬运的字节数。应当切分循环，并把对各块的循环放在外层。",
+        ),
     ),
     Fault(
         "cubes",
         "Tiles all three loops, three tiles to the cache, so that C travels with each cube.",
-        told="C is moved most. Its numbers are used again at each k: let",
-        text='''\
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Function
-from sysai.compiler.schedule.schedule import Schedule
-
-
-def matmul(rows: int, columns: int, inner: int) -> Function:
-    """The program: C[rows, columns] = A[rows, inner] times B[inner, columns]."""
-    return parse(f"""
-def matmul(A: float32[{rows}, {inner}], B: float32[{inner}, {columns}], C: float32[{rows}, {columns}]):
-    for i in range({rows}):
-        for j in range({columns}):
-            for k in range({inner}):
-                with block("C"):
-                    vi = spatial({rows}, i)
-                    vj = spatial({columns}, j)
-                    vk = reduce({inner}, k)
-                    C[vi, vj] = init(float32(0.0))
-                    C[vi, vj] += A[vi, vk] * B[vk, vj]
-""")
-
-
-def schedule(rows, columns, inner, capacity):
-    side = int((capacity / 12) ** 0.5)
-    s = Schedule(matmul(rows, columns, inner))
-    s.tile(["i", "j", "k"], [side, side, side])
-    return s.trace.to_json()
-''',
-    ),
-    Fault(
-        "small_tile",
-        "Keeps a tile of C, a quarter of what would fit.",
-        told="The order is good, the tile is not. A is loaded once for",
-        text='''\
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Function
-from sysai.compiler.schedule.schedule import Schedule
-
-
-def matmul(rows: int, columns: int, inner: int) -> Function:
-    """The program: C[rows, columns] = A[rows, inner] times B[inner, columns]."""
-    return parse(f"""
-def matmul(A: float32[{rows}, {inner}], B: float32[{inner}, {columns}], C: float32[{rows}, {columns}]):
-    for i in range({rows}):
-        for j in range({columns}):
-            for k in range({inner}):
-                with block("C"):
-                    vi = spatial({rows}, i)
-                    vj = spatial({columns}, j)
-                    vk = reduce({inner}, k)
-                    C[vi, vj] = init(float32(0.0))
-                    C[vi, vj] += A[vi, vk] * B[vk, vj]
-""")
-
-
-def schedule(rows, columns, inner, capacity):
-    side = int((capacity / 4) ** 0.5 / 2) // 16 * 16 or 8
-    s = Schedule(matmul(rows, columns, inner))
-    i_0, j_0, i_1, j_1 = s.tile(["i", "j"], [side, side])
-    s.reorder(i_0, j_0, "k", i_1, j_1)
-    return s.trace.to_json()
-''',
-    ),
-    Fault(
-        "sum_inside",
-        "Keeps a tile of C, but runs k inside it, so that all of A's and B's strips must fit.",
-        told="B is moved most, far more than needed: some loop that",
-        text='''\
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Function
-from sysai.compiler.schedule.schedule import Schedule
-
-
-def matmul(rows: int, columns: int, inner: int) -> Function:
-    """The program: C[rows, columns] = A[rows, inner] times B[inner, columns]."""
-    return parse(f"""
-def matmul(A: float32[{rows}, {inner}], B: float32[{inner}, {columns}], C: float32[{rows}, {columns}]):
-    for i in range({rows}):
-        for j in range({columns}):
-            for k in range({inner}):
-                with block("C"):
-                    vi = spatial({rows}, i)
-                    vj = spatial({columns}, j)
-                    vk = reduce({inner}, k)
-                    C[vi, vj] = init(float32(0.0))
-                    C[vi, vj] += A[vi, vk] * B[vk, vj]
-""")
-
-
-def schedule(rows, columns, inner, capacity):
-    side = int((capacity / 4) ** 0.5 * 0.8)
-    s = Schedule(matmul(rows, columns, inner))
-    s.tile(["i", "j"], [side, side])
-    return s.trace.to_json()
-''',
+        edits=[(TILED, '    side = int((capacity / 12) ** 0.5)\n    s.tile(["i", "j", "k"], [side, side, side])\n')],
+        hint=KEEP_C,
     ),
     Fault(
         "tile_fills_the_cache",
         "Makes the tile of C as large as the whole cache, so that nothing fits beside it.",
-        told="C is moved most. Its numbers are used again at each k: let",
-        text='''\
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Function
-from sysai.compiler.schedule.schedule import Schedule
-
-
-def matmul(rows: int, columns: int, inner: int) -> Function:
-    """The program: C[rows, columns] = A[rows, inner] times B[inner, columns]."""
-    return parse(f"""
-def matmul(A: float32[{rows}, {inner}], B: float32[{inner}, {columns}], C: float32[{rows}, {columns}]):
-    for i in range({rows}):
-        for j in range({columns}):
-            for k in range({inner}):
-                with block("C"):
-                    vi = spatial({rows}, i)
-                    vj = spatial({columns}, j)
-                    vk = reduce({inner}, k)
-                    C[vi, vj] = init(float32(0.0))
-                    C[vi, vj] += A[vi, vk] * B[vk, vj]
-""")
-
-
-def schedule(rows, columns, inner, capacity):
-    side = int((capacity / 4) ** 0.5)
-    s = Schedule(matmul(rows, columns, inner))
-    i_0, j_0, i_1, j_1 = s.tile(["i", "j"], [side, side])
-    s.reorder(i_0, j_0, "k", i_1, j_1)
-    return s.trace.to_json()
-''',
+        edits=[(BEST, "height = width = int((capacity / 4) ** 0.5)")],
+        hint=KEEP_C,
+    ),
+    Fault(
+        "small_tile",
+        "Keeps a tile of C, a quarter of what would fit.",
+        edits=[(BEST, "height = width = int((capacity / 4) ** 0.5 / 2) // 16 * 16 or 8")],
+        told="The order is good, the tile is not. A is loaded once for",
+    ),
+    Fault(
+        "sum_inside",
+        "Keeps a tile of C, but runs k inside it, so that all of A's and B's strips must fit.",
+        edits=[('s.reorder(i_0, j_0, "k", i_1, j_1)', 's.reorder(i_0, j_0, i_1, j_1, "k")')],
+        told="B is moved most, far more than needed: some loop that",
+    ),
+    Fault("trace_itself", "Returns the trace and not its text.", edits=[(TRACE, "return len(s.trace)")]),
+    Fault(
+        "other_program",
+        "Returns the trace of a schedule of another program.",
+        edits=[(TRACE, f'{TRACE}.replace("i_0", "z")')],
+        told="Return the trace.to_json() of a Schedule of matmul",
+    ),
+    Fault(
+        "too_many_loops",
+        "Splits a loop again and again.",
+        edits=[(TRACE, f"for _ in range(10):\n        i_1, _ = s.split(i_1, 1)\n    {TRACE}")],
     ),
 ]

@@ -9,10 +9,8 @@ FAULTS = [
         told="Inlined into two consumers, each exponential is computed",
         edits=[
             (
-                '    for block in ("row_sum", "exps", "row_max"):  # consumers first: a producer goes where its consumer is',
-                """\
-    s.compute_inline("exps")
-    for block in ("row_sum", "row_max"):""",
+                '    for block in ("row_sum", "exps", "row_max"):',
+                '    s.compute_inline("exps")\n    for block in ("row_sum", "row_max"):',
             ),
             (
                 """\
@@ -61,8 +59,8 @@ FAULTS = [
         told="x is loaded more than once: two nests that read it are in",
         edits=[
             (
-                'for block in ("row_sum", "exps", "row_max"):  # consumers first: a producer goes where its consumer is',
-                'for block in ("row_sum", "exps"):  # consumers first: a producer goes where its consumer is',
+                'for block in ("row_sum", "exps", "row_max"):',
+                'for block in ("row_sum", "exps"):',
             ),
         ],
     ),
@@ -88,7 +86,7 @@ FAULTS = [
     Fault(
         "unchanged",
         "Returns the trace of a schedule that changes nothing.",
-        told="The nests are one behind the other: when the next one wants",
+        told="The nests come one after the other: when the next one wants",
         edits=[
             (
                 """\
@@ -114,5 +112,50 @@ FAULTS = [
                 "",
             ),
         ],
+    ),
+    Fault(
+        "trace_itself", "Returns the length of the trace.", edits=[("return s.trace.to_json()", "return len(s.trace)")]
+    ),
+    Fault(
+        "other_names",
+        "Returns a trace that names other loops.",
+        edits=[("return s.trace.to_json()", 'return s.trace.to_json().replace("row_max", "row_maximum")')],
+        told="Return the trace.to_json() of a Schedule of parse(SOFTMAX)",
+    ),
+    Fault(
+        "too_many_loops",
+        "Splits a loop again and again.",
+        edits=[("    s.parallel(row)\n", "    for _ in range(10):\n        row, _ = s.split(row, 1)\n")],
+    ),
+    Fault(
+        "two_partial_results_a_lane",
+        "Keeps two partial maxima for each lane, and combines them all.",
+        edits=[
+            (
+                '_, lane = s.split(s.loops_of("row_max")[-1], lanes)\n    s.rfactor("row_max", lane)\n',
+                '_, lane = s.split(s.loops_of("row_max")[-1], 2 * lanes)\n    s.rfactor("row_max", lane)\n'
+                "    _, lane = s.split(lane, lanes)\n",
+            )
+        ],
+        told="Lanes are combined in every chunk.",
+    ),
+    Fault(
+        "carried_through_memory",
+        "Computes maximum and exponentials in one loop over rows, sum and quotient in another.",
+        edits=[
+            (
+                'for block in ("row_sum", "exps", "row_max"):  '
+                "# consumers first: a producer goes where its consumer is\n"
+                "        s.compute_at(block, row)\n",
+                's.compute_at("row_sum", row)\n    s.compute_at("row_max", s.loops_of("exps")[0])\n',
+            ),
+            (
+                's.reverse_compute_at("row_sum", chunk)  '
+                "# the sum takes the exponentials of a chunk as soon as they are there\n"
+                '    lane = s.loops_of("row_sum")[-1]',
+                '_, lane = s.split(s.loops_of("row_sum")[-1], lanes)',
+            ),
+        ],
+        told="e travels through memory.",
     ),
 ]

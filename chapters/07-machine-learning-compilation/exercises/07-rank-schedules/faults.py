@@ -136,4 +136,14 @@ def _lines(extents: list[int], stride: list[int]) -> float:
             ),
         ],
     ),
+    Fault(
+        "an_array",
+        "Returns an array in place of a list of floats.",
+        edits=[
+            (
+                "return [float(np.dot(features(nest), weights)) for nest in nests]",
+                "return [round(float(np.dot(features(nest), weights))) for nest in nests]",
+            )
+        ],
+    ),
 ]

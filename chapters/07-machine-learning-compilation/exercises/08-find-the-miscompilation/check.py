@@ -140,15 +140,11 @@ def _run(program, rows: list[list[float]]) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if name != "X"}
 
 
-def _picture(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> dict[str, str]:
+def _picture(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> Text:
     """The last buffer, row by row, of both programs."""
     name = list(before)[-1]
-    words = Text(("row", "BEFORE", "AFTER"), ("行", "BEFORE", "AFTER"))
     lines = [
         f"{i:>3}  " + "  |  ".join(" ".join(f"{x:g}" for x in np.atleast_1d(each[name][i])) for each in (before, after))
         for i in range(len(before[name]))
     ]
-    return {
-        language: "\n".join([f"{row}  {name} {first}  |  {name} {second}", *lines])
-        for language, (row, first, second) in words.items()
-    }
+    return Text(*("\n".join([f"{row}  {name} BEFORE  |  {name} AFTER", *lines]) for row in ("row", "行")))
