@@ -102,18 +102,22 @@ class Grader:
             return None
         bases = {base: self._guard.content(exercise.folder / f"{base}.py").decode("utf-8") for base in BASES}
 
-        def returns_the_same(source: str) -> bool:
-            try:
-                with Submission(zygote, source, limits) as submission:
+        hinting = [fault for fault in read_faults(code, file) if fault.hint]
+        if not hinting:
+            return None
+        with Submission(zygote, bases["solution"], limits) as submission:  # all are ours: one process serves them
+
+            def returns_the_same(source: str) -> bool:
+                submission.source = source
+                try:
                     submission.load()
                     return alike(submission.call(*trial.last_request), trial.last_value)
-            except Failed:
-                return False
+                except Failed:
+                    return False
 
-        hinting = [fault for fault in read_faults(code, file) if fault.hint]
-        if not hinting or returns_the_same(bases["solution"]):  # then something else than the value is wrong
-            return None
-        return next((fault.hint for fault in hinting if returns_the_same(fault.source(bases))), None)
+            if returns_the_same(bases["solution"]):  # then something else than the value is wrong
+                return None
+            return next((fault.hint for fault in hinting if returns_the_same(fault.source(bases))), None)
 
     def _zygote(self, preload: tuple[str, ...]) -> Zygote | None:
         if not zygotes_work():
