@@ -22,7 +22,7 @@ from sysai.exercises.limits import Limits
 from sysai.exercises.processes import LostZygote, Zygote, adopt_orphans, zygotes_work
 from sysai.exercises.report import Report
 from sysai.exercises.show import shorten, show
-from sysai.exercises.submission import Submission
+from sysai.exercises.submission import Callback, Submission
 from sysai.exercises.trial import Trial
 
 _NOTHING = object()
@@ -103,18 +103,28 @@ class Grader:
         file = exercise.folder / "faults.py"
         if trial.last_request is None or (code := self._guard.content(file)) is None:
             return None
-        bases = {base: self._guard.content(exercise.folder / f"{base}.py").decode("utf-8") for base in BASES}
-        known = self._returned.setdefault((exercise.id, pickle.dumps(trial.last_request)), {})
-
-        def returns_the_same(source: str) -> bool:
-            if source not in known:
-                known[source] = _returned(Submission(zygote, source, limits), trial.last_request)
-            return known[source] is not _NOTHING and alike(known[source], trial.last_value)
-
         hinting = [fault for fault in read_faults(code, file) if fault.hint]
-        if not hinting or returns_the_same(bases["solution"]):  # then something else than the value is wrong
+        if not hinting:
             return None
-        return next((fault.hint for fault in hinting if returns_the_same(fault.source(bases))), None)
+        bases = {base: self._guard.content(exercise.folder / f"{base}.py").decode("utf-8") for base in BASES}
+        name, args, kwargs = trial.last_request
+        is_data = not any(isinstance(value, Callback) for value in (*args, *kwargs.values()))
+        known = self._returned.setdefault((exercise.id, pickle.dumps(trial.last_request)), {}) if is_data else {}
+        with Submission(zygote, bases["solution"], limits) as submission:  # all are ours: one process serves them
+
+            def returns_the_same(source: str) -> bool:
+                if source not in known:
+                    submission.source = source
+                    try:
+                        submission.load()
+                        known[source] = submission.call(name, args, kwargs)
+                    except Failed:
+                        known[source] = _NOTHING
+                return known[source] is not _NOTHING and alike(known[source], trial.last_value)
+
+            if returns_the_same(bases["solution"]):  # then something else than the value is wrong
+                return None
+            return next((fault.hint for fault in hinting if returns_the_same(fault.source(bases))), None)
 
     def _zygote(self, preload: tuple[str, ...]) -> Zygote | None:
         if not zygotes_work():
@@ -138,16 +148,6 @@ def _check_failed(error: Exception, check_file: Path, trial: Trial) -> Failed:
         raise error
     text = f"{shorten(f'{type(error).__name__}: {error}')} (check.py:{lines[-1]})"
     return Failed("check_failed", messages.check_failed(), got=both(show(trial.last_value)), error=text)
-
-
-def _returned(submission: Submission, request: tuple[str, tuple, dict]) -> object:
-    """The value of one call, _NOTHING if it fails."""
-    try:
-        with submission:
-            submission.load()
-            return submission.call(*request)
-    except Failed:
-        return _NOTHING
 
 
 def _lines_of(check_file: Path, error: Exception) -> tuple[int, ...]:
