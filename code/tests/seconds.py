@@ -51,7 +51,8 @@ def chapter_of(item: pytest.Item) -> str:
 def pytest_addoption(parser) -> None:
     """Add the two options."""
     parser.addoption("--seconds", metavar="FILE", help="write the seconds of each chapter's tests into FILE")
-    parser.addoption("--chapter", help="run the tests of this chapter alone, as in 01")
+    numbers = [chapter.number for chapter in CHAPTERS]
+    parser.addoption("--chapter", choices=numbers, help="run the tests of this chapter alone")
 
 
 def pytest_ignore_collect(collection_path, config) -> bool | None:

@@ -8,10 +8,11 @@ from urllib.parse import unquote, urldefrag, urlparse
 
 import pytest
 from sphinx.util.inventory import InventoryFile
+from sphinx_sysai.course import chapters
 
 ROOT = Path(__file__).parents[3]
 SITE = ROOT / "site"
-CHAPTERS = sorted(re.findall(r"file: (chapters/\S+)/chapter$", (ROOT / "_toc.yml").read_text("utf-8"), re.MULTILINE))
+CHAPTERS = [chapter.folder.relative_to(ROOT).as_posix() for chapter in chapters()]
 """Folders of the chapters in the table of contents."""
 LANGUAGES = ("en", "zh")
 
@@ -25,11 +26,6 @@ def labels(lang: str) -> set[str]:
 def test_both_sites_have_the_same_pages_and_labels_at_the_same_addresses():
     assert labels("en") == labels("zh")
     assert len(labels("en")) > 40
-
-
-def test_every_chapter_is_in_the_table_of_contents():
-    folders = [path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("chapters/*/chapter.md")]
-    assert sorted(folders) == CHAPTERS
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
