@@ -290,6 +290,20 @@ def test_different_collectives_and_sources_are_a_mismatch_too(path):
             run(mismatch, 2, by_source, timeout=20)
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("length", [100, 300])
+def test_a_list_that_differs_only_at_its_end_is_a_mismatch_too(path, length):
+    """Beyond what the ranks have room for: 256 bytes in a message, 1024 in shared memory."""
+
+    def differ(world):
+        over = PATHS[path][0](world["world"])
+        text = f"all_gather of torch.float32 from {[1000] * length + [world.rank]}"
+        over.run(text, torch.float32, 1, [lambda *_: None] * 2) if path == "shared" else over.agree(text)
+
+    with pytest.raises(RankError, match="ranks of axis 'world' disagree: "):
+        run(differ, 2, timeout=20)
+
+
 BAD_CALLS = {
     "sizes .* add up to 6": lambda path, over, x: path[1](x, over, [1, 2]),
     "sizes .* must be 2 numbers": lambda path, over, x: path[2](x, over, [6]),
