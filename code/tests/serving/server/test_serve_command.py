@@ -6,10 +6,8 @@ import subprocess
 import sys
 
 import openai
-import pytest
 from sysai import cli
 from sysai.serving.server.lifecycle import bind
-from tiny_server import tiny_server
 
 
 def test_the_real_model_answers(tokenizer):
@@ -35,16 +33,6 @@ def test_the_real_model_answers(tokenizer):
     finally:
         process.kill()
         process.communicate()
-
-
-def test_first_lines_say_what_is_served_and_the_key_may_come_from_the_environment(monkeypatch):
-    monkeypatch.setenv("SYSAI_API_KEY", "secret")
-    with tiny_server() as (_, url):
-        client = openai.OpenAI(base_url=f"{url}/v1", api_key="secret", max_retries=0)
-        (model,) = client.models.list().data
-        assert model.id == "smollm2"
-        with pytest.raises(openai.AuthenticationError):
-            client.with_options(api_key="other").models.list()
 
 
 def test_what_can_not_be_had_is_one_line(capsys, monkeypatch, tmp_path):
