@@ -1,4 +1,4 @@
-"""Ranks are forked from a server that has imported what is slow to import; at the end no process and no file is left."""
+"""Ranks are forked from a server that has imported what is slow to import; at the end nothing of a job is left."""
 
 import os
 import tempfile
