@@ -105,9 +105,7 @@ class Transport(ABC):
         """
         rank, size = self.axis.rank, self.axis.size
         own, theirs = (torch.zeros(AGREEMENT_BYTES, dtype=torch.uint8, device=self.axis.device) for _ in range(2))
-        data = text.encode()
-        if len(data) > AGREEMENT_BYTES:
-            data = data[: AGREEMENT_BYTES - 32] + hashlib.blake2s(data, digest_size=16).hexdigest().encode()
+        data = fitted(text, AGREEMENT_BYTES)
         own[: len(data)] = torch.tensor(list(data), dtype=torch.uint8)
         self._start([(own, (rank + 1) % size)], [(theirs, (rank - 1) % size)]).wait()
         self.traffic.agreements += 1
@@ -120,6 +118,14 @@ class Transport(ABC):
 
     @abstractmethod
     def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> Handle: ...
+
+
+def fitted(text: str, limit: int) -> bytes:
+    """The text in at most `limit` bytes: of a longer one its beginning, and a digest of the whole."""
+    data = text.encode()
+    if len(data) > limit:
+        data = data[: limit - 32] + hashlib.blake2s(data, digest_size=16).hexdigest().encode()
+    return data
 
 
 class SocketTransport(Transport):

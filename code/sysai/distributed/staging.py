@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sysai.distributed.mesh import Axis
-from sysai.distributed.p2p import Traffic
+from sysai.distributed.p2p import Traffic, fitted
 from sysai.distributed.shared_memory import SharedMemory
 
 PIECE_BYTES = 1 << 21
@@ -47,7 +47,8 @@ class Staging:
             ValueError: on every rank, if the texts differ.
         """
         own_text = self._texts()[self.axis.rank]
-        own_text.zero_()[: len(text.encode())] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        data = fitted(text, TEXT_BYTES)
+        own_text.zero_()[: len(data)] = torch.tensor(list(data), dtype=torch.uint8)
         buffers = self._buffers(dtype)
         rounds = pieces + len(stages) - 1
         for k in range(rounds):

@@ -57,6 +57,10 @@ class BlockPool:
         """How many hold `block`, the prefix cache included."""
         return self._references[block]
 
+    def is_kept(self, block: int) -> bool:
+        """Whether the prefix cache holds `block`."""
+        return block in self._kept
+
     def is_idle(self, block: int) -> bool:
         """Whether only the prefix cache holds `block`."""
         return block in self._kept and self._references[block] == 1

@@ -91,12 +91,17 @@ class KVCacheManager:
         self._release_host(request)
 
     def check_invariants(self, running: Sequence[Request], waiting: Sequence[Request]) -> None:
-        """Those who run have blocks for what they have computed, no one else has any, and every count is right."""
+        """Those who run have blocks for what they have computed, and no one else has any; every count is right.
+
+        Of their blocks the prefix cache keeps none that is not computed to its end: others would read it.
+        """
         assert set(self._tables) == set(running)
         assert set(self._host_blocks) <= set(waiting)
         for request, table in self._tables.items():
             table.check_invariants()
             assert request.num_computed_tokens <= table.length <= request.num_tokens
+            not_computed = table.blocks[request.num_computed_tokens // self.pool.block_size :]
+            assert not any(map(self.pool.is_kept, not_computed)), f"kept before they are computed: {not_computed}"
         for request in waiting:
             blocks = self._host_blocks.get(request, [])
             assert len(blocks) == self.pool.blocks_for(request.num_computed_tokens)

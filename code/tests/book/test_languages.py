@@ -60,6 +60,10 @@ def test_cells_hold_their_lines():
         ("逗号，\nthen", "逗号，then"),
         ("*着重*\n文字", "着重文字"),
         ("*plain*\nwords", "plain\nwords"),
+        ("“Roofline”\nmodel", "“Roofline”model"),
+        ("the\n‘roof’ of it", "the‘roof’ of it"),
+        ("GPU——\nCPU", "GPU——CPU"),
+        ("GPU……\nCPU", "GPU……CPU"),
     ],
 )
 def test_line_ends_beside_chinese_vanish(text, joined):

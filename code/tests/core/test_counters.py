@@ -93,6 +93,15 @@ def test_saved_tensors_counts_a_storage_once_and_no_parameters():
     assert everything.bytes == 4 * (4 * 8 + 8 * 16)
 
 
+def test_saved_tensors_counts_the_whole_storage_of_a_view():
+    """The sigmoid keeps its result; the product keeps that and a third of a row, and with it all that x @ w is."""
+    x, w = torch.randn(4, 8), nn.Parameter(torch.randn(8, 96))
+    with SavedTensors(nn.ParameterList([w])) as saved:
+        q, k, _ = (x @ w).chunk(3, -1)
+        q.sigmoid() * k
+    assert saved.bytes == 4 * (4 * 8 + 4 * 96 + 4 * 32) == 2176
+
+
 def test_saved_tensors_keeps_nothing_under_no_grad():
     layer = nn.Linear(8, 16)
     with SavedTensors(layer) as saved, torch.no_grad():

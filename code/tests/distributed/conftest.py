@@ -1,4 +1,4 @@
-"""At the end of the tests: no process and no file of a job is left."""
+"""Ranks are forked from a server that has imported what is slow to import; at the end nothing of a job is left."""
 
 import os
 import tempfile
@@ -12,6 +12,7 @@ from sysai.distributed import launch
 @pytest.fixture(autouse=True, scope="session")
 def nothing_left_at_the_end():
     children = set(psutil.Process().children(recursive=True))
+    launch.start(["pytest", "torch.testing"])
     yield
     launch.stop()
     left = set(psutil.Process().children(recursive=True)) - children

@@ -3,11 +3,13 @@
 import itertools
 import random
 import time
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
 
 import pytest
 import torch
 import torch.distributed as dist
-from sysai.distributed import costs, ring
+from sysai.distributed import costs, ring, shared_memory_transport, staging
 from sysai.distributed.collectives import Communicator
 from sysai.distributed.launch import RankError, run
 from sysai.distributed.mesh import Mesh
@@ -30,7 +32,8 @@ SHARED = (
     shared_memory_broadcast,
 )
 PATHS = {"sockets": (SocketTransport, RING), "messages": (SharedMemoryTransport, RING), "shared": (Staging, SHARED)}
-SHAPES = [(), (0,), (1,), (3,), (5,), (7, 3), (2, 0), (1000,), (3_000_001,)]
+SHAPES = [(), (0,), (1,), (3,), (5,), (7, 3), (2, 0), (3001,)]
+LARGE = (3_000_001,)  # more pieces than a rank has buffers for
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.complex64]
 
 
@@ -45,6 +48,16 @@ def uneven(numel, size):
     sizes = [numel * rank // (size * size) for rank in range(size)]
     sizes[-1] += numel - sum(sizes)
     return sizes
+
+
+@contextmanager
+def small_pieces():
+    """Segments, slots and pieces of a few bytes, so that a small tensor goes through many."""
+    sizes = {ring: ("SEGMENT_BYTES", 256), shared_memory_transport: ("SLOT_BYTES", 96), staging: ("PIECE_BYTES", 768)}
+    with ExitStack() as stack:
+        for module, (name, size) in sizes.items():
+            stack.enter_context(patch.object(module, name, size))
+        yield
 
 
 def check_path(world, path, shapes, dtypes):
@@ -80,10 +93,20 @@ def check_path(world, path, shapes, dtypes):
     return checked
 
 
+def check_path_in_small_pieces(world, path):
+    with small_pieces():
+        return check_path(world, path, SHAPES, [torch.float32])
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
 def test_every_collective_equals_its_reference(path, world_size):
-    assert run(check_path, world_size, path, SHAPES, [torch.float32]) == [len(SHAPES)] * world_size
+    assert run(check_path_in_small_pieces, world_size, path) == [len(SHAPES)] * world_size
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_collective_of_a_large_tensor_equals_its_reference(path):
+    assert run(check_path, 3, path, [LARGE], [torch.float32]) == [1] * 3
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -115,6 +138,10 @@ def count(world, path, numel, sizes):
     return counted
 
 
+def count_each(world, path, numels):
+    return [count(world, path, numel, uneven(numel, world.size)) for numel in numels]
+
+
 def predicted(path, numel, sizes, size, rank):
     if path == "shared":
         return {
@@ -132,17 +159,18 @@ def predicted(path, numel, sizes, size, rank):
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
-@pytest.mark.parametrize("numel", [0, 1, 12, 1001, 5_000_001])
-def test_counted_messages_and_bytes_equal_the_formulas(path, world_size, numel):
-    sizes = uneven(numel, world_size)
-    counted = run(count, world_size, path, numel, sizes)
-    for name in predicted(path, numel, sizes, world_size, 0):
-        for rank in range(world_size):
-            cost = predicted(path, numel, sizes, world_size, rank)[name]
-            assert counted[rank][name][0] == (cost.messages, cost.bytes), (name, rank)
-    for name in counted[0]:  # what was sent was received
-        sent, received = (tuple(map(sum, zip(*(c[name][i] for c in counted), strict=True))) for i in range(2))
-        assert sent == received
+def test_counted_messages_and_bytes_equal_the_formulas(path, world_size):
+    numels = [0, 1, 12, 1001, 2_500_001]
+    all_counted = run(count_each, world_size, path, numels)
+    for numel, *counted in zip(numels, *all_counted, strict=True):
+        sizes = uneven(numel, world_size)
+        for name in predicted(path, numel, sizes, world_size, 0):
+            for rank in range(world_size):
+                cost = predicted(path, numel, sizes, world_size, rank)[name]
+                assert counted[rank][name][0] == (cost.messages, cost.bytes), (numel, name, rank)
+        for name in counted[0]:  # what was sent was received
+            sent, received = (tuple(map(sum, zip(*(c[name][i] for c in counted), strict=True))) for i in range(2))
+            assert sent == received, (numel, name)
 
 
 def test_random_numbers_agree_with_gloo_and_all_ranks_with_each_other():
@@ -225,12 +253,11 @@ def test_subgroups_work_at_the_same_time():
 
 
 def test_many_collectives_of_changing_kind_and_size_in_a_row():
-    def churn(world, path):
-        make, (all_reduce, reduce_scatter, all_gather, broadcast) = PATHS[path]
-        over = make(world["world"])
+    def churn(world, over, collectives, most):
+        all_reduce, reduce_scatter, all_gather, broadcast = collectives
         generator = torch.Generator().manual_seed(3)
-        for _ in range(60):
-            numel = int(torch.randint(0, 400_000, (1,), generator=generator))
+        for _ in range(30):
+            numel = int(torch.randint(0, most, (1,), generator=generator))
             x = torch.full((numel,), world.rank + 1.0)
             assert torch.equal(all_reduce(x, over), torch.full((numel,), 6.0))
             chunk = reduce_scatter(x, over)
@@ -238,8 +265,13 @@ def test_many_collectives_of_changing_kind_and_size_in_a_row():
             assert (all_gather(torch.tensor([float(world.rank)]), over) == torch.arange(3.0)).all()
             assert (broadcast(torch.full((9,), float(world.rank)), over, 2) == 2).all()
 
-    for path in PATHS:
-        run(churn, 3, path)
+    def churn_over_all_paths(world):
+        for make, collectives in PATHS.values():
+            churn(world, make(world["world"]), collectives, 200_000)
+            with small_pieces():
+                churn(world, make(world["world"]), collectives, 2000)
+
+    run(churn_over_all_paths, 3)
 
 
 def test_the_communicator_takes_shared_memory_here_and_counts():
@@ -288,6 +320,20 @@ def test_different_collectives_and_sources_are_a_mismatch_too(path):
     for by_source in (True, False):
         with pytest.raises(RankError, match="disagree"):
             run(mismatch, 2, by_source, timeout=20)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("length", [100, 300])
+def test_a_list_that_differs_only_at_its_end_is_a_mismatch_too(path, length):
+    """Beyond what the ranks have room for: 256 bytes in a message, 1024 in shared memory."""
+
+    def differ(world):
+        over = PATHS[path][0](world["world"])
+        text = f"all_gather of torch.float32 from {[1000] * length + [world.rank]}"
+        over.run(text, torch.float32, 1, [lambda *_: None] * 2) if path == "shared" else over.agree(text)
+
+    with pytest.raises(RankError, match="ranks of axis 'world' disagree: "):
+        run(differ, 2, timeout=20)
 
 
 BAD_CALLS = {

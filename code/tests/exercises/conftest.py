@@ -22,11 +22,19 @@ def exercises(chapters) -> dict:
     return {exercise.slug: exercise for exercise in find_exercises(chapters)}
 
 
+@pytest.fixture(scope="module")
+def zygotes():
+    """Those of all Graders of a file, so that torch is imported once; one that an answer has ended is replaced."""
+    with Grader([]) as grader:
+        yield grader._zygotes
+
+
 @pytest.fixture
-def grade(exercises):
+def grade(exercises, zygotes):
     """grade(source, slug="area", seed=1) -> Report, all in one Grader."""
-    with Grader(list(exercises.values())) as grader:
-        yield lambda source, slug="area", seed=1: grader.grade(exercises[slug], source, seed)
+    grader = Grader(list(exercises.values()))
+    grader._zygotes = zygotes
+    return lambda source, slug="area", seed=1: grader.grade(exercises[slug], source, seed)
 
 
 @pytest.fixture(scope="session")

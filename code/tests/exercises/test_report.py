@@ -50,6 +50,12 @@ def test_an_exception_is_told_with_the_lines_of_the_answer_alone(grade):
         ("x = 1\nimport nowhere", "import_error", "nowhere", 2),
         ("x = 1", "missing_function", "area()", None),
         ("def area(width, height):\n    raise NotImplementedError", "not_implemented", "area()", 2),
+        (
+            "def area(width, height):\n    return side(width)\n\ndef side(x):\n    raise NotImplementedError",
+            "not_implemented",
+            "side() is not written yet",
+            5,
+        ),
         ("def area(width):\n    return 1", "exception", "unexpected keyword", None),
         ("def area(width, height):\n    while True:\n        x = 1", "time", "2 s", None),
         ("x = [0] * 10**10\ndef area(): pass", "memory", "memory", 1),

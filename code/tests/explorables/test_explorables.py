@@ -27,7 +27,7 @@ NAMES = [
 
 
 def settings_to_try(explorable, seed):
-    """The defaults, each control at both ends (a choice at each option), then 30 settings at random."""
+    """The defaults, each control at both ends (a choice at each option), then 12 settings at random."""
     yield {}
     for control in explorable.controls:
         ends = control.values if isinstance(control, Choice) else (control.values[0], control.values[-1])
@@ -35,7 +35,7 @@ def settings_to_try(explorable, seed):
     yield {control.name: control.values[0] for control in explorable.controls}
     yield {control.name: control.values[-1] for control in explorable.controls}
     draw = random.Random(seed)
-    yield from ({c.name: draw.choice(c.values) for c in explorable.controls} for _ in range(30))
+    yield from ({c.name: draw.choice(c.values) for c in explorable.controls} for _ in range(12))
 
 
 def parts(node):
@@ -54,10 +54,11 @@ def test_the_package_has_explorables():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_drawn(name, language):
     explorable = find(name)
-    for settings in settings_to_try(explorable, f"{name} {language}"):
+    for number, settings in enumerate(settings_to_try(explorable, f"{name} {language}")):
         spec = explorable.figure(language, **settings)
-        vega = vl_convert.vegalite_to_vega(spec, vl_version="6.4")
-        assert vega["marks"], settings
+        if language == "en" or number % 5 == 0:  # which marks there are does not depend on the words
+            vega = vl_convert.vegalite_to_vega(spec, vl_version="6.4")
+            assert vega["marks"], settings
         assert re.search(r"\d", spec["description"]), settings
         assert "{" not in spec["description"], settings
         assert bool(re.search(r"[\u4e00-\u9fff]", spec["description"])) == (language == "zh"), settings
@@ -72,7 +73,7 @@ def test_every_setting_is_drawn(name, language):
 def test_the_figure_fits_its_page(name, language):
     """Within 560 by 460 pixels, with nothing outside its frame and all text in the page's language."""
     explorable = find(name)
-    for settings in list(settings_to_try(explorable, f"{name} {language} drawn"))[-6:]:
+    for settings in list(settings_to_try(explorable, f"{name} {language} drawn"))[-4:]:
         svg = to_svg(explorable.figure(language, **settings))
         width, height = map(float, re.search(r'width="([\d.]+)" height="([\d.]+)"', svg).groups())
         assert width <= 560, settings

@@ -1,11 +1,14 @@
-"""Ranks are forked from a server that has imported what torch's optimizers import, and end with the tests."""
+"""Ranks are forked from a server that has imported what is slow to import, and end with the tests."""
 
 import pytest
 from sysai.distributed import launch
 
+SLOW = ("pytest", "torch._dynamo", "torch.testing", "torch.distributed.fsdp", "torch.distributed.optim")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def ranks():
-    launch.start(["torch._dynamo"])
+    launch.stop()  # a server of other tests, which has imported less
+    launch.start(SLOW)
     yield
     launch.stop()

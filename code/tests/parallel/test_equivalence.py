@@ -12,7 +12,7 @@ import torch
 from sysai.distributed.launch import run
 from training import MODELS, OPTIMIZERS, TECHNIQUES, Partly, train, whole_gradients, wrap
 
-STEPS = 4
+STEPS = 3
 
 
 def largest_errors(ours, reference, optimizer):
@@ -43,8 +43,7 @@ def reference():
     return run(all_of, 1, "single process", 1)[0]
 
 
-@pytest.mark.parametrize("micro_batches", [1, 2])
-@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+@pytest.mark.parametrize(("world_size", "micro_batches"), [(1, 2), (2, 1), (3, 2), (4, 1)])
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_steps_equal_those_of_one_process(reference, technique, world_size, micro_batches):
     for rank, runs in enumerate(run(all_of, world_size, technique, micro_batches)):

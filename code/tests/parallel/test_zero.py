@@ -10,7 +10,7 @@ from sysai.parallel.memory import state_memory, step_traffic
 from sysai.parallel.zero import ZeroOptimizer
 from torch import nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
-from training import BATCH, live_bytes, make_model, mlp_loss, train, transformer_loss
+from training import BATCH, live_bytes, make_model, mlp_loss, train, transformer_loss, whole_gradients
 
 BUCKET_BYTES = 1000
 
@@ -48,6 +48,25 @@ def test_counted_bytes_equal_the_formula(world_size, stage, micro_batches):
     for counted, sizes in run(traffic_of_a_step, world_size, stage, micro_batches):
         assert len(sizes) > 1
         assert counted == sum(step_traffic(size, world_size, stage, PLAIN_ADAM, micro_batches) for size in sizes)
+
+
+def gradients_of_passes(world, stage, passes):
+    model = make_model("mlp")
+    optimizer = zero(world, model, stage)
+    for _ in range(passes):
+        mlp_loss(model, own_batch(world)).backward()
+    return whole_gradients(model, optimizer)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_shards_hold_the_mean_over_ranks_of_the_sum_over_passes(stage):
+    for passes in (1, 3):
+        plain = make_model("mlp")
+        for _ in range(passes):
+            mlp_loss(plain, torch.randn(BATCH, 7, generator=torch.Generator().manual_seed(3))).backward()
+        for gradients in run(gradients_of_passes, 3, stage, passes):
+            for name, parameter in plain.named_parameters():
+                torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
 def bytes_held(world, stage):

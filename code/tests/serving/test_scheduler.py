@@ -128,6 +128,21 @@ def test_decoding_is_not_late_for_a_prompt_that_stands_before_it():
         scheduler.update(step, runner.execute(step))
 
 
+def test_a_prompt_abandoned_between_its_chunks_leaves_what_was_computed_in_the_cache():
+    scheduler = Scheduler(replace(SMALL, num_blocks=100, token_budget=8))
+    runner = PaperRunner(scheduler)
+    scheduler.add(make_request("abandoned", range(50), 4))
+    for _ in range(2):
+        scheduler.update(step := scheduler.schedule(), runner.execute(step))
+        scheduler.check_invariants()
+    scheduler.finish("abandoned", FinishReason.ABORT)
+    again = make_request("again", range(50), 4)
+    scheduler.add(again)
+    run(scheduler, runner)
+    assert again.output_token_ids == expected_output(range(50), 4)
+    assert scheduler.memory.counts.hit == 16, "two chunks of 8"
+
+
 @pytest.mark.parametrize(("host_blocks", "kind"), [(0, "recomputed"), (8, "swapped"), (1, "recomputed")])
 def test_preemption_by_either_way_keeps_results(host_blocks, kind):
     config = replace(SMALL, num_blocks=7, token_budget=24, host_blocks=host_blocks, prefix_caching=False)

@@ -1,4 +1,4 @@
-"""The real model on fifty prompts: the engine's greedy tokens are transformers', for both runners.
+"""The real model on twenty-four prompts: the engine's greedy tokens are transformers', for both runners.
 
 Greedy decoding is equal token for token if every token is the likeliest one behind the tokens before it. So one pass
 of transformers over prompts and outputs decides, for all steps at once.
@@ -17,7 +17,7 @@ from sysai.serving.request import SamplingParams
 from sysai.serving.runner import ModelRunner
 from sysai.serving.scheduler_config import SchedulerConfig
 
-PROMPTS, TOKENS = 50, 12
+PROMPTS, TOKENS = 24, 12
 NOISE = 2e-4  # between the logits of two programs in float32; ties within it may go either way
 
 
@@ -42,31 +42,38 @@ def prompts(smollm2):
     return found
 
 
+@pytest.fixture(scope="module")
+def shortfalls(smollm2):
+    """shortfalls(prompt, tokens): by how much each token's logit is below transformers' largest, once a row."""
+    theirs, known = as_transformers(smollm2[0]), {}
+
+    def shortfalls(prompt, tokens):
+        row = (*prompt, *tokens)
+        if row not in known:
+            with torch.no_grad():
+                states_TD = theirs.model(torch.tensor([row])).last_hidden_state[0, len(prompt) - 1 : -1]
+                logits_TV = theirs.lm_head(states_TD)
+            known[row] = logits_TV.amax(-1) - logits_TV.gather(-1, torch.tensor(tokens)[:, None])[:, 0]
+        return known[row]
+
+    return shortfalls
+
+
 @pytest.mark.parametrize("make_runner", [ModelRunner, CompiledRunner])
-def test_greedy_tokens_of_a_mixed_batch_are_those_of_transformers(smollm2, prompts, make_runner):
+def test_greedy_tokens_of_a_mixed_batch_are_those_of_transformers(smollm2, prompts, shortfalls, make_runner):
     model, tokenizer = smollm2
-    config = SchedulerConfig(num_blocks=40, token_budget=96, max_running=24, max_model_len=200, watermark=0.0)
+    config = SchedulerConfig(num_blocks=28, token_budget=96, max_running=24, max_model_len=200, watermark=0.0)
     engine = Engine(model, tokenizer, config, make_runner=make_runner)
     outputs = engine.generate(prompts, SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True))
     assert engine.scheduler.num_preemptions > 0, "blocks should be short"
     assert engine.scheduler.memory.counts.hit > 0, "instructions are shared"
     made = [output.outputs[0].token_ids for output in outputs]
     assert all(len(tokens) == TOKENS for tokens in made)
-    assert len(set(made)) > 40
+    assert len(set(made)) > 0.8 * PROMPTS
 
-    theirs, ties = as_transformers(model), 0
-    order = sorted(range(PROMPTS), key=lambda i: len(prompts[i]))
-    for group in (order[at : at + 10] for at in range(0, PROMPTS, 10)):
-        rows = [[*prompts[i], *made[i]] for i in group]
-        longest = max(map(len, rows))
-        tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-        with torch.no_grad():
-            states = theirs.model(tokens).last_hidden_state  # what is behind a row's end changes nothing before it
-            for i, state in zip(group, states, strict=True):
-                first = len(prompts[i]) - 1
-                logits_TV = theirs.lm_head(state[first : first + TOKENS])
-                chosen_T1 = torch.tensor(made[i])[:, None]
-                short_T = logits_TV.amax(-1) - logits_TV.gather(-1, chosen_T1)[:, 0]
-                ties += int((short_T > 0).sum())
-                assert short_T.max() < NOISE, f"prompt {i} goes another way at token {int(short_T.argmax())}"
+    ties = 0
+    for i, (prompt, tokens) in enumerate(zip(prompts, made, strict=True)):
+        short_T = shortfalls(prompt, tokens)
+        ties += int((short_T > 0).sum())
+        assert short_T.max() < NOISE, f"prompt {i} goes another way at token {int(short_T.argmax())}"
     assert ties <= 2, "that many ties are no accident"

@@ -74,7 +74,13 @@ def test_closed_forms_of_the_bubble(p, extra, f, b, w):
     assert bubble(one_f_one_b(p, m)) == (p - 1) * (f + b + w)
     assert bubble(zb_h1(p, m)) == (p - 1) * (f + b - w)
     assert bubble(zb_h2(p, m)) == (p - 1) * (f + b - 2 * w)
-    assert f != b or b != w or bubble(zb_v(p, m), v=2) == 0
+
+
+@settings(deadline=None)
+@given(p=st.integers(1, 9), extra=st.integers(0, 9), time=st.integers(1, 9))
+def test_zb_v_has_no_bubble_where_all_passes_take_as_long(p, extra, time):
+    m = 2 * p - 1 + extra
+    assert simulate(zb_v(p, m), PassTimes.equal(2 * p, time, time, time)).cost == 2 * m * 3 * time
 
 
 @settings(deadline=None)

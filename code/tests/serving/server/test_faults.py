@@ -1,17 +1,12 @@
-"""Faults: a step that fails, an engine that dies, memory that runs out, and signals while there is load."""
+"""Faults: a step that fails, an engine that dies, memory that runs out."""
 
 import asyncio
-import json
-import signal
 import threading
 
-import httpx2
 import openai
 import pytest
 from planted import crash
 from service import Service, tiny_engine
-from test_hostile_clients import LONG
-from tiny_server import tiny_server
 
 
 def test_a_failed_step_fails_its_requests_and_others_go_on():
@@ -85,64 +80,3 @@ def test_out_of_blocks_delays_and_never_stops():
         assert [answer.usage.completion_tokens for answer in answers] == [100] * 16
         assert engine.scheduler.num_preemptions > 0
         service.wait_until_idle()
-
-
-async def read_stream(client, url, accepted):
-    """The lines of a stream; None if it was not accepted."""
-    lines, began = [], False
-    try:
-        async with client.stream(
-            "POST", f"{url}/v1/completions", json=LONG | {"max_tokens": 60, "stream": True}
-        ) as got:
-            if got.status_code != 200:
-                return None
-            began = True
-            accepted.append(None)
-            async for line in got.aiter_lines():
-                if line:
-                    lines.append(line)
-    except httpx2.TransportError:
-        assert not began, "an accepted stream was cut"
-        return None
-    return lines
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_under_load_loses_no_accepted_request(number):
-    with tiny_server(step_seconds=0.01) as (process, url):
-
-        async def main():
-            accepted, later = [], []
-            async with httpx2.AsyncClient(timeout=60, limits=httpx2.Limits(max_connections=100)) as client:
-                calls = [asyncio.create_task(read_stream(client, url, accepted)) for _ in range(40)]
-                while len(accepted) < 20:
-                    await asyncio.sleep(0.01)
-                process.send_signal(number)
-                while process.poll() is None and not all(call.done() for call in calls):
-                    later.append(asyncio.create_task(read_stream(client, url, [])))
-                    await asyncio.sleep(0.1)
-                return await asyncio.gather(*calls), await asyncio.gather(*later)
-
-        streams, later = asyncio.run(main())
-        answered = [lines for lines in streams if lines is not None]
-        assert len(answered) >= 20
-        for lines in [*answered, *(lines for lines in later if lines is not None)]:
-            assert lines[-1] == "data: [DONE]"
-            assert json.loads(lines[-2].removeprefix("data: "))["choices"][0]["finish_reason"] == "length"
-        assert None in later, "new requests are refused"
-        assert process.wait(60) == 0
-
-
-def test_a_second_signal_cuts():
-    body = LONG | {"stream": True}
-    with (
-        tiny_server(step_seconds=0.2) as (process, url),
-        httpx2.stream("POST", f"{url}/v1/completions", json=body, timeout=60) as answer,
-    ):
-        lines = answer.iter_lines()
-        next(lines)
-        process.send_signal(signal.SIGTERM)
-        next(line for line in lines if line)  # it goes on
-        assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 1

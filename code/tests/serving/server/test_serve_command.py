@@ -1,25 +1,33 @@
 """The command itself: with the real model, and what it says when it can't."""
 
+import argparse
 import signal
 import socket
 import subprocess
 import sys
 
 import openai
-import pytest
+import torch
+from service import chat_tokenizer
 from sysai import cli
+from sysai.serving import step_program
+from sysai.serving.compiled_runner import CompiledRunner
+from sysai.serving.runner import ModelRunner
+from sysai.serving.server import build
+from sysai.serving.server.arguments import add_arguments
+from sysai.serving.server.build import build_engine
 from sysai.serving.server.lifecycle import bind
-from tiny_server import tiny_server
+from tiny_models import tiny_model
 
 
 def test_the_real_model_answers(tokenizer):
-    options = ["--port", "0", "--cache-gb", "0.1", "--served-model-name", "smol", "--weights", "int8"]
+    options = ["--port", "0", "--cache-gb", "0.1", "--served-model-name", "smol"]
     command = [sys.executable, "-m", "sysai", "serve", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         lines = [process.stdout.readline() for _ in range(5)]
         assert [line.split()[0] for line in lines] == ["model", "limits", "cache", "api", "address"]
-        assert "smollm2, weights in int8, CompiledRunner on cpu" in lines[0]
+        assert "smollm2, weights in float32, CompiledRunner on cpu" in lines[0]
         address = lines[4].split()[1]
         client = openai.OpenAI(base_url=address, api_key="any", max_retries=0, timeout=120)
         messages = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
@@ -37,14 +45,28 @@ def test_the_real_model_answers(tokenizer):
         process.communicate()
 
 
-def test_first_lines_say_what_is_served_and_the_key_may_come_from_the_environment(monkeypatch):
-    monkeypatch.setenv("SYSAI_API_KEY", "secret")
-    with tiny_server() as (_, url):
-        client = openai.OpenAI(base_url=f"{url}/v1", api_key="secret", max_retries=0)
-        (model,) = client.models.list().data
-        assert model.id == "smollm2"
-        with pytest.raises(openai.AuthenticationError):
-            client.with_options(api_key="other").models.list()
+def test_the_engine_is_built_as_the_options_say(monkeypatch):
+    """With a tiny model in the place of the file's."""
+    monkeypatch.setattr(build, "fetch_smollm2", lambda: None)
+    monkeypatch.setattr(build, "open_gguf", lambda path: path)
+    monkeypatch.setattr(build, "load_gguf", lambda reader, device, dtype: tiny_model().to(device, dtype))
+    monkeypatch.setattr(build.Tokenizer, "from_gguf", lambda reader: chat_tokenizer())
+    monkeypatch.setattr(step_program, "FEW_ROWS", (1, 8))
+
+    def engine_of(*options):
+        parser = argparse.ArgumentParser()
+        add_arguments(parser)
+        return build_engine(parser.parse_args([*options, "--device", "cpu", "--max-running", "9"]))
+
+    engine = engine_of("--weights", "int8", "--cache-gb", "0.001", "--token-budget", "30")
+    config, block = engine.scheduler.config, 16 * 2 * 2 * 2 * 8 * 4  # positions, layers, keys and values, heads, floats
+    assert (type(engine.runner), engine.runner.weights) == (CompiledRunner, "int8")
+    assert (config.num_blocks, config.token_budget, config.max_running) == (int(0.001 * 2**30 / block), 30, 9)
+    assert config.prefix_caching
+    engine = engine_of("--runner", "torch", "--weights", "bfloat16", "--blocks", "20", "--no-prefix-caching")
+    assert (type(engine.runner), engine.runner.model.dtype) == (ModelRunner, torch.bfloat16)
+    assert engine.scheduler.config.num_blocks == 20
+    assert not engine.scheduler.config.prefix_caching
 
 
 def test_what_can_not_be_had_is_one_line(capsys, monkeypatch, tmp_path):
