@@ -47,8 +47,8 @@ def measure_matvec_bandwidth(
     """
     device = select_device(device)
     count = max(1, megabytes * 2**20 // (shape[0] * shape[1] * dtype.itemsize))
-    weights = torch.randn(count, *shape, device=device, dtype=dtype).unbind()
-    x = torch.randn(1, shape[1], device=device, dtype=dtype)
+    weights = torch.ones(count, *shape, device=device, dtype=dtype).unbind()
+    x = torch.ones(1, shape[1], device=device, dtype=dtype)
 
     def one_pass() -> list[Tensor]:
         return [F.linear(x, weight) for weight in weights]

@@ -29,6 +29,8 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 F, B, W, BW = KINDS = ("F", "B", "W", "BW")
+GIVEN = {F: "activation", B: "gradient", BW: "gradient", W: "weight gradient"}
+"""The name of the value that a pass of each kind computes."""
 
 
 class Operation(NamedTuple):
@@ -91,8 +93,7 @@ class Schedule:
 
     def gives(self, operation: Operation) -> Value:
         """The value that `operation` computes."""
-        names = {F: "activation", B: "gradient", BW: "gradient", W: "weight gradient"}
-        return Value(names[operation.kind], operation.stage, operation.microbatch)
+        return Value(GIVEN[operation.kind], operation.stage, operation.microbatch)
 
     def receiver(self, value: Value) -> int | None:
         """The device to which `value` must be sent, or None where it stays on the one that computed it."""

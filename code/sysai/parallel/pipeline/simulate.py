@@ -41,9 +41,10 @@ class PassTimes:
 
     def of(self, operation: Operation) -> float:
         """Seconds of one operation."""
-        s = operation.stage
-        b, w = self.backward_input[s], self.backward_weight[s]
-        return {F: self.forward[s], B: b, W: w, BW: b + w}[operation.kind]
+        kind, s, _ = operation
+        if kind == BW:
+            return self.backward_input[s] + self.backward_weight[s]
+        return {F: self.forward, B: self.backward_input, W: self.backward_weight}[kind][s]
 
     def of_message(self, sender: int, receiver: int) -> float:
         """Seconds of a message; a missing pair is an error."""
