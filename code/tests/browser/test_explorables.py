@@ -6,12 +6,12 @@ It does not know one figure from another, so it is shown on one; test_figures co
 import random
 import re
 from contextlib import contextmanager
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from boxes import BOXES, MISPRINTED, OUT_OF_REACH, Box, differences
 from sysai.explorables.explorable import Choice, Slider
-from visit import LANGUAGES, OTHER, PHONE, Visit, listed
+from visit import LANGUAGES, OTHER, PHONE, TIMEOUT_MS, Visit, listed
 
 pytestmark = pytest.mark.fixed
 
@@ -34,9 +34,15 @@ def neighbour(box: Box) -> Box | None:
     return next((other for other in BOXES if other.path == box.path and other.id != box.id), None)
 
 
-once_in_each_language = pytest.mark.parametrize(
-    ("path", "box"), [pytest.param(box.path, box, id=f"{box.path}-{box.id}") for box in shown_on()]
-)
+def on(boxes: list[Box]):
+    """Run a test on each of the boxes."""
+    return pytest.mark.parametrize(
+        ("path", "box"), [pytest.param(box.path, box, id=f"{box.path}-{box.id}") for box in boxes]
+    )
+
+
+once_in_each_language = on(shown_on())
+in_english = on(shown_on()[:1])  # what does not differ between languages
 
 COUNT = (
     """addEventListener("explorable-drawn", ({ target }) => { target.drawings = (target.drawings ?? 0) + 1; }, true)"""
@@ -126,7 +132,7 @@ class Reader:
         with self.redraws():
             self.element.locator("[data-does=reset]").click()
 
-    def must_show(self, doing: str, **settings):
+    def must_show(self, doing: str, status: str = "", **settings):
         """The figure, its text and the texts beside the controls are those that Python gives for the settings."""
         box = self.box
         spec, texts = box.figure(**settings), box.texts(**settings)
@@ -137,7 +143,7 @@ class Reader:
             "texts": texts,
             "announced": {name: text for name, text in texts.items() if name in sliders},
             "drawn": True,
-            "status": "",
+            "status": status,
         }
         found = differences(expected, self.page.evaluate(STATE, box.id))
         assert not found, listed(f"{box.path}, {box.id}, {doing}", found)
@@ -279,7 +285,7 @@ def test_the_last_of_many_quick_changes_wins_and_is_announced_once(live, path, b
     slider, chance = box.first(Slider), random.Random(box.id)
     live.wait_announced()
     rush = [chance.randrange(len(slider.values)) for _ in range(20)]
-    result = live.page.evaluate(RUSH, [box.id, slider.name, rush, 10_000])
+    result = live.page.evaluate(RUSH, [box.id, slider.name, rush, TIMEOUT_MS])
     last = {slider.name: slider.values[rush[-1]]}
     live.must_show("the last of many values", **last)
     assert result["said"] == [box.figure(**last)["description"]]
@@ -318,7 +324,7 @@ def test_what_python_refuses_is_said_in_words_and_withdrawn(live, path, box):
     assert not live.element.locator(".explorable-error").count()
 
 
-@once_in_each_language
+@in_english
 def test_accessible_and_printed_after_a_redraw(live, path, box):
     with live.redraws():
         select(live, **{box.first(Slider).name: other_value(box.first(Slider), random.Random(path))})
@@ -333,43 +339,66 @@ def test_accessible_and_printed_after_a_redraw(live, path, box):
 
 
 @once_in_each_language
-def test_the_settings_are_in_the_address_and_stay_when_the_language_changes(live, reader, address, path, box):
-    chance = random.Random(path)
-    chosen = {control.name: other_value(control, chance) for control in (box.first(Slider), box.first(Choice))}
-    in_address = {f"{box.key}.{name}": [str(value)] for name, value in chosen.items()}
+def test_the_settings_are_in_the_address_and_in_the_link(live, path, box):
+    chosen, in_address = chosen_settings(box)
     live.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     select(live, **chosen)
     live.wait_announced()
     assert parse_qs(urlsplit(live.page.url).query) == in_address
     live.element.locator("[data-does=link]").click()
     live.wait("element.querySelector('.explorable-status').textContent === values[0]", box.words["linked"])
-    link = live.page.evaluate("navigator.clipboard.readText()")
-    assert parse_qs(urlsplit(link).query) == in_address
-    assert urlsplit(link).fragment
+    link = urlsplit(live.page.evaluate("navigator.clipboard.readText()"))
+    assert (link.netloc, link.path) == urlsplit(live.page.url)[1:3]
+    assert parse_qs(link.query) == in_address
+    section = live.page.locator(f"#{link.fragment}")
+    assert section.locator(f"#{box.id}").count() or link.fragment == box.id, "the link leads elsewhere on the page"
+    live.reset()
+    live.page.wait_for_function("!location.search")
 
-    other = next(c for c in box.explorable.controls if c.name not in chosen)
-    arrived = reader(box, link.replace("#", f"&{box.key}.{other.name}=nonsense#"))
-    arrived.wait_announced(first=True)
-    assert (
-        arrived.page.locator(f"#{urlsplit(link).fragment}").bounding_box()["y"] < arrived.page.viewport_size["height"]
-    )
+
+@in_english
+def test_an_address_restores_its_settings_also_in_the_other_language(reader, address, path, box):
+    """The English page, with a setting that it does not offer; then the Chinese one; and the way back."""
+    chosen, in_address = chosen_settings(box)
+    other = next(control for control in box.explorable.controls if control.name not in chosen)
+    query = "&".join(f"{name}={quote(value)}" for name, (value,) in in_address.items())
+    english = reader(box, f"{address}{path}?{query}&{box.key}.{other.name}=nonsense#{box.id}")
+    english.wait_announced(first=True)
     refused = box.words["refused"].replace("{setting}", f"{other.name}=nonsense")
-    assert arrived.part("error").inner_text() == refused.replace("{shown}", box.texts()[other.name])
-    arrived.reset()
-    arrived.must_show("after the reset")
-    assert not arrived.part("error").count(), "what the address asked for is still refused"
-    arrived.page.wait_for_function("!location.search")
+    refused = refused.replace("{shown}", box.texts()[other.name])
+    assert english.part("error").inner_text() == refused
+    english.must_show("as the address asks", status=refused, **chosen)
+    assert english.element.bounding_box()["y"] < english.page.viewport_size["height"]
+    assert parse_qs(urlsplit(english.page.url).query) == in_address
+    english.reset()
+    english.must_show("after the reset")
+    assert not english.part("error").count(), "what the address asked for is still refused"
+    english.page.wait_for_function("!location.search")
 
-    select(arrived, **chosen)
-    arrived.wait_announced()
-    arrived.must_show("chosen anew", **chosen)
-    arrived.page.locator(".lang-switch").click()
-    arrived.page.wait_for_url(re.compile(re.escape(f"{address}{OTHER[path[:2]]}{path[2:]}?")))
-    assert parse_qs(urlsplit(arrived.page.url).query) == in_address
-    arrived.wait_announced(first=True)
-    assert not arrived.seen.faults(), listed("errors", arrived.seen.faults())
-    translated = next(one for one in BOXES if (one.path, one.id) == (OTHER[path[:2]] + path[2:], box.id))
-    Reader(arrived.seen, translated).must_show("in the other language", **chosen)
+    select(english, **chosen)
+    english.wait_announced()
+    assert switch(english, address) == in_address
+    translated = next(one for one in BOXES if (one.path, one.id) == (OTHER["en"] + path[2:], box.id))
+    chinese = Reader(english.seen, translated)
+    chinese.wait_announced(first=True)
+    chinese.must_show("in the other language", **chosen)
+    assert switch(chinese, address) == in_address
+    assert not english.seen.faults(), listed("errors", english.seen.faults())
+
+
+def chosen_settings(box: Box) -> tuple[dict, dict]:
+    """A slider and a choice moved, and what the address must hold of that."""
+    chance = random.Random(box.path)
+    chosen = {control.name: other_value(control, chance) for control in (box.first(Slider), box.first(Choice))}
+    return chosen, {f"{box.key}.{name}": [str(value)] for name, value in chosen.items()}
+
+
+def switch(reader: Reader, address: str) -> dict:
+    """Change the language; what the address then asks for."""
+    reader.page.locator(".lang-switch").click()
+    landed = re.compile(re.escape(f"{address}{OTHER[reader.box.language]}{reader.box.path[2:]}?"))
+    reader.page.wait_for_url(landed, wait_until="load")
+    return parse_qs(urlsplit(reader.page.url).query)
 
 
 @once_in_each_language
@@ -390,34 +419,27 @@ def test_without_javascript_the_picture_and_its_text_stand(reader, path, box):
 
 
 @once_in_each_language
-def test_on_a_phone_it_fits_and_can_be_touched(reader, path, box):
+def test_on_a_phone_it_fits_and_a_touch_loads_python_at_the_second_try(reader, path, box):
+    """Where Python cannot load the figure stays as it was, and this is said."""
     phone = reader(box, viewport=PHONE, device_scale_factor=2, has_touch=True)
     assert not (wide := phone.seen.overflow()), listed("the page scrolls sideways", wide)
     assert not (far := phone.page.evaluate(OUT_OF_REACH, box.id)), listed("out of reach", far)
-    slider = box.first(Slider)
-    field = phone.field(slider)
-    field.tap(position={"x": 5 if field.input_value() != "0" else field.bounding_box()["width"] - 5, "y": 12})
-    phone.wait_announced(first=True)
-    chosen = slider.values[int(field.input_value())]
-    assert chosen != slider.default
-    phone.must_show("after a touch", **{slider.name: chosen})
-    assert not (wide := phone.seen.overflow()), listed("the page scrolls sideways after a touch", wide)
-
-
-@once_in_each_language
-def test_where_python_cannot_load_the_figure_stays_and_another_touch_tries_again(reader, path, box):
-    seen, slider = reader(box), box.first(Slider)
-    figure, field = seen.part("figure"), seen.field(slider)
-    before, shown = figure.inner_html(), field.input_value()
-    key = "ArrowRight" if shown == "0" else "ArrowLeft"
-    seen.page.context.route("**/pyodide.asm.wasm", lambda route: route.abort())
-    field.press(key)
-    seen.wait("element.querySelector('.explorable-status').textContent === values[0]", box.words["failed"], first=True)
-    assert seen.part("error").count()
+    slider, figure = box.first(Slider), phone.part("figure")
+    field, before = phone.field(slider), figure.inner_html()
+    shown = field.input_value()
+    touched = {"x": 5 if shown != "0" else field.bounding_box()["width"] - 5, "y": 12}
+    phone.page.context.route("**/pyodide.asm.wasm", lambda route: route.abort())
+    field.tap(position=touched)
+    phone.wait("element.querySelector('.explorable-status').textContent === values[0]", box.words["failed"], first=True)
+    assert phone.part("error").count()
     assert figure.inner_html() == before
     assert field.input_value() == shown
-    seen.page.context.unroute("**/pyodide.asm.wasm")
-    with seen.redraws(first=True):
-        field.press(key)
-    seen.must_show("after another touch", **{slider.name: slider.values[int(field.input_value())]})
+
+    phone.page.context.unroute("**/pyodide.asm.wasm")
+    with phone.redraws(first=True):
+        field.tap(position=touched)
+    chosen = slider.values[int(field.input_value())]
+    assert chosen != slider.default
+    phone.must_show("after another touch", **{slider.name: chosen})
     assert figure.inner_html() != before
+    assert not (wide := phone.seen.overflow()), listed("the page scrolls sideways after a touch", wide)

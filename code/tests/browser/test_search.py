@@ -14,9 +14,10 @@ GENERATED = {"search.html", "genindex.html", "py-modindex.html"}  # no prose of 
 @cache
 def article_text(path: str) -> str:
     """The words of a page's article, as its author wrote them, without a space between Chinese and Latin."""
-    page = (SITE / path).read_text(encoding="utf-8")
-    article = BeautifulSoup(re.search(r"<article.*</article>", page, re.DOTALL)[0], "html.parser")
-    for element in article.select("script, style, svg, .headerlink, .cell_output"):
+    page = re.search(r"<article.*</article>", (SITE / path).read_text(encoding="utf-8"), re.DOTALL)[0]
+    page = re.sub(r"<(svg|script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
+    article = BeautifulSoup(page, "html.parser")
+    for element in article.select(".headerlink, .cell_output"):
         element.decompose()
     text = re.sub(r"\s+", " ", article.get_text())
     return tighten(text)

@@ -9,7 +9,8 @@ SITE = Path(os.environ.get("SYSAI_SITE") or ROOT / "site")  # `make test CHAPTER
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 LANGUAGES = ("en", "zh")
 OTHER = {"en": "zh", "zh": "en"}
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 20_000
+NAVIGATION_MS = 60_000
 PHONE = {"width": 390, "height": 844}
 
 # What an element would load from elsewhere, even where this visit did not: lazy images, hints, frames.
@@ -52,6 +53,7 @@ class Visit:
         self.errors: list[str] = []
         self.context = browser.new_context(**settings)
         self.context.set_default_timeout(TIMEOUT_MS)
+        self.context.set_default_navigation_timeout(NAVIGATION_MS)
         self.context.on("request", lambda request: self.requested.append(request.url))
         self.page = self.context.new_page()
         self.page.on("console", self._console)
