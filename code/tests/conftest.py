@@ -4,11 +4,18 @@ Tests of a group run in one process, one after the other. By default a file is a
 its tests share a browser's tab in which Python runs; those that start ranks are one, as each takes more than one core.
 """
 
+import ctypes
+import os
 from collections import Counter
 from pathlib import Path
 
+import examples  # noqa: F401  the profiles of random tests, before any of these is read
 import pytest
 
+# Read when torch is imported: threads of OpenMP that wait must not keep a core from the tests beside, as they would.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+M_PERTURB = -6  # of glibc's mallopt
 RANKS = {"distributed", "parallel"}
 
 
@@ -20,6 +27,18 @@ def pytest_collection_modifyitems(items) -> None:
         if path.parts[0] == "browser" and hasattr(item, "callspec"):
             group = item.callspec.params.get("path", group)
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture
+def nan_in_fresh_memory():
+    """What nobody has written is NaN, in torch's tensors and in C's buffers, whatever stood there before."""
+    import torch  # seconds, which most tests need not wait for
+
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_PERTURB, 0x100)  # the bytes of fresh memory become 0xff
+    assert torch.empty(9).isnan().all()
+    yield
+    libc.mallopt(M_PERTURB, 0)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

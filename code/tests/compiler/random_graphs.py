@@ -86,6 +86,7 @@ class _Grower:
         ways = (
             self._unary, self._binary, self._binary, self._literal, self._literal, self._compare, self._choose,
             self._cast, self._move, self._move, self._move, self._join, self._look_up, self._combine, self._multiply,
+            self._detour,
         )  # fmt: skip
         ways += (self._along_axis, self._along_axis) if self.along_axes else ()
         mark = len(self.builder.nodes)
@@ -198,3 +199,14 @@ class _Grower:
     def _multiply(self) -> Value:
         a, b = self._any("float32"), self._any("float32")
         return self.builder.emit("matmul", a, b, transpose_b=self.draw(st.booleans()))
+
+    def _detour(self) -> Value:
+        """A value goes into a product, and past it: fused with what is made of it later, it would wait for itself."""
+        emit, square = self.builder.emit, as_shape((4, 4))
+        start = emit(self.draw(st.sampled_from(("abs", "tanh", "sigmoid"))), self._any("float32"))
+        matrices = [value for value in self.values if (value.shape, value.dtype) == (square, "float32")]
+        matrix = self.draw(st.sampled_from(matrices)) if matrices else self.builder.full(0.5, "float32", square)
+        product = emit("matmul", start, matrix, transpose_b=self.draw(st.booleans()))
+        past = emit("mul", start, self.builder.full(2.0, "float32", ()))
+        self.values += [start, product, past]
+        return emit("add", past, product)

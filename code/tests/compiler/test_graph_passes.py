@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
@@ -24,7 +25,7 @@ from sysai.compiler.passes.rewrite import InvalidRule, Rule, rewrite
 from sysai.compiler.passes.simplify import SIMPLIFICATIONS, TRANSPOSES
 
 EXACT = tuple(rule for rule in SIMPLIFICATIONS if rule.exact)
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = examples(60, suppress_health_check=list(HealthCheck))
 
 
 def run(graph: Graph, inputs) -> tuple[torch.Tensor, ...] | None:
@@ -69,7 +70,7 @@ def optimize_exactly(graph: Graph) -> Graph:
 
 
 @pytest.mark.filterwarnings("ignore:.*degrees of freedom")
-@settings(MANY, max_examples=100)
+@examples(40, suppress_health_check=list(HealthCheck))
 @given(st.data())
 @pytest.mark.parametrize(
     "change",

@@ -15,6 +15,8 @@ from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.pipeline import make_program
 from sysai.compiler.program.expr import Var
 
+pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
+
 GATHERED = re.compile(r"\{x1\[")  # lane by lane from the right operand
 
 
