@@ -24,7 +24,7 @@ BINARY = ("add", "sub", "mul", "div", "min", "max")
 def graphs(
     draw, steps: int = 10, composites: tuple[str, ...] = EXACT_COMPOSITES, along_axes: tuple[str, ...] = ()
 ) -> Graph:
-    """A valid graph over sizes B and T; its last values are outputs, so that some nodes are dead.
+    """A valid graph over sizes B and T. Its outputs are its last values, so that some nodes are dead, or all ends.
 
     Args:
         steps: how many nodes there are at most, about.
@@ -77,8 +77,10 @@ class _Grower:
         return self._input(name, self.draw(st.sampled_from(SHAPES)), dtype)
 
     def graph(self) -> Graph:
-        count = self.draw(st.integers(1, 2))
-        outputs = tuple(self.values[-count:])
+        read = {value.name for node in self.builder.nodes for value in node.inputs}
+        ends = [node.output for node in self.builder.nodes if node.output.name not in read]
+        last = self.values[-self.draw(st.integers(1, 2)) :]
+        outputs = tuple(ends if ends and self.draw(st.booleans()) else last)
         return Graph("random", (B, T), self.inputs, self.constants, tuple(self.builder.nodes), outputs)
 
     def grow(self) -> None:

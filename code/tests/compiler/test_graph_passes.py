@@ -25,7 +25,7 @@ from sysai.compiler.passes.rewrite import InvalidRule, Rule, rewrite
 from sysai.compiler.passes.simplify import SIMPLIFICATIONS, TRANSPOSES
 
 EXACT = tuple(rule for rule in SIMPLIFICATIONS if rule.exact)
-MANY = examples(60, suppress_health_check=list(HealthCheck))
+MANY = examples(80, suppress_health_check=list(HealthCheck))
 
 
 def run(graph: Graph, inputs) -> tuple[torch.Tensor, ...] | None:
