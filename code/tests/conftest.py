@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items) -> None:
 
 @pytest.fixture
 def nan_in_fresh_memory():
-    """What nobody has written is NaN, in torch's tensors and in C's buffers (but for a few of the smallest: 0)."""
+    """What nobody has written is NaN, in torch's tensors and in C's buffers, but for some below a kilobyte."""
     import torch  # seconds, which most tests need not wait for
 
     libc = ctypes.CDLL(None)
