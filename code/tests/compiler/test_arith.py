@@ -60,7 +60,7 @@ def points(ranges):
                 yield {**outer, "j": second}
 
 
-@examples(120)
+@examples(200)
 @given(integers(), RANGES)
 def test_simplify_keeps_the_value(expr, ranges):
     simple = simplify(expr, ranges)
@@ -68,7 +68,7 @@ def test_simplify_keeps_the_value(expr, ranges):
         assert evaluate(simple, point) == evaluate(expr, point), (expr, simple, point)
 
 
-@examples(80)
+@examples(150)
 @given(conditions(), RANGES)
 def test_simplify_keeps_conditions(condition, ranges):
     simple = simplify(condition, ranges)
@@ -76,7 +76,7 @@ def test_simplify_keeps_conditions(condition, ranges):
         assert evaluate(simple, point) == evaluate(condition, point), (condition, simple, point)
 
 
-@examples(120)
+@examples(200)
 @given(integers(), RANGES)
 def test_bounds_hold(expr, ranges):
     low, high = bounds(expr, ranges)
@@ -86,7 +86,7 @@ def test_bounds_hold(expr, ranges):
         assert high is None or value < evaluate(high, point), (expr, high, point)
 
 
-@examples(120)
+@examples(200)
 @given(conditions(), conditions(), RANGES)
 def test_proofs_hold(condition, assumption, ranges):
     proved, under = proves(condition, ranges), proves(condition, ranges, [assumption])
@@ -101,7 +101,7 @@ def test_proofs_hold(condition, assumption, ranges):
         )
 
 
-@examples(80)
+@examples(150)
 @given(integers(depth=3, atoms=(i, j, N)), st.integers(1, 6))
 @example((0 - j) % N, 1)
 def test_equal_sums_become_one_tree(expr, factor):
@@ -115,14 +115,14 @@ def test_equal_sums_become_one_tree(expr, factor):
         assert other == simplify(expr * factor)
 
 
-@examples(80)
+@examples(150)
 @given(integers(depth=3))
 def test_simplify_again_changes_nothing(expr):
     simple = simplify(expr)
     assert simplify(simple) == simple
 
 
-@examples(80)
+@examples(150)
 @given(integers(depth=3), st.integers(-20, 20))
 def test_affine(expr, by):
     """The coefficients tell how the value changes with the variable."""

@@ -9,7 +9,7 @@ from random_graphs import graphs, inputs_for
 from sysai.compiler.graph.interpret import interpret
 from sysai.compiler.lowering.schedules import default_schedule
 
-FEW = examples(80, suppress_health_check=list(HealthCheck))
+FEW = examples(120, suppress_health_check=list(HealthCheck))
 
 
 def expected(graph, inputs):
