@@ -5,12 +5,19 @@ its tests share a browser's tab; those that start ranks are one, as each takes m
 own by the mark `xdist_group`.
 """
 
+import ctypes
+import os
 from pathlib import Path
 
+import examples  # noqa: F401  the profiles of random tests, before any of these is read
 import pytest
 
 pytest_plugins = ["seconds"]
 
+# Read when torch is imported: threads of OpenMP that wait must not keep a core from the tests beside, as they would.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+M_PERTURB = -6  # of glibc's mallopt
 RANKS = {"distributed", "parallel"}
 
 
@@ -24,3 +31,15 @@ def pytest_collection_modifyitems(items) -> None:
         if path.parts[0] == "browser" and hasattr(item, "callspec"):
             group = item.callspec.params.get("path", group)
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture
+def nan_in_fresh_memory():
+    """What nobody has written is NaN, in torch's tensors and in C's buffers, but for some below a kilobyte."""
+    import torch  # seconds, which most tests need not wait for
+
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_PERTURB, 0x100)  # the bytes of fresh memory become 0xff
+    assert torch.empty(1 << 12).isnan().all()
+    yield
+    libc.mallopt(M_PERTURB, 0)

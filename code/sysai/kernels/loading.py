@@ -12,8 +12,10 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # what compiles ahead of time needs no torch, whose import takes longer than a kernel
+    import torch
 
 
 def require_triton(instead: str) -> None:
@@ -54,7 +56,7 @@ def load_kernels(name: str, interpret: bool) -> ModuleType:
     return import_module(kernel_path(name), interpret)
 
 
-def must_interpret(device: torch.device) -> bool:
+def must_interpret(device: "torch.device") -> bool:
     """Whether kernels on tensors there are interpreted: no GPU, or TRITON_INTERPRET=1 asks for it."""
     return device.type != "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
 

@@ -145,7 +145,7 @@ def compile_ahead(
         raise ValueError(f"no target {unknown[0]!r}: it is none of {', '.join(TARGETS)}")
     wanted = [(launch, target) for launch in launches for target in targets]
     results = _compile([launch.job(target) for launch, target in wanted], timeout_s)
-    return [_read(launch.name, target, result) for (launch, target), result in zip(wanted, results, strict=True)]
+    return [read_report(launch.name, target, result) for (launch, target), result in zip(wanted, results, strict=True)]
 
 
 def _compile(jobs: Sequence[Mapping[str, object]], timeout_s: float) -> list[dict[str, object]]:
@@ -162,7 +162,12 @@ def _compile(jobs: Sequence[Mapping[str, object]], timeout_s: float) -> list[dic
     return json.loads(done.stdout)
 
 
-def _read(name: str, target: str, result: Mapping[str, object]) -> KernelReport:
+def read_report(name: str, target: str, result: Mapping[str, object]) -> KernelReport:
+    """The report of a kernel that messages call `name`, from what `ahead.py` gives for it.
+
+    Raises:
+        CompilationFailed: it gives an error.
+    """
     if "error" in result:
         raise CompilationFailed(f"{name} for {target}: {result['error']}")
     if target.startswith("cuda"):

@@ -24,7 +24,7 @@ BINARY = ("add", "sub", "mul", "div", "min", "max")
 def graphs(
     draw, steps: int = 10, composites: tuple[str, ...] = EXACT_COMPOSITES, along_axes: tuple[str, ...] = ()
 ) -> Graph:
-    """A valid graph over sizes B and T; its last values are outputs, so that some nodes are dead.
+    """A valid graph over sizes B and T. Its outputs are its last values, so that some nodes are dead, or all ends.
 
     Args:
         steps: how many nodes there are at most, about.
@@ -77,8 +77,10 @@ class _Grower:
         return self._input(name, self.draw(st.sampled_from(SHAPES)), dtype)
 
     def graph(self) -> Graph:
-        count = self.draw(st.integers(1, 2))
-        outputs = tuple(self.values[-count:])
+        read = {value.name for node in self.builder.nodes for value in node.inputs}
+        ends = [node.output for node in self.builder.nodes if node.output.name not in read]
+        last = self.values[-self.draw(st.integers(1, 2)) :]
+        outputs = tuple(ends if ends and self.draw(st.booleans()) else last)
         return Graph("random", (B, T), self.inputs, self.constants, tuple(self.builder.nodes), outputs)
 
     def grow(self) -> None:
@@ -86,6 +88,7 @@ class _Grower:
         ways = (
             self._unary, self._binary, self._binary, self._literal, self._literal, self._compare, self._choose,
             self._cast, self._move, self._move, self._move, self._join, self._look_up, self._combine, self._multiply,
+            self._detour,
         )  # fmt: skip
         ways += (self._along_axis, self._along_axis) if self.along_axes else ()
         mark = len(self.builder.nodes)
@@ -198,3 +201,14 @@ class _Grower:
     def _multiply(self) -> Value:
         a, b = self._any("float32"), self._any("float32")
         return self.builder.emit("matmul", a, b, transpose_b=self.draw(st.booleans()))
+
+    def _detour(self) -> Value:
+        """A value goes into a product, and past it: fused with what is made of it later, it would wait for itself."""
+        emit, square = self.builder.emit, as_shape((4, 4))
+        start = emit(self.draw(st.sampled_from(("abs", "tanh", "sigmoid"))), self._any("float32"))
+        matrices = [value for value in self.values if (value.shape, value.dtype) == (square, "float32")]
+        matrix = self.draw(st.sampled_from(matrices)) if matrices else self.builder.full(0.5, "float32", square)
+        product = emit("matmul", start, matrix, transpose_b=self.draw(st.booleans()))
+        past = emit("mul", start, self.builder.full(2.0, "float32", ()))
+        self.values += [start, product, past]
+        return emit("add", past, product)

@@ -3,7 +3,8 @@
 import itertools
 
 import pytest
-from hypothesis import assume, example, given, settings
+from examples import examples
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sysai.compiler.program.accesses import evaluate
 from sysai.compiler.program.arith import affine, bounds, proves, simplify, size_ranges
@@ -59,7 +60,7 @@ def points(ranges):
                 yield {**outer, "j": second}
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(integers(), RANGES)
 def test_simplify_keeps_the_value(expr, ranges):
     simple = simplify(expr, ranges)
@@ -67,7 +68,7 @@ def test_simplify_keeps_the_value(expr, ranges):
         assert evaluate(simple, point) == evaluate(expr, point), (expr, simple, point)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(conditions(), RANGES)
 def test_simplify_keeps_conditions(condition, ranges):
     simple = simplify(condition, ranges)
@@ -75,7 +76,7 @@ def test_simplify_keeps_conditions(condition, ranges):
         assert evaluate(simple, point) == evaluate(condition, point), (condition, simple, point)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(integers(), RANGES)
 def test_bounds_hold(expr, ranges):
     low, high = bounds(expr, ranges)
@@ -85,7 +86,7 @@ def test_bounds_hold(expr, ranges):
         assert high is None or value < evaluate(high, point), (expr, high, point)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(conditions(), conditions(), RANGES)
 def test_proofs_hold(condition, assumption, ranges):
     proved, under = proves(condition, ranges), proves(condition, ranges, [assumption])
@@ -100,7 +101,7 @@ def test_proofs_hold(condition, assumption, ranges):
         )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(integers(depth=3, atoms=(i, j, N)), st.integers(1, 6))
 @example((0 - j) % N, 1)
 def test_equal_sums_become_one_tree(expr, factor):
@@ -114,14 +115,14 @@ def test_equal_sums_become_one_tree(expr, factor):
         assert other == simplify(expr * factor)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(integers(depth=3))
 def test_simplify_again_changes_nothing(expr):
     simple = simplify(expr)
     assert simplify(simple) == simple
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(integers(depth=3), st.integers(-20, 20))
 def test_affine(expr, by):
     """The coefficients tell how the value changes with the variable."""

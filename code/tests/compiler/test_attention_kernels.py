@@ -13,6 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
+
 INF, NAN = float("inf"), float("nan")
 
 

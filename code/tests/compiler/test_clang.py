@@ -19,11 +19,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def _clang(tmp_path, monkeypatch):
-    monkeypatch.setenv("SYSAI_CACHE", str(tmp_path))
-    monkeypatch.setenv("CC", "clang")
-    assert "clang" in find_compiler().version
+@pytest.fixture(autouse=True, scope="module")
+def _clang(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYSAI_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        patch.setenv("CC", "clang")
+        assert "clang" in find_compiler().version
+        yield
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

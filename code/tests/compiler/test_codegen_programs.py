@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from examples import examples
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed
@@ -24,6 +25,8 @@ from sysai.compiler.program.statement import (
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule
 from test_schedule_random import draw_call
+
+pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 QUICK = ("-O1",)  # what is compared are values; -O3 takes three times as long to compile
@@ -56,7 +59,7 @@ def run(function: Function, arrays: dict[str, np.ndarray], sizes: dict[str, int]
     build(function, flags)(*tensors, sizes=sizes)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@examples(50, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(programs(), st.data())
 def test_prepared_programs_compute_the_same(function, data):
     schedule = scheduled(data, function)
@@ -76,7 +79,7 @@ def test_prepared_programs_compute_the_same(function, data):
         assert not isinstance(stmt, Block) or stmt.axes == ()
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@examples(30, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(programs(), st.data())
 def test_compiled_programs_compute_the_same(function, data):
     schedule = scheduled(data, function)

@@ -3,7 +3,8 @@
 import pytest
 import sysai.compiler
 import torch
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from lowered_graphs import interpreted
 from random_graphs import graphs, inputs_for
@@ -14,6 +15,8 @@ from sysai.models.transformer import Transformer
 from test_lowering import assert_close, expected
 from torch import nn
 from torch.nn import functional as F
+
+pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 
 
 class Chain(nn.Module):
@@ -112,6 +115,34 @@ def test_layers_share_kernels(transformer):
     assert len(compiled.kernels) < len(compiled.program.steps)
 
 
+class Skip(nn.Module):
+    """A value goes into a product, and past it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x):
+        a = F.relu(x + 1)
+        product = self.linear(a)
+        past = a * 2
+        return past + product
+
+
+class Padded(nn.Module):
+    """Rows end just where a vector does, or one before."""
+
+    def forward(self, x):
+        return tuple(F.pad(x[:, :width].exp(), (0, 64 - width)) for width in (7, 8, 15, 16, 23, 31))
+
+
+@pytest.mark.parametrize(("module", "shape"), [(Skip(), (5, 8)), (Padded(), (3, 31))], ids=["skip", "padded"])
+def test_small_modules_are_torchs(module, shape):
+    x = torch.randn(shape)
+    with torch.no_grad():
+        torch.testing.assert_close(sysai.compiler.compile(module.eval(), (x,))(x), module(x), rtol=1e-5, atol=1e-6)
+
+
 class TwoLengths(nn.Module):
     def forward(self, x, y):
         return F.softmax(x, -1), F.softmax(y, -1)
@@ -125,7 +156,7 @@ def test_a_kernel_serves_sizes_of_any_name():
         torch.testing.assert_close(compiled(*arguments), TwoLengths()(*arguments))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(8, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_random_graphs_compiled_to_c(data):
     graph = data.draw(graphs(steps=6))

@@ -1,7 +1,8 @@
 """Fusion: what is one kernel and what is not, with its reason; every node runs in some group; traffic is counted."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from random_graphs import graphs
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Graph, Value
@@ -127,6 +128,17 @@ def test_what_must_run_between_two_nodes_keeps_them_apart():
     assert "must run between" in verdict.reason
 
 
+def test_what_goes_into_a_product_and_past_it_waits_for_the_product():
+    def make(b):
+        a = b.emit("max", b.emit("add", X, b.full(1.0, "float32")), b.full(0.0, "float32"), name="a")
+        product = b.emit("matmul", a, W, transpose_b=True, name="product")
+        return (b.emit("add", b.emit("mul", a, b.full(2.0, "float32"), name="past"), product, name="end"),)
+
+    first, second = fuse(grow(make))
+    assert [value.name for value in first.outputs] == ["a", "past"]
+    assert {node.output.name for node in second.nodes} == {"product", "end"}
+
+
 def test_explain_names_what_does_not_exist():
     with pytest.raises(ValueError, match="no node makes nothing"):
         explain(grow(lambda b: (b.emit("exp", X, name="e"),)), "nothing", "e")
@@ -157,7 +169,7 @@ def test_a_mask_made_of_indices_is_copied_into_its_readers():
     assert all(any(node.output.name == "mask" for node in group.nodes) for group in groups)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(60, suppress_health_check=list(HealthCheck))
 @given(graphs())
 def test_groups_of_random_graphs_are_ordered_and_complete(graph):
     graph = optimize(graph)

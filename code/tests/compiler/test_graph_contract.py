@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.interpret import interpret
@@ -34,7 +35,7 @@ def sizes(draw, depth: int = 4) -> Expr:
     return binary(op, a, Const(draw(st.integers(1, 5)), "int64") if op in ("floordiv", "mod") else b)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(150)
 @given(sizes(), st.integers(0, 7), st.integers(0, 7))
 def test_canonical_sizes_have_the_same_value(size, batch, length):
     numbers = {"B": batch, "T": length}

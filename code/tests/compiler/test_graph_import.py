@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sysai.compiler.graph.aten import TRANSLATIONS, UnsupportedOperator
 from sysai.compiler.graph.builder import Builder
@@ -199,7 +200,7 @@ class _Named(Apply):
         return self.function(x, i, b)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(40)
 @given(st.data())
 def test_attention(data):
     B, N, G, T, S, K = (data.draw(st.integers(1, 4)) for _ in range(6))

@@ -1,14 +1,15 @@
 """Fusion and lowering keep what a graph computes: on random graphs, interpreted, and with the default schedules."""
 
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from examples import examples
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 from lowered_graphs import interpreted, unscheduled
 from random_graphs import graphs, inputs_for
 from sysai.compiler.graph.interpret import interpret
 from sysai.compiler.lowering.schedules import default_schedule
 
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = examples(120, suppress_health_check=list(HealthCheck))
 
 
 def expected(graph, inputs):

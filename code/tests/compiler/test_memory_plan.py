@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sysai.compiler.graph.from_export import from_module
 from sysai.compiler.passes import optimize
@@ -23,7 +24,7 @@ def lives_and_sizes(draw):
     return lives, {life.name: draw(st.integers(0, 1000)) for life in lives}
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(lives_and_sizes())
 def test_plans_keep_what_lives_apart(example):
     plan = plan_memory(*example)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed
@@ -11,7 +12,7 @@ from sysai.compiler.program.interpret import EmptyReduction, UndefinedResult, in
 from sysai.compiler.program.parser import parse
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(programs(), st.data())
 def test_random_programs_are_defined(function, data):
     sizes = data.draw(sizes_of(function))

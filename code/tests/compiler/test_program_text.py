@@ -1,7 +1,8 @@
 """Printing and parsing: a program survives the round trip; what is no program is refused, with its line."""
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from random_programs import programs
 from sysai.compiler.program.expr import Binary, Const, Select, Var
 from sysai.compiler.program.parser import ParseError, parse
@@ -28,7 +29,7 @@ EXAMPLE = """def f(M: size, A: float32[M, 64], B: float32[64, 32], C: float32[M,
 """
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(programs())
 def test_round_trip(function):
     assert parse(print_function(function)) == function

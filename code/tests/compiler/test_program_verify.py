@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from random_programs import programs
 from sysai.compiler.program.expr import Cast, Const, Load, Var
 from sysai.compiler.program.parser import parse
@@ -11,7 +12,7 @@ from sysai.compiler.program.statement import Block, transform_statement
 from sysai.compiler.program.verify import InvalidProgram, verify
 
 
-@settings(max_examples=120, deadline=None)
+@examples(50)
 @given(programs())
 def test_random_programs_are_valid(function):
     verify(function)

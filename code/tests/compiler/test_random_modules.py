@@ -3,18 +3,22 @@
 Sizes from 0 on, NaN and infinities, integers and truth values, inputs that are not contiguous.
 """
 
+import pytest
 import sysai.compiler
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from examples import examples
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from lowered_graphs import interpreted
 from random_modules import inputs_for, modules
 from sysai.compiler.graph.from_export import import_module
 from sysai.compiler.lowering.schedules import default_schedule
 
+pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
+
 SIZES = {number: {0: "B", 1: "T"} for number in range(3)}
 EXAMPLE = inputs_for(3, 4)
-FEW = settings(deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
+FEW = {"suppress_health_check": list(HealthCheck), "phases": (Phase.explicit, Phase.generate)}
 
 
 def check(run, module, data, dynamic) -> None:
@@ -51,7 +55,7 @@ def imported(module, dynamic):
         return None
 
 
-@settings(FEW, max_examples=20)
+@examples(20, **FEW)
 @given(modules(), st.booleans(), st.data())
 def test_interpreted_kernels_of_random_modules(module, dynamic, data):
     graph = imported(module, dynamic)
@@ -59,7 +63,7 @@ def test_interpreted_kernels_of_random_modules(module, dynamic, data):
         check(interpreted(graph, default_schedule), module, data, dynamic)
 
 
-@settings(FEW, max_examples=4)
+@examples(4, **FEW)
 @given(modules(most=4), st.booleans(), st.data())
 def test_compiled_random_modules(module, dynamic, data):
     if imported(module, dynamic) is not None:

@@ -1,6 +1,7 @@
 """Which part of a buffer a loop touches: every element lies in it, and the parts of known nests are exact."""
 
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from random_programs import programs, sizes_of
 from sysai.compiler.program.accesses import evaluate, instances
@@ -10,7 +11,7 @@ from sysai.compiler.schedule.storage import touched
 from sysai.compiler.schedule.tree import allocated, find_loop, with_unique_loops
 
 
-@settings(max_examples=100, deadline=None)
+@examples(60)
 @given(programs(), st.data())
 def test_parts_hold_what_is_touched(function, data):
     function = with_unique_loops(function)

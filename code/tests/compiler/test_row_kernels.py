@@ -7,6 +7,8 @@ from sysai.compiler.codegen import cpu
 from sysai.compiler.program.statement import PARALLEL, VECTORIZED, For, blocks, statements
 from torch import nn
 
+pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
+
 
 class Statistics(nn.Module):
     """Sums that need each other, and one that does not."""

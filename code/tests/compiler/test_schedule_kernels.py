@@ -9,6 +9,8 @@ from sysai.compiler.program.statement import Allocate, Function, statements
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block, find_loop
 
+pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
+
 
 def _buffers(schedule: Schedule) -> dict[str, tuple[str, str]]:
     found = (stmt.buffer for stmt in statements(schedule.function.body) if isinstance(stmt, Allocate))

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from schedule_programs import assert_same, in_another_order, matmul, run
 from sysai.compiler.program.parser import parse
@@ -28,7 +29,7 @@ def _shapes(schedule: Schedule) -> dict[str, list[str]]:
     return {buffer.name: list(map(str, buffer.shape)) for buffer in found}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(1, 9), st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(0, 3), st.booleans())
 def test_split_by_any_factors(extent, factors, place, symbolic):
     factors = [*factors[:place], None, *factors[place:]]

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed, in_another_order
@@ -123,7 +124,7 @@ def test_a_primitive_among_others_is_refused_or_keeps_the_values(primitive):
     moves = primitive in ("compute_at", "reverse_compute_at", "compute_inline")
     legal = 0
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @examples(40, suppress_health_check=list(HealthCheck))
     @given(programs(dtypes=("int32", "int64"), min_blocks=2 if moves else 1, reduces=reduces), st.data())
     def run(function, data):
         nonlocal legal

@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 from cache_simulator import simulate
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from random_programs import programs, sizes_of
 from sysai.compiler.program.accesses import instances
@@ -40,7 +41,7 @@ def lines_of(function, capacity, sizes=None):
     return {name: bytes_.loaded // LINE for name, bytes_ in moved(function, sizes, capacity, LINE).items()}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(40)
 @given(programs(), st.data())
 def test_counts_are_exact(function, data):
     sizes = data.draw(sizes_of(function, least=0))
@@ -107,7 +108,7 @@ def test_three_operators_cost_three_times_the_traffic_of_one():
         assert loaded == {k: m.loaded // LINE for k, m in moved(function, {}, capacity).items()}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(30)
 @given(programs(dtypes=("float32",)), st.sampled_from((8, 16)), st.data())
 def test_random_programs_are_compulsory_when_all_fits(function, line, data):
     """Hulls may hold lines that are not touched, or be rounded up; never fewer lines than are touched, by a third."""

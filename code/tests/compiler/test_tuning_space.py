@@ -4,8 +4,9 @@ import random
 
 import numpy as np
 import pytest
+from examples import examples
 from fused_groups import T, bias_gelu, column_sums, linear_gelu, rms_norm_residual, softmax
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.sizes import evaluate
@@ -60,7 +61,7 @@ def outputs(function: Function, sizes: dict[str, int]) -> list[np.ndarray]:
     return [arrays[buffer.name] for buffer in function.outputs]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(25)
 @given(st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 10**6))
 def test_tiled_nests_compute_the_same(shape, seed):
     function = two_nests(*shape)
@@ -155,7 +156,7 @@ def test_tile_sizes_need_not_divide():
     assert sizes == (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 10**6))
 def test_features_are_finite_and_iterations_are_counted_exactly(seed):
     function = two_nests(6, 10, 4)

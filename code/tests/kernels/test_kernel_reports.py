@@ -6,7 +6,7 @@ import pytest
 import torch
 from sysai.kernels import reshape_and_cache
 from sysai.kernels.paged_attention import AttentionShape, Tiles, choose_tiles, launches
-from sysai.kernels.report import TARGETS, KernelReport, Launch, compile_ahead
+from sysai.kernels.report import TARGETS, KernelReport, Launch, compile_ahead, read_report
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -91,3 +91,23 @@ def test_tiles_that_are_too_large_do_spill():
     (made,) = compile_ahead([launch], ["cuda:90"], timeout_s=900)
     assert made.spilled_bytes > 0
     assert made.mix["spill"] > 0
+
+
+SASS = """
+        /*0090*/                   IMAD.WIDE R2, R7, R2, c[0x0][0x160] ;      /* 0x00005800070027a5 */
+        /*00a0*/              @!P0 LDG.E.128 R8, [R2.64] ;                    /* 0x0000000402088981 */
+        /*00b0*/              @P1  STG.E [R4.64], R8 ;                        /* 0x0000000804001986 */
+        /*00c0*/             @!UP2 UIADD3 UR4, UR4, 0x1, URZ ;                /* 0x0000000104042890 */
+        /*00d0*/               @PT EXIT ;                                     /* 0x000000000000794d */
+        /*00e0*/              @UP0 LDGSTS.E.BYPASS.128 [R5], [R2.64] ;        /* 0x0000000002057fae */
+"""
+
+
+def test_instructions_under_a_predicate_count():
+    result = {
+        "kernel": "kernel", "grid": [1], "constants": {}, "shared": 0, "assembly": "", "sass": SASS,
+        "resources": "REG:12 STACK:0 SHARED:0 LOCAL:0",
+    }  # fmt: skip
+    made = read_report("a kernel", "cuda:80", result)
+    assert sum(made.instructions.values()) == SASS.count(";")
+    assert made.mix == {"asynchronous copy": 1, "load": 1, "store": 1, "other": 3}

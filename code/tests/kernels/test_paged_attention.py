@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from paged_steps import random_step, random_steps
 from sysai.kernels import loading
@@ -20,6 +21,7 @@ from sysai.kernels.paged_attention import (
 from torch.nn import functional as F
 
 pytest.importorskip("triton", reason="Triton is not installed")
+pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 TILES = st.builds(Tiles, st.sampled_from([16, 32, 64]), st.sampled_from([16, 32, 64]), st.sampled_from([1, 2, 4]))
@@ -49,7 +51,7 @@ def test_the_reference_is_torchs_attention():
         torch.testing.assert_close(got_THK[rows], expected.transpose(0, 1))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@examples(25)
 @given(step=random_steps(), tiles=st.none() | TILES)
 def test_any_step_is_the_references(step, tiles):
     check(step, tiles)

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sysai.kernels.reshape_and_cache import reshape_and_cache, reshape_and_cache_reference
 
@@ -11,7 +12,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@examples(15)
 @given(
     tokens=st.integers(0, 12),
     kv_heads=st.integers(1, 3),

@@ -170,9 +170,9 @@ def _instances(
             for part in parts:
                 yield from _instances(part, values, around, pick, entered, compiled)
         case Block():
-            if stmt not in compiled:
-                compiled[stmt] = _Compiled(stmt)
-            yield from compiled[stmt].executed(values, around)
+            if id(stmt) not in compiled:
+                compiled[id(stmt)] = _Compiled(stmt)
+            yield from compiled[id(stmt)].executed(values, around)
 
 
 class _Compiled:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 
 from sysai.compiler.program.accesses import Instance, Touch, evaluate, instances, nests
-from sysai.compiler.program.expr import depends_on_data
+from sysai.compiler.program.expr import Buffer, depends_on_data
 from sysai.compiler.program.statement import (
     PARALLEL,
     REDUCE,
@@ -81,11 +81,17 @@ def _borders(count: int) -> Callable[[int], list[int]]:
     return pick
 
 
+def _element(buffer: Buffer, indices: tuple[int, ...]) -> str:
+    return f"{buffer.name}{list(indices)}"
+
+
 class _Watcher:
     """What has touched which element so far."""
 
     def __init__(self, function: Function, sizes: Mapping[str, int], complete: bool):
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.sizes = sizes
+        self.extents: dict[int, tuple[int, ...]] = {}  # of a block's axes
         self.serial = itertools.count()
         self.entries: dict[str, int] = {}  # of loops and of allocated buffers: the number of their latest entry
         self.loops: dict[tuple[int, str], list[For]] = {}
@@ -110,8 +116,10 @@ class _Watcher:
 
     def executed(self, instance: Instance) -> str | None:
         block = instance.block
-        for axis, value in zip(block.axes, instance.axes, strict=True):
-            if not 0 <= value < evaluate(axis.extent, instance.values):
+        if id(block) not in self.extents:
+            self.extents[id(block)] = tuple(evaluate(axis.extent, self.sizes) for axis in block.axes)
+        for axis, value, extent in zip(block.axes, instance.axes, self.extents[id(block)], strict=True):
+            if not 0 <= value < extent:
                 return f"axis {axis.var} is {value}, outside its extent {axis.extent}"
         reduced = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == REDUCE)
         starts = block.init is not None and not any(reduced)
@@ -126,16 +134,15 @@ class _Watcher:
         if indices is None or not certain:
             return None
         shape = self.shapes[buffer.name]
-        element = f"{buffer.name}{list(indices)}"
         if not all(0 <= index < extent for index, extent in zip(indices, shape, strict=True)):
-            return f"{element} is outside the shape {list(shape)}"
+            return f"{_element(buffer, indices)} is outside the shape {list(shape)}"
         place = (buffer.name, self.entries[buffer.name], indices)
         if buffer.name in self.tracked:
             own = starts and buffer == instance.block.buffer and indices == instance.touches[-1].indices
             if writes:
                 self.stored.add(place)
             elif place not in self.stored and not own:
-                return f"{element} is read before anything is stored there"
+                return f"{_element(buffer, indices)} is read before anything is stored there"
         for loop in self.parallel(instance, buffer.name):
             iteration = instance.values[loop.var.name]
             user = self.users.setdefault((self.entries[loop.var.name], *place), [iteration, False, False])
@@ -143,8 +150,8 @@ class _Watcher:
             user[2] |= writes
             if user[1] and user[2]:
                 return (
-                    f"{element} is touched by several iterations of the {loop.kind} loop {loop.var}, and written: "
-                    "make the loop serial"
+                    f"{_element(buffer, indices)} is touched by several iterations of the {loop.kind} loop {loop.var}, "
+                    "and written: make the loop serial"
                 )
         return None
 
@@ -154,9 +161,9 @@ class _Watcher:
             return None
         spatial = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == SPATIAL)
         place = (block.buffer.name, self.entries[block.buffer.name], target.indices)
-        element = f"{block.buffer.name}{list(target.indices)}"
         before = self.writers.get((*place, block.name), spatial)
         if before != spatial:
+            element = _element(block.buffer, target.indices)
             return f"{element} is written for spatial axes {list(before)} and again for {list(spatial)}"
         self.writers[*place, block.name] = spatial
         if starts or not block.reduces or self.added.get(place, (block.name,))[0] != block.name:
@@ -164,6 +171,7 @@ class _Watcher:
         if block.reduces:
             _, terms = self.added.setdefault(place, (block.name, set()))
             if reduced in terms:
+                element = _element(block.buffer, target.indices)
                 return f"{element} gets the term for reduction axes {list(reduced)} twice"
             terms.add(reduced)
         return None
