@@ -105,16 +105,19 @@ class Grader:
             return None
         bases = {base: self._guard.content(exercise.folder / f"{base}.py").decode("utf-8") for base in BASES}
         known = self._returned.setdefault((exercise.id, pickle.dumps(trial.last_request)), {})
-
-        def returns_the_same(source: str) -> bool:
-            if source not in known:
-                known[source] = _returned(Submission(zygote, source, limits), trial.last_request)
-            return known[source] is not _NOTHING and alike(known[source], trial.last_value)
-
         hinting = [fault for fault in read_faults(code, file) if fault.hint]
-        if not hinting or returns_the_same(bases["solution"]):  # then something else than the value is wrong
+        if not hinting:
             return None
-        return next((fault.hint for fault in hinting if returns_the_same(fault.source(bases))), None)
+        with Submission(zygote, bases["solution"], limits) as submission:  # all are ours: one process serves them
+
+            def returns_the_same(source: str) -> bool:
+                if source not in known:
+                    known[source] = _returned(submission, source, trial.last_request)
+                return known[source] is not _NOTHING and alike(known[source], trial.last_value)
+
+            if returns_the_same(bases["solution"]):  # then something else than the value is wrong
+                return None
+            return next((fault.hint for fault in hinting if returns_the_same(fault.source(bases))), None)
 
     def _zygote(self, preload: tuple[str, ...]) -> Zygote | None:
         if not zygotes_work():
@@ -140,12 +143,12 @@ def _check_failed(error: Exception, check_file: Path, trial: Trial) -> Failed:
     return Failed("check_failed", messages.check_failed(), got=both(show(trial.last_value)), error=text)
 
 
-def _returned(submission: Submission, request: tuple[str, tuple, dict]) -> object:
-    """The value of one call, _NOTHING if it fails."""
+def _returned(submission: Submission, source: str, request: tuple[str, tuple, dict]) -> object:
+    """The value of one call of `source`, which takes the place of the submission's; _NOTHING if it fails."""
+    submission.source = source
     try:
-        with submission:
-            submission.load()
-            return submission.call(*request)
+        submission.load()
+        return submission.call(*request)
     except Failed:
         return _NOTHING
 

@@ -95,9 +95,9 @@ class Submission:
         remove_tree(self._root)
 
     def load(self) -> None:
-        """Run the answer's text."""
+        """Run the answer's text `source`; another text that is run later takes its place."""
         folder = Path(self._root, "work")
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / FILE).write_text(self.source, encoding="utf-8")
         self._request(self.limits.load_seconds, "load", self.source, str(folder), self.limits)
         self.loaded = True
