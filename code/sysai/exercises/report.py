@@ -56,13 +56,14 @@ class Report:
 
     def data(self) -> dict:
         """For JSON: every field, texts in both languages."""
-        return asdict(self)
+        return {**vars(self), "printed": asdict(self.printed)}
 
     @classmethod
     def from_data(cls, data: dict) -> "Report":
         """The report whose `data` this is."""
         frames = tuple((line, source) for line, source in data["frames"])
-        return cls(**{**data, "frames": frames, "printed": Printed(**data["printed"])})
+        lines = tuple(data["check_lines"])
+        return cls(**{**data, "frames": frames, "check_lines": lines, "printed": Printed(**data["printed"])})
 
     def text(self, language: str) -> str:
         """For a terminal."""
