@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sysai.core.language import Text
-from sysai.exercises.configs import random_config
+from sysai.exercises.configs import random_config, weights_read
 from sysai.exercises.trial import Trial
 from sysai.models.config import ModelConfig
 from sysai.models.formulas import parameters
 from sysai.models.presets import PRESETS
 
+PRELOAD = ("sysai.models.formulas",)
 SECONDS = Text("s", "s")
 SEQUENCES = Text("sequences", "个序列")
 RATE = Text("tokens/s", "词元/秒")
@@ -31,9 +32,7 @@ class Case:
 
     @cached_property
     def used(self) -> int:
-        """Weights that a step reads and multiplies."""
-        count = parameters(self.config)
-        return count.attention + count.mlp + count.norm + self.config.vocab_size * self.config.d_model
+        return weights_read(self.config)
 
     @cached_property
     def cache(self) -> int:
