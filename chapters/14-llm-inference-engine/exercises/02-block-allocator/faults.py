@@ -10,9 +10,7 @@ FAULTS = [
         edits=[
             (
                 "        self.lengths: dict[str, int] = {}",
-                """\
-        self.lengths: dict[str, int] = {}
-        self.children: set[str] = set()""",
+                "        self.lengths: dict[str, int] = {}\n        self.children: set[str] = set()",
             ),
             (
                 "        self.tables[child], self.lengths[child] = list(self.tables[parent]), self.lengths[parent]",
@@ -21,8 +19,8 @@ FAULTS = [
         self.children.add(child)""",
             ),
             (
-                "must_copy = length % self.block_size > 0 and self.references[table[-1]] > 1",
-                "must_copy = length % self.block_size > 0 and sequence in self.children",
+                "self.references[table[-1]] > 1",
+                "sequence in self.children",
             ),
             (
                 "        copies = []",
@@ -129,13 +127,119 @@ FAULTS = [
     Fault(
         "one_list",
         "Gives the child its parent's list, not one of its own.",
-        told="It is the same as the table of a, c, d. Is it a list of its",
+        told="Is the table of a child a list of its own",
         edits=[
             (
                 "self.tables[child], self.lengths[child] = list(self.tables[parent]), self.lengths[parent]",
                 "self.tables[child], self.lengths[child] = self.tables[parent], self.lengths[parent]",
             ),
         ],
+    ),
+    Fault(
+        "copied_ever_after",
+        "Copies for whoever has ever shared, even when nobody else holds the block any more.",
+        told="Nobody but",
+        edits=[
+            (
+                "        self.lengths: dict[str, int] = {}",
+                "        self.lengths: dict[str, int] = {}\n        self.shared: set[int] = set()",
+            ),
+            ("self.references[block] += 1", "self.references[block] += 1\n            self.shared.add(block)"),
+            ("self.references[table[-1]] > 1", "table[-1] in self.shared"),
+            (
+                "            self.references[source] -= 1",
+                """\
+            self.references[source] -= 1
+            if self.references[source] == 0:
+                self.free_blocks.append(source)""",
+            ),
+            (
+                "        self.references[block] = 1",
+                "        self.references[block] = 1\n        self.shared.discard(block)",
+            ),
+        ],
+    ),
+    Fault(
+        "copies_whole_table",
+        "Copies every block that is shared, not only the last one.",
+        told="Only the block that is about to be written into needs a",
+        edits=[
+            (
+                "        must_copy = length % self.block_size > 0 and self.references[table[-1]] > 1",
+                """\
+        shared = [i for i, block in enumerate(table) if self.references[block] > 1]
+        must_copy = len(shared) if length % self.block_size > 0 and len(table) - 1 in shared else 0""",
+            ),
+            (
+                """\
+            source = table.pop()
+            self.references[source] -= 1
+            self._take(table)
+            copies.append((source, table[-1]))""",
+                """\
+            for i in shared:
+                self._take(table)
+                self.references[table[i]] -= 1
+                copies.append((table[i], table[-1]))
+                table[i] = table.pop()""",
+            ),
+        ],
+    ),
+    Fault(
+        "flat_copies",
+        "Returns sources and destinations in one list, without pairs.",
+        edits=[("copies.append((source, table[-1]))", "copies += [source, table[-1]]")],
+    ),
+    Fault(
+        "one_block_spared",
+        "Refuses what takes the last free block.",
+        edits=[("if new + must_copy > len(self.free_blocks):", "if new + must_copy >= len(self.free_blocks):")],
+    ),
+    Fault(
+        "numbered_from_1",
+        "Numbers the blocks from 1.",
+        edits=[
+            ("list(range(num_blocks))", "list(range(1, num_blocks + 1))"),
+            ("[0] * num_blocks", "[0] * (num_blocks + 1)"),
+        ],
+    ),
+    Fault(
+        "length_left",
+        "Ends a sequence and leaves its length.",
+        edits=[
+            (
+                """\
+                self.free_blocks.append(block)
+        del self.lengths[sequence]
+""",
+                """\
+                self.free_blocks.append(block)
+""",
+            ),
+        ],
+    ),
+    Fault(
+        "length_not_raised",
+        "Appends blocks without counting the new positions.",
+        edits=[("        self.lengths[sequence] += positions\n", "")],
+    ),
+    Fault(
+        "never_freed",
+        "Forgets to put a block on the free list after its last holder.",
+        edits=[
+            (
+                """\
+            if self.references[block] == 0:
+                self.free_blocks.append(block)
+""",
+                "",
+            ),
+        ],
+    ),
+    Fault(
+        "last_operation_left_out",
+        "Changes replay.",
+        edits=[("*arguments in operations:", "*arguments in operations[:-1]:")],
     ),
     Fault(
         "writes_into_shared",
