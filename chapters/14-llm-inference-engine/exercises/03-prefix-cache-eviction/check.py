@@ -1,14 +1,14 @@
 """Gates on hits and on the victims, in order, of every request of published and random traces."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sysai.core.language import Text
+from sysai.exercises.compare import about
 from sysai.exercises.trial import Hint, Trial
 
 DOCUMENT = ["ABCDEF", "p", "q", "r", "ABCDEF", "s", "t", "u", "ABCDEF", "v", "w", "x", "ABCDEF"]
 CHATS = ["SYSa", "SYSk", "SYSab", "Xy", "SYSabc", "SYSkl", "Xyz", "SYSabcd", "SYSklm", "SYSabcde"]
 BLOCKS = Text("blocks", "块")
-COMMAS = (("en", ", "), ("zh", "，"))
 
 
 @dataclass
@@ -92,65 +92,57 @@ def _check(trial: Trial, num_blocks: int, events: list[tuple]) -> None:
         if events[number][0] == "finish":
             cache.finish(number, events[number][1])
         else:
-            _check_start(trial, cache, number, events[number], result)
+            _check_start(trial, cache, number, *events[number][1:], result)
 
     trial.call("replay", num_blocks, events, trial.callback(report))
     done = next(numbers, None) is None
     trial.expect(done, Text("Leave replay as it is in the starter.", "请让`replay`保持起始代码中的样子。"))
 
 
-def _check_start(trial: Trial, cache: Cache, number: int, event: tuple, got: object) -> None:
+def _check_start(trial: Trial, cache: Cache, number: int, request: str, text: str, got: object) -> None:
     """Compare what a start returned; the cache goes on to the state after it."""
-    before = Cache(cache.num_blocks, dict(cache.last_used), dict(cache.running), cache.refused)
-    _, request, text = event
+    before = replace(cache, last_used=dict(cache.last_used), running=dict(cache.running))
     expected = cache.start(number, request, text)
     pair = type(got) is tuple and len(got) == 2 and type(got[0]) is int and type(got[1]) is list
-    trial.picture(_picture(before, text, expected[1] if expected else [], got[1] if pair else []))
-    where = {language: f"events[{number}]{comma}start({request!r}, {text!r})" for language, comma in COMMAS}
+    hits, victims = expected or (0, [])
+    trial.picture(_picture(before, text, victims, got[1] if pair else []))
+    shown = f"start({request!r}, {text!r})"
+    where = Text(f"events[{number}], {shown}", f"events[{number}]，{shown}")
     if expected is None:
-        message = Text(
-            f"{where['en']} finds no room, return None: too many blocks are in use.",
-            f"{where['zh']}放不下，应返回None：正在使用的块太多。",
-        )
-        trial.expect(got is None, message, _why_no_room(before, got[1], text) if pair else None)
+        message = Text("too many blocks are in use, return None.", "正在使用的块太多，放不下，应返回None。")
+        hints = (_fault(before, text, victim) for victim in (got[1] if pair else []))
+        trial.expect(got is None, about(where, message), next(filter(None, hints), None))
         return
     message = Text(
-        f"{where['en']}: return (hits, victims), a whole number and a list, not {got!r:.60}.",
-        f"{where['zh']}：应返回（命中的块数，被淘汰的块的列表），而不是{got!r:.60}。",
+        f"return (hits, victims), a whole number and a list, not {got!r:.60}.",
+        f"应返回（命中的块数，被淘汰的块的列表），而不是{got!r:.60}。",
     )
     hint = Text(
-        f"There is room: {expected[0]} blocks are found, and {len(expected[1])} may be evicted.",
-        f"放得下：找到{expected[0]}个块，可以淘汰{len(expected[1])}个块。",
+        f"There is room: {hits} blocks are found, and {len(victims)} may be evicted.",
+        f"放得下：找到{hits}个块，可以淘汰{len(victims)}个块。",
     )
-    trial.expect(pair, message, hint if got is None else None)
-    what = Text(f"{where['en']}, the hits", f"{where['zh']}的命中数")
-    more = Hint(
-        lambda hits: hits > expected[0],
-        Text(
-            "A block is found only if all tokens up to its end agree, and all blocks before it are kept.",
-            "一个块，只有到它末尾为止的全部词元都相同，而且前面各块都还在，才算找到。",
-        ),
+    trial.expect(pair, about(where, message), hint if got is None else None)
+    more = Text(
+        "A block is found only if all tokens up to its end agree, and all blocks before it are kept.",
+        "一个块，只有到它末尾为止的全部词元都相同，而且前面各块都还在，才算找到。",
     )
-    fewer = Hint(
-        lambda hits: hits < expected[0],
-        _after_refusal(before)
-        or Text(f"{text[: expected[0]]} is kept: see the picture.", f"{text[: expected[0]]}还在缓存里，见图。"),
+    fewer = Text(f"{text[:hits]} is kept: see the picture.", f"{text[:hits]}还在缓存里，见图。")
+    refused = Text(
+        f"events[{before.refused}] found no room. Did it change something all the same?",
+        f"events[{before.refused}]放不下，被拒绝了。它是不是仍然改动了什么？",
     )
-    trial.expect_equal(got[0], expected[0], unit=BLOCKS, what=what, hints=[more, fewer])
-    what = Text(f"{where['en']}, the victims", f"{where['zh']}淘汰的块")
-    why = _why_wrong(before, text, got[1], expected[1])
-    trial.expect_equal(got[1], expected[1], what=what, hints=[Hint(lambda _: True, why)] if why else [])
+    less = refused if before.refused is not None else None
+    hints = [Hint(lambda got: got > hits, more), Hint(lambda got: got < hits, less or fewer)]
+    what = about(where, Text("the hits", "命中数"))
+    trial.expect_equal(got[0], hits, unit=BLOCKS, what=what, hints=hints)
+    hints = [Hint(lambda got: less and len(got) < len(victims), less)]
+    hints.append(Hint(lambda got: got != victims, _why_wrong(before, text, got[1], victims)))
+    trial.expect_equal(got[1], victims, what=about(where, Text("the victims", "淘汰的块")), hints=hints)
 
 
-def _why_no_room(cache: Cache, victims: list, text: str) -> dict[str, str] | None:
-    return next(filter(None, (_fault(cache, text, victim) for victim in victims)), None)
-
-
-def _why_wrong(cache: Cache, text: str, got: list, expected: list[str]) -> dict[str, str] | None:
+def _why_wrong(cache: Cache, text: str, got: list, expected: list[str]) -> Text | None:
     """What is wrong with the first victim that differs."""
-    if cache.refused is not None and got != expected and len(got) < len(expected):
-        return _after_refusal(cache)
-    cache = Cache(cache.num_blocks, dict(cache.last_used), cache.running)
+    cache = replace(cache, last_used=dict(cache.last_used))
     for mine, wanted in zip(got, expected, strict=False):
         if mine != wanted:
             used = cache.last_used
@@ -159,26 +151,15 @@ def _why_wrong(cache: Cache, text: str, got: list, expected: list[str]) -> dict[
                 f"{mine}上次使用是events[{used[mine]}]，{wanted}是events[{used[wanted]}]，更久以前。",
             )
         del cache.last_used[mine]
-    if len(got) == len(expected):
-        return None
     return Text(
         f"Blocks lacking: {len(expected)}. Evict so many, no more and no fewer.",
         f"缺{len(expected)}个块，就淘汰{len(expected)}个，不多也不少。",
     )
 
 
-def _after_refusal(cache: Cache) -> dict[str, str] | None:
-    if cache.refused is None:
-        return None
-    return Text(
-        f"events[{cache.refused}] found no room. Did it change something all the same?",
-        f"events[{cache.refused}]放不下，被拒绝了。它是不是仍然改动了什么？",
-    )
-
-
-def _fault(cache: Cache, text: str, victim: object) -> dict[str, str] | None:
+def _fault(cache: Cache, text: str, victim: object) -> Text | None:
     """Why a block may not be evicted now."""
-    if type(victim) is not str or victim not in cache.last_used:
+    if victim not in cache.last_used:
         return Text(f"{victim!r:.40} is not in the cache (any more).", f"{victim!r:.40}不在缓存里（或者已经不在）。")
     if holders := cache.holders(victim):
         return Text(
@@ -192,28 +173,21 @@ def _fault(cache: Cache, text: str, victim: object) -> dict[str, str] | None:
         )
     if behind := cache.behind(victim):
         return Text(
-            f"{', '.join(behind)} stands behind {victim}. Without it nobody can reach that block: a text must "
-            "not lose its middle.",
+            f"{', '.join(behind)} stands behind {victim}. Without it nobody can reach that block: a text must not "
+            "lose its middle.",
             f"{victim}后面还有{'、'.join(behind)}。没有了它，后面的块谁也找不到：文本不能缺了中间。",
         )
     return None
 
 
-def _picture(cache: Cache, text: str, expected: list[str], got: list) -> dict[str, str]:
+def _picture(cache: Cache, text: str, expected: list[str], got: list) -> Text:
     """The tree of what is kept, before the event."""
-    words = Text(
-        ("last use: events[]", "in use by ", "found", "victim {}", "yours {}", ", "),
-        ("上次使用：events[]", "使用者：", "找到", "应第{}个淘汰", "你第{}个淘汰", "，"),
+    found, table = cache.found(text), ""
+    for block in sorted(cache.last_used):
+        places = " ".join(f"{side.index(block) + 1 if block in side else '':>4}" for side in (expected, got))
+        users = " ".join([*cache.holders(block), *"+" * (block in found)])
+        table += f"\n{'  ' * (len(block) - 1) + block[-1]:<18}{cache.last_used[block]:>6}  {places}  {users}".rstrip()
+    return Text(
+        f"before: last use (events[]); which victim, yours; in use by, + if found{table}",
+        f"在此之前：上次使用（events[]）；应第几个淘汰，你第几个淘汰；使用者，+表示找到{table}",
     )
-    found, pictures = cache.found(text), {}
-    for language, (head, used, hit, victim, yours, comma) in words.items():
-        lines = [f"{'':18}{head}"]
-        for block in sorted(cache.last_used):
-            notes = [used + " ".join(cache.holders(block))] if cache.holders(block) else []
-            notes += [hit] if block in found else []
-            notes += [victim.format(expected.index(block) + 1)] if block in expected else []
-            notes += [yours.format(got.index(block) + 1)] if block in got else []
-            name = "  " * (len(block) - 1) + block[-1]
-            lines.append(f"{name:<18}{cache.last_used[block]:>6}      {comma.join(notes)}".rstrip())
-        pictures[language] = "\n".join(lines)
-    return pictures

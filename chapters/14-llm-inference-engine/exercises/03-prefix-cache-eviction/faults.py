@@ -22,8 +22,8 @@ FAULTS = [
         told="ABCDEF was last used by events[9], q by events[5], longer",
         edits=[
             (
-                "victim = min(self.last_used.keys() - held - parents, key=self.last_used.get)",
-                "victim = min(self.last_used.keys() - held - parents, key=lambda block: (-len(block), self.last_used[block]))",
+                "parents, key=self.last_used.get)",
+                "parents, key=lambda block: (-len(block), self.last_used[block]))",
             ),
         ],
     ),
@@ -64,10 +64,7 @@ FAULTS = [
         "Evicts blocks that it has just found for the same request.",
         told="ABCDE has just been found for this request. Hold what was",
         edits=[
-            (
-                "held = {block for other in self.running.values() for block in prefixes(other)}.union(found)",
-                "held = {block for other in self.running.values() for block in prefixes(other)}",
-            ),
+            (".union(found)", ""),
         ],
     ),
     Fault(
@@ -92,22 +89,42 @@ FAULTS = [
         told="AB stands behind A. Without it nobody can reach that block:",
         edits=[
             (
-                "from collections.abc import Callable",
-                """\
-from collections.abc import Callable
-from itertools import takewhile""",
-            ),
-            (
                 "found = [block for block in prefixes(text) if block in self.last_used]",
-                "found = list(takewhile(self.last_used.__contains__, prefixes(text)))",
+                "found = [block for block in prefixes(text) if self.last_used.keys() >= {*prefixes(block)}]",
             ),
             (
-                """\
-        parents = {block[:-1] for block in self.last_used}
-        victim = min(self.last_used.keys() - held - parents, key=self.last_used.get)""",
-                "        victim = min((block for block in self.last_used if block not in held), key=self.last_used.get)",
+                "min(self.last_used.keys() - held - parents, key=self.last_used.get)",
+                "min((block for block in self.last_used if block not in held), key=self.last_used.get)",
             ),
         ],
+    ),
+    Fault(
+        "whole_texts_only",
+        "Finds a text only as a whole, and not its beginning.",
+        told="ABCDE is kept: see the picture.",
+        edits=[("prefixes(text) if block in self.last_used]", "prefixes(text) if text in self.last_used]")],
+    ),
+    Fault(
+        "full_is_refused",
+        "Refuses a request instead of evicting.",
+        told="There is room: 0 blocks are found, and 1 may be evicted.",
+        edits=[("if lacking > len(self.last_used) - len(held):", "if lacking > 0:")],
+    ),
+    Fault(
+        "victims_counted",
+        "Returns how many blocks were evicted instead of which.",
+        edits=[("return len(found), victims", "return len(found), len(victims)")],
+    ),
+    Fault(
+        "named_by_the_letter",
+        "Names a victim by its own letter, without the text before it.",
+        told="'F' is not in the cache (any more).",
+        edits=[("return victim\n", "return victim[-1]\n")],
+    ),
+    Fault(
+        "last_event_left_out",
+        "Changes replay.",
+        edits=[("*arguments in events:", "*arguments in events[:-1]:")],
     ),
     Fault(
         "refused_too_late",
