@@ -113,15 +113,59 @@ FAULTS = [
         edits=[
             (
                 """\
-        needed = self._blocks_for(request.length)
         if needed <= len(self.host.free):
             request.host_blocks = [self.host.take() for _ in range(needed)]""",
                 """\
-        host_blocks = [self.host.take() for _ in range(self._blocks_for(request.length))]
+        host_blocks = [self.host.take() for _ in range(needed)]
         if None not in host_blocks:
             request.host_blocks = host_blocks""",
             ),
         ],
+    ),
+    Fault(
+        "host_kept",
+        "Keeps the blocks on the host of a request that has come back to the device.",
+        told="A leak. r3 came back to the device; what it had on the host",
+        edits=[
+            (
+                """\
+            while request.host_blocks:  # the model copies them back
+                self.host.give_back(request.host_blocks.pop())
+""",
+                "            request.host_blocks = []\n",
+            ),
+        ],
+    ),
+    Fault(
+        "shared_twice",
+        "Counts a child of a fork twice.",
+        told="A leak: whoever counts as a holder does not hold it.",
+        edits=[("            self.device.share(block)\n", "            self.device.share(block)\n" * 2)],
+    ),
+    Fault(
+        "child_lost",
+        "Forgets a child for which there is no place.",
+        edits=[("            self.add(child, request.length, output)\n", "")],
+    ),
+    Fault(
+        "block_in_reserve",
+        "Gives a request that it admits a block for later.",
+        edits=[("self.waiting[0].length + 1)", "self.waiting[0].length + self.block_size)")],
+    ),
+    Fault(
+        "room_for_all",
+        "Admits nobody unless a block stays free for each that may run.",
+        edits=[("if needed > len(self.device.free):", "if needed + self.max_running > len(self.device.free):")],
+    ),
+    Fault(
+        "running_not_aborted",
+        "Aborts only requests that wait.",
+        edits=[("for other in (*self.running, *self.waiting) if", "for other in self.waiting if")],
+    ),
+    Fault(
+        "last_event_left_out",
+        "Changes serve.",
+        edits=[("*arguments in events:", "*arguments in events[:-1]:")],
     ),
     Fault(
         "swept_each_step",
