@@ -93,21 +93,21 @@ def _tied(random: Random, V: int) -> Row:
 
 def _deep(random: Random, V: int) -> Row:
     """All of p, with tokens so unlikely that a sum of floats passes them over."""
-    logits = [-random.randint(0, 480) / 8 for _ in range(V)]
+    logits = [-random.randint(0, 120) / 2 for _ in range(V)]
     logits[random.randrange(V)] = -INF
     return Row(tuple(logits), random.choice([0.5, 1.0]))
 
 
 def _dominant(random: Random, V: int) -> Row:
     """One token that has more than p, at logits beyond the range of exp."""
-    logits = [random.randint(7000, 8000) / 8 for _ in range(V)]
+    logits = [random.randint(1750, 2000) / 2 for _ in range(V)]
     logits[random.randrange(V)] = 1100.0
     return Row(tuple(logits), 1.0, random.choice([0, 5]), random.choice([1e-9, 0.3, 0.9]))
 
 
 def _near_1(random: Random, V: int) -> Row:
     """A p next to 1: float32 can't tell the sums in the tail apart."""
-    row = Row(tuple(-random.randint(0, 160) / 8 for _ in range(V)), 1.0, 0, 1 - random.uniform(1, 4) * 1e-8)
+    row = Row(tuple(-random.randint(0, 40) / 2 for _ in range(V)), 1.0, 0, 1 - random.uniform(1, 4) * 1e-8)
     return row if row.is_clear() else _near_1(random, V)
 
 

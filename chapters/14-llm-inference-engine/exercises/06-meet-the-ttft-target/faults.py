@@ -2,104 +2,47 @@
 
 from sysai.exercises.faults import Fault
 
+FULL = "min(budget, (gap - fixed) // per_token)"
+ORDER = "sorted(prompts, key=lambda prompt: prompt[2] - aging * (now - prompt[1]))"
+AGING = "aging = 6 * full / patience"
+
 FAULTS = [
-    Fault(
-        "budget_forgotten",
-        "Keeps the gap, and forgets that the budget may allow less.",
-        told="The gap may allow more than the budget does: both hold.",
-        text="""\
-def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
-    full = (gap - fixed) // per_token
-    room = full - len(decoding)
-    plan = [(request, 1) for request in decoding]
-    for request, _, left in sorted(prompts, key=lambda prompt: prompt[2] - 6 * full / patience * (now - prompt[1])):
-        if room:
-            plan.append((request, min(left, room)))
-            room -= min(left, room)
-    return plan
-""",
-    ),
     Fault(
         "decodes_not_counted",
         "Gives the prompts all the tokens that the gap allows, and adds the decodes to them.",
         told="A step of 420 tokens takes just the gap allowed; yours have",
+        edits=[("room = full - len(plan)", "room = full")],
+    ),
+    Fault(
+        "fills_the_budget",
+        "Fills the token budget and forgets that the gap allows less.",
+        told="Your steps have up to 2048 tokens. The budget allows that,",
+        edits=[(FULL, "budget")],
+    ),
+    Fault(
+        "whole_prompts_first",
+        "Reads prompts first, as whole as the budget lets it, while the others' decoding stalls.",
+        told="149 steps gave some decoding request no token: while",
         text="""\
 def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
-    room = (gap - fixed) // per_token
-    plan = [(request, 1) for request in decoding]
-    for request, _, left in sorted(prompts, key=lambda prompt: prompt[2] - 0.0008 * (now - prompt[1])):
-        if room:
-            plan.append((request, min(left, room)))
-            room -= min(left, room)
+    plan = []
+    for request, _, left in prompts:
+        if budget:
+            plan.append((request, min(left, budget)))
+            budget -= min(left, budget)
     return plan
 """,
     ),
     Fault(
         "decodes_then_prompts",
         "Reads prompts only when nothing decodes, so that no decode is ever late.",
-        told="2198 of 2289 steps only decoded while prompts waited. As",
-        text="""\
-def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
-    if decoding:
-        return [(request, 1) for request in decoding]
-    room = min(budget, (gap - fixed) // per_token)
-    plan = []
-    for request, _, left in prompts:
-        if room:
-            plan.append((request, min(left, room)))
-            room -= min(left, room)
-    return plan
-""",
-    ),
-    Fault(
-        "fills_the_budget",
-        "Fills the token budget and forgets that the gap allows less.",
-        told="Your steps have up to 2048 tokens. The budget allows that,",
-        text="""\
-def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
-    plan = [(request, 1) for request in decoding]
-    room = budget - len(plan)
-    for request, _, left in sorted(prompts, key=lambda prompt: prompt[2] - 0.0008 * (now - prompt[1])):
-        if room:
-            plan.append((request, min(left, room)))
-            room -= min(left, room)
-    return plan
-""",
-    ),
-    Fault(
-        "first_come_first_served",
-        "Reads prompts in the order of arrival: everybody waits behind a long one.",
-        told="This is what first come, first served gives: behind a",
-        text="""\
-def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
-    room = min(budget, (gap - fixed) // per_token) - len(decoding)
-    plan = [(request, 1) for request in decoding]
-    for request, _, left in prompts:
-        if room:
-            plan.append((request, min(left, room)))
-            room -= min(left, room)
-    return plan
-""",
-    ),
-    Fault(
-        "shortest_first",
-        "Takes the prompt with the least left, and lets a long one wait as long as shorter ones come.",
-        told="This is what shortest first gives: as long as shorter",
-        text="""\
-def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
-    room = min(budget, (gap - fixed) // per_token) - len(decoding)
-    plan = [(request, 1) for request in decoding]
-    for request, _, left in sorted(prompts, key=lambda prompt: prompt[2]):
-        if room:
-            plan.append((request, min(left, room)))
-            room -= min(left, room)
-    return plan
-""",
+        told="1262 of 1299 steps only decoded while prompts waited.",
+        edits=[("room = full - len(plan)", "room = 0 if decoding else full")],
     ),
     Fault(
         "tiny_chunks",
         "Reads prompts in turn in chunks of 16 tokens, a few at a time, to be gentle with the decodes.",
-        told="1513 of 1517 steps left prompts waiting and more than half",
+        told="821 of 853 steps left prompts waiting and more than half",
         text="""\
 def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
     plan = [(request, 1) for request in decoding]
@@ -110,17 +53,54 @@ def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, pa
 """,
     ),
     Fault(
-        "whole_prompts_first",
-        "Reads prompts first, as whole as the budget lets it, while the others' decoding stalls.",
-        told="271 steps gave some decoding request no token: while",
-        text="""\
-def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
-    plan = []
-    for request, _, left in prompts:
-        if budget:
-            plan.append((request, min(left, budget)))
-            budget -= min(left, budget)
-    return plan
-""",
+        "first_come_first_served",
+        "Reads prompts in the order of arrival: everybody waits behind a long one.",
+        told="This is what first come, first served gives: behind a",
+        edits=[(ORDER, "prompts")],
+    ),
+    Fault(
+        "shortest_first",
+        "Takes the prompt with the least left, and lets a long one wait as long as shorter ones come.",
+        told="This is what shortest first gives: as long as shorter",
+        edits=[(AGING, "aging = 0")],
+    ),
+    Fault(
+        "ages_too_slowly",
+        "Lets waiting count so little that a long prompt waits beyond the patience.",
+        told="Somebody starves: when must a prompt no longer be passed,",
+        edits=[(AGING, "aging = full / patience")],
+    ),
+    Fault(
+        "deadline_all_at_once",
+        "Lets whoever has waited for the target of the first token go before all others.",
+        told="If the steps were full while prompts waited, it is the",
+        edits=[(ORDER, "sorted(prompts, key=lambda prompt: (now - prompt[1] < ttft, prompt[2]))")],
+    ),
+    Fault(
+        "budget_forgotten",
+        "Keeps the gap, and forgets that the budget may allow less.",
+        told="The gap may allow more than the budget does: both hold.",
+        edits=[(FULL, "(gap - fixed) // per_token")],
+    ),
+    Fault(
+        "budget_for_prompts",
+        "Takes the budget for that of the prompts alone.",
+        told="The budget holds for all tokens of the step, those of the",
+        edits=[(FULL, "min(budget + len(decoding), (gap - fixed) // per_token)")],
+    ),
+    Fault(
+        "requests_alone",
+        "Returns which requests compute, without how many tokens.",
+        edits=[("    return plan\n", "    return [request for request, _ in plan]\n")],
+    ),
+    Fault(
+        "waits_for_more",
+        "Plans nothing until the prompts fill a step.",
+        edits=[("    return plan\n", "    return [] if room else plan\n")],
+    ),
+    Fault(
+        "more_than_left",
+        "Gives the last prompt all the room there is.",
+        edits=[("plan.append((request, min(left, room)))", "plan.append((request, room))")],
     ),
 ]
