@@ -145,15 +145,8 @@ def _check_form(trial: Trial, got: object, group: Group) -> None:
         form and all(isinstance(tensor, Tensor) for tensor in (got[0], *got[1])),
         Text("Return a tuple: the weights, and the pair (m, v).", "应返回元组：权重，以及二元组(m, v)。"),
     )
-    none = Hint(
-        0,
-        Text(
-            "This rank used its own gradient alone. Its shard's update needs the mean over all ranks.",
-            "这个进程只用了自己的梯度。它那个分片的更新，需要所有进程的平均。",
-        ),
-    )
     calls = Text("Calls of reduce_scatter", "调用reduce_scatter的次数")
-    trial.expect_equal(group.reductions, 1, what=calls, hints=[none])
+    trial.expect_equal(group.reductions, 1, what=calls)
     calls = Text("Calls of all_gather", "调用all_gather的次数")
     trial.expect_equal(group.gathers, 1, what=calls)
     held = sum(tensor.numel() * tensor.element_size() for tensor in got[1])

@@ -5,6 +5,10 @@ from sysai.exercises.faults import Fault
 
 BOUNDS = "return rank * shard, (rank + 1) * shard"
 REDUCED = "g = reduce_scatter(pad(gradient, padding)) / ranks  # Adam would hide a missing division"
+OWN_GRADIENT = Text(
+    "This rank used its own gradient alone. Its shard's update needs the mean over all ranks.",
+    "这个进程只用了自己的梯度。它那个分片的更新，需要所有进程的平均。",
+)
 RESULT = "return all_gather(w)[:size], (m, v)"
 
 FAULTS = [
@@ -44,7 +48,7 @@ FAULTS = [
         "own_gradient",
         "Updates its shard by this rank's own gradient, and asks nobody else.",
         edits=[(REDUCED, "g = pad(gradient, padding)[first:last]")],
-        told="This rank used its own gradient alone.",
+        hint=OWN_GRADIENT,
     ),
     Fault(
         "gathered_twice",
@@ -78,7 +82,7 @@ FAULTS = [
         "own_gradient_after_all",
         "Reduces the gradients, and then uses its own.",
         edits=[(REDUCED, f"{REDUCED}\n    g = pad(gradient, padding)[first:last]")],
-        hint=Text("This is the moment of this rank's own gradient.", "这是本进程自己梯度的矩。"),
+        hint=OWN_GRADIENT,
     ),
     Fault(
         "decay_in_the_gradient",
