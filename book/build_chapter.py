@@ -61,8 +61,9 @@ def copy_book(target: Path, whole: list[str], root: Path = ROOT) -> None:
     for folder in ("book", "chapters"):
         shutil.rmtree(target / folder, ignore_errors=True)
     shutil.copytree(root / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("_toc.yml", "_config.yml", "requirements.txt", "package.json", "README.md", "README.zh.md"):
-        shutil.copy2(root / name, target)
+    for path in root.iterdir():
+        if path.is_file() and not path.name.startswith("."):
+            shutil.copy2(path, target)
     for name in ("code", "node_modules"):
         if not (target / name).exists():
             (target / name).symlink_to(root / name, target_is_directory=True)
@@ -84,9 +85,11 @@ def main() -> None:
     chapter = parser.parse_args().chapter
     folder = ROOT / "_build" / f"chapter-{chapter}"
     copy_book(folder, [chapter])
+    times = folder / "_build/times"
+    shutil.rmtree(times, ignore_errors=True)
     done = subprocess.run([sys.executable, "book/build.py"], cwd=folder, check=False)
-    if done.returncode == 0:
-        shutil.copytree(folder / "_build/times", ROOT / "_build/times", dirs_exist_ok=True)
+    if times.exists():
+        shutil.copytree(times, ROOT / "_build/times", dirs_exist_ok=True)
     sys.exit(done.returncode)
 
 

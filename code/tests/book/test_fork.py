@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sysai.exercises.faults import fault_sources
 from sysai.exercises.limits import Limits
 from sysai.exercises.messages import LABELS, VERDICTS
 
@@ -36,7 +37,8 @@ def fork(tmp_path):
     command.chmod(0o755)
     exercises = tmp_path / EXERCISES
     shutil.copy(exercises / SOLVED / "solution.py", exercises / SOLVED / "answer.py")
-    shutil.copy(sorted((exercises / WRONG / "wrong").glob("*.py"))[0], exercises / WRONG / "answer.py")
+    _, wrong = next(iter(fault_sources(exercises / WRONG).values()))
+    (exercises / WRONG / "answer.py").write_text(wrong, encoding="utf-8")
     return tmp_path
 
 
