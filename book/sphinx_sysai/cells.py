@@ -10,8 +10,6 @@ import nbformat
 from myst_nb.core.read import read_myst_markdown_notebook
 from myst_parser.config.main import MdParserConfig
 
-LANGUAGES = ("en", "zh")
-
 FRONT_MATTER = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 
 # MyST's syntax beyond the defaults, for reading pages outside Sphinx; the same as in _config.yml.

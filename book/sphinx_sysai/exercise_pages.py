@@ -13,30 +13,26 @@ import nbformat
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
+from sysai.core.language import Text, in_language
 from sysai.exercises.catalogue import Exercise, find_exercises, select
 
 from .cells import keep_language, language_of, read_cells, without_front_matter
 from .light_pages import colab_address
 
-WORDS = {
-    "en": {
-        "title": "Exercise {number} · {title}",
-        "minutes": "About {minutes} minutes.",
-        "colab": "Work on it in Colab",
-        "starter": "What you begin with",
-        "check": "Your answer goes into `{folder}/answer.py` ([how to work on exercises](#exercises-work)):",
-        "cell": "Run the first cell of the notebook. Then write your answer into the next cell and run it too.",
-        "solution": "Solution",
-    },
-    "zh": {
-        "title": "练习{number} · {title}",
-        "minutes": "约{minutes}分钟。",
-        "colab": "在Colab中完成",
-        "starter": "起始代码",
-        "check": "答案写在`{folder}/answer.py`中（参见[如何做练习](#exercises-work)）：",
-        "cell": "先运行笔记本的第一个单元，再把答案写进下一个单元并运行。",
-        "solution": "解答",
-    },
+TEXTS = {
+    "title": Text("Exercise {number} · {title}", "练习{number} · {title}"),
+    "minutes": Text("About {minutes} minutes.", "约{minutes}分钟。"),
+    "colab": Text("Work on it in Colab", "在Colab中完成"),
+    "starter": Text("What you begin with", "起始代码"),
+    "check": Text(
+        "Your answer goes into `{folder}/answer.py` ([how to work on exercises](#exercises-work)):",
+        "答案写在`{folder}/answer.py`中（参见[如何做练习](#exercises-work)）：",
+    ),
+    "cell": Text(
+        "Run the first cell of the notebook. Then write your answer into the next cell and run it too.",
+        "先运行笔记本的第一个单元，再把答案写进下一个单元并运行。",
+    ),
+    "solution": Text("Solution", "解答"),
 }
 
 PAGE = """\
@@ -88,7 +84,7 @@ def label_of(exercise: Exercise) -> str:
 
 def title_of(exercise: Exercise, lang: str) -> str:
     """`Exercise 1.1 · A speed limit`."""
-    return WORDS[lang]["title"].format(number=exercise.number, title=exercise.title[lang])
+    return TEXTS["title"][lang].format(number=exercise.number, title=exercise.title[lang])
 
 
 class ExerciseDirective(SphinxDirective):
@@ -99,7 +95,7 @@ class ExerciseDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the box, with a label that links can name."""
         lang = language_of(self.config.language)
-        words, root = WORDS[lang], Path(self.env.srcdir)
+        words, root = in_language(TEXTS, lang), Path(self.env.srcdir)
         try:
             exercise = find_exercise((root / self.env.docname).parent, self.arguments[0])
         except ValueError as error:
@@ -137,7 +133,7 @@ def notebook_cells(exercise: Exercise, lang: str, markdown) -> list[nbformat.Not
     def text(name: str) -> str:
         return markdown("\n\n".join(cell.source for cell in read_cells(file(name)) if cell.lang in (None, lang)))
 
-    words, label = WORDS[lang], label_of(exercise)
+    words, label = in_language(TEXTS, lang), label_of(exercise)
     task = f"""\
 <a id="{label}"></a>
 

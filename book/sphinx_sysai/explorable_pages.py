@@ -8,53 +8,47 @@ alone (a plain `jupyter-book build`, which publishes no worker), the figure and 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from html import escape, unescape
 from xml.etree import ElementTree
 
 from docutils import nodes
+from sysai.core.language import Text, in_language
 from sysai.explorables.explorable import Choice, Explorable, Slider, find
 from sysai.explorables.notebook import static_html, to_svg
 
 from .cells import language_of
-from .explorable_files import worker_address
 from .inline_figures import inline
 
-WORDS = {
-    "en": {
-        "reset": "Reset",
-        "reset_title": "Back to the settings shown first",
-        "link": "Copy link",
-        "link_title": "Copy an address that opens this page at these settings",
-        "linked": "Copied: this address opens the page at these settings.",
-        "linked_bar": "The address bar now holds a link to these settings.",
-        "predict": "Predict first",
-        "compare": "Compare",
-        "hint": "Each control says here what it means.",
-        "loading": "Loading Python, about 7 MB…",
-        "failed": "Python could not be loaded, so the figure stays as it was. It needs a recent browser, a connection, "
+TEXTS = {
+    "reset": Text("Reset", "重置"),
+    "reset_title": Text("Back to the settings shown first", "回到最初的设置"),
+    "link": Text("Copy link", "复制链接"),
+    "link_title": Text(
+        "Copy an address that opens this page at these settings", "复制一个网址，打开后本页就是当前设置"
+    ),
+    "linked": Text(
+        "Copied: this address opens the page at these settings.", "已复制：用这个网址打开本页，就是当前设置。"
+    ),
+    "linked_bar": Text("The address bar now holds a link to these settings.", "地址栏里已是当前设置的链接。"),
+    "predict": Text("Predict first", "先预测"),
+    "compare": Text("Compare", "对答案"),
+    "hint": Text("Each control says here what it means.", "选中一个控件，这里会说明它的含义。"),
+    "loading": Text("Loading Python, about 7 MB…", "正在加载Python，约7 MB……"),
+    "failed": Text(
+        "Python could not be loaded, so the figure stays as it was. It needs a recent browser, a connection, "
         "and a page that comes from a web server. Move a control to try again.",
-        "error": "This can't be drawn: {error}. Choose another setting, or reset.",
-        "refused": "The address asks for {setting}, which is not offered here; the figure shows {shown} instead.",
-    },
-    "zh": {
-        "reset": "重置",
-        "reset_title": "回到最初的设置",
-        "link": "复制链接",
-        "link_title": "复制一个网址，打开后本页就是当前设置",
-        "linked": "已复制：用这个网址打开本页，就是当前设置。",
-        "linked_bar": "地址栏里已是当前设置的链接。",
-        "predict": "先预测",
-        "compare": "对答案",
-        "hint": "选中一个控件，这里会说明它的含义。",
-        "loading": "正在加载Python，约7 MB……",
-        "failed": "Python未能加载，图保持原样。这需要较新的浏览器、网络连接，并且页面须来自网站而非本地文件。"
-        "再动一下控件即可重试。",
-        "error": "无法画出这一设置：{error}。请换一个设置，或者重置。",
-        "refused": "网址要求{setting}，这里没有这个选项，图中改用{shown}。",
-    },
+        "Python未能加载，图保持原样。这需要较新的浏览器、网络连接，并且页面须来自网站而非本地文件。再动一下控件即可重试。",
+    ),
+    "error": Text(
+        "This can't be drawn: {error}. Choose another setting, or reset.",
+        "无法画出这一设置：{error}。请换一个设置，或者重置。",
+    ),
+    "refused": Text(
+        "The address asks for {setting}, which is not offered here; the figure shows {shown} instead.",
+        "网址要求{setting}，这里没有这个选项，图中改用{shown}。",
+    ),
 }
 SAID_LATER = ("loading", "failed", "error", "refused", "linked", "linked_bar")  # by the script
 
@@ -97,29 +91,30 @@ def place_explorables(app, doctree, docname):
         if explorable := read_output(output.astext()):
             number = used[explorable.name] = used.get(explorable.name, 0) + 1
             key = explorable.name if number == 1 else f"{explorable.name}-{number}"
-            root = "../" * (docname.count("/") + 1) if app.config.book_site_url else None
-            html = page_html(explorable, key, language_of(app.config.language), root)
+            root, worker = "../" * (docname.count("/") + 1), app.config.explorables_worker
+            address = f"{root}explorables/{worker}" if worker else None
+            html = page_html(explorable, key, language_of(app.config.language), address)
             output.parent.replace(output, nodes.raw("", html, format="html"))
 
 
-def page_html(explorable: Explorable, key: str, language: str, root: str | None) -> str:
-    """The whole of an explorable; `key` tells it from others on its page, `root` leads from there to the sites' root.
+def page_html(explorable: Explorable, key: str, language: str, worker: str | None) -> str:
+    """The whole of an explorable; `key` tells it from others on its page, `worker` is the worker's address from there.
 
-    Where there is no `root` there are no controls.
+    Where there is no worker there are no controls.
     """
-    spec, words, name = explorable.figure(language), WORDS[language], f"explorable-{key}"
+    spec, words, name = explorable.figure(language), in_language(TEXTS, language), f"explorable-{key}"
     figure = f"""\
 <div class="explorable-figure" role="img" aria-labelledby="{name}-title" aria-describedby="{name}-readout">\
 {inline(lean(to_svg(spec)), f"{name}-", "").replace(' role="img"', "", 1)}</div>"""
     title = f'<p class="explorable-title" id="{name}-title">{escape(explorable.title[language])}</p>'
     readout = f'<p class="explorable-readout" id="{name}-readout">{escape(spec["description"])}</p>'
     group = f'class="explorable" id="{name}" role="group" aria-labelledby="{name}-title"'
-    if root is None:
+    if worker is None:
         return f"<div {group}>{title}{figure}{readout}</div>"
     data = {
         "explorable": explorable.name,
         "at": json.dumps(explorable.changed),
-        "worker": f"{root}explorables/{worker_address()}",
+        "worker": worker,
         "words": json.dumps({word: words[word] for word in SAID_LATER}, ensure_ascii=False),
     }
     controls = "\n".join(control_html(control, name, language) for control in explorable.controls)
@@ -172,7 +167,7 @@ def prediction_html(explorable: Explorable, name: str, language: str) -> str:
     if explorable.prediction is None:
         return ""
     question, unit = explorable.prediction.question[language], explorable.prediction.unit[language]
-    words = WORDS[language]
+    words = in_language(TEXTS, language)
     settings = {setting: str(value) for setting, value in explorable.prediction.settings.items()}
     return f"""\
 <form class="explorable-prediction pst-js-only" data-settings="{escape(json.dumps(settings))}">
@@ -215,21 +210,9 @@ def _rounded(number: re.Match) -> str:
     return f"{float(number[0]):.7f}".rstrip("0").rstrip(".")
 
 
-def make_no_widgets(app):
-    """Tell the kernels that execute the book that pages have controls of their own."""
-    os.environ["SYSAI_EXPLORABLES"] = "static"
-
-
-def make_widgets(app, exception):
-    """Leave the environment as it was."""
-    os.environ.pop("SYSAI_EXPLORABLES", None)
-
-
 def setup(app):
     """Register with Sphinx."""
-    app.add_config_value("explorables_worker", worker_address(), "env")  # pages name it
+    app.add_config_value("explorables_worker", "", "env")  # its address below the sites' `explorables/`
     app.add_js_file("explorables.js")
-    app.connect("builder-inited", make_no_widgets)
-    app.connect("build-finished", make_widgets)
     app.connect("doctree-resolved", place_explorables)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
 from docutils import nodes
+from sysai.core.language import LANGUAGES, Text, in_language
 
-from .cells import LANGUAGES, has_code, language_of
+from .cells import has_code, language_of
 from .node import module, node
 
 # The icons that the theme's templates and ours name: class of the icon, and its file.
@@ -32,23 +32,17 @@ STYLES = "site.css"  # all style sheets in one: each file that a page waits for 
 OWN_STYLES = "book.css"
 UNUSED = ("scripts/fontawesome.js", "vendor", "webpack-macros.html", "sbt-webpack-macros.html", "locales")
 
-WORDS = {
-    "en": {
-        "switch": ("中文", "阅读本页的中文版"),
-        "colab": ("Colab", "Run this chapter in Google Colab"),
-        "notebook": ("Notebook", "Download this chapter as a notebook"),
-        "edit": ("Edit", "Suggest a change to this page"),
-        "contents": "Show or hide the book's contents",
-        "on_page": "Show or hide this page's sections",
-    },
-    "zh": {
-        "switch": ("English", "Read this page in English"),
-        "colab": ("Colab", "在 Google Colab 中运行本章"),
-        "notebook": ("下载笔记本", "下载本章的笔记本"),
-        "edit": ("修改本页", "为本页提出修改"),
-        "contents": "显示或隐藏全书目录",
-        "on_page": "显示或隐藏本页各节",
-    },
+TEXTS = {
+    "switch": Text("中文", "English"),
+    "switch_title": Text("阅读本页的中文版", "Read this page in English"),
+    "colab": Text("Colab", "Colab"),
+    "colab_title": Text("Run this chapter in Google Colab", "在 Google Colab 中运行本章"),
+    "notebook": Text("Notebook", "下载笔记本"),
+    "notebook_title": Text("Download this chapter as a notebook", "下载本章的笔记本"),
+    "edit": Text("Edit", "修改本页"),
+    "edit_title": Text("Suggest a change to this page", "为本页提出修改"),
+    "contents": Text("Show or hide the book's contents", "显示或隐藏全书目录"),
+    "on_page": Text("Show or hide this page's sections", "显示或隐藏本页各节"),
 }
 
 # Names, punctuation and spaces have the colour of plain code: without elements of their own, which are half of those
@@ -83,12 +77,12 @@ def page_links(app, pagename: str) -> list[dict]:
     lang = language_of(app.config.language)
     options = app.config.html_theme_options
     repository, branch = options["repository_url"], options.get("repository_branch", "main")
-    words = WORDS[lang]
+    words = in_language(TEXTS, lang)
     links = []
 
     def add(name, url, icon, download=False):
-        text, title = words[name]
-        links.append({"name": name, "url": url, "icon": icon, "text": text, "title": title, "download": download})
+        text = {"text": words[name], "title": words[f"{name}_title"]}
+        links.append({"name": name, "url": url, "icon": icon, "download": download} | text)
 
     if address := colab_address(app, pagename):
         add("colab", address, "fa-solid fa-play")
@@ -114,10 +108,9 @@ def fill_context(app, pagename, templatename, context, doctree):
     """Give the templates what they show."""
     lang = language_of(app.config.language)
     other = next(code for code in LANGUAGES if code != lang)
-    name, title = WORDS[lang]["switch"]
     site = app.config.book_site_url
     suffix = f"{pagename}.html"
-    context["words"] = WORDS[lang]
+    context["words"] = words = in_language(TEXTS, lang)
     context["page_links"] = page_links(app, pagename)
     context["description"] = describe(doctree) or app.config.html_title
     context["other_language"] = None
@@ -127,8 +120,8 @@ def fill_context(app, pagename, templatename, context, doctree):
         context["other_language"] = {
             "code": other,
             "url": f"{up}{other}/{suffix}",
-            "name": name,
-            "title": title,
+            "name": words["switch"],
+            "title": words["switch_title"],
         }
         context["alternates"] = [(code, f"{site}{code}/{suffix}") for code in LANGUAGES]
 
@@ -161,30 +154,28 @@ def _deferred(script):
 
 
 def lighten(app, exception):
-    """Write the site's one style sheet, and remove what no page loads."""
+    """Write the site's one style sheet."""
     if exception is not None or app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"
-    if not (static / "basic.css").exists():
-        return  # no page was written, so Sphinx did not copy the style sheets anew
     linked = sorted(app.builder._css_files, key=lambda style: style.priority)
     names = ["basic.css", "styles/pydata-sphinx-theme.css"]
     names += [name for style in linked if (name := style.filename.removeprefix("_static/")) not in (STYLES, OWN_STYLES)]
-    sheets = [static / name for name in dict.fromkeys(names)]
     target = static / STYLES
-    target.write_text("\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets), encoding="utf-8")
+    sheets = [(static / name).read_text(encoding="utf-8") for name in dict.fromkeys(names)]
+    target.write_text("\n".join(sheets), encoding="utf-8")
     subprocess.run([node(), Path(__file__).with_name("purge_styles.mjs"), app.outdir, target], check=True)
     own = (static / OWN_STYLES).read_text(encoding="utf-8")
     target.write_text(target.read_text(encoding="utf-8") + icon_styles() + own, encoding="utf-8")
-    unused = [
-        *sheets,
-        static / OWN_STYLES,
-        static / "styles/theme.css",
-        *static.rglob("*.map"),
-        *(static / name for name in UNUSED),
-    ]
-    for path in unused:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def unused_files(site: Path) -> set[Path]:
+    """The files of a site that no page loads."""
+    static = site / "_static"
+    unused = {*static.rglob("*.css"), *static.rglob("*.map")} - {static / STYLES}
+    for path in (static / name for name in UNUSED):
+        unused |= {*path.rglob("*")} if path.is_dir() else {path}
+    return unused
 
 
 def icon_styles() -> str:

@@ -15,6 +15,7 @@ import nbformat
 from jupyter_cache import get_cache
 from pybtex.database import parse_file
 from sphinx.errors import ExtensionError
+from sysai.core.language import Text, in_language
 
 from .cells import has_code, language_of, read_notebook
 from .exercise_pages import find_exercise, notebook_cells, split
@@ -25,12 +26,15 @@ ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^(\s*)(:{3,}|`{3,})\{([\w-]+)\}[ \t]*(.*)$")
 BLOCK = re.compile(r"[>#|<$`:]|[-*+] |\d+[.)] ")  # how a line begins that starts a block of its own
 NO_TEXT = ("#", "|", "<", "$$", "```")  # how a line begins that no line continues
-WORDS = {
-    "en": {"note": "Note", "warning": "Warning", "tip": "Tip", "important": "Important", "seealso": "See also",
-           "two": "{0} and {1}", "more": "{0} et al."},
-    "zh": {"note": "备注", "warning": "警告", "tip": "提示", "important": "重要", "seealso": "参见",
-           "two": "{0}和{1}", "more": "{0}等"},
-}  # fmt: skip
+TEXTS = {
+    "note": Text("Note", "备注"),
+    "warning": Text("Warning", "警告"),
+    "tip": Text("Tip", "提示"),
+    "important": Text("Important", "重要"),
+    "seealso": Text("See also", "参见"),
+    "two": Text("{0} and {1}", "{0}和{1}"),
+    "more": Text("{0} et al.", "{0}等"),
+}
 
 
 class Converter:
@@ -39,7 +43,7 @@ class Converter:
     def __init__(self, app, docname: str, notebook: nbformat.NotebookNode):
         self.app, self.env, self.docname = app, app.env, docname
         self.lang = language_of(app.config.language)
-        self.words = WORDS[self.lang]
+        self.words = in_language(TEXTS, self.lang)
         self.glued = dict(_glued(notebook))
 
     def markdown(self, source: str) -> str:
@@ -277,7 +281,7 @@ def export_all(app, exception):
     """Write each chapter's notebook: beside the pages for download, and under _build/notebooks for Colab and nbval."""
     if exception is not None or app.builder.format != "html" or not app.config.book_site_url:
         return
-    folders = (Path(app.outdir) / "_notebooks", ROOT / "_build/notebooks" / language_of(app.config.language))
+    folders = (Path(app.outdir) / "_notebooks", Path(app.srcdir, "_build/notebooks") / language_of(app.config.language))
     pages = {f"{name}.ipynb": name for name in app.env.found_docs if has_code(app.srcdir / f"{name}.md")}
     for stale in (path for folder in folders for path in folder.rglob("*.ipynb")):
         if not any(stale == folder / name for folder in folders for name in pages):

@@ -20,8 +20,8 @@ def select_language(app, docname, source):
 
 def point_at_this_repository(app, docname, source):
     """Where a fork builds the book, its pages name the fork's address instead of the one in _config.yml."""
-    if app.config.book_address:
-        source[0] = source[0].replace(app.config.book_address, app.config.html_theme_options["repository_url"])
+    if app.config.book_addresses:
+        source[0] = source[0].replace(*app.config.book_addresses)
 
 
 def translate_captions(app, config):
@@ -75,16 +75,17 @@ def _name(doctree, anchor: str) -> str | None:
 def machine_digest() -> str:
     """A digest of what pages are made with, so that they are made anew when one of its files changes."""
     here = Path(__file__).parent
-    files = [*here.glob("*.py"), *here.glob("*.mjs"), *(here.parent / "assets").iterdir(), here.parent / "glossary.tsv"]
+    folders = (here, here.parent / "assets", here.parent / "templates")
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    files += [here.parent / "glossary.tsv", here.parents[1] / "package-lock.json"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
 def setup(app):
     """Register with Sphinx."""
     app.add_config_value("machine_digest", machine_digest(), "env")
-    app.add_config_value("package_digest", "", "env")  # the package that cells are executed with; book/build.py sets it
     app.connect("source-read", select_language)
-    app.add_config_value("book_address", "", "env")
+    app.add_config_value("book_addresses", [], "env")  # the one in _config.yml, and this repository's
     app.connect("source-read", point_at_this_repository)
     app.connect("config-inited", translate_captions, priority=950)  # after sphinx_external_toc's 900
     app.connect("doctree-read", join_chinese_lines)

@@ -15,9 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import yaml
+from sysai.core.language import LANGUAGES
 
 from .cell_parts import TAKEN, take_apart
-from .cells import FRONT_MATTER, LANGUAGES, Cell, read_cells
+from .cells import FRONT_MATTER, Cell, read_cells
 from .term_glossary import read_terms
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from build import OVERRIDES
 from jupyter_book.config import get_final_config
 from nbclient import NotebookClient
 from pygments.styles import get_style_by_name
@@ -16,6 +15,7 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 from sphinx_sysai.exercise_pages import find_exercise, notebook_cells, split
 from sphinx_sysai.notebook_export import export
 from sphinx_sysai.parity import check_page
+from sphinx_sysai.sites import OVERRIDES
 from sysai.exercises.messages import VERDICTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of sphinx_jupyterbook_latex

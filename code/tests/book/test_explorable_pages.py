@@ -12,11 +12,11 @@ import zipfile
 import pytest
 import vl_convert
 from bs4 import BeautifulSoup
-from build import publish_explorables
 from PIL import Image, ImageChops
 from sphinx_sysai import explorable_files
 from sphinx_sysai.explorable_files import files, names, package, worker_address
-from sphinx_sysai.explorable_pages import WORDS, lean, notebook_output, page_html, read_output
+from sphinx_sysai.explorable_pages import TEXTS, lean, notebook_output, page_html, read_output
+from sphinx_sysai.publishing import publish_explorables
 from sysai.explorables.explorable import Slider, find
 from sysai.explorables.notebook import static_html, to_svg
 
@@ -89,20 +89,20 @@ def test_publishing_again_writes_nothing_and_removes_what_is_old(tmp_path):
 def test_the_page_says_how_much_is_loaded():
     contents = [source if isinstance(source, bytes) else source.read_bytes() for source in files().values()]
     megabytes = round(sum(len(gzip.compress(content)) for content in contents) / 1e6)
-    assert all(f" {megabytes} MB" in words["loading"].replace("约", " ") for words in WORDS.values())
+    assert all(f" {megabytes} MB" in text.replace("约", " ") for text in TEXTS["loading"].values())
 
 
 @every_language
 @every_explorable
 def test_a_page_has_the_figure_the_text_and_a_labelled_control_for_each_setting(name, language):
     explorable = find(name)
-    page = body(page_html(explorable, name, language, "../../"))
+    page = body(page_html(explorable, name, language, "../../explorables/worker.mjs?v=1"))
     ids = [element["id"] for element in page.select("[id]")]
     assert len(ids) == len(set(ids))
     assert page.select_one(".explorable-readout").text == explorable.figure(language)["description"]
     assert page.select_one(".explorable-title").text == explorable.title[language]
     assert page.select_one(".explorable-figure[role=img] > svg.drawn")
-    assert page.select_one(".explorable")["data-worker"].startswith("../../explorables/worker.mjs?")
+    assert page.select_one(".explorable")["data-worker"] == "../../explorables/worker.mjs?v=1"
     for control in explorable.controls:
         field = page.select_one(f".explorable-control [name={control.name}]")
         assert page.select_one(f"label[for={field['id']}]").text == control.label[language]
@@ -129,9 +129,13 @@ def test_a_page_of_a_site_built_alone_has_no_controls():
 
 
 def test_the_second_of_a_kind_on_a_page_has_ids_of_its_own():
-    both = page_html(find("kv_cache"), "kv_cache", "en", "") + page_html(find("kv_cache"), "kv_cache-2", "en", "")
-    ids = re.findall(r'\bid="([^"]+)"', both)
+    first, second = (page_html(find("batch_roofline"), key, "en", "") for key in ("batch_roofline", "batch_roofline-2"))
+    ids = re.findall(r'\bid="([^"]+)"', first + second)
     assert len(ids) == len(set(ids))
+    for page in (first, second):
+        used = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', page)
+        assert used
+        assert {"".join(names) for names in used} <= set(re.findall(r'\bid="([^"]+)"', page))
 
 
 @every_explorable
@@ -176,7 +180,6 @@ def test_a_lean_figure_looks_the_same(name):
     assert ImageChops.difference(drawn, drawn_lean).getbbox() is None
 
 
-def test_both_languages_have_the_same_words():
-    assert WORDS["en"].keys() == WORDS["zh"].keys()
-    fields = {language: [re.findall(r"{\w+}", text) for text in words.values()] for language, words in WORDS.items()}
-    assert fields["en"] == fields["zh"]
+def test_both_languages_fill_in_the_same():
+    for text in TEXTS.values():
+        assert re.findall(r"{\w+}", text["en"]) == re.findall(r"{\w+}", text["zh"])

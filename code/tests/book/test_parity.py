@@ -1,8 +1,11 @@
 """The parity check: a page in order passes, and each planted fault is reported at its line with its remedy."""
 
+from pathlib import Path
+
 import pytest
 from sphinx_sysai.parity import check_page, pages
 
+ROOT = Path(__file__).resolve().parents[3]
 GOOD = """\
 +++ {"lang": "en"}
 
@@ -11,7 +14,9 @@ GOOD = """\
 
 See {cite:p}`key` and the token $x$ in `code`, at {glue:text}`speed:.1f` per second.
 
-$$ t = a/b $$ (eq-time)
+$$
+t = a/b
+$$ (eq-time)
 
 :::{admonition} Exercise
 :name: ex-one
@@ -25,7 +30,9 @@ Count.
 
 见{cite:p}`key`以及词元$x$，在`code`中，每秒{glue:text}`speed:.1f`个。
 
-$$ t = a/b $$ (eq-time)
+$$
+t = a/b
+$$ (eq-time)
 
 :::{admonition} 练习
 :name: ex-one
@@ -42,6 +49,12 @@ def faults_of(tmp_path, text):
 
 def test_a_page_in_order_has_no_fault(tmp_path):
     assert faults_of(tmp_path, GOOD) == []
+    assert faults_of(tmp_path, GOOD.replace("\n\n(top)=", "\n(top)=")) == []  # labels on the cells' first lines
+
+
+def test_every_page_and_every_text_of_an_exercise_is_checked():
+    folders = ("book", "chapters/*", "chapters/*/exercises/*")
+    assert sorted(pages()) == sorted(path for folder in folders for path in ROOT.glob(f"{folder}/*.md"))
 
 
 def test_the_book_has_no_fault():
@@ -53,28 +66,29 @@ PLANTED = {
     "a missing partner": (lambda s: s[: s.index(ZH)], 2, "no partner"),
     "a partner without English": (lambda s: s[s.index(ZH) :], 3, "no partner"),
     "a heading lost": (lambda s: s.replace("(top)=\n# 编译器", "编译器"), 4, "heading (level 1) is missing"),
-    "a heading of another level": (lambda s: s.replace("# 编译器", "## 编译器"), 18, "'level 2'"),
+    "a heading of another level": (lambda s: s.replace("# 编译器", "## 编译器"), 20, "'level 2'"),
     "a heading without a label": (
-        lambda s: s.replace("(top)=\n", ""), 16, "no label",
+        lambda s: s.replace("(top)=\n", ""), 18, "no label",
     ),
-    "a label changed": (lambda s: s.replace("(top)=\n# 编", "(other)=\n# 编"), 17, "'other'"),
+    "a label changed": (lambda s: s.replace("(top)=\n# 编", "(other)=\n# 编"), 19, "'other'"),
     "a citation dropped": (lambda s: s.replace("见{cite:p}`key`以及", "见"), 6, "citation 'key'"),
-    "a citation too many": (lambda s: s.replace("见{cite", "见{cite:p}`more`、{cite"), 20, "citation 'more'"),
-    "an equation differing": (lambda s: s.replace("a/b", "a/c", 1), 22, "equation"),
-    "an equation's label differing": (lambda s: s.replace("(eq-time)", "(eq-times)", 1), 22, "equation"),
+    "a citation too many": (lambda s: s.replace("见{cite", "见{cite:p}`more`、{cite"), 22, "citation 'more'"),
+    "an equation differing": (lambda s: s.replace("a/b", "a/c", 1), 24, "equation"),
+    "an equation's label differing": (lambda s: s.replace("(eq-time)", "(eq-times)", 1), 24, "equation"),
     "a formula differing": (lambda s: s.replace("词元$x$", "词元$y$"), 6, "formula 'x'"),
     "a code span lost": (lambda s: s.replace("在`code`中", "在代码中"), 6, "code span 'code'"),
     "a number lost": (lambda s: s.replace("{glue:text}`speed:.1f`个", "7个"), 6, "quoted number 'speed:.1f'"),
-    "an exercise's name changed": (lambda s: s.replace("练习\n:name: ex-one", "练习\n:name: ex-two"), 25, "'ex-two'"),
-    "an exercise lost": (lambda s: s[: s.index(":::{admonition} 练习")], 10, "admonition"),
-    "a term against the glossary": (lambda s: s.replace("编译器", "編譯器"), 18, "glossary: compiler"),
-    "half-width punctuation": (lambda s: s.replace("$x$，在", "$x$,在"), 20, "half-width punctuation"),
-    "a half-width full stop": (lambda s: s.replace("数一数。", "数一数."), 26, "half-width punctuation"),
-    "half-width parentheses": (lambda s: s.replace("数一数", "数(一)数"), 26, "parentheses"),
-    "a space before Latin": (lambda s: s.replace("数一数", "数 GPU"), 26, "space"),
-    "a space behind full-width punctuation": (lambda s: s.replace("见{", "见， {"), 20, "beside full-width"),
-    "bold that is not seen": (lambda s: s.replace("数一数", "**数（一）**数"), 26, "bold"),
-    "an unknown language": (lambda s: s.replace('"lang": "zh"', '"lang": "fr"'), 16, "unknown language"),
+    "an exercise's name changed": (lambda s: s.replace("练习\n:name: ex-one", "练习\n:name: ex-two"), 29, "'ex-two'"),
+    "a box of another kind": (lambda s: s.replace("{admonition} 练习", "{dropdown} 练习"), 28, "dropdown"),
+    "an exercise lost": (lambda s: s[: s.index(":::{admonition} 练习")], 12, "admonition"),
+    "a term against the glossary": (lambda s: s.replace("编译器", "編譯器"), 20, "glossary: compiler"),
+    "half-width punctuation": (lambda s: s.replace("$x$，在", "$x$,在"), 22, "half-width punctuation"),
+    "a half-width full stop": (lambda s: s.replace("数一数。", "数一数."), 30, "half-width punctuation"),
+    "half-width parentheses": (lambda s: s.replace("数一数", "数(一)数"), 30, "parentheses"),
+    "a space before Latin": (lambda s: s.replace("数一数", "数 GPU"), 30, "space"),
+    "a space behind full-width punctuation": (lambda s: s.replace("见{", "见， {"), 22, "beside full-width"),
+    "bold that is not seen": (lambda s: s.replace("数一数", "**数（一）**数"), 30, "bold"),
+    "an unknown language": (lambda s: s.replace('"lang": "zh"', '"lang": "fr"'), 18, "unknown language"),
 }  # fmt: skip
 
 
