@@ -1,8 +1,7 @@
 """How tests are shared between processes (`-n 2 --dist loadgroup`); their seconds are counted by `seconds`.
 
-Tests of a group run in one process, one after the other. By default a file is a group; a page of the sites is one, as
-its tests share a browser's tab; those that start ranks are one, as each takes more than one core. A file may name its
-own by the mark `xdist_group`.
+Tests of a group run in one process, one after the other. By default a file is a group; a page of the sites is one;
+those that start ranks are one, as each takes more than one core. A file may name its own by the mark `xdist_group`.
 """
 
 import ctypes
