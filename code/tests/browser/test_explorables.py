@@ -13,8 +13,6 @@ from boxes import BOXES, MISPRINTED, OUT_OF_REACH, Box, differences
 from sysai.explorables.explorable import Choice, Slider
 from visit import LANGUAGES, OTHER, PHONE, TIMEOUT_MS, Visit, listed
 
-pytestmark = pytest.mark.fixed
-
 FIRST_DRAWING_MS = 120_000
 HEAVY = {"worker.mjs", "pyodide.mjs", "pyodide.asm.wasm", "sysai.zip", "vega.min.js", "vega-lite.min.js"}
 
