@@ -34,8 +34,6 @@ def chapter_of(item: pytest.Item) -> str:
     """The number of the chapter that a test is for; FIXED for the rest, which a new chapter makes no dearer."""
     path = item.path.as_posix()
     folder = path.partition("code/tests/")[2].partition("/")[0]
-    if item.get_closest_marker("fixed"):
-        return FIXED
     values = list(item.callspec.params.values()) if hasattr(item, "callspec") else []
     for value in [path, *values]:
         if isinstance(value, str) and (found := FOLDER.search(value)):
@@ -75,7 +73,6 @@ def pytest_collection_modifyitems(config, items) -> None:
 
 def pytest_configure(config) -> None:
     """Record in the process that hears of all tests."""
-    config.addinivalue_line("markers", "fixed: a test that is no chapter's, whatever its parameters name")
     if config.option.seconds and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(Path(config.option.seconds)))
 

@@ -17,9 +17,9 @@ TESTS = {
     "code/tests/core/test_device.py": "import time\ndef test_it(): time.sleep(0.2)\n",
     "code/tests/browser/test_explorables.py": """\
 import pytest
-@pytest.mark.fixed
-@pytest.mark.parametrize("path", ["en/chapters/14-llm/chapter.html"])
-def test_mechanism(path): pass
+from types import SimpleNamespace
+@pytest.mark.parametrize("box", [SimpleNamespace(path="en/chapters/14-llm/chapter.html")])
+def test_mechanism(box): pass
 """,
     "code/tests/browser/test_pages.py": """\
 import time

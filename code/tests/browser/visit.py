@@ -22,8 +22,10 @@ ADDRESSES = """() => [...document.querySelectorAll(
 OVERFLOW = """() => {
   const width = document.documentElement.clientWidth;
   if (document.scrollingElement.scrollWidth <= width) return [];
+  const clipped = ({ parentElement: parent }) =>
+    parent !== document.body && (getComputedStyle(parent).overflowX !== "visible" || clipped(parent));
   const wide = [...document.body.querySelectorAll("*")]
-    .filter(element => element.getBoundingClientRect().right > width + 1)
+    .filter(element => element.getBoundingClientRect().right > width + 1 && !clipped(element))
     .map(element => `<${element.localName} class="${element.className}"> ends at ` +
                     `${Math.round(element.getBoundingClientRect().right)} of ${width} px`);
   return wide.length ? wide : [`the page is ${document.scrollingElement.scrollWidth} px wide`];
