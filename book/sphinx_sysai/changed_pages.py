@@ -17,22 +17,23 @@ from sphinx.builders.html import BuildInfo
 
 def read_unsettled(app, env, added, changed, removed) -> list[str]:
     """The pages that were read since the last build without a warning."""
-    file = _unsettled(app)
+    file = _kept(app, "unsettled")
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
 
 
 def note_read(app, env, docnames):
     """Note the pages that are about to be read."""
     names = {*docnames, *read_unsettled(app, env, None, None, None)}
-    _unsettled(app).write_text(json.dumps(sorted(names)), encoding="utf-8")
+    _kept(app, "unsettled").write_text(json.dumps(sorted(names)), encoding="utf-8")
 
 
 def write_all_where_shown_changed(app, env) -> list[str]:
     """All pages, where what they show of each other has changed."""
-    file, digest = _shown(app), shown_digest(app)
-    if file.exists() and file.read_text(encoding="utf-8") == digest:
+    known, digest = _kept(app, "shown"), shown_digest(app)
+    _kept(app, "shown now").write_text(digest, encoding="utf-8")
+    if known.exists() and known.read_text(encoding="utf-8") == digest:
         return []
-    file.unlink(missing_ok=True)
+    known.unlink(missing_ok=True)
     shutil.rmtree(app.outdir)
     Path(app.outdir).mkdir()
     return sorted(env.found_docs)
@@ -73,16 +74,13 @@ def drop_unused_terms(app) -> list:
 def settle(app, exception):
     """Note that the site is complete, if there was no warning."""
     if exception is None and app.builder.format == "html" and not app._warncount:
-        _shown(app).write_text(shown_digest(app), encoding="utf-8")
-        _unsettled(app).unlink(missing_ok=True)
+        _kept(app, "shown now").replace(_kept(app, "shown"))
+        _kept(app, "unsettled").unlink(missing_ok=True)
 
 
-def _shown(app) -> Path:
-    return Path(app.doctreedir) / "shown"
-
-
-def _unsettled(app) -> Path:
-    return Path(app.doctreedir) / "unsettled"
+def _kept(app, name: str) -> Path:
+    """A file beside the doctrees, which the next build reads."""
+    return Path(app.doctreedir) / name
 
 
 def setup(app):
