@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 from sysai.explorables.explorable import Choice, Explorable, Slider, find
 from visit import PAGES, SITE
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 # All that a box holds before it is touched. Its parts are found as assistive technology finds them.
 HELD = """box => {
@@ -119,7 +122,7 @@ class Box:
 
         explorable, language = self.explorable, self.language
         spec, prediction = self.figure(), explorable.prediction
-        words = re.findall(r"<text[^>]*>([^<]*)</text>", to_svg(spec))
+        words = ("".join(text.itertext()) for text in ElementTree.fromstring(to_svg(spec)).iter(f"{SVG}text"))
         return {
             "title": explorable.title[language],
             "figure": {

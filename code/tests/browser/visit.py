@@ -31,6 +31,14 @@ OVERFLOW = """() => {
   return wide.length ? wide : [`the page is ${document.scrollingElement.scrollWidth} px wide`];
 }"""
 
+FINDINGS = """async ([context, options]) => {
+  const { violations } = await axe.run(context, options);
+  return violations.flatMap(({ id, impact, nodes }) => nodes
+    .filter(({ target }) => impact !== "minor" || document.querySelector(target[0]).closest(".explorable"))
+    .map(({ target, failureSummary, html }) =>
+      `${id} (${impact}): ${target} ${failureSummary}\\n    ${html.slice(0, 200)}`));
+}"""
+
 
 def pages() -> list[str]:
     """Every page of both sites, relative to the folder they share; redirects are none."""
@@ -92,20 +100,14 @@ class Visit:
         return self.errors + [f"request to another host: {url}" for url in self.foreign]
 
     def inaccessible(self, within: str = "html", **options) -> list[str]:
-        """What axe finds, of any impact: rule, and the elements it concerns.
+        """What axe finds: rule, and the elements it concerns. What is minor counts within an explorable alone.
 
         But for `region`: the theme's sidebar has its logo outside of a landmark.
         """
         if not self.page.evaluate("'axe' in globalThis"):
             self.page.evaluate(AXE.read_text(encoding="utf-8"))
         options = {"resultTypes": ["violations"], "rules": {"region": {"enabled": False}}} | options
-        found = self.page.evaluate("([within, options]) => axe.run(within, options)", [within, options])
-        return [
-            f"{violation['id']} ({violation['impact']}): {node['target']} {node['failureSummary']}\n"
-            f"    {node['html'][:200]}"
-            for violation in found["violations"]
-            for node in violation["nodes"]
-        ]
+        return self.page.evaluate(FINDINGS, [within, options])
 
     def colours(self, theme: str):
         """Let the reader's system change its colour scheme, which a page follows while it is open."""
