@@ -162,6 +162,18 @@ def test_a_site_does_not_tell_what_was_built_before(first, cache, tmp_path):
     assert [name for name in site if again[name] != site[name]] == []
 
 
+def test_an_edited_sentence_writes_its_page_alone(cache, tmp_path):
+    def written() -> set[tuple[str, int]]:
+        html = tmp_path / "_build/en/html"
+        return {(path.relative_to(html).as_posix(), path.stat().st_mtime_ns) for path in html.rglob("*.html")}
+
+    build(tmp_path, "en", cache, FILES)
+    before = written()
+    build(tmp_path, "en", cache, FILES | SENTENCE)
+    always = {"book/index.html", "genindex.html", "search.html"}
+    assert {name for name, _ in written() - before} == {"chapters/01-demo/chapter.html"} | always
+
+
 def test_a_page_that_gave_a_warning_gives_it_again(cache, tmp_path):
     wrong = FILES | {"book/exercises.md": "(exercises-work)=\n# W\n\n[](#no-such-label)\n"}
     for _ in range(2):
