@@ -48,7 +48,7 @@ def shown_digest(app) -> str:
         env.titles, env.tocs, env.toctree_includes, env.toc_secnumbers, env.toc_fignumbers,
         standard.labels, standard.anonlabels, standard.objects, maths.equations,
         [(citation.citation_id, citation.key, repr(citation.entry)) for citation in cited.citations],
-        [(reference.docname, *(target.key for target in reference.targets)) for reference in cited.citation_refs],
+        {(reference.docname, *(target.key for target in reference.targets)) for reference in cited.citation_refs},
         {image: name for image, (_, name) in env.images.items()},
     ]  # fmt: skip
     return hashlib.sha256(repr(_ordered(shown)).encode()).hexdigest()
@@ -87,7 +87,7 @@ def setup(app):
     """Register with Sphinx."""
     app.connect("env-get-outdated", read_unsettled)
     app.connect("env-before-read-docs", note_read, priority=100)  # before the first warning
-    app.connect("env-updated", write_all_where_shown_changed, priority=900)  # when numbers and citations are known
+    app.connect("env-get-updated", write_all_where_shown_changed, priority=900)  # when all numbers are known
     app.connect("html-collect-pages", drop_unused_terms)
     app.connect("build-finished", settle, priority=950)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
