@@ -36,7 +36,7 @@ def as_float(value: float) -> float:
 
 def close(got: float, expected: float, rel: float, abs_: float) -> bool:
     """Within `rel` of `expected` or within `abs_`; NaN is close to NaN, infinity to itself."""
-    got = as_float(got)
+    got, expected = as_float(got), as_float(expected)
     if math.isnan(expected) or math.isnan(got):
         return math.isnan(expected) and math.isnan(got)
     if math.isinf(expected) or math.isinf(got):

@@ -80,7 +80,7 @@ def _filled(language: str, weights: float, cache: float, memory: float) -> dict:
     x = marks.linear(0, 1.06 * max(weights + cache, memory) / 1e9)
     bar = marks.stacked("", {names["weights"]: weights / 1e9, names["cache"]: cache / 1e9})
     return {
-        "width": 470,
+        "width": 464,
         "height": 36,
         "layer": [
             {
@@ -134,7 +134,7 @@ def _growth(language: str, model: str, heads: str, context: int, batch: int, pre
     layers = [lines, point]
     if room > 0:
         layers.insert(1, marks.limit_across(room / 1e9, names["room"].format(room=quantity(room, "B")), y))
-    return {"width": 470, "height": 150, "layer": layers}
+    return {"width": 464, "height": 150, "layer": layers}
 
 
 def _describe(

@@ -3,10 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
-import term_glossary
 from docutils import nodes
 from docutils.core import publish_doctree
-from term_glossary import Term, TermGlossary, link_first_uses, read_terms
+from sphinx_sysai import term_glossary
+from sphinx_sysai.term_glossary import Term, TermGlossary, link_first_uses, read_terms
 
 TERMS = (
     Term("pass", "遍", (), (), "One way through.", "走一遍。"),

@@ -174,11 +174,15 @@ def test_callbacks_run_in_the_grader_and_their_errors_in_the_answer(exercises):
 
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CONTRIBUTING.zh.md"])
-def test_the_check_that_contributing_shows_works(exercises, name):
+def test_the_check_and_the_fault_that_contributing_shows_work(exercises, name):
     text = (Path(__file__).parents[3] / name).read_text(encoding="utf-8")
-    (check,) = re.findall(r"```python\n((?:(?!```).)*def check(?:(?!```).)*)```", text, flags=re.DOTALL)
+    check, faults = (
+        block for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "sysai.exercises" in block
+    )
+    solution = "def cache_bytes(layers, heads, width):\n    return 2 * layers * heads * width * 2\n"
     exercise = exercises["area"]
-    (exercise.folder / "check.py").write_text(check, encoding="utf-8")
+    for file, content in {"check.py": check, "faults.py": faults, "solution.py": solution}.items():
+        (exercise.folder / file).write_text(content, encoding="utf-8")
     with Grader([exercise]) as grader:
         right = grader.grade(exercise, "def cache_bytes(n, heads, width): return 4 * n * heads * width", 1)
         wrong = grader.grade(exercise, "def cache_bytes(n, heads, width): return 2 * n * heads * width", 1)
