@@ -153,6 +153,11 @@ def _deferred(script):
     return type(script)(script.filename, priority=script.priority, **{**script.attributes, "defer": "defer"})
 
 
+def forget_styles(app):
+    """Remove an earlier build's style sheet: pages that find it name it with its checksum, the first build's do not."""
+    (Path(app.outdir) / "_static" / STYLES).unlink(missing_ok=True)
+
+
 def lighten(app, exception):
     """Write the site's one style sheet."""
     if exception is not None or app.builder.format != "html":
@@ -200,6 +205,7 @@ def setup(app):
     app.add_config_value("book_site_url", "", "html")
     app.add_css_file(STYLES)
     app.add_js_file("book.js", loading_method="defer")
+    app.connect("builder-inited", forget_styles)
     app.connect("html-page-context", fill_context, priority=400)  # before the theme looks which templates are empty
     app.connect("html-page-context", finish_page, priority=900)
     app.connect("build-finished", lighten, priority=900)

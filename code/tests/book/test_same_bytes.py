@@ -101,7 +101,10 @@ SENTENCE = {
 }
 OTHER_PAGES = {
     "_toc.yml": FILES["_toc.yml"].replace("[{file: chapters/", "[{file: chapters/00-new/chapter}, {file: chapters/"),
-    "chapters/00-new/chapter.md": "(new)=\n# New\n\n{cite:t}`dao2022flashattention` $q$\n\n(tables)=\n## T\n",
+    "chapters/00-new/chapter.md": "".join(
+        f'+++ {{"lang": "{lang}"}}\n\n(new)=\n# {title}\n\n{{cite:t}}`dao2022flashattention` $q$\n\n(tables)=\n## T\n\n'
+        for lang, title in (("en", "New"), ("zh", "新"))
+    ),
     "book/exercises.md": "(exercises-work)=\n# Work\n\n$x^3$ [](#new)\n",
     "chapters/01-demo/chapter.md": FILES["chapters/01-demo/chapter.md"]
     .replace("# Demo", "# D")
