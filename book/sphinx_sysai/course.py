@@ -87,7 +87,7 @@ class Chapter:
 def chapters(root: Path = ROOT) -> list[Chapter]:
     """The chapters that exist, in the order of `_toc.yml`."""
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    pages = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
+    pages = [entry["file"] for part in toc.get("parts", []) for entry in part["chapters"]]
     return [Chapter(page, root) for page in pages if PAGE.fullmatch(page)]
 
 

@@ -31,6 +31,12 @@ OVERFLOW = """() => {
   return wide.length ? wide : [`the page is ${document.scrollingElement.scrollWidth} px wide`];
 }"""
 
+# Wait for transitions, a second at most: those of what is folded away never finish.
+SETTLED = """() => Promise.race([
+  Promise.all(document.getAnimations().map(animation => animation.finished)),
+  new Promise(resolve => setTimeout(resolve, 1000)),
+])"""
+
 FINDINGS = """async ([context, options]) => {
   const { violations } = await axe.run(context, options);
   return violations.flatMap(({ id, impact, nodes }) => nodes
@@ -113,7 +119,7 @@ class Visit:
         """Let the reader's system change its colour scheme, which a page follows while it is open."""
         self.page.emulate_media(color_scheme=theme)
         self.page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
-        self.page.evaluate("() => Promise.all(document.getAnimations().map(animation => animation.finished))")
+        self.page.evaluate(SETTLED)
 
     def overflow(self) -> list[str]:
         """Elements that make the page scroll sideways."""
