@@ -1,6 +1,7 @@
 import pytest
 from sysai.core.language import Text
 from sysai.exercises.faults import Fault, fault_sources
+from sysai.exercises.grader import Grader
 
 BASES = {"solution": "def f(x):\n    return 2 * x\n", "starter": "def f(x):\n    raise NotImplementedError\n"}
 AREA = """\
@@ -62,10 +63,15 @@ def test_another_wrong_value_gets_no_hint(grade):
     assert grade(AREA.format(area="width + height", diagonal="0.0")).hint is None
 
 
-def test_a_right_value_refused_for_another_reason_gets_no_hint_of_a_fault_that_it_resembles(grade, exercises):
-    folder = exercises["area"].folder
-    text = (folder / "faults.py").read_text(encoding="utf-8")
-    assert "2 * (width + height)" in text
-    report = grade(AREA.format(area="width * height", diagonal="1j"))
-    assert report.verdict == "failed"
-    assert report.hint is None
+def test_a_right_value_refused_for_another_reason_gets_no_hint_of_a_fault_that_returns_it_too(exercises):
+    exercise = exercises["running-mean"]
+    folder = exercise.folder
+    faults = (folder / "faults.py").read_text(encoding="utf-8")
+    hinting = faults.replace(
+        '"Adds every prefix anew.",', '"Adds every prefix anew.",\n        hint={"en": "a", "zh": "b"},'
+    )
+    assert hinting != faults
+    (folder / "faults.py").write_text(hinting, encoding="utf-8")
+    with Grader([exercise]) as grader:
+        report = grader.grade(exercise, fault_sources(folder)["from_the_start"][1], 1)
+    assert (report.reason, report.hint) == ("too_much", None)
