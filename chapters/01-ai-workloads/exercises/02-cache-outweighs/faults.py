@@ -15,7 +15,7 @@ FAULTS = [
         hint=Text(
             "This is the throughput at the balance, where half of the bytes are weights. As the batch grows, "
             "their share tends to nothing.",
-            "这是两者相等时的吞吐量，那时有一半字节是权重。批次继续增大，权重所占的份额趋于零。",
+            "这是缓存与权重一样重时的吞吐量，那时有一半字节是权重。批次继续增大，权重所占的份额趋于零。",
         ),
     ),
     Fault(

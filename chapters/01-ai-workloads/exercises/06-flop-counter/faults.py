@@ -75,7 +75,7 @@ def flops_by_module(model, inputs):
     ),
     Fault(
         "modules_as_keys",
-        "Returns the modules in place of their names.",
+        "Returns a list of pairs in place of a dict.",
         edits=[("return dict(counter.flops)", "return [*counter.flops.items()]")],
     ),
     Fault(

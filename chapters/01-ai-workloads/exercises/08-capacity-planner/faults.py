@@ -113,7 +113,7 @@ FAULTS = [
     ),
     Fault(
         "unused_per_request",
-        "Counts as unused what the requests leave of their blocks.",
+        "Counts one block too many as unused.",
         edits=[(RESULT, "return blocks * block_tokens, blocks // blocks_per_request, unused + block")],
     ),
 ]

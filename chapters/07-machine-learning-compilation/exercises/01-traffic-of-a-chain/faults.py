@@ -62,7 +62,7 @@ FAULTS = [
         "unused_tensors_read",
         "Reads every tensor that `shapes` names.",
         edits=[(f'read = {{"x", *{NAMED}}}', "read = shapes")],
-        hint=Text("`shapes` holds a tensor that no operator takes.", "`shapes`里有一个哪个算子都没有用到的张量。"),
+        hint=Text("`shapes` holds a tensor that no operator takes.", "`shapes`里有一个张量，没有任何算子用到它。"),
     ),
     Fault(
         "nothing_fused",

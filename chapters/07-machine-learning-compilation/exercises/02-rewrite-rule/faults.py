@@ -106,7 +106,7 @@ FAULTS = [
     ),
     Fault(
         "ever_larger",
-        "Appends the graph's nodes to it again and again.",
+        "Puts a longer expression in the place of the absolute value of a square.",
         edits=[
             (
                 'Rule("abs(mul(x, x))", "mul(x, x)")',
@@ -116,7 +116,7 @@ FAULTS = [
     ),
     Fault(
         "outputs_lost",
-        "Returns the graph with its first output alone.",
+        "Returns the graph with its first output twice, in place of its outputs.",
         edits=[
             (
                 "return print_graph(remove_dead(graph))",

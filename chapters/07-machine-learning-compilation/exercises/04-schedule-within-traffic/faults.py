@@ -24,7 +24,7 @@ FAULTS = [
         edits=[(TILED, "")],
         hint=Text(
             "This is what the program moves as it stands. Split the loops, and put the loops over tiles outside.",
-            "这是程序原样所搬运的字节数。应当切分循环，并把对各块的循环放在外层。",
+            "这是程序未经改动时搬运的字节数。应当切分循环，并把对各块的循环放在外层。",
         ),
     ),
     Fault(
@@ -54,7 +54,7 @@ FAULTS = [
     Fault("trace_itself", "Returns the trace and not its text.", edits=[(TRACE, "return len(s.trace)")]),
     Fault(
         "other_program",
-        "Returns the trace of a schedule of another program.",
+        "Returns a trace that names a loop which is not there.",
         edits=[(TRACE, f'{TRACE}.replace("i_0", "z")')],
         told="Return the trace.to_json() of a Schedule of matmul",
     ),

@@ -82,7 +82,7 @@ def features(nest):
     ),
     Fault(
         "an_array",
-        "Returns an array in place of a list of floats.",
+        "Returns whole numbers in place of floats.",
         edits=[
             (
                 "return [float(np.dot(features(nest), weights)) for nest in nests]",

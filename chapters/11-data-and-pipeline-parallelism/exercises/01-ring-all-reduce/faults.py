@@ -86,7 +86,7 @@ FAULTS = [
     ),
     Fault(
         "chain",
-        "Sends the whole vector down a chain of ranks and back: the right sum, twice the bytes, idle links.",
+        "Sends the whole vector from rank to rank, around twice: the right sum and no more bytes, but idle links.",
         edits=[(CHUNK, "return (0, size) if number == 0 else (0, 0)")],
         hint=Text(
             "A message holds the whole vector, as in a chain from the first rank to the last and back. The sum is "

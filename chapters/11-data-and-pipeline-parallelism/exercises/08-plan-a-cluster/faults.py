@@ -89,11 +89,11 @@ FAULTS = [
     ),
     Fault(
         "one_collective",
-        "Takes an all-reduce for one trip around the ring.",
+        "Counts the reduce-scatters and forgets every all-gather.",
         edits=[(ROUNDS, "rounds = [g, g, micro_batches * g, micro_batches * g]")],
         hint=Text(
-            "This is one collective. An all-reduce is a reduce-scatter and an all-gather.",
-            "这只是一次集合通信。all-reduce等于一次reduce-scatter加一次all-gather。",
+            "These are the reduce-scatters alone. All-gathers are missing: of gradients in stage 0, of weights in the others.",
+            "这里只有reduce-scatter，漏了all-gather：阶段0收集梯度，其余阶段收集权重。",
         ),
     ),
     Fault(

@@ -50,7 +50,7 @@ FAULTS = [
         edits=[("torch.where(temperature_B == 0, 1.0, temperature_B)", "temperature_B")],
         hint=Text(
             "Dividing by a temperature of 0 gives no numbers. Treat it by itself.",
-            "除以为0的温度，得不到数。应单独处理。",
+            "温度为0时，拿它作除数得不到有意义的数。应单独处理。",
         ),
     ),
     Fault(
