@@ -41,7 +41,8 @@ FAULTS = [
         ],
         hint=Text(
             "The merged group has a reduction or matmul with a node before or after it that must not be there: before "
-            "a matmul only movements, before a reduction only movements and elementwise, after either only elementwise nodes.",
+            "a matmul only movements, before a reduction only movements and elementwise, after either only "
+            "elementwise nodes.",
             "合并后的组里，归约或矩阵乘法的前面或后面有不该有的节点：矩阵乘法之前只能是movement，"
             "归约之前只能是elementwise或movement，在两者之后的都只能是elementwise。",
         ),

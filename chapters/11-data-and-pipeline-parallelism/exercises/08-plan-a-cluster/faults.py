@@ -92,7 +92,8 @@ FAULTS = [
         "Counts the reduce-scatters and forgets every all-gather.",
         edits=[(ROUNDS, "rounds = [g, g, micro_batches * g, micro_batches * g]")],
         hint=Text(
-            "These are the reduce-scatters alone. All-gathers are missing: of gradients in stage 0, of weights in the others.",
+            "These are the reduce-scatters alone. All-gathers are missing: of gradients in stage 0, of "
+            "weights in the others.",
             "这里只有reduce-scatter，漏了all-gather：阶段0收集梯度，其余阶段收集权重。",
         ),
     ),
