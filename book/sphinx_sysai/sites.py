@@ -69,7 +69,9 @@ class Result:
 def build_site(lang: str, cache: Path, explorables_worker: str, root: Path = ROOT) -> Result:
     """Build one site of the book in `root` into its _build/<lang>/html, with the outputs that the cache holds."""
     from jupyter_book.sphinx import build_sphinx
+    from sphinx.locale import translators
 
+    translators.clear()  # a process that built the other language before has its words for figures left in there
     overrides, changed, start = dict(OVERRIDES[lang]), last_change(), time.perf_counter()
     overrides["html_theme_options"] = {
         "repository_url": repository_url(),
