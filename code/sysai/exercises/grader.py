@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sysai.core.language import Text
 from sysai.exercises import messages
+from sysai.exercises.annotations import returned_types
 from sysai.exercises.catalogue import Exercise
 from sysai.exercises.child import MESSAGE_CHARACTERS
 from sysai.exercises.compare import alike
@@ -65,7 +66,8 @@ class Grader:
         zygote = self._zygote(check.get("PRELOAD", ()))
         limits = check.get("LIMITS", Limits())
         submission = Submission(zygote, source, limits)
-        trial = Trial(submission, seed)
+        starter = self._guard.content(exercise.folder / "starter.py")
+        trial = Trial(submission, seed, returned_types(starter))
         failure = None
         try:
             with submission:

@@ -10,13 +10,15 @@
 An expectation that does not hold ends the check; the report shows the call that led to it.
 """
 
+import ast
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 
 from sysai.core.language import Text, with_unit
 from sysai.exercises import compare
+from sysai.exercises.annotations import misfit
 from sysai.exercises.failure import Failed, both
 from sysai.exercises.show import number, show, show_call, show_pair
 from sysai.exercises.submission import Callback, Submission
@@ -31,20 +33,20 @@ class Hint:
 
 
 class Trial:
-    """One check of one answer.
+    """One check of one answer, whose functions return what the annotations `returns` say.
 
     Attributes:
         random: the source of the check's inputs, `random.Random(seed)`.
         held: how many expectations held so far.
     """
 
-    def __init__(self, submission: Submission, seed: int):
+    def __init__(self, submission: Submission, seed: int, returns: Mapping[str, ast.expr] | None = None):
         self.random, self.seed, self.held = random.Random(seed), seed, 0
         self.last_call: str | None = None
         self.last_request: tuple[str, tuple, dict] | None = None
         self.last_value: object = None
         self.drawn: Text | None = None
-        self._submission = submission
+        self._submission, self._returns = submission, returns or {}
 
     def torch_generator(self):
         """A generator for tensors, seeded from `random`: every call gives another."""
@@ -62,11 +64,14 @@ class Trial:
     def call(self, function: str, /, *args: object, **kwargs: object) -> object:
         """What the answer's `function` returns: None, bool, int, float, str, list, tuple, dict or a dense tensor.
 
-        Arguments are whatever can be pickled, and callbacks.
+        Its type is what the starter says, through and through (a whole number may stand for a float). Arguments are
+        whatever can be pickled, and callbacks.
         """
         self.last_call, self.last_value, self.drawn = show_call(function, args, kwargs), None, None
         self.last_request = function, args, kwargs
         self.last_value = self._submission.call(function, args, kwargs)
+        if function in self._returns and (fault := misfit(self.last_value, self._returns[function])):
+            raise fault
         return self.last_value
 
     def picture(self, text: str | Text) -> None:

@@ -192,9 +192,9 @@ def test_the_check_and_the_fault_that_contributing_shows_work(exercises, name):
 
 def test_a_result_that_the_check_was_not_written_for_harms_no_other(exercises):
     exercise = exercises["area"]
-    (exercise.folder / "check.py").write_text("def check(trial):\n    got = trial.call('area')\n    got[0] + 1\n")
+    (exercise.folder / "check.py").write_text("def check(trial):\n    got = trial.call('edge')\n    got[0] + 1\n")
     with Grader([exercise]) as grader:
-        report = grader.grade(exercise, "def area(): return 3", 1)
+        report = grader.grade(exercise, "def edge(): return 3", 1)
         assert (report.verdict, report.reason, report.got["en"]) == ("failed", "check_failed", "3")
         assert "check.py:3" in report.error
-        assert grader.grade(exercise, "def area(): return [3]", 1).passed
+        assert grader.grade(exercise, "def edge(): return [3]", 1).passed
