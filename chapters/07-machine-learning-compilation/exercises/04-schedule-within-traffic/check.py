@@ -1,9 +1,9 @@
 """Gates on the bytes that a replayed schedule moves, against a closed formula for the best tile, on random sizes."""
 
-from sysai.compiler.program.accesses import nests
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import For, Function
-from sysai.compiler.program.traffic import Moved, moved
+from sysai.compiler.tir.accesses import nests
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import For, PrimFunc
+from sysai.compiler.tir.traffic import Moved, moved
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import replay
 from sysai.compiler.schedule.trace import Trace
@@ -68,7 +68,7 @@ def _check(trial: Trial, rows: int, columns: int, inner: int, capacity: int) -> 
     trial.expect_at_most(total, int(1.15 * best), what=MOVED, unit=BYTES, hints=hints)
 
 
-def _replay(trial: Trial, text: str, function: Function) -> Function:
+def _replay(trial: Trial, text: str, function: PrimFunc) -> PrimFunc:
     fault = ""
     try:
         trace = Trace.from_json(text)

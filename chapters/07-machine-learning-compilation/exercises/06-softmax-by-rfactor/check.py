@@ -1,10 +1,10 @@
 """Gates on a schedule of softmax, which computes it if it can be replayed: bytes, sweeps, vectors, scalar steps."""
 
-from sysai.compiler.program.accesses import Access, accesses, instances, nests
-from sysai.compiler.program.expr import Call, Expr, Var, walk
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import VECTORIZED, Allocate, Block, For, Function, If, Seq, Stmt
-from sysai.compiler.program.traffic import moved
+from sysai.compiler.tir.accesses import Access, accesses, instances, nests
+from sysai.compiler.tir.expr import Call, Expr, Var, walk
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import VECTORIZED, Allocate, Block, For, PrimFunc, If, Seq, Stmt
+from sysai.compiler.tir.traffic import moved
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import replay
 from sysai.compiler.schedule.trace import Trace
@@ -63,7 +63,7 @@ def check(trial: Trial) -> None:
         _check_steps(trial, function, lanes)
 
 
-def _replay(trial: Trial, text: str) -> Function:
+def _replay(trial: Trial, text: str) -> PrimFunc:
     function, fault = parse(SOFTMAX), ""
     try:
         trace = Trace.from_json(text)
@@ -90,7 +90,7 @@ def _replay(trial: Trial, text: str) -> Function:
     return function
 
 
-def _check_memory(trial: Trial, function: Function, lanes: int) -> None:
+def _check_memory(trial: Trial, function: PrimFunc, lanes: int) -> None:
     rows, columns = 64, 64 * lanes
     sizes, capacity = {"R": rows, "N": columns}, 8 * columns * 4
     counted = moved(function, sizes, capacity)
@@ -126,7 +126,7 @@ def _check_memory(trial: Trial, function: Function, lanes: int) -> None:
     trial.expect_at_most(total, int(1.1 * 3 * matrix), what=MOVED, unit=BYTES, hints=hints)
 
 
-def _check_sweeps(trial: Trial, function: Function, lanes: int) -> None:
+def _check_sweeps(trial: Trial, function: PrimFunc, lanes: int) -> None:
     sweeps = {
         next(loop.var.name for loop in around if isinstance(loop, For) and loop.var in _variables(access.indices[-1]))
         for block, around in nests(function.body)
@@ -157,7 +157,7 @@ def _check_sweeps(trial: Trial, function: Function, lanes: int) -> None:
     trial.expect_at_most(computed, rows * columns, what=EXPONENTIALS, hints=[twice])
 
 
-def _check_vectors(trial: Trial, function: Function, lanes: int) -> None:
+def _check_vectors(trial: Trial, function: PrimFunc, lanes: int) -> None:
     for block, around in nests(function.body):
         loops = [stmt for stmt in around if isinstance(stmt, For)]
         for access in _rows(block):
@@ -180,7 +180,7 @@ def _check_vectors(trial: Trial, function: Function, lanes: int) -> None:
             )
 
 
-def _check_steps(trial: Trial, function: Function, lanes: int) -> None:
+def _check_steps(trial: Trial, function: PrimFunc, lanes: int) -> None:
     rows = 2
     scalar = sum(
         not any(isinstance(stmt, For) and stmt.kind == VECTORIZED for stmt in instance.around)

@@ -1,6 +1,6 @@
 """A schedule of softmax whose reductions run over the lanes of vectors."""
 
-from sysai.compiler.program.parser import parse
+from sysai.compiler.tir.parser import parse
 from sysai.compiler.schedule.schedule import Schedule
 
 SOFTMAX = """

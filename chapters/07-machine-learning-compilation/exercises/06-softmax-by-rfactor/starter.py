@@ -1,7 +1,7 @@
 """A schedule of softmax whose reductions run over the lanes of vectors."""
 
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.printer import print_function
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.printer import print_function
 from sysai.compiler.schedule.schedule import Schedule
 
 SOFTMAX = """

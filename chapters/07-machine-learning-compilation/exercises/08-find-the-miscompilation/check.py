@@ -4,8 +4,8 @@ import ast
 from pathlib import Path
 
 import numpy as np
-from sysai.compiler.program.interpret import interpret
-from sysai.compiler.program.parser import parse
+from sysai.compiler.tir.interpret import interpret
+from sysai.compiler.tir.parser import parse
 from sysai.core.language import Text
 from sysai.exercises.trial import Trial
 
