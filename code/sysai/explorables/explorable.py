@@ -179,11 +179,6 @@ class Explorable:
         said = {"guess": with_unit(f"{guess:,g}", unit, language), "answer": with_unit(digits(answer), unit, language)}
         return says["reply"].format(**said, verdict=verdict)
 
-    def _ipython_display_(self) -> None:
-        from sysai.explorables.notebook import show
-
-        show(self)
-
 
 _REPLIES = {
     "reply": Text("You predicted {guess}; it is {answer}. {verdict}", "你的预测是{guess}，实际是{answer}。{verdict}"),
