@@ -15,9 +15,8 @@ from pathlib import Path
 from IPython.core.error import UsageError
 from IPython.display import display
 
-from sysai.cli import FAILED, PASSED
 from sysai.core.language import LANGUAGES, reader_language
-from sysai.exercises.report import Report
+from sysai.exercises.report import FAILED, PASSED, Report
 
 
 def register(shell) -> None:

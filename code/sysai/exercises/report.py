@@ -12,6 +12,8 @@ from sysai.exercises.messages import LABELS, VERDICTS
 from sysai.exercises.pipes import Printed
 from sysai.exercises.show import plain
 
+PASSED, FAILED = 0, 1  # exit codes of `sysai check`
+
 _MARKS = {"passed": "✓", "failed": "✗", "not started": "·"}
 _WIDTH = 100
 _PRINTED_LINES = 10
