@@ -9,7 +9,7 @@ from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.pipelines import most_held, timed
 from sysai.explorables.units import digits
 from sysai.parallel.pipeline.schedules import B, F, Schedule, W
-from sysai.parallel.pipeline.timeline import Interval, Timeline
+from sysai.parallel.pipeline.timeline import OperationInterval, Timeline
 from sysai.viz.palette import INK, PAPER
 
 WIDTH = 480
@@ -38,7 +38,7 @@ def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixe
         stage: i / max(1, chunks - 1) for d in range(schedule.devices) for i, stage in enumerate(schedule.stages_on(d))
     }
 
-    def row(interval: Interval) -> dict:
+    def row(interval: OperationInterval) -> dict:
         kind, stage, j = interval.operation
         part = names[kind if kind in (F, W) else B if split else "both"]
         place = {"device": str(interval.device), "part": part, "start": interval.start, "end": interval.end}
