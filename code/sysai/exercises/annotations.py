@@ -1,4 +1,4 @@
-"""What a starter says that its functions return, and where a value is not that."""
+"""The types that a starter annotates its functions' results with, and where a value departs from them."""
 
 import ast
 

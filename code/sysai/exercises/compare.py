@@ -22,7 +22,7 @@ _TYPE_NAMES = {
 
 
 def is_number(value: object) -> bool:
-    """Int or float, exactly."""
+    """Whether the type is int or float exactly: bool is not."""
     return type(value) in (int, float)
 
 
@@ -83,7 +83,7 @@ def alike(a: object, b: object) -> bool:
 
 
 def wrong_type(got: object, types: tuple[type, ...], where: str = "") -> Failed:
-    """`got` has none of `types`."""
+    """The failure of a value that has none of `types`."""
     at = Text(f" at {where}" if where else "", f"（位于{where}）" if where else "")
     names = [_TYPE_NAMES.get(kind.__name__, both(kind.__name__)) for kind in types]
     hint = None
@@ -106,7 +106,7 @@ def wrong_type(got: object, types: tuple[type, ...], where: str = "") -> Failed:
 
 
 def tensor_fault(got: object, expected, rtol: float, atol: float) -> Failed | None:
-    """What distinguishes two tensors: type, shape, dtype, then values; None if nothing does."""
+    """The first difference between two tensors: type, shape, dtype, then values; None if nothing does."""
     import torch
 
     if type(got) is not torch.Tensor:

@@ -17,14 +17,14 @@ _OWN = ("statement.md", "starter.py", "check.py", "solution.py", "explanation.md
 
 
 class Guard:
-    """What the files of the exercises in `folders` hold; read once, before any answer runs."""
+    """A copy of the files of the exercises in `folders`, read once, before any answer runs."""
 
     def __init__(self, folders: list[Path]):
         paths = [folder / name for folder in folders for name in (*_OWN, _ANSWER)]
         self.files = {path: path.read_bytes() for path in paths if path.is_file()}
 
     def content(self, path: Path) -> bytes | None:
-        """What the file held, None if there was none."""
+        """The content of the file when it was read, None if there was none."""
         return self.files.get(path)
 
     def restore(self) -> tuple[list[Path], Path | None]:

@@ -1,6 +1,6 @@
-"""What a student reads after a check: what was expected, what came, for which input, and how to repeat it.
+"""The report that a student reads after a check: what was expected, what came, for which input, and how to repeat it.
 
-One `Report` an exercise; it is written as text, HTML, Markdown, or data for machines, from the same parts.
+One `CheckReport` an exercise; it is written as text, HTML, Markdown, or data for machines, from the same parts.
 """
 
 import html
@@ -21,7 +21,7 @@ _NOTHING = Printed()
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """The result of one exercise. `verdict` is passed, failed or not started; `reason` one of `failure.REASONS`.
 
     `frames` are (line number, source line) of the answer; `check_lines` are those of check.py that led to the failure;
@@ -61,7 +61,7 @@ class Report:
         return {**vars(self), "printed": asdict(self.printed)}
 
     @classmethod
-    def from_data(cls, data: dict) -> "Report":
+    def from_data(cls, data: dict) -> "CheckReport":
         """The report whose `data` this is."""
         frames = tuple((line, source) for line, source in data["frames"])
         lines = tuple(data["check_lines"])
@@ -193,7 +193,7 @@ def _wrap(text: str, indent: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    """What stays together: Latin words with the space behind them, single Chinese characters with marks behind."""
+    """Pieces that stay on one line: Latin words with the space after them, Chinese characters with closing marks."""
     words: list[str] = []
     for char in text:
         closing = char in "，。：；？！）”、》]"

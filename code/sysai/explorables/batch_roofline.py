@@ -10,7 +10,7 @@ from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import CHIPS, REQUESTS
 from sysai.explorables.decode_service import LAPTOP, Service, service
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.roofline import SHOWN
 from sysai.explorables.units import digits, quantity
 from sysai.viz.palette import INK
@@ -177,8 +177,8 @@ _DEVICES: dict[str, Text] = {key: Text(chip.name, chip.name) for key, chip in CH
 _DEVICES[LAPTOP] = Text("a laptop of two cores", "双核笔记本电脑")
 
 
-def _format(name: str, label: Text, formats: tuple[str, ...], help: Text) -> Choice:
-    return Choice(name, label, {key: Text(key, key) for key in formats}, "bf16", help)
+def _format(name: str, label: Text, formats: tuple[str, ...], help: Text) -> Dropdown:
+    return Dropdown(name, label, {key: Text(key, key) for key in formats}, "bf16", help)
 
 
 batch_roofline = Explorable(
@@ -192,7 +192,7 @@ batch_roofline = Explorable(
             ),
             SHOWN,
         ),
-        Choice(
+        Dropdown(
             "device",
             Text("Device", "设备"),
             _DEVICES,

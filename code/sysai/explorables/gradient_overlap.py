@@ -107,7 +107,7 @@ def _joined(intervals: list[tuple[float, float]], least: float) -> list[tuple[fl
 
 
 def _exposed(language: str, sizes: dict[int, Overlap], bucket: int) -> dict:
-    """What is exposed at each size of buckets, and a point at the chosen one."""
+    """The exposed time at each size of buckets, and a point at the chosen one."""
     names = in_language(_TEXTS, language)
     rows = [{"bucket": size, "exposed": 1e3 * pass_.exposed} for size, pass_ in sizes.items()]
     ticks = marks.decades([row["exposed"] for row in rows])

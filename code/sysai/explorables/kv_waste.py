@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.units import digits
 from sysai.serving.waste import Waste, measure_waste, memories
 from sysai.serving.workload import AZURE_CODE, AZURE_CONVERSATION, Trace
@@ -195,7 +195,7 @@ kv_waste = Explorable(
     name="kv_waste",
     title=Text("Waste of KV memory", "KV缓存浪费了多少内存"),
     controls=(
-        Choice(
+        Dropdown(
             "dataset",
             Text("Lengths", "长度分布"),
             _DATASETS,

@@ -1,4 +1,4 @@
-"""What the shape of a model costs: parameters, FLOPs, and memory to train and to serve it.
+"""The costs of a model's shape: parameters, FLOPs, and memory to train and to serve it.
 
 The model is a preset, whose depth and width can be multiplied. Rules of thumb stand beside the exact FLOPs:
 

@@ -1,4 +1,4 @@
-"""What attention moves when its operators are kernels of their own, and what when they are fused, edge by edge.
+"""Bytes that attention moves with a kernel for each operator, and with its operators fused, edge by edge.
 
     scores = q k^T    masked = mask(scale scores)    e = exp(masked - max)    weights = e / sum(e)    result = weights v
 
@@ -11,7 +11,7 @@ import re
 from sysai.compiler.graph.graph import Graph
 from sysai.core.language import LANGUAGES, Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.fused_attention import EDGES, Plan, bytes_moved, bytes_of, graph, least, plan
 from sysai.explorables.units import digits, quantity
 from sysai.viz.palette import INK
@@ -200,7 +200,7 @@ _IN_CHINESE = {
     "must run between them": "求和必须夹在两者之间执行：它要用前者的结果，后者又要用它的结果",
     "before matmul": "相除若放进矩阵乘法，每个元素要读许多次，也就要重算许多次",
 }
-"""What the compiler says, by a part of its sentence."""
+"""Why the compiler refuses to fuse, by a part of its sentence."""
 
 _TEXTS: dict[str, Text] = {
     "all": Text("all kernels", "全部内核"),
@@ -220,10 +220,10 @@ _TEXTS: dict[str, Text] = {
 }
 
 
-def _edge(a: str, b: str, help: Text) -> Choice:
+def _edge(a: str, b: str, help: Text) -> Dropdown:
     label = Text(*(f"{_BOXES[a][language]} → {_BOXES[b][language]}" for language in LANGUAGES))
     options = {"fuse": Text("fuse", "融合"), "store": Text("store", "写回内存")}
-    return Choice(f"{a}_{b}", label, options, "fuse", help)
+    return Dropdown(f"{a}_{b}", label, options, "fuse", help)
 
 
 _FUSED = {f"{a}_{b}": "fuse" for a, b in EDGES}

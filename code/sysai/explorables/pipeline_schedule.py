@@ -5,7 +5,7 @@ The schedules are those that the runtime executes, timed by `sysai.parallel.pipe
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.pipelines import most_held, timed
 from sysai.explorables.units import digits
 from sysai.parallel.pipeline.schedules import B, F, Schedule, W
@@ -196,7 +196,7 @@ pipeline_schedule = Explorable(
     name="pipeline_schedule",
     title=Text("Pipeline schedules and their bubbles", "流水线调度与气泡"),
     controls=(
-        Choice(
+        Dropdown(
             "schedule",
             Text("Schedule", "调度"),
             _SCHEDULES,

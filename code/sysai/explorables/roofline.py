@@ -8,7 +8,7 @@ device does not multiply are stored in it and multiplied in bf16.
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
-from sysai.explorables.calls import Call, decode, prefill
+from sysai.explorables.calls import ModelCall, decode, prefill
 from sysai.explorables.controls import BYTES, CHIPS, MODELS
 from sysai.explorables.explorable import Explorable, Prediction
 from sysai.explorables.units import digits, quantity
@@ -28,7 +28,7 @@ def roof_of(device: str, devices: int, precision: str) -> Roofline:
     return Roofline(devices * one.peak_flops, devices * one.bandwidth, one.name)
 
 
-def tokens_per_second(roof: Roofline, call: Call) -> float:
+def tokens_per_second(roof: Roofline, call: ModelCall) -> float:
     """The most tokens a second that the roofline allows."""
     return call.tokens / roof.time(call.flops, call.bytes)
 
@@ -96,7 +96,7 @@ def _roof(language: str, roof: Roofline, config: ModelConfig, precision: str, ba
     }
 
 
-def _step(language: str, roof: Roofline, step: Call) -> dict:
+def _step(language: str, roof: Roofline, step: ModelCall) -> dict:
     """Two bars, what a decode step reads and what it computes, in milliseconds: the longer one is its time."""
     names = in_language(_TEXTS, language)
     per_byte = 1e3 / roof.bandwidth

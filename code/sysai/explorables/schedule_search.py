@@ -9,7 +9,7 @@ from statistics import fmean, median, quantiles
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.tile_search import (
     PLACES,
     SIDES,
@@ -209,7 +209,7 @@ schedule_search = Explorable(
     name="schedule_search",
     title=Text("Searching for a schedule", "搜索调度"),
     controls=(
-        Choice(
+        Dropdown(
             "strategy",
             Text("Strategy", "策略"),
             {name: _TEXTS[name] for name in STRATEGIES},

@@ -8,7 +8,7 @@ The bill is `sysai.parallel.memory`'s: buckets, gathered units, fragmentation an
 from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import CHIPS
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.training_bill import OPTIMIZERS, TRAINED, bill
 from sysai.explorables.units import count, quantity
 from sysai.parallel.memory import STAGES, step_traffic
@@ -201,7 +201,7 @@ training_memory = Explorable(
             ),
             TRAINED,
         ),
-        Choice(
+        Dropdown(
             "optimizer",
             Text("Optimizer", "优化器"),
             _OPTIMIZER_TEXTS,

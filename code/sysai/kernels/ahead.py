@@ -75,7 +75,7 @@ def _run(tool: Path, *arguments: str) -> str:
 
 
 def main(jobs: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
-    """The results of all jobs."""
+    """Compile all jobs and return their results."""
     return [compile_job(job) for job in jobs]
 
 

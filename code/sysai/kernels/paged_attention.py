@@ -1,6 +1,6 @@
 """Paged attention: all sequences of a step in one launch, over keys and values in the blocks where they lie.
 
-A step's tokens stand behind each other, a sequence's being its last; each sees the sequence's positions up to its own.
+A step's tokens lie sequence after sequence, each sequence's last ones; a token sees positions up to its own.
 A program takes a tile of a sequence's tokens, with the H / N queries that share a key-value head as rows of one matrix,
 and walks over the positions, some at a time: it looks their blocks up in the block table, and keeps for each row the
 largest score so far m, the sum l of exponentials, and the weighted sum o of values (online softmax, in float32):
@@ -43,7 +43,7 @@ MOST_SPLITS = 32
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """What of a step's attention is known without looking into tensors on the device."""
+    """Sizes of a step's attention that are known without looking into tensors on the device."""
 
     tokens: int
     sequences: int
@@ -111,7 +111,7 @@ def paged_attention(
     """Causal attention of a step's tokens to their sequences: [T, H, K], in one launch or, with splits, two.
 
     What tensors hold is not checked, as that would wait for the GPU. Positions from `lengths_B` on and table entries
-    behind the last that is needed are never read.
+    after the last that is needed are never read.
 
     Args:
         q_THK: queries in float32, float16 or bfloat16, sequence after sequence.
@@ -171,7 +171,7 @@ def paged_attention_reference(
 
 
 def launches(shape: AttentionShape, tiles: Tiles, dtype: torch.dtype, num_blocks: int) -> list[Launch]:
-    """What `paged_attention` launches over a layer of `num_blocks` blocks, with indices of 32 bits."""
+    """The kernels that `paged_attention` launches over a layer of `num_blocks` blocks, with indices of 32 bits."""
     element, index, partial = POINTERS[str(dtype).removeprefix("torch.")], "*i32", POINTERS["float32"]
     split = tiles.splits > 1
     path = kernel_path("paged_attention")
@@ -203,7 +203,7 @@ def _reduce_parameters(shape: AttentionShape, tiles: Tiles) -> tuple[int, ...]:
 
 
 def _power_of_two(number: int) -> int:
-    """The least that is not below."""
+    """The least power of two that is at least `number`."""
     return 1 << max(number - 1, 0).bit_length()
 
 

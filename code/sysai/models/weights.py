@@ -1,6 +1,6 @@
 """Real weights into our model: from GGUF files and from Hugging Face folders of safetensors.
 
-Both formats are a table of named arrays behind a header. GGUF (llama.cpp) stores blocks of quantized numbers:
+Both formats are a header and a table of named arrays. GGUF (llama.cpp) stores blocks of quantized numbers:
 Q4_1 keeps 32 weights as 4-bit integers with a scale and a minimum, 20 bytes instead of 128 in fp32, and
 w = scale * q + minimum gives them back. Its Llama layout interleaves the two halves of every rotated head, so
 rows of the query and key matrices are put back in order here. Production engines compute on the quantized

@@ -47,13 +47,13 @@ def attention_kernel(
 
     # A sequence's tiles begin at start // BLOCK_Q + its number, which leaves enough for all before it.
     sequence = tl.full((), 0, tl.int32)
-    behind = sequences
-    while sequence + 1 < behind:
-        middle = (sequence + behind) // 2
+    upper = sequences
+    while sequence + 1 < upper:
+        middle = (sequence + upper) // 2
         if tl.load(starts_ptr + middle) // BLOCK_Q + middle <= tile:
             sequence = middle
         else:
-            behind = middle
+            upper = middle
     start = tl.load(starts_ptr + sequence).to(tl.int32)
     queries = tl.load(starts_ptr + sequence + 1).to(tl.int32) - start
     past = tl.load(lengths_ptr + sequence).to(tl.int32) - queries
