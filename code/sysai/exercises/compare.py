@@ -57,8 +57,8 @@ def first_difference(got: object, expected: object, where: str = "") -> tuple[st
     if type(got) is dict:
         if got.keys() != expected.keys():
             return here
-        found = (first_difference(got[key], expected[key], f"{where}[{key!r}]") for key in expected)
-        return next(filter(None, found), None)
+        differences = (first_difference(got[key], expected[key], f"{where}[{key!r}]") for key in expected)
+        return next(filter(None, differences), None)
     torch = sys.modules.get("torch")
     if torch and isinstance(got, torch.Tensor):
         same = got.dtype == expected.dtype and got.shape == expected.shape
@@ -132,10 +132,10 @@ def _wrong_elements(got, expected, wrong) -> Failed:
     distance[~wrong] = -1.0
     index = tuple(int(i) for i in torch.unravel_index(distance.argmax(), got.shape))
     count, total = int(wrong.sum()), wrong.numel()
-    place = f"[{', '.join(map(str, index))}]"
+    where = f"[{', '.join(map(str, index))}]"
     message = Text(
-        f"{count:,} of {total:,} elements are wrong. The one farthest off is at {place}.",
-        f"{total:,}个元素中有{count:,}个不对。相差最大的位于{place}。",
+        f"{count:,} of {total:,} elements are wrong. The one farthest off is at {where}.",
+        f"{total:,}个元素中有{count:,}个不对。相差最大的位于{where}。",
     )
     hint = None
     if got.is_floating_point() and bool(torch.isnan(got).any()) and not bool(torch.isnan(expected).any()):

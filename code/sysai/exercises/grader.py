@@ -111,18 +111,18 @@ class Grader:
         bases = {base: self._guard.content(exercise.folder / f"{base}.py").decode("utf-8") for base in BASES}
         name, args, kwargs = trial.last_request
         is_data = not any(isinstance(value, Callback) for value in (*args, *kwargs.values()))
-        known = self._returned.setdefault((exercise.id, pickle.dumps(trial.last_request)), {}) if is_data else {}
+        returned = self._returned.setdefault((exercise.id, pickle.dumps(trial.last_request)), {}) if is_data else {}
         with Submission(zygote, bases["solution"], limits) as submission:  # all are ours: one process serves them
 
             def returns_the_same(source: str) -> bool:
-                if source not in known:
+                if source not in returned:
                     submission.source = source
                     try:
                         submission.load()
-                        known[source] = submission.call(name, args, kwargs)
+                        returned[source] = submission.call(name, args, kwargs)
                     except Failed:
-                        known[source] = _NOTHING
-                return known[source] is not _NOTHING and alike(known[source], trial.last_value)
+                        returned[source] = _NOTHING
+                return returned[source] is not _NOTHING and alike(returned[source], trial.last_value)
 
             if returns_the_same(bases["solution"]):  # then something else than the value is wrong
                 return None

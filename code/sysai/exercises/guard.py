@@ -64,9 +64,9 @@ def remove_tree(folder: str | Path) -> None:
 
 def _make_room(path: Path) -> None:
     """Remove whatever lies at `path` or stands in the way to it."""
-    for place in reversed(path.parents):
-        if os.path.lexists(place) and not place.is_dir():
-            place.unlink()
+    for parent in reversed(path.parents):
+        if os.path.lexists(parent) and not parent.is_dir():
+            parent.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.R_OK | os.W_OK | os.X_OK):
         path.parent.chmod(0o755)

@@ -107,15 +107,15 @@ def _squares(language: str, *, order: str, tile_i: int, tile_j: int, tile_k: int
     ticks = marks.decades([*(row["MB"] for row in rows), here])
     x, y = marks.logarithmic(SIDES[0], SIDES[-1]), marks.logarithmic(ticks[0], ticks[-1])
     mean = (tile_i * tile_j * tile_k) ** (1 / 3)
-    place = {
+    encoding = {
         "x": {"field": "tile", **x, "title": names["side"], "axis": {"values": SIDES, "grid": False}},
         "y": {"field": "MB", **y, "title": names["megabytes"], "axis": {"values": ticks, "format": ",~g"}},
     }
-    line = {"data": {"values": rows}, "mark": {"type": "line", "color": marks.PALETTE["purple"]}, "encoding": place}
+    line = {"data": {"values": rows}, "mark": {"type": "line", "color": marks.PALETTE["purple"]}, "encoding": encoding}
     point = {
         "data": {"values": [{"tile": mean, "MB": here}]},
         "mark": {"type": "point", "filled": True, "size": 110, "color": INK, "opacity": 1},
-        "encoding": place,
+        "encoding": encoding,
     }
     return {"width": 440, "height": 120, "layer": [line, point]}
 

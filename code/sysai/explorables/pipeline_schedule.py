@@ -40,10 +40,11 @@ def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixe
 
     def row(interval: OperationInterval) -> dict:
         kind, stage, j = interval.operation
-        part = names[kind if kind in (F, W) else B if split else "both"]
-        place = {"device": str(interval.device), "part": part, "start": interval.start, "end": interval.end}
-        return place | {"stage": stage, "microbatch": j, "opacity": 1 - 0.65 * shade[stage]}
+        name = names[kind if kind in (F, W) else B if split else "both"]
+        bar = {"device": str(interval.device), "part": name, "start": interval.start, "end": interval.end}
+        return bar | {"stage": stage, "microbatch": j, "opacity": 1 - 0.65 * shade[stage]}
 
+    # a number is drawn where its bar has 6 pixels a digit
     rows = [row(interval) for intervals in timeline.devices for interval in intervals]
     labelled = [
         row | {"middle": (row["start"] + row["end"]) / 2, "text": str(row["microbatch"])}
@@ -106,17 +107,17 @@ def _memory(language: str, schedule: Schedule, timeline: Timeline, x: dict) -> d
     }
 
 
-def _describe(language: str, made: Schedule, timeline: Timeline, **settings: float | str) -> str:
-    says, held = in_language(_TEXTS, language), most_held(made)
-    asked, shown = settings["microbatches"], made.microbatches
+def _describe(language: str, generated: Schedule, timeline: Timeline, **settings: float | str) -> str:
+    says, held = in_language(_TEXTS, language), most_held(generated)
+    asked, shown = settings["microbatches"], generated.microbatches
     reference, reference_timeline = timed(**settings | {"schedule": "1f1b", "microbatches": shown})
     parts = [says["changed"] if asked != shown else "", says["setting"], says["slow"] if settings["slow"] > 1 else ""]
-    parts += [says["result"], says["chunks"] if made.stages > made.devices else ""]
+    parts += [says["result"], says["chunks"] if generated.stages > generated.devices else ""]
     parts += [says["even" if min(held) == max(held) else "uneven"]]
     parts += [says["reference"] if settings["schedule"] != "1f1b" else ""]
     return "".join(parts).format(
         asked=asked,
-        stages=made.devices,
+        stages=generated.devices,
         shown=shown,
         es="es" * (shown > 1),
         name=_SCHEDULES[settings["schedule"]][language],

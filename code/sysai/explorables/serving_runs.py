@@ -84,12 +84,12 @@ class _Recorder:
         for part in step.parts:
             i, filled[i] = int(part.request_id), part.start + len(part.token_ids)
             self._pause(i, start)
-            known = self._computed[i]
-            self.recomputed += max(0, min(filled[i], known) - part.start)
-            state = RECOMPUTATION if part.start < known else DECODE if part.start >= self._prompts[i] else PREFILL
+            before = self._computed[i]
+            self.recomputed += max(0, min(filled[i], before) - part.start)
+            state = RECOMPUTATION if part.start < before else DECODE if part.start >= self._prompts[i] else PREFILL
             self.intervals.append(RequestInterval(i, state, start, start + seconds))
             self._since[i], self._idle_state[i] = start + seconds, WAITING
-            self._computed[i] = max(known, filled[i])
+            self._computed[i] = max(before, filled[i])
         memory = scheduler.memory
         tables = {int(request.request_id): memory.block_table(request) for request in scheduler.running}
         idle = frozenset(filter(memory.pool.is_idle, range(memory.pool.num_blocks)))

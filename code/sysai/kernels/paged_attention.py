@@ -134,7 +134,7 @@ def paged_attention(
     kernels = load_kernels("paged_attention", must_interpret(q_THK.device))
     if not shape.tokens:
         return out_THK
-    partial, lse = out_THK, None
+    partial, lse = out_THK, None  # one split writes its result itself; several leave theirs to a second launch
     if tiles.splits > 1:
         partial = q_THK.new_empty(*q_THK.shape[:2], tiles.splits, shape.head_size, dtype=torch.float32)
         lse = q_THK.new_empty(partial.shape[:3], dtype=torch.float32)
@@ -175,7 +175,7 @@ def launches(shape: AttentionShape, tiles: Tiles, dtype: torch.dtype, num_blocks
     element, index, partial = POINTERS[str(dtype).removeprefix("torch.")], "*i32", POINTERS["float32"]
     split = tiles.splits > 1
     path = kernel_path("paged_attention")
-    made = Launch(
+    attention = Launch(
         name="paged_attention",
         path=path,
         function="launch_attention",
@@ -188,9 +188,9 @@ def launches(shape: AttentionShape, tiles: Tiles, dtype: torch.dtype, num_blocks
         ),
     )
     if not split:
-        return [made]
+        return [attention]
     pointers = (partial, partial, element)
-    return [made, Launch("paged_attention", path, "launch_reduce", _reduce_parameters(shape, tiles), pointers)]
+    return [attention, Launch("paged_attention", path, "launch_reduce", _reduce_parameters(shape, tiles), pointers)]
 
 
 def _attention_parameters(shape: AttentionShape, tiles: Tiles) -> tuple[int, ...]:
@@ -214,8 +214,8 @@ def _processors(device: torch.device) -> int:
 
 def _check(q: Tensor, blocks: Tensor, tables: Tensor, starts: Tensor, lengths: Tensor) -> AttentionShape:
     if (q.dim(), blocks.dim(), tables.dim(), starts.dim(), lengths.dim()) != (3, 5, 2, 1, 1) or blocks.shape[0] != 2:
-        given = ", ".join(str(list(tensor.shape)) for tensor in (q, blocks, tables, starts, lengths))
-        raise ValueError(f"shapes {given} are not [T, H, K], [2, P, O, N, K], [B, G], [B + 1], [B]")
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in (q, blocks, tables, starts, lengths))
+        raise ValueError(f"shapes {shapes} are not [T, H, K], [2, P, O, N, K], [B, G], [B + 1], [B]")
     B = len(lengths)
     if len(tables) != B or len(starts) != B + 1 or (len(q) and not B):
         raise ValueError(

@@ -110,7 +110,7 @@ class Tokenizer:
         path = Path(path)
         data = json.loads(path.read_text(encoding="utf-8"))
         cuts = data["pre_tokenizer"] or {}
-        kinds = [part["type"] for part in cuts.get("pretokenizers", [cuts])] if cuts else []
+        kinds = [step["type"] for step in cuts.get("pretokenizers", [cuts])] if cuts else []
         if data["model"].get("type") != "BPE" or kinds != ["Digits", "ByteLevel"]:
             raise ValueError(f"{path}: only BPE after Digits and ByteLevel is supported, this has {kinds}")
         added = {token["id"]: token["content"] for token in data["added_tokens"]}
@@ -182,10 +182,11 @@ class Tokenizer:
         symbols = [symbol for symbol in symbols if symbol in self._id_of]
         before = list(range(-1, len(symbols) - 1))  # neighbours, as symbols disappear into the one on their left
         after = list(range(1, len(symbols) + 1))
-        known = [(self._rank_of[pair], i, pair) for i, pair in enumerate(pairwise(symbols)) if pair in self._rank_of]
-        heapify(known)
-        while known:
-            _, i, pair = heappop(known)
+        ranks = self._rank_of
+        candidates = [(ranks[pair], i, pair) for i, pair in enumerate(pairwise(symbols)) if pair in ranks]
+        heapify(candidates)
+        while candidates:
+            _, i, pair = heappop(candidates)
             j = after[i]
             if j == len(symbols) or (symbols[i], symbols[j]) != pair:  # one of the two has been merged since
                 continue
@@ -195,6 +196,6 @@ class Tokenizer:
             for k in (before[i], i):
                 if k >= 0 and after[k] < len(symbols):
                     pair = symbols[k], symbols[after[k]]
-                    if pair in self._rank_of:
-                        heappush(known, (self._rank_of[pair], k, pair))
+                    if pair in ranks:
+                        heappush(candidates, (ranks[pair], k, pair))
         return tuple(self._id_of[symbol] for symbol in symbols if symbol)
