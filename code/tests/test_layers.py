@@ -35,7 +35,8 @@ def imports():
 
 def upward(graph):
     """The imports (importer, imported) of a later layer by an earlier one."""
-    layer = {module: LAYERS.index(module.split(".")[1]) for module in graph if module != "sysai"}
+    number = {name: i for i, name in enumerate(LAYERS)}
+    layer = {module: number[module.split(".")[1]] for module in graph if module != "sysai"}
     return [(module, other) for module in layer for other in graph[module] if layer[other] > layer[module]]
 
 
