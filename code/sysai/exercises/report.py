@@ -57,7 +57,7 @@ class CheckReport:
         return self.verdict == "passed"
 
     def data(self) -> dict:
-        """For JSON: every field, texts in both languages."""
+        """Every field, texts in both languages, ready for JSON."""
         return {**vars(self), "printed": asdict(self.printed)}
 
     @classmethod
@@ -68,7 +68,7 @@ class CheckReport:
         return cls(**{**data, "frames": frames, "check_lines": lines, "printed": Printed(**data["printed"])})
 
     def text(self, language: str) -> str:
-        """For a terminal."""
+        """The report as plain text, for a terminal."""
         lines = [self._headline(language)]
         if self.message:
             lines += ["", *_wrap(self._message(language), "  ")]
@@ -85,7 +85,7 @@ class CheckReport:
         return "\n".join(lines) + "\n"
 
     def html(self, language: str) -> str:
-        """For a notebook; everything that the answer produced is escaped."""
+        """The report as HTML, for a notebook; everything that the answer produced is escaped."""
         colour = {"passed": "#2e7d32", "failed": "#b3261e"}.get(self.verdict, "#666")
         rows = "".join(
             f'<tr><th scope="row" style="text-align:left;vertical-align:top;padding:.2em 1em .2em 0">{label}</th>'
@@ -103,7 +103,7 @@ class CheckReport:
         )
 
     def markdown(self, language: str) -> str:
-        """For a workflow's summary."""
+        """The report as Markdown, for a workflow's summary."""
         lines = [f"### {_escape(self._headline(language))}", ""]
         if self.message:
             lines += [_escape(self._message(language)), ""]
