@@ -57,6 +57,33 @@ class EngineStats:
     generated_tokens: int
 
 
+class _Accepted:
+    """The observer of all streams: counts the completions that have not ended, and tells `observer` what it is told."""
+
+    def __init__(self, observer: Observer | None) -> None:
+        self.observer, self.count = observer, 0
+        self.none = asyncio.Event()
+        self.none.set()
+
+    def add(self, completions: int) -> None:
+        """Count so many more."""
+        self.count += completions
+        self.none.clear()
+
+    def first_token(self, record: CompletionRecord) -> None:
+        """A completion's first token has come."""
+        if self.observer is not None:
+            self.observer.first_token(record)
+
+    def finished(self, record: CompletionRecord) -> None:
+        """A completion has ended."""
+        self.count -= 1
+        if not self.count:
+            self.none.set()
+        if self.observer is not None:
+            self.observer.finished(record)
+
+
 class AsyncEngine:
     """`submit` or `generate`, from one event loop. `async with` starts the thread, and at the end drains and stops it.
 
@@ -79,14 +106,12 @@ class AsyncEngine:
     ) -> None:
         if min(max_waiting, max_unread, max_failed_steps) < 1:
             raise ValueError("max_waiting, max_unread and max_failed_steps must be at least 1")
-        self.engine, self.observer = engine, observer
+        self.engine = engine
         self.max_accepted = engine.scheduler.config.max_running + max_waiting
         self.max_unread, self.max_failed_steps = max_unread, max_failed_steps
         self.error: BaseException | None = None
         self._accepting = True
-        self._accepted = 0  # completions that have not ended
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._accepted = _Accepted(observer)
         self._prompt_tokens = self._generated_tokens = 0
         self._streams: dict[str, Stream] = {}  # by call id
         self._call_ids = map(str, count())
@@ -121,7 +146,7 @@ class AsyncEngine:
         memory, running = scheduler.memory, len(scheduler.running)
         return EngineStats(
             running=running,
-            waiting=max(0, self._accepted - running),
+            waiting=max(0, self._accepted.count - running),
             cache_usage=1 - memory.pool.num_available / scheduler.config.num_blocks,
             prefix_queries=memory.counts.queried,
             prefix_hits=memory.counts.hit,
@@ -142,14 +167,21 @@ class AsyncEngine:
         self._check_open()
         if not 1 <= completions <= self.max_accepted:
             raise ValueError(f"{completions} completions: ask for 1 to {self.max_accepted}")
-        if self._accepted + completions > self.max_accepted:
+        accepted = self._accepted.count
+        if accepted + completions > self.max_accepted:
             raise QueueFullError(
-                f"{self._accepted} completions are running or waiting, and {completions} more would exceed the limit "
+                f"{accepted} completions are running or waiting, and {completions} more would exceed the limit "
                 f"of {self.max_accepted}: try again later"
             )
-        stream = Stream(self, {next(self._call_ids): tuple(prompt) for prompt in prompts}, sampling_params)
-        self._accepted += completions
-        self._idle.clear()
+        stream = Stream(
+            {next(self._call_ids): tuple(prompt) for prompt in prompts},
+            sampling_params,
+            clock=self.engine.clock,
+            max_unread=self.max_unread,
+            observer=self._accepted,
+            on_end=self._forget,
+        )
+        self._accepted.add(completions)
         self._streams.update(dict.fromkeys(stream.prompts, stream))
         self._commands.put(partial(self._add, stream))
         try:
@@ -181,7 +213,7 @@ class AsyncEngine:
         """End the thread: after all that has been accepted, or, without `drain`, after the step that runs now."""
         self.stop_accepting()
         if drain:
-            await self._idle.wait()
+            await self._accepted.none.wait()
         for stream in set(self._streams.values()):
             stream.fail(EngineStoppedError("the engine was stopped before the call was finished"))
         self._commands.put(self._stop)
@@ -250,16 +282,8 @@ class AsyncEngine:
         for stream in set(self._streams.values()):
             stream.fail(EngineDeadError(f"the engine has died ({error!r})"))
 
-    def note_finished(self, record: CompletionRecord) -> None:
-        """For streams: a completion has ended."""
-        self._accepted -= 1
-        if not self._accepted:
-            self._idle.set()
-        if self.observer is not None:
-            self.observer.finished(record)
-
-    def forget(self, stream: Stream, *, abort: bool) -> None:
-        """For streams: one has ended; the thread must be told where that is not the engine's own doing."""
+    def _forget(self, stream: Stream, abort: bool) -> None:
+        """A stream has ended; the thread must be told where that is not the engine's own doing."""
         for call_id in stream.prompts:
             del self._streams[call_id]
             if abort:

@@ -7,14 +7,12 @@ read yet are bounded; vLLM instead joins those of a slow reader into one, which 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sysai.serving.completion import Chunk
 from sysai.serving.request import FinishReason, SamplingParams
-
-if TYPE_CHECKING:
-    from sysai.serving.async_engine import AsyncEngine
 
 
 class SlowReaderError(RuntimeError):
@@ -48,19 +46,37 @@ class Stream:
     """What a call yields, for one reader: an asynchronous iterator over the chunks of all its completions.
 
     A chunk's place among them is `place(chunk)`: the completions of the first prompt, then of the second, and so on.
+
+    Args:
+        prompts: token ids by call id.
+        params: of all prompts alike.
+        clock: seconds, the engine's.
+        max_unread: chunks a completion that wait for the reader at most.
+        observer: is told of first tokens and of ends.
+        on_end: called once, `on_end(stream, abort)`; `abort` says that the engine is still at work for it.
     """
 
-    def __init__(self, owner: "AsyncEngine", prompts: dict[str, tuple[int, ...]], params: SamplingParams) -> None:
+    def __init__(
+        self,
+        prompts: dict[str, tuple[int, ...]],
+        params: SamplingParams,
+        *,
+        clock: Callable[[], float],
+        max_unread: int,
+        observer: Observer,
+        on_end: Callable[["Stream", bool], None],
+    ) -> None:
         self.prompts, self.sampling_params = prompts, params
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._owner = owner
+        self._clock, self._observer, self._on_end = clock, observer, on_end
         self._chunks: deque[Chunk] = deque()
         self._new = asyncio.Event()
         self._error: Exception | None = None
-        now = owner.engine.clock()
+        now = clock()
         self._first_place = {call_id: i * params.n for i, call_id in enumerate(prompts)}
         self._records = [CompletionRecord(now, len(ids)) for ids in prompts.values() for _ in range(params.n)]
         self._unfinished = len(self._records)
+        self._most_unread = max_unread * len(self._records)
 
     def place(self, chunk: Chunk) -> int:
         """Which of the call's completions a chunk belongs to."""
@@ -107,26 +123,25 @@ class Stream:
             record.output_tokens += 1
             if record.first_token is None:
                 record.first_token = now
-                if self._owner.observer is not None:
-                    self._owner.observer.first_token(record)
+                self._observer.first_token(record)
         self._chunks.append(chunk)
         self._new.set()
         if chunk.finish_reason is not None:
             self._finish(record, chunk.finish_reason, now)
             if not self._unfinished:
-                self._owner.forget(self, abort=False)
-        if len(self._chunks) > self._owner.max_unread * len(self._records):
+                self._on_end(self, False)
+        if len(self._chunks) > self._most_unread:
             self.fail(SlowReaderError(f"{len(self._chunks)} chunks were left unread: the call was ended"))
 
     def _end(self, reason: FinishReason) -> None:
         if self._unfinished:
-            now = self._owner.engine.clock()
+            now = self._clock()
             for record in self._records:
                 if record.finish_reason is None:
                     self._finish(record, reason, now)
-            self._owner.forget(self, abort=True)
+            self._on_end(self, True)
 
     def _finish(self, record: CompletionRecord, reason: FinishReason, now: float) -> None:
         record.finish_reason, record.end = reason, now
         self._unfinished -= 1
-        self._owner.note_finished(record)
+        self._observer.finished(record)
