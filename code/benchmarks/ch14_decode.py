@@ -34,11 +34,11 @@ from sysai.models.presets import SMOLLM2_135M
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
 from sysai.models.weights import load_smollm2
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.engine import Engine
-from sysai.serving.request import SamplingParams
-from sysai.serving.runner import ModelRunner
-from sysai.serving.scheduler_config import SchedulerConfig
+from sysai.serving.core.request import SamplingParams
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.runners.compiled_runner import CompiledRunner
+from sysai.serving.runners.model_runner import ModelRunner
 from transformers import DynamicCache
 
 WEIGHT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "F32": 4, "F16": 2, "Q8_0": 34 / 32}

@@ -17,16 +17,16 @@ from ch14_workload import at_once, conversations
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
 from sysai.models.weights import load_smollm2
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.cost_model import CostModel, fit
-from sysai.serving.engine import Engine
-from sysai.serving.latency import Timing, summarize
-from sysai.serving.policies import FIRST_COME_FIRST_SERVED, STATIC_BATCHING, Policy, shortest_first
-from sysai.serving.runner import ModelRunner, Runner
-from sysai.serving.scheduler_config import SchedulerConfig
-from sysai.serving.simulator import simulate
-from sysai.serving.step import Step
-from sysai.serving.workload import Sharing, WorkItem
+from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, STATIC_BATCHING, Policy, shortest_first
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.core.scheduler_output import Step
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.runners.compiled_runner import CompiledRunner
+from sysai.serving.runners.model_runner import ModelRunner, Runner
+from sysai.serving.simulation.cost_model import CostModel, fit
+from sysai.serving.simulation.latency import Timing, summarize
+from sysai.serving.simulation.simulator import simulate
+from sysai.serving.simulation.workload import Sharing, WorkItem
 
 POLICIES = (FIRST_COME_FIRST_SERVED, STATIC_BATCHING, shortest_first(10.0))
 CONFIG = SchedulerConfig(num_blocks=3000, block_size=16, token_budget=512, max_running=32)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from sysai.serving.engine import Engine
-from sysai.serving.latency import Timing
-from sysai.serving.request import SamplingParams
-from sysai.serving.step import Step
-from sysai.serving.workload import WorkItem
+from sysai.serving.core.request import SamplingParams
+from sysai.serving.core.scheduler_output import Step
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.simulation.latency import Timing
+from sysai.serving.simulation.workload import WorkItem
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,9 @@ from ch14_workload import at_once, conversations
 from sysai.hardware.rates import measure_matmul_rate, measure_read_bandwidth
 from sysai.models.as_transformers import as_transformers
 from sysai.models.weights import load_smollm2
-from sysai.serving.latency import Report, summarize
-from sysai.serving.load_generator import Outcome, replay
-from sysai.serving.workload import Lengths, Sharing, WorkItem, make_workload
+from sysai.serving.simulation.latency import Report, summarize
+from sysai.serving.simulation.load_generator import Outcome, replay
+from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
 from transformers import LlamaForCausalLM
 
 

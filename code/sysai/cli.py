@@ -9,8 +9,8 @@ from pathlib import Path
 from sysai.core.language import LANGUAGES, Text, reader_language
 from sysai.exercises.catalogue import Exercise, UnknownExercise, find_exercises, select
 from sysai.exercises.faults import fault_sources
-from sysai.serving import load_generator
 from sysai.serving.server.arguments import add_arguments
+from sysai.serving.simulation import load_generator
 
 PASSED, FAILED, USAGE = 0, 1, 2
 

@@ -1,8 +1,8 @@
 """Where a KV cache's memory goes when sequences get it in one piece, and when they get it in pages.
 
-Each policy is run on its allocator (`sysai.serving.waste`) with the same sequences, beside the shares that vLLM's
-authors published for theirs. They published the means of their lengths; the shape, log-normal with a sigma of 1, is
-ours.
+Each policy is run on its allocator (`sysai.serving.simulation.fragmentation`) with the same sequences, beside the
+shares that vLLM's authors published for theirs. They published the means of their lengths; the shape, log-normal with
+a sigma of 1, is ours.
 """
 
 import math
@@ -15,8 +15,8 @@ from sysai.core.language import Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.units import digits
-from sysai.serving.waste import Waste, measure_waste, memories
-from sysai.serving.workload import AZURE_CODE, AZURE_CONVERSATION, Trace
+from sysai.serving.simulation.fragmentation import Waste, measure_waste, memories
+from sysai.serving.simulation.workload import AZURE_CODE, AZURE_CONVERSATION, Trace
 from sysai.viz.palette import INK, PALETTE, PAPER
 
 POSITIONS = 15_728  # 12 GB over 819,200 bytes a token, OPT-13B: arXiv 2309.06180, table 1

@@ -7,14 +7,14 @@ step by step. Half of the requests begin with the same system prompt.
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sysai.serving.cost_model import CostModel
-from sysai.serving.latency import Report, summarize
-from sysai.serving.policies import FIRST_COME_FIRST_SERVED, STATIC_BATCHING, shortest_first
-from sysai.serving.scheduler import Scheduler
-from sysai.serving.scheduler_config import SchedulerConfig
-from sysai.serving.simulator import SimulationResult, simulate
-from sysai.serving.step import Step
-from sysai.serving.workload import Lengths, Sharing, WorkItem, make_workload
+from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, STATIC_BATCHING, shortest_first
+from sysai.serving.core.scheduler import Scheduler
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.core.scheduler_output import Step
+from sysai.serving.simulation.cost_model import CostModel
+from sysai.serving.simulation.latency import Report, summarize
+from sysai.serving.simulation.simulator import SimulationResult, simulate
+from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
 
 # Fitted to a plain PyTorch forward pass of SmolLM2-135M in fp32 on two cores (AVX2): 17, 80, 199 and 248 tokens a
 # second decoded in batches of 1, 8, 32 and 64, and a prompt of 512 tokens read at 396 a second; within 15% of each.

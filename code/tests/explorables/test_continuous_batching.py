@@ -24,7 +24,7 @@ from sysai.explorables.serving_runs import (
     step_budget,
 )
 from sysai.explorables.units import digits
-from sysai.serving.step import Part, Step
+from sysai.serving.core.scheduler_output import Part, Step
 from test_numbers import data, some_settings
 
 SETTINGS = some_settings("continuous_batching")

@@ -7,9 +7,9 @@ position changes the output, as it would change a model's.
 import zlib
 from collections.abc import Sequence
 
-from sysai.serving.request import Request, SamplingParams
-from sysai.serving.scheduler import Scheduler
-from sysai.serving.step import Step
+from sysai.serving.core.request import Request, SamplingParams
+from sysai.serving.core.scheduler import Scheduler
+from sysai.serving.core.scheduler_output import Step
 
 VOCABULARY = 50
 

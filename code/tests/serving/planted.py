@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 
-from sysai.serving.engine import Engine
+from sysai.serving.engine.llm_engine import Engine
 
 
 class PlantedError(Exception):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 from paper_runner import make_request
-from sysai.serving.request import Request
-from sysai.serving.scheduler_config import SchedulerConfig
+from sysai.serving.core.request import Request
+from sysai.serving.core.scheduler_config import SchedulerConfig
 
 LONGEST = 34  # positions of a request: system prompt, prompt and output
 

@@ -16,12 +16,12 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from sysai.serving.async_engine import AsyncEngine
+from sysai.serving.engine.async_engine import AsyncEngine
+from sysai.serving.engine.stream import Stream
 from sysai.serving.server.chat_template import render
 from sysai.serving.server.errors import APIError
 from sysai.serving.server.limits import ServerLimits
 from sysai.serving.server.protocol import ChatRequest, CompletionRequest
-from sysai.serving.stream import Stream
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
-from sysai.serving.async_engine import AsyncEngine
+from sysai.serving.engine.async_engine import AsyncEngine
 from sysai.serving.server import errors
 from sysai.serving.server.admission import Admission
 from sysai.serving.server.auth import RequireKey

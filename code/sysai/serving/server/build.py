@@ -13,10 +13,10 @@ from sysai.models.gguf_file import open_gguf
 from sysai.models.smollm2 import fetch_smollm2
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.weights import load_gguf
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.engine import Engine
-from sysai.serving.runner import ModelRunner
-from sysai.serving.scheduler_config import SchedulerConfig
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.runners.compiled_runner import CompiledRunner
+from sysai.serving.runners.model_runner import ModelRunner
 
 BLOCK_SIZE = 16
 _GIB = 2**30

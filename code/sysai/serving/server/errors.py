@@ -13,8 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from sysai.serving.async_engine import EngineDeadError, EngineStoppedError, QueueFullError
-from sysai.serving.stream import SlowReaderError
+from sysai.serving.engine.async_engine import EngineDeadError, EngineStoppedError, QueueFullError
+from sysai.serving.engine.stream import SlowReaderError
 
 _MOST_SHOWN = 500  # characters of a message: it may quote the client
 UNSUPPORTED = {"tools", "tool_choice", "tool_calls", "functions", "function_call", "audio", "modalities", "logit_bias"}

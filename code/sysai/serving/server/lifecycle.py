@@ -16,8 +16,8 @@ from fastapi import FastAPI
 
 from sysai.compiler.codegen.toolchain import ToolchainError
 from sysai.models.smollm2 import WeightsError
-from sysai.serving.async_engine import AsyncEngine
-from sysai.serving.engine import Engine
+from sysai.serving.engine.async_engine import AsyncEngine
+from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.server.app import create_app
 from sysai.serving.server.build import build_engine, model_name
 from sysai.serving.server.connections import bounded_protocol

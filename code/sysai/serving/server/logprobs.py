@@ -5,9 +5,9 @@ token as `bytes:\\xe4\\xbd`, as OpenAI does. JSON has no infinity: what is impos
 """
 
 from sysai.models.tokenizer import Tokenizer
-from sysai.serving.completion import Chunk
-from sysai.serving.request import FinishReason
-from sysai.serving.sampler import TokenLogprobs
+from sysai.serving.core.request import FinishReason
+from sysai.serving.engine.outputs import Chunk
+from sysai.serving.engine.sampler import TokenLogprobs
 
 _IMPOSSIBLE = -9999.0
 

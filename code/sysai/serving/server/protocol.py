@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
-from sysai.serving.request import MAX_LOGPROBS, SamplingParams
+from sysai.serving.core.request import MAX_LOGPROBS, SamplingParams
 
 
 class _Form(BaseModel):
@@ -73,7 +73,7 @@ class JsonObjectFormat(_Form):
 
 
 class NamedSchema(_Form):
-    """A JSON schema; which keywords are supported stands in `sysai.serving.json_schema`."""
+    """A JSON schema; which keywords are supported stands in `sysai.serving.structured_output.json_schema`."""
 
     name: str = ""
     description: str = ""

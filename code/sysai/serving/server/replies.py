@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from secrets import token_hex
 
 from sysai.models.tokenizer import Tokenizer
-from sysai.serving.completion import Chunk
+from sysai.serving.engine.outputs import Chunk
 from sysai.serving.server.logprobs import for_chat, for_completion, shown_logprobs
 
 

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sysai.serving.completion import Chunk
+from sysai.serving.engine.outputs import Chunk
+from sysai.serving.engine.stream import Stream
 from sysai.serving.server.errors import APIError, as_api_error
 from sysai.serving.server.limits import ServerLimits
 from sysai.serving.server.replies import Reply
-from sysai.serving.stream import Stream
 
 _logger = logging.getLogger(__name__)
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word; nobody is there to read it

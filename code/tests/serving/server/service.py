@@ -8,8 +8,8 @@ from dataclasses import replace
 import httpx2
 import openai
 from sysai.models.tokenizer import _SYMBOL_OF_BYTE, Tokenizer
-from sysai.serving.engine import Engine
-from sysai.serving.scheduler_config import SchedulerConfig
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.server.lifecycle import bind, serve
 from sysai.serving.server.limits import ServerLimits
 from tiny_models import END, tiny_model

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import crash
 from service import Service, tiny_engine
-from sysai.serving.latency import SLO, Timing
-from sysai.serving.load_generator import LEFT, Outcome, add_arguments, describe, replay, run
-from sysai.serving.workload import Lengths, Sharing, WorkItem, make_workload
+from sysai.serving.simulation.latency import SLO, Timing
+from sysai.serving.simulation.load_generator import LEFT, Outcome, add_arguments, describe, replay, run
+from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
 
 
 def items(count: int, rate: float = 200.0, seed: int = 0, **more) -> list[WorkItem]:

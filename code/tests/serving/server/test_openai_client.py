@@ -7,7 +7,7 @@ import jsonschema
 import openai
 import pytest
 from service import Service, tiny_engine
-from sysai.serving.request import SamplingParams
+from sysai.serving.core.request import SamplingParams
 
 QUESTION = [{"role": "user", "content": "Is it so?"}]
 PROMPT = "user:Is it so?\nassistant:"

@@ -10,9 +10,9 @@ import openai
 import torch
 from service import chat_tokenizer
 from sysai import cli
-from sysai.serving import step_program
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.runner import ModelRunner
+from sysai.serving.runners import step_program
+from sysai.serving.runners.compiled_runner import CompiledRunner
+from sysai.serving.runners.model_runner import ModelRunner
 from sysai.serving.server import build
 from sysai.serving.server.arguments import add_arguments
 from sysai.serving.server.build import build_engine

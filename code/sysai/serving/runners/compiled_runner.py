@@ -1,0 +1,189 @@
+"""The runner on a CPU: a step is two calls of generated C, one for all layers and one for the head.
+
+Chapter 07's compiler is given three pieces of the transformer, as they stand in `sysai.models`: what a block does
+before attention (norm, projections), what it does behind it (projection, MLP, both residuals), and the head. They are
+compiled once for all layers, and are bound to the weights of each:
+
+    before(layer 0), attention(layer 0), behind(layer 0), before(layer 1), ...      one C function calls them all
+
+The same weights are packed once and read by kernels for any number of rows. With few rows a product is bound by
+memory, and a kernel that knows their number keeps all of them in registers while a weight passes by; so there are
+kernels for 1, 2, 4 and 8 rows and one set for any number. A step of 3 rows is executed as one of 4: the last row is
+computed and ignored, at no cost where time is memory's.
+
+    seconds >= max(bytes of weights, keys, values / bandwidth, FLOPs / rate)          what is left is in chapter 14
+
+Weights may be stored in 16 or 8 bits (`stored_linear`); all else is float32. Production engines on CPUs work likewise
+(llama.cpp's ggml, with kernels written by hand); on GPUs the one call is a CUDA graph.
+
+Shapes: T tokens of the step, D model, R rows to sample from, V vocabulary.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sysai.models.transformer import Block, Transformer
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.core.scheduler_output import Step
+from sysai.serving.runners.cpu_attention import TILE, PagedAttention
+from sysai.serving.runners.model_runner import check_served
+from sysai.serving.runners.paged_cache import PagedKVCache
+from sysai.serving.runners.quantized_linear import StoredLinear, store_linears
+from sysai.serving.runners.step_inputs import StepInputs
+from sysai.serving.runners.step_program import Piece, StepProgram, padded
+
+
+class _Before(nn.Module):
+    """x [T, D] to query [T, H * K], key and value [T, N * K]; not turned to their positions yet."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.norm, self.attention = block.attention_norm, block.attention
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, layer = self.norm(x), self.attention
+        q, k = layer.query(x), layer.key(x)
+        if not isinstance(layer.query_norm, nn.Identity):
+            q, k = (
+                norm(y.unflatten(-1, (-1, layer.head_dim))).flatten(-2)
+                for norm, y in ((layer.query_norm, q), (layer.key_norm, k))
+            )
+        return q, k, layer.value(x)
+
+
+class _Behind(nn.Module):
+    """x [T, D] and what attention has mixed [T, H * K] to the next layer's x [T, D]."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.output, self.norm, self.mlp = block.attention.output, block.mlp_norm, block.mlp
+
+    def forward(self, x: Tensor, mixed: Tensor) -> Tensor:
+        x = x + self.output(mixed)
+        return x + self.mlp(self.norm(x))
+
+
+class _Head(nn.Module):
+    """x [R, D] to logits [R, V]."""
+
+    def __init__(self, norm: nn.Module, linear: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.linear = norm, linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.norm(x))
+
+
+class CompiledRunner:
+    """Executes steps over `model`, which stays as it is; its weights are copied, stored as `weights` says.
+
+    Args:
+        model: dense, in float32, on the CPU.
+        config: the limits.
+        weights: a name in `stored_linear.WEIGHT_DTYPES`.
+
+    Raises:
+        ValueError: a model with experts or latent attention, not in float32 or not on the CPU, or longer sequences than
+            it has positions; or blocks that vectors can't go along.
+        ToolchainError: there is no C compiler, or it fails.
+    """
+
+    def __init__(self, model: Transformer, config: SchedulerConfig, weights: str = "float32") -> None:
+        shape = model.config
+        check_served(model, config)
+        if model.device.type != "cpu" or model.dtype != torch.float32:
+            raise ValueError(f"kernels are for float32 on the CPU, not {model.dtype} on {model.device}: convert it")
+        self.model, self.weights = model, weights
+        self._embedding_VD = model.embed.weight.detach()
+        self._positions = model.positions.weight.detach() if shape.positions == "learned" else None
+        self.cache = PagedKVCache(shape, config.num_blocks, config.block_size, config.host_blocks)
+        self._body = StepProgram(padded(config.token_budget))
+        self._head = StepProgram(padded(config.max_running))
+        with torch.no_grad():
+            self._result = self._add_layers(PagedAttention(shape, config.block_size))
+            self._add_head()
+        self._body.compile()
+        self._head.compile()
+
+    @torch.inference_mode()
+    def execute(self, step: Step) -> Tensor:
+        """Move what the step wants moved, and compute it: logits [R, V] of the parts that sample, in their order.
+
+        The logits are overwritten by the next step.
+        """
+        self.cache.move(step)
+        inputs, memory = StepInputs.of(step, self.cache.block_size), self._body.memory
+        rows, tiles_W4 = len(inputs.tokens), _tiles(inputs)
+        x_TD = memory["x0"][:rows]
+        torch.index_select(self._embedding_VD, 0, torch.from_numpy(inputs.tokens), out=x_TD)
+        if self._positions is not None:
+            x_TD += self._positions[inputs.positions]
+        given = {
+            "positions": inputs.positions,
+            "slots": inputs.slot_mapping,
+            "tables": inputs.block_tables,
+            "tiles": tiles_W4,
+        }
+        self._body.run(rows, {"tokens": rows, "G": inputs.block_tables.shape[1], "W": len(tiles_W4)}, given)
+        last_R = torch.from_numpy(inputs.last)
+        torch.index_select(memory[self._result], 0, last_R, out=self._head.memory["x"][: len(last_R)])
+        if len(last_R):
+            self._head.run(len(last_R), {}, {})
+        return self._head.memory["logits"][: len(last_R)]
+
+    def _add_layers(self, attention: PagedAttention) -> str:
+        """The calls of all layers; the name of the memory in which the last one leaves its result."""
+        body, model, config = self._body, self.model, self.model.config
+        blocks = [_stored(block, self.weights) for block in model.blocks]
+        heads = config.n_heads * config.head_dim
+        before = Piece.of("before", _Before(blocks[0]), config.d_model)
+        behind = Piece.of("behind", _Behind(blocks[0]), config.d_model, heads)
+        for name, columns in (("x0", config.d_model), ("x1", config.d_model), ("mixed", heads)):
+            body.hold(name, torch.zeros(body.rows, columns))
+        rope = getattr(model, "rope", None)
+        body.hold("cosines", rope.cos if rope else torch.zeros(1))
+        body.hold("sines", rope.sin if rope else torch.zeros(1))
+        for name in ("positions", "slots", "tables", "tiles"):  # each step brings its own
+            body.hold(name, torch.zeros(1, dtype=torch.int32))
+        for layer, block in enumerate(blocks):
+            x, y = f"x{layer % 2}", f"x{(layer + 1) % 2}"
+            keys, values = f"{layer}.keys", f"{layer}.values"
+            body.hold(keys, self.cache.blocks_L2PONK[layer, 0])
+            body.hold(values, self.cache.blocks_L2PONK[layer, 1])
+            qkv = [f"before.{name}" for name in before.outputs]
+            turned = [*qkv, "cosines", "sines", "positions", "slots"]
+            body.add(before, f"{layer}.before", _Before(block), {before.inputs[0]: x})
+            body.call(attention, [*turned, keys, values, "tables", "tiles", "mixed"], ["tokens", "G", "W"])
+            (result,) = behind.outputs
+            places = dict(zip((*behind.inputs, result), (x, "mixed", y), strict=True))
+            body.add(behind, f"{layer}.behind", _Behind(block), places)
+        return y
+
+    def _add_head(self) -> None:
+        head, model, config = self._head, self.model, self.model.config
+        weight = model.embed.weight if config.tie_embeddings else model.head.weight
+        module = _Head(model.norm, StoredLinear(weight, None, self.weights))
+        piece = Piece.of("head", module, config.d_model)
+        head.hold("x", torch.zeros(head.rows, config.d_model))
+        head.hold("logits", torch.zeros(head.rows, config.vocab_size))
+        head.add(piece, "head", module, {piece.inputs[0]: "x", piece.outputs[0]: "logits"})
+
+
+def _stored(block: Block, weights: str) -> Block:
+    """A copy of a block, with its linear layers stored in `weights`."""
+    block = copy.deepcopy(block)
+    store_linears(block, weights)
+    return block.eval()
+
+
+def _tiles(inputs: StepInputs) -> np.ndarray:
+    """[W, 4]: first row in the step, rows, sequence and first position of each tile; the longest work first."""
+    tiles, rows = [], inputs.query_starts.tolist()
+    for sequence, (row, stop, length) in enumerate(zip(rows, rows[1:], inputs.lengths.tolist(), strict=False)):
+        start = length - (stop - row)
+        tiles += [(at, min(TILE, stop - at), sequence, start + at - row) for at in range(row, stop, TILE)]
+    tiles.sort(key=lambda tile: -tile[1] * (tile[1] + tile[3]))
+    return np.array(tiles, np.int32)

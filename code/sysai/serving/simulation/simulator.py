@@ -1,0 +1,100 @@
+"""A discrete-event simulator: the engine's own scheduler, on a clock that a cost model moves.
+
+Nothing of the scheduling is modelled: policies, preemption and prefix cache are the very code that serves. Only the
+pass over the model is replaced, by its price:
+
+    now += cost.seconds(step)          tokens of a step are there at its end; idle, the clock jumps to the next arrival
+
+Arrivals and clients that leave are seen between two steps, as by the engine. A model's output is unknown before, so
+the scheduler is told `max_tokens` and learns of the end from an end-of-sequence token. Cost: microseconds for each
+sequence of each step, so that hours of service take seconds. Left out: the server around the engine (HTTP, text), and
+that the price of a step scatters. Source: Vidur, arXiv 2405.05465, which also simulates clusters.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, Policy
+from sysai.serving.core.request import FinishReason, Request, SamplingParams
+from sysai.serving.core.scheduler import Scheduler
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.core.scheduler_output import Step
+from sysai.serving.simulation.cost_model import CostModel
+from sysai.serving.simulation.latency import Timing
+from sysai.serving.simulation.workload import WorkItem
+
+END = -1  # no token of a prompt is negative
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """The requests' timings, in the workload's order, and what the run took and did."""
+
+    timings: tuple[Timing, ...]
+    steps: int
+    busy_seconds: float
+    preemptions: int
+    queried_tokens: int
+    cached_tokens: int
+
+
+def simulate(
+    workload: Sequence[WorkItem],
+    config: SchedulerConfig,
+    cost: CostModel,
+    policy: Policy = FIRST_COME_FIRST_SERVED,
+    observe: Callable[[float, float, Step, Scheduler], None] | None = None,
+) -> SimulationResult:
+    """Serve `workload`, ascending in arrival, from time 0 until all are done or gone.
+
+    `observe(start, seconds, step, scheduler)` is called after each step is scheduled, before it is executed.
+
+    Raises:
+        ValueError: a workload out of order, or a prompt that the scheduler refuses.
+    """
+    if any(before.arrival > after.arrival for before, after in pairwise(workload)):
+        raise ValueError("a workload must be in the order of its arrivals: sort it")
+    scheduler = Scheduler(replace(config, eos_token_id=END), policy)
+    requests: list[Request] = []
+    token_times: list[list[float]] = [[] for _ in workload]
+    now = busy = 0.0
+    steps = 0
+    while scheduler.has_work or len(requests) < len(workload):
+        if not scheduler.has_work:
+            now = max(now, workload[len(requests)].arrival)
+        while len(requests) < len(workload) and workload[len(requests)].arrival <= now:
+            requests.append(_request(len(requests), workload[len(requests)]))
+            scheduler.add(requests[-1])
+        for request in [*scheduler.running, *scheduler.waiting]:
+            if request.arrival_time + workload[int(request.request_id)].patience <= now:
+                scheduler.finish(request.request_id, FinishReason.ABORT)
+        if not scheduler.has_work:
+            continue
+        step = scheduler.schedule()
+        seconds = cost.seconds(step)
+        if observe:
+            observe(now, seconds, step, scheduler)
+        now, busy, steps = now + seconds, busy + seconds, steps + 1
+        sampled = {}
+        for part in step.parts:
+            if part.samples:
+                i = int(part.request_id)
+                token_times[i].append(now)
+                sampled[part.request_id] = END if len(token_times[i]) == workload[i].output_length else _token(i)
+        scheduler.update(step, sampled)
+    timings = (
+        Timing(item.arrival, tuple(times), request.finish_reason is not FinishReason.ABORT)
+        for item, times, request in zip(workload, token_times, requests, strict=True)
+    )
+    hits = scheduler.memory.counts
+    return SimulationResult(tuple(timings), steps, busy, scheduler.num_preemptions, hits.queried, hits.hit)
+
+
+def _request(i: int, item: WorkItem) -> Request:
+    return Request(str(i), item.prompt_token_ids, SamplingParams(max_tokens=item.max_tokens, seed=0), item.arrival)
+
+
+def _token(i: int) -> int:
+    """A token that no other request has: what is generated is never another's prefix."""
+    return END - 1 - i
