@@ -34,7 +34,7 @@ from sysai.models.presets import SMOLLM2_135M
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
 from sysai.models.weights import load_smollm2
-from sysai.serving.core.request import SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.core.scheduler_config import SchedulerConfig
 from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.runners.compiled_runner import CompiledRunner
@@ -60,9 +60,9 @@ class Ours:
 
     def __init__(self, model: Transformer, tokenizer: Tokenizer, name: str, batch: int, positions: int) -> None:
         blocks = batch * -(-positions // BLOCK_SIZE) + 2
-        self.config = SchedulerConfig(blocks, BLOCK_SIZE, token_budget=512, max_running=batch, watermark=0.0)
-        kind, weights = name.split()
-        runner = partial(CompiledRunner, weights=weights) if kind == "compiled" else ModelRunner
+        self.config = SchedulerConfig(blocks, BLOCK_SIZE, max_num_batched_tokens=512, max_num_seqs=batch, watermark=0.0)
+        kind, weight_dtype = name.split()
+        runner = partial(CompiledRunner, weight_dtype=weight_dtype) if kind == "compiled" else ModelRunner
         self.engine = Engine(model, tokenizer, self.config, make_runner=runner)
         self.kv_bytes = 4
 
@@ -135,7 +135,7 @@ class Bench:
         self.contestant, self.decode = cache(self._contestant), cache(self._decode)
 
     def _contestant(self, name: str) -> Ours | Transformers | LlamaCpp:
-        kind, weights = name.split()
+        kind, weight_dtype = name.split()
         if kind == "transformers":
             return Transformers(self.model, getattr(torch, weights))
         if kind == "llama.cpp":

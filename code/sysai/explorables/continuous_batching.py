@@ -12,7 +12,7 @@ from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.serving_runs import (
     BLOCK_SIZE,
     DECODE,
-    MAX_RUNNING,
+    MAX_NUM_SEQS,
     PREEMPTED,
     PREFILL,
     RECOMPUTATION,
@@ -20,7 +20,7 @@ from sysai.explorables.serving_runs import (
     WAITING,
     Interval,
     Moment,
-    Run,
+    ServingRun,
     serve,
     step_budget,
 )
@@ -47,11 +47,11 @@ def draw(language: str, *, moment: int, **settings: float | str) -> dict:
     }
 
 
-def _run(*, policy: str, budget: int, rate: float, blocks: int, prefix: str, seed: int) -> Run:
+def _run(*, policy: str, budget: int, rate: float, blocks: int, prefix: str, seed: int) -> ServingRun:
     return serve(policy, budget, rate, blocks, prefix == "on", seed)
 
 
-def _timeline(language: str, run: Run, moment: Moment) -> dict:
+def _timeline(language: str, run: ServingRun, moment: Moment) -> dict:
     """Bars of steps, thin ones of waiting, and a line through the step that is shown below."""
     names = in_language(_TEXTS, language)
     end = run.moments[-1].start + run.moments[-1].seconds
@@ -104,7 +104,7 @@ def _joined(intervals: list[Interval], least: float) -> list[Interval]:
     return joined
 
 
-def _describe(language: str, run: Run, number: int, **settings: float | str) -> str:
+def _describe(language: str, run: ServingRun, number: int, **settings: float | str) -> str:
     says, moment, report = in_language(_TEXTS, language), run.moments[number], run.report
     blocks = uses(moment, settings["blocks"])
     queried, cached = run.result.queried_tokens, run.result.cached_tokens
@@ -114,7 +114,7 @@ def _describe(language: str, run: Run, number: int, **settings: float | str) -> 
     return "".join(parts).format(
         policy=_POLICIES[settings["policy"]][language],
         budget=step_budget(settings["policy"], settings["budget"]),
-        most=MAX_RUNNING,
+        most=MAX_NUM_SEQS,
         rate=digits(settings["rate"]),
         blocks=settings["blocks"],
         size=BLOCK_SIZE,

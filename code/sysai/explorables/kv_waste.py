@@ -15,7 +15,7 @@ from sysai.core.language import Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.units import digits
-from sysai.serving.simulation.fragmentation import Waste, measure_waste, memories
+from sysai.serving.simulation.fragmentation import Fragmentation, measure_fragmentation, memories
 from sysai.serving.simulation.workload import AZURE_CODE, AZURE_CONVERSATION, Trace
 from sysai.viz.palette import INK, PALETTE, PAPER
 
@@ -67,13 +67,13 @@ def _sampler(dataset: str, which: int) -> Callable[[], int]:
 
 
 @cache
-def wasted(policy: str, dataset: str, longest: int, block_size: int) -> Waste:
+def wasted(policy: str, dataset: str, longest: int, block_size: int) -> Fragmentation:
     """The shares under one policy; `block_size` matters to pages only."""
     memory = memories(POSITIONS, longest, block_size)[policy]
-    return measure_waste(memory, POSITIONS, draw_lengths(dataset, longest))
+    return measure_fragmentation(memory, POSITIONS, draw_lengths(dataset, longest))
 
 
-def _all(*, dataset: str, longest: int, block_size: int) -> dict[str, Waste]:
+def _all(*, dataset: str, longest: int, block_size: int) -> dict[str, Fragmentation]:
     sizes = {policy: block_size if policy == "paged" else 1 for policy in PUBLISHED}
     return {policy: wasted(policy, dataset, longest, size) for policy, size in sizes.items()}
 
@@ -88,7 +88,7 @@ def draw(language: str, **settings: float | str) -> dict:
     }
 
 
-def _shares(language: str, results: dict[str, Waste]) -> dict:
+def _shares(language: str, results: dict[str, Fragmentation]) -> dict:
     says = in_language(_TEXTS, language)
     rows = []
     for policy, waste in results.items():
@@ -112,7 +112,7 @@ def _shares(language: str, results: dict[str, Waste]) -> dict:
     }
 
 
-def _running(language: str, results: dict[str, Waste]) -> dict:
+def _running(language: str, results: dict[str, Fragmentation]) -> dict:
     says = in_language(_TEXTS, language)
     rows = [
         {"row": says[policy], "running": waste.running, "text": digits(waste.running)}
@@ -136,7 +136,7 @@ def _running(language: str, results: dict[str, Waste]) -> dict:
     }
 
 
-def _describe(language: str, results: dict[str, Waste], *, dataset: str, longest: int, block_size: int) -> str:
+def _describe(language: str, results: dict[str, Fragmentation], *, dataset: str, longest: int, block_size: int) -> str:
     says, lengths = in_language(_TEXTS, language), draw_lengths(dataset, longest)
     texts = [
         says["setting"].format(

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sysai.serving.core.request import Request
+from sysai.serving.core.sequence import Sequence
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Policy:
     """
 
     name: str
-    order: Callable[[Request], float]
+    order: Callable[[Sequence], float]
     admits: Callable[[int], bool]
 
 
@@ -42,9 +42,9 @@ def when_empty(running: int) -> bool:
     return running == 0
 
 
-def arrival(request: Request) -> float:
+def arrival(sequence: Sequence) -> float:
     """Seconds; the order of arrival."""
-    return request.arrival_time
+    return sequence.arrival_time
 
 
 FIRST_COME_FIRST_SERVED = Policy("first come, first served", arrival, always)
@@ -63,7 +63,7 @@ def shortest_first(aging: float) -> Policy:
     if not 0 < aging < math.inf:
         raise ValueError(f"aging {aging} tokens a second must be positive, or long requests may wait for ever")
 
-    def order(request: Request) -> float:
-        return request.num_prompt_tokens + request.sampling_params.max_tokens + aging * request.arrival_time
+    def order(sequence: Sequence) -> float:
+        return sequence.num_prompt_tokens + sequence.sampling_params.max_tokens + aging * sequence.arrival_time
 
     return Policy(f"shortest first, aging {aging:g} tokens/s", order, always)

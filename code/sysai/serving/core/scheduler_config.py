@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """Checked when made.
+    """Limits under which any single sequence can run to its end, which is checked when the object is made.
 
     Args:
         num_blocks: blocks of keys and values on the device.
         block_size: positions of a block.
-        token_budget: tokens that a step computes at most; it bounds how long a step takes, and so each token's time.
-        max_running: sequences of a step at most.
-        host_blocks: blocks that preempted sequences may be swapped out to; 0 for recomputation alone.
+        max_num_batched_tokens: tokens that a step computes at most (the token budget); it bounds how long a step takes,
+            and so each token's time.
+        max_num_seqs: sequences of a step at most.
+        num_cpu_blocks: blocks that preempted sequences may be swapped out to; 0 for recomputation alone.
         watermark: fraction of the blocks that admission leaves free, for those who run to grow into.
         prefix_caching: keep computed blocks for later requests that begin alike.
         max_model_len: positions of prompt and output at most; None for as many as all blocks have.
@@ -24,20 +25,21 @@ class SchedulerConfig:
 
     num_blocks: int
     block_size: int = 16
-    token_budget: int = 512
-    max_running: int = 64
-    host_blocks: int = 0
+    max_num_batched_tokens: int = 512
+    max_num_seqs: int = 64
+    num_cpu_blocks: int = 0
     watermark: float = 0.01
     prefix_caching: bool = True
     max_model_len: int | None = None
     eos_token_id: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.num_blocks, self.block_size, self.max_running) < 1 or self.host_blocks < 0:
-            raise ValueError(f"blocks, their size and max_running must be positive, host_blocks not negative: {self}")
-        if self.token_budget < self.max_running:
+        if min(self.num_blocks, self.block_size, self.max_num_seqs) < 1 or self.num_cpu_blocks < 0:
+            message = "blocks, their size and max_num_seqs must be positive, num_cpu_blocks not negative"
+            raise ValueError(f"{message}: {self}")
+        if self.max_num_batched_tokens < self.max_num_seqs:
             raise ValueError(
-                f"token_budget {self.token_budget} is less than max_running {self.max_running}: "
+                f"max_num_batched_tokens {self.max_num_batched_tokens} is less than max_num_seqs {self.max_num_seqs}: "
                 f"every running sequence needs a token a step"
             )
         if not 0 <= self.watermark < 1:
@@ -51,5 +53,5 @@ class SchedulerConfig:
 
     @property
     def most_positions(self) -> int:
-        """Positions that a sequence may have."""
+        """Positions of a sequence at most: `max_model_len`, or what all blocks have."""
         return self.num_blocks * self.block_size if self.max_model_len is None else self.max_model_len

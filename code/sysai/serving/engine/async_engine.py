@@ -22,7 +22,7 @@ from functools import partial
 from itertools import count
 from types import TracebackType
 
-from sysai.serving.core.request import SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.engine.outputs import Chunk
 from sysai.serving.engine.stream import CompletionRecord, Observer, Stream
@@ -89,7 +89,7 @@ class AsyncEngine:
 
     Args:
         engine: nobody else may use it meanwhile.
-        max_waiting: completions that may be accepted beyond `max_running`.
+        max_waiting: completions that may be accepted beyond `max_num_seqs`.
         max_unread: chunks a completion that a stream keeps for its reader.
         max_failed_steps: so many failed steps in a row are taken for a broken device or model.
         observer: is told of first tokens and of ends.
@@ -107,14 +107,14 @@ class AsyncEngine:
         if min(max_waiting, max_unread, max_failed_steps) < 1:
             raise ValueError("max_waiting, max_unread and max_failed_steps must be at least 1")
         self.engine = engine
-        self.max_accepted = engine.scheduler.config.max_running + max_waiting
+        self.max_accepted = engine.scheduler.config.max_num_seqs + max_waiting
         self.max_unread, self.max_failed_steps = max_unread, max_failed_steps
         self.error: BaseException | None = None
         self._accepting = True
         self._accepted = _Accepted(observer)
         self._prompt_tokens = self._generated_tokens = 0
         self._streams: dict[str, Stream] = {}  # by call id
-        self._call_ids = map(str, count())
+        self._request_ids = map(str, count())
         self._commands: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sysai-engine", daemon=True)
         self._stopping = False  # the thread's own
@@ -148,8 +148,8 @@ class AsyncEngine:
             running=running,
             waiting=max(0, self._accepted.count - running),
             cache_usage=1 - memory.pool.num_available / scheduler.config.num_blocks,
-            prefix_queries=memory.counts.queried,
-            prefix_hits=memory.counts.hit,
+            prefix_queries=memory.stats.queried,
+            prefix_hits=memory.stats.hit,
             preemptions=scheduler.num_preemptions,
             failed_steps=self.engine.failed_steps,
             prompt_tokens=self._prompt_tokens,
@@ -174,7 +174,7 @@ class AsyncEngine:
                 f"of {self.max_accepted}: try again later"
             )
         stream = Stream(
-            {next(self._call_ids): tuple(prompt) for prompt in prompts},
+            {next(self._request_ids): tuple(prompt) for prompt in prompts},
             sampling_params,
             clock=self.engine.clock,
             max_unread=self.max_unread,
@@ -253,11 +253,11 @@ class AsyncEngine:
 
     def _add(self, stream: Stream) -> None:
         try:
-            for call_id, prompt in stream.prompts.items():
-                self.engine.add_request(prompt, stream.sampling_params, call_id)
+            for request_id, prompt in stream.prompts.items():
+                self.engine.add_request(prompt, stream.sampling_params, request_id)
         except (ValueError, TypeError) as error:
-            for call_id in stream.prompts:
-                self.engine.abort(call_id)
+            for request_id in stream.prompts:
+                self.engine.abort(request_id)
             self._tell(stream.fail, error)
         else:
             self._tell(stream.accept)
@@ -273,7 +273,7 @@ class AsyncEngine:
 
     def _deliver(self, chunks: list[Chunk], now: float) -> None:
         for chunk in chunks:
-            if (stream := self._streams.get(chunk.call_id)) is not None:
+            if (stream := self._streams.get(chunk.request_id)) is not None:
                 self._generated_tokens += chunk.token_id is not None
                 stream.push(chunk, now)
 
@@ -284,7 +284,7 @@ class AsyncEngine:
 
     def _forget(self, stream: Stream, abort: bool) -> None:
         """A stream has ended; the thread must be told where that is not the engine's own doing."""
-        for call_id in stream.prompts:
-            del self._streams[call_id]
+        for request_id in stream.prompts:
+            del self._streams[request_id]
             if abort:
-                self._commands.put(partial(self.engine.abort, call_id))
+                self._commands.put(partial(self.engine.abort, request_id))

@@ -1,20 +1,21 @@
 """The engine: scheduler, runner, sampler and detokenizer in one loop, and a call that hides it.
 
-    schedule a step -> run the model over it -> sample a token for each part that is at its end -> tell the scheduler
-    -> turn the tokens into text -> repeat
+    schedule a step -> run the model over it -> sample a token for each sequence that is at its end
+    -> tell the scheduler -> turn the tokens into text -> repeat
 
-A call for `n` completions computes its prompt once: when the first completion's first token is due, the others take
-theirs from the same logits and go on as forks, in shared blocks. What a request gets depends on its prompt, its
+A request for `n` completions computes its prompt once: when the first sequence's first token is due, the others take
+theirs from the same logits and go on as forks, in shared blocks. The tokens of a sequence depend on its prompt, its
 parameters and its seed alone, never on its neighbours, on chunks, preemption or the cache.
 
-If a step fails, the requests that it computed end with an error and their blocks are free; those that were not in it
+If a step fails, the sequences that it computed end with an error and their blocks are free; those that were not in it
 go on. Production engines (vLLM's EngineCore) run this loop in a process of its own and overlap it with the device.
 """
 
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as Tokens
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import count
@@ -26,12 +27,14 @@ from torch import Tensor
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
 from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, Policy
-from sysai.serving.core.request import FinishReason, Request, SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.core.scheduler import Scheduler
 from sysai.serving.core.scheduler_config import SchedulerConfig
-from sysai.serving.core.scheduler_output import Step
-from sysai.serving.engine.outputs import Chunk, Completion, RequestOutput, join
-from sysai.serving.engine.sampler import INVALID_TOKEN, SamplerOutput, TokenLogprobs, sample
+from sysai.serving.core.scheduler_output import SchedulerOutput
+from sysai.serving.core.sequence import FinishReason, Sequence
+from sysai.serving.engine.outputs import Chunk, RequestOutput, join
+from sysai.serving.engine.request import Request
+from sysai.serving.engine.sampler import INVALID_TOKEN, SamplerOutput, sample
 from sysai.serving.runners.model_runner import ModelRunner, Runner
 from sysai.serving.structured_output.token_mask import TokenGrammar, Vocabulary
 
@@ -50,7 +53,7 @@ class Engine:
         policy: who comes first.
         clock: seconds, for times of arrival.
         make_runner: what executes the steps; for kernels on the CPU with weights of 8 bits
-            `partial(CompiledRunner, weights="int8")`.
+            `partial(CompiledRunner, weight_dtype="int8")`.
 
     Raises:
         ValueError: a model that the runner refuses, or a tokenizer that is not the model's or the limits'.
@@ -82,21 +85,22 @@ class Engine:
         self.runner = make_runner(model, config)
         self.scheduler = Scheduler(config, policy)
         self.failed_steps = 0
-        self._completions: dict[str, Completion] = {}  # those that the scheduler knows, by its request ids
-        self._call_ids = map(str, count())
+        self._requests: dict[str, Request] = {}  # those with a sequence on its way, by request_id
+        self._request_of: dict[Sequence, Request] = {}  # of the sequences that the scheduler knows
+        self._request_ids = map(str, count())
         self._grammar = lru_cache(maxsize=_KEPT_GRAMMARS)(self._compile)
 
     @property
     def has_work(self) -> bool:
-        """Whether a step would do anything."""
+        """Whether any request is on its way."""
         return self.scheduler.has_work
 
     def generate(
         self,
-        prompts: str | Sequence[str | Sequence[int]],
-        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        prompts: str | Tokens[str | Tokens[int]],
+        sampling_params: SamplingParams | Tokens[SamplingParams] | None = None,
     ) -> list[RequestOutput]:
-        """Complete all prompts, and wait for it.
+        """Complete all prompts, and return when all are done.
 
         Args:
             prompts: each a text, or token ids.
@@ -114,127 +118,133 @@ class Engine:
         if len(params) != len(prompts):
             raise ValueError(f"{len(params)} sampling_params for {len(prompts)} prompts: give one for all, or each")
         chunks: dict[tuple[str, int], list[Chunk]] = defaultdict(list)
-        requests: dict[str, Request] = {}
+        requests: list[Request] = []
         try:
-            for prompt, one in zip(prompts, params, strict=True):
-                call_id = self.add_request(prompt, one)
-                requests[call_id] = self._of_call(call_id)[0].request
+            for prompt, params_i in zip(prompts, params, strict=True):
+                requests.append(self._requests[self.add_request(prompt, params_i)])
             while self.has_work:
                 for chunk in self.step():
-                    chunks[chunk.call_id, chunk.index].append(chunk)
-        finally:  # a call that is refused or interrupted leaves nothing behind
-            for call_id in requests:
-                self.abort(call_id)
+                    chunks[chunk.request_id, chunk.index].append(chunk)
+        finally:  # a request that is refused, or an interrupt, leaves nothing in the engine
+            for request in requests:
+                self.abort(request.request_id)
         return [
             RequestOutput(
-                request.prompt_token_ids,
-                tuple(join(chunks[call_id, i]) for i in range(request.sampling_params.n)),
+                request.sequences[0].prompt_token_ids,
+                tuple(join(chunks[request.request_id, sequence.index]) for sequence in request.sequences),
             )
-            for call_id, request in requests.items()
+            for request in requests
         ]
 
     def add_request(
-        self, prompt: str | Sequence[int], sampling_params: SamplingParams, call_id: str | None = None
+        self, prompt: str | Tokens[int], sampling_params: SamplingParams, request_id: str | None = None
     ) -> str:
-        """Let a call for `n` completions wait for its turn; its id, which stands in its chunks.
+        """Let a request for `n` completions wait for its turn; its id, which stands in its chunks.
 
         Raises:
             ValueError: an id in use, a prompt that is empty, too long or has unknown token ids, or a schema that
                 can't be followed. TypeError: a token id that is no whole number.
         """
-        call_id = next(self._call_ids) if call_id is None else call_id
-        if self._of_call(call_id):
-            raise ValueError(f"call id {call_id!r} is in use: give every call an id of its own")
+        request_id = next(self._request_ids) if request_id is None else request_id
+        if request_id in self._requests:
+            raise ValueError(f"request id {request_id!r} is in use: give every request an id of its own")
         token_ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else tuple(map(index, prompt))
         if max(token_ids, default=0) >= len(self.tokenizer):
             raise ValueError(f"token id {max(token_ids)} is out of range: ids go from 0 to {len(self.tokenizer) - 1}")
-        schema, now = sampling_params.json_schema, self.clock()
+        schema = sampling_params.json_schema
         grammar = None if schema is None else self._grammar(schema)
-        requests = [
-            Request(f"{call_id}/{i}", token_ids, sampling_params, now, index=i) for i in range(sampling_params.n)
-        ]
-        first, *others = (Completion(call_id, request, self.tokenizer, grammar) for request in requests)
-        first.unforked = others
-        self.scheduler.add(first.request)
-        self._completions[first.request.request_id] = first
-        return call_id
+        request = Request(request_id, token_ids, sampling_params, self.clock(), self.tokenizer, grammar)
+        first = request.sequences[0]
+        self.scheduler.add(first)
+        self._requests[request_id] = self._request_of[first] = request
+        return request_id
 
-    def abort(self, call_id: str) -> bool:
-        """End all completions of a call, without another chunk; False if none is on its way."""
-        completions = self._of_call(call_id)
-        for completion in completions:
-            self._leave(completion, FinishReason.ABORT)
-        return bool(completions)
+    def abort(self, request_id: str) -> bool:
+        """End all sequences of a request, without another chunk; False if none is on its way."""
+        request = self._requests.pop(request_id, None)
+        if request is None:
+            return False
+        for sequence in request.sequences:
+            self.scheduler.finish(sequence.seq_id, FinishReason.ABORT)
+            self._request_of.pop(sequence, None)
+        return True
 
     def step(self) -> list[Chunk]:
-        """Run one step; what it adds to each completion. Nothing if there is no work."""
+        """Run one step, and return a chunk for each token that it has given. Nothing if there is no work."""
         if not self.has_work:
             return []
         step = self.scheduler.schedule()
-        for part in step.parts:
-            if self._completions[part.request_id].start_time is None:
-                self._completions[part.request_id].start(self.clock(), part.start)
+        for scheduled in step.scheduled:
+            request = self._request_of[self.scheduler.sequences[scheduled.seq_id]]
+            if request.start_time is None:
+                request.start(self.clock(), scheduled.start)
         try:
-            rows, output = self._compute(step)
+            sequences, output = self._compute(step)
         except BaseException as error:
             self.failed_steps += 1
             chunks = self._fail(step, error)
             if not isinstance(error, Exception):  # an interrupt is not the step's fault
                 raise
-            _logger.exception("a step of %d requests failed", len(step.parts))
+            _logger.exception("a step of %d sequences failed", len(step.scheduled))
             return chunks
-        return self._note(step, list(zip(rows, output.token_ids, output.logprobs, strict=True)))
+        return self._note(step, sequences, output)
 
-    def _compute(self, step: Step) -> tuple[list[Completion], SamplerOutput]:
-        """The model's pass and a token of each completion that gets one. Nothing but memory has changed so far."""
+    def _compute(self, step: SchedulerOutput) -> tuple[list[tuple[Request, Sequence]], SamplerOutput]:
+        """The model's pass, and a token for each sequence that gets one. Nothing but memory has changed so far."""
         logits_RV = self.runner.execute(step)[:, : len(self.tokenizer)]
-        firsts = [self._completions[part.request_id] for part in step.parts if part.samples]
-        rows = [(row, one) for row, first in enumerate(firsts) for one in (first, *first.unforked)]
-        logits_BV = logits_RV[torch.tensor([row for row, _ in rows], dtype=torch.int64, device=logits_RV.device)]
-        completions = [completion for _, completion in rows]
-        requests = [completion.request for completion in completions]
-        return completions, sample(logits_BV, requests, _allowed(completions, logits_BV))
+        rows, sequences = [], []
+        sampling = [self.scheduler.sequences[scheduled.seq_id] for scheduled in step.scheduled if scheduled.samples]
+        for row, sequence in enumerate(sampling):
+            request = self._request_of[sequence]
+            for sharer in (sequence, *request.unforked):  # those that will fork draw from the same logits
+                rows.append(row)
+                sequences.append((request, sharer))
+        logits_BV = logits_RV[torch.tensor(rows, dtype=torch.int64, device=logits_RV.device)]
+        allowed_BV = _allowed(sequences, logits_BV)
+        return sequences, sample(logits_BV, [sequence for _, sequence in sequences], allowed_BV)
 
-    def _note(self, step: Step, rows: list[tuple[Completion, int, TokenLogprobs | None]]) -> list[Chunk]:
-        """Give the tokens to the scheduler, new forks first, and then to the completions."""
+    def _note(
+        self, step: SchedulerOutput, sequences: list[tuple[Request, Sequence]], output: SamplerOutput
+    ) -> list[Chunk]:
+        """Give the tokens to the scheduler, new forks first, and then to the requests."""
         sampled, chunks = {}, []
-        for completion, token_id, _ in rows:
-            request = completion.request
+        for (request, sequence), token_id in zip(sequences, output.token_ids, strict=True):
             if token_id == INVALID_TOKEN:
-                chunks.append(completion.fail("the model's logits are no numbers, or no token is allowed"))
-                self._leave(completion, FinishReason.ERROR)
-            elif request.request_id in self._completions:
-                sampled[request.request_id] = token_id
-                first = completion
-            else:  # one of those that stand behind the first of their call
-                self.scheduler.fork(first.request, request, token_id)
-                self._completions[request.request_id] = completion
+                chunks.append(request.fail(sequence, "the model's logits are no numbers, or no token is allowed"))
+                self._leave(request, sequence, FinishReason.ERROR)
+            elif sequence.index > 0 and not request.forked:
+                self.scheduler.fork(request.sequences[0], sequence, token_id)
+                self._request_of[sequence] = request
+            else:
+                sampled[sequence.seq_id] = token_id
         self.scheduler.update(step, sampled)
-        for completion, token_id, logprobs in rows:
-            completion.unforked = []
+        for (request, sequence), token_id, logprobs in zip(sequences, output.token_ids, output.logprobs, strict=True):
+            request.forked = True
             if token_id != INVALID_TOKEN:
-                chunks.append(completion.push(token_id, logprobs))
-                if completion.request.is_finished:
-                    self._leave(completion, completion.request.finish_reason)
+                chunks.append(request.push(sequence, token_id, logprobs))
+                if sequence.is_finished:
+                    self._leave(request, sequence, sequence.finish_reason)
         return chunks
 
-    def _fail(self, step: Step, error: BaseException) -> list[Chunk]:
+    def _fail(self, step: SchedulerOutput, error: BaseException) -> list[Chunk]:
         """End what a failed step computed, and what it swapped out: a device may tell of a failure late."""
         chunks, text = [], f"{type(error).__name__}: {error}"
-        swapped = step.preempted if step.swap_out else ()
-        for request_id in (*(part.request_id for part in step.parts), *swapped):
-            first = self._completions[request_id]
-            chunks += [completion.fail(text) for completion in (first, *first.unforked)]
-            self._leave(first, FinishReason.ERROR)
+        swapped_out = step.preempted if step.swap_out else ()
+        for seq_id in (*(scheduled.seq_id for scheduled in step.scheduled), *swapped_out):
+            first = self.scheduler.sequences[seq_id]
+            request = self._request_of[first]
+            for sequence in (first, *request.unforked):
+                chunks.append(request.fail(sequence, text))
+                self._leave(request, sequence, FinishReason.ERROR)
         self.scheduler.update(step, {})
         return chunks
 
-    def _leave(self, completion: Completion, reason: FinishReason) -> None:
-        self.scheduler.finish(completion.request.request_id, reason)
-        self._completions.pop(completion.request.request_id, None)
-
-    def _of_call(self, call_id: str) -> list[Completion]:
-        return [completion for completion in self._completions.values() if completion.call_id == call_id]
+    def _leave(self, request: Request, sequence: Sequence, reason: FinishReason) -> None:
+        """Take a sequence out of the scheduler, and its request with the last of them."""
+        self.scheduler.finish(sequence.seq_id, reason)
+        self._request_of.pop(sequence, None)
+        if request.is_finished:
+            self._requests.pop(request.request_id, None)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -244,9 +254,10 @@ class Engine:
         return TokenGrammar.from_json_schema(schema, self._vocabulary)
 
 
-def _allowed(completions: Iterable[Completion], like_BV: Tensor) -> Tensor | None:
+def _allowed(sequences: Iterable[tuple[Request, Sequence]], like_BV: Tensor) -> Tensor | None:
     """The masks of all grammars, bool [B, V]; None if there is no grammar."""
-    masks = {row: mask for row, one in enumerate(completions) if (mask := one.allowed()) is not None}
+    masks = {row: request.allowed(sequence) for row, (request, sequence) in enumerate(sequences)}
+    masks = {row: mask for row, mask in masks.items() if mask is not None}
     if not masks:
         return None
     allowed_BV = torch.ones(like_BV.shape, dtype=torch.bool)

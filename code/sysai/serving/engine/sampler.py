@@ -31,14 +31,15 @@ Shapes: B rows, V vocabulary; R rows of a part of the batch, C candidates.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sysai.serving.core.request import Request, SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
+from sysai.serving.core.sequence import Sequence
 
 INVALID_TOKEN = -1  # in place of a token, where a row's logits are no distribution
 _CANDIDATES = 1024  # top-p's boundary is sought among so many, and among all if it is not there
@@ -61,7 +62,7 @@ class SamplerOutput:
     logprobs: list[TokenLogprobs | None]
 
 
-def sample(logits_BV: Tensor, requests: Sequence[Request], allowed_BV: Tensor | None = None) -> SamplerOutput:
+def sample(logits_BV: Tensor, sequences: list[Sequence], allowed_BV: Tensor | None = None) -> SamplerOutput:
     """Choose the next token of each request.
 
     Args:
@@ -76,22 +77,22 @@ def sample(logits_BV: Tensor, requests: Sequence[Request], allowed_BV: Tensor | 
     Raises:
         ValueError: shapes that do not agree.
     """
-    if logits_BV.dim() != 2 or len(logits_BV) != len(requests):
-        raise ValueError(f"{len(requests)} requests need a row of logits each, not {tuple(logits_BV.shape)}")
+    if logits_BV.dim() != 2 or len(logits_BV) != len(sequences):
+        raise ValueError(f"{len(sequences)} sequences need a row of logits each, not {tuple(logits_BV.shape)}")
     if allowed_BV is not None and allowed_BV.shape != logits_BV.shape:
         raise ValueError(f"a mask of {tuple(allowed_BV.shape)} does not fit logits of {tuple(logits_BV.shape)}")
     raw_BV = logits_BV.float()
     logits_BV = raw_BV if allowed_BV is None else raw_BV.masked_fill(~allowed_BV, -torch.inf)
-    logits_BV = _penalized(logits_BV, requests)
+    logits_BV = _penalized(logits_BV, sequences)
     max_B1 = logits_BV.amax(-1, keepdim=True)  # NaN if there is one in the row
     tokens_B = logits_BV.argmax(-1)
-    drawn = [row for row, request in enumerate(requests) if request.sampling_params.temperature > 0]
+    drawn = [row for row, sequence in enumerate(sequences) if sequence.sampling_params.temperature > 0]
     if drawn:
         rows_R = torch.tensor(drawn, device=logits_BV.device)
-        tokens_B[rows_R] = _draw(logits_BV[rows_R] - max_B1[rows_R], [requests[row] for row in drawn])
+        tokens_B[rows_R] = _draw(logits_BV[rows_R] - max_B1[rows_R], [sequences[row] for row in drawn])
     tokens_B = torch.where(max_B1[:, 0].isfinite(), tokens_B, INVALID_TOKEN)
     token_ids = tokens_B.tolist()
-    return SamplerOutput(token_ids, _logprobs(raw_BV, requests, token_ids))
+    return SamplerOutput(token_ids, _logprobs(raw_BV, sequences, token_ids))
 
 
 def uniform(seed: int, index: int, position: int) -> float:
@@ -100,31 +101,31 @@ def uniform(seed: int, index: int, position: int) -> float:
     return (int(bits) >> 11) * 2.0**-53
 
 
-def _column(values: Sequence[float], like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+def _column(values: list[float], like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """One value a row, [R, 1]."""
     return torch.tensor(values, dtype=dtype, device=like.device)[:, None]
 
 
-def _penalized(logits_BV: Tensor, requests: Sequence[Request]) -> Tensor:
-    rows = [row for row, request in enumerate(requests) if request.sampling_params.has_penalties]
+def _penalized(logits_BV: Tensor, sequences: list[Sequence]) -> Tensor:
+    rows = [row for row, sequence in enumerate(sequences) if sequence.sampling_params.has_penalties]
     if not rows:
         return logits_BV
-    chosen = [requests[row] for row in rows]
-    params = [request.sampling_params for request in chosen]
+    penalized = [sequences[row] for row in rows]
+    params = [sequence.sampling_params for sequence in penalized]
     logits_RV = logits_BV[rows]
-    made_RV = _counts([request.output_token_ids for request in chosen], logits_RV)
-    given_RV = _counts([request.prompt_token_ids for request in chosen], logits_RV)
+    output_counts_RV = _counts([sequence.output_token_ids for sequence in penalized], logits_RV)
+    prompt_counts_RV = _counts([sequence.prompt_token_ids for sequence in penalized], logits_RV)
     repetition_R1 = _column([p.repetition_penalty for p in params], logits_RV)
     scaled_RV = torch.where(logits_RV > 0, logits_RV / repetition_R1, logits_RV * repetition_R1)
-    logits_RV = torch.where(made_RV + given_RV > 0, scaled_RV, logits_RV)
-    logits_RV -= _column([p.frequency_penalty for p in params], logits_RV) * made_RV
-    logits_RV -= _column([p.presence_penalty for p in params], logits_RV) * (made_RV > 0)
+    logits_RV = torch.where(output_counts_RV + prompt_counts_RV > 0, scaled_RV, logits_RV)
+    logits_RV -= _column([p.frequency_penalty for p in params], logits_RV) * output_counts_RV
+    logits_RV -= _column([p.presence_penalty for p in params], logits_RV) * (output_counts_RV > 0)
     penalized_BV = logits_BV.clone()
     penalized_BV[rows] = logits_RV
     return penalized_BV
 
 
-def _counts(token_ids: Sequence[Sequence[int]], like_RV: Tensor) -> Tensor:
+def _counts(token_ids: Iterable[Iterable[int]], like_RV: Tensor) -> Tensor:
     """How often each token stands in each list, [R, V]."""
     counts_RV = torch.zeros_like(like_RV)
     for counts_V, ids in zip(counts_RV, token_ids, strict=True):
@@ -133,9 +134,9 @@ def _counts(token_ids: Sequence[Sequence[int]], like_RV: Tensor) -> Tensor:
     return counts_RV
 
 
-def _draw(logits_RV: Tensor, requests: Sequence[Request]) -> Tensor:
+def _draw(logits_RV: Tensor, sequences: list[Sequence]) -> Tensor:
     """A token of each row [R], drawn; the largest logit of each row is 0."""
-    params = [request.sampling_params for request in requests]
+    params = [sequence.sampling_params for sequence in sequences]
     smallest = torch.finfo(torch.float32).tiny  # below it float32 rounds to 0, and 0 / 0 is no number
     logits_RV = logits_RV / _column([max(p.temperature, smallest) for p in params], logits_RV)
     if any(p.min_p for p in params):
@@ -145,12 +146,12 @@ def _draw(logits_RV: Tensor, requests: Sequence[Request]) -> Tensor:
     if rows:
         logits_RV[rows] = _filtered(logits_RV[rows], [params[row] for row in rows])
     sums_RV = logits_RV.exp().cumsum(-1, dtype=torch.float64)
-    draws_R1 = _column([uniform(r.seed, r.index, r.num_output_tokens) for r in requests], logits_RV, torch.float64)
+    draws_R1 = _column([uniform(s.seed, s.index, s.num_output_tokens) for s in sequences], logits_RV, torch.float64)
     # u is at most 1 - 2^-53, and so the product, rounded, is below the total: there is always a token.
     return torch.searchsorted(sums_RV, draws_R1 * sums_RV[:, -1:], right=True)[:, 0]
 
 
-def _filtered(logits_RV: Tensor, params: Sequence[SamplingParams]) -> Tensor:
+def _filtered(logits_RV: Tensor, params: list[SamplingParams]) -> Tensor:
     """Rows with top-k and then top-p: what is filtered out gets -inf.
 
     A row's order is that of one integer a token, which no two tokens share: so the head that a filter keeps is
@@ -177,11 +178,11 @@ def _filtered(logits_RV: Tensor, params: Sequence[SamplingParams]) -> Tensor:
     return logits_RV.masked_fill(keys_RV < keys_RC.gather(-1, last_R1), -torch.inf)
 
 
-def _logprobs(logits_BV: Tensor, requests: Sequence[Request], token_ids: Sequence[int]) -> list[TokenLogprobs | None]:
+def _logprobs(logits_BV: Tensor, sequences: list[Sequence], token_ids: list[int]) -> list[TokenLogprobs | None]:
     """Of the rows that ask and have a token; the likeliest tokens in the filters' order."""
-    output: list[TokenLogprobs | None] = [None] * len(requests)
-    for row, (request, token_id) in enumerate(zip(requests, token_ids, strict=True)):
-        count = request.sampling_params.logprobs
+    output: list[TokenLogprobs | None] = [None] * len(sequences)
+    for row, (sequence, token_id) in enumerate(zip(sequences, token_ids, strict=True)):
+        count = sequence.sampling_params.logprobs
         if count is None or token_id == INVALID_TOKEN:
             continue
         logprobs_V = logits_BV[row].log_softmax(-1)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from sysai.serving.core.request import FinishReason, SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
+from sysai.serving.core.sequence import FinishReason
 from sysai.serving.engine.outputs import Chunk
 
 
@@ -73,14 +74,14 @@ class Stream:
         self._new = asyncio.Event()
         self._error: Exception | None = None
         now = clock()
-        self._first_place = {call_id: i * params.n for i, call_id in enumerate(prompts)}
+        self._first_place = {request_id: i * params.n for i, request_id in enumerate(prompts)}
         self._records = [CompletionRecord(now, len(ids)) for ids in prompts.values() for _ in range(params.n)]
         self._unfinished = len(self._records)
         self._most_unread = max_unread * len(self._records)
 
     def place(self, chunk: Chunk) -> int:
         """Which of the call's completions a chunk belongs to."""
-        return self._first_place[chunk.call_id] + chunk.index
+        return self._first_place[chunk.request_id] + chunk.index
 
     def __aiter__(self) -> "Stream":
         return self

@@ -1,10 +1,10 @@
 """The runner on a CPU: a step is two calls of generated C, one for all layers and one for the head.
 
 Chapter 07's compiler is given three pieces of the transformer, as they stand in `sysai.models`: what a block does
-before attention (norm, projections), what it does behind it (projection, MLP, both residuals), and the head. They are
+before attention (norm, projections), what it does after it (projection, MLP, both residuals), and the head. They are
 compiled once for all layers, and are bound to the weights of each:
 
-    before(layer 0), attention(layer 0), behind(layer 0), before(layer 1), ...      one C function calls them all
+    pre(layer 0), attention(layer 0), post(layer 0), pre(layer 1), ...      one C function calls them all
 
 The same weights are packed once and read by kernels for any number of rows. With few rows a product is bound by
 memory, and a kernel that knows their number keeps all of them in registers while a weight passes by; so there are
@@ -13,8 +13,8 @@ computed and ignored, at no cost where time is memory's.
 
     seconds >= max(bytes of weights, keys, values / bandwidth, FLOPs / rate)          what is left is in chapter 14
 
-Weights may be stored in 16 or 8 bits (`stored_linear`); all else is float32. Production engines on CPUs work likewise
-(llama.cpp's ggml, with kernels written by hand); on GPUs the one call is a CUDA graph.
+Weights may be stored in 16 or 8 bits (`quantized_linear`); all else is float32. Production engines on CPUs work
+likewise (llama.cpp's ggml, with kernels written by hand); on GPUs the one call is a CUDA graph.
 
 Shapes: T tokens of the step, D model, R rows to sample from, V vocabulary.
 """
@@ -27,16 +27,16 @@ from torch import Tensor, nn
 
 from sysai.models.transformer import Block, Transformer
 from sysai.serving.core.scheduler_config import SchedulerConfig
-from sysai.serving.core.scheduler_output import Step
+from sysai.serving.core.scheduler_output import SchedulerOutput
 from sysai.serving.runners.cpu_attention import TILE, PagedAttention
 from sysai.serving.runners.model_runner import check_served
 from sysai.serving.runners.paged_cache import PagedKVCache
-from sysai.serving.runners.quantized_linear import StoredLinear, store_linears
+from sysai.serving.runners.quantized_linear import QuantizedLinear, quantize_linears
 from sysai.serving.runners.step_inputs import StepInputs
 from sysai.serving.runners.step_program import Piece, StepProgram, padded
 
 
-class _Before(nn.Module):
+class _PreAttention(nn.Module):
     """x [T, D] to query [T, H * K], key and value [T, N * K]; not turned to their positions yet."""
 
     def __init__(self, block: Block) -> None:
@@ -54,7 +54,7 @@ class _Before(nn.Module):
         return q, k, layer.value(x)
 
 
-class _Behind(nn.Module):
+class _PostAttention(nn.Module):
     """x [T, D] and what attention has mixed [T, H * K] to the next layer's x [T, D]."""
 
     def __init__(self, block: Block) -> None:
@@ -78,12 +78,12 @@ class _Head(nn.Module):
 
 
 class CompiledRunner:
-    """Executes steps over `model`, which stays as it is; its weights are copied, stored as `weights` says.
+    """Executes steps over `model`, which stays as it is: its weights are copied, stored as `weight_dtype` says.
 
     Args:
         model: dense, in float32, on the CPU.
         config: the limits.
-        weights: a name in `stored_linear.WEIGHT_DTYPES`.
+        weight_dtype: a name in `quantized_linear.WEIGHT_DTYPES`.
 
     Raises:
         ValueError: a model with experts or latent attention, not in float32 or not on the CPU, or longer sequences than
@@ -91,17 +91,17 @@ class CompiledRunner:
         ToolchainError: there is no C compiler, or it fails.
     """
 
-    def __init__(self, model: Transformer, config: SchedulerConfig, weights: str = "float32") -> None:
+    def __init__(self, model: Transformer, config: SchedulerConfig, weight_dtype: str = "float32") -> None:
         shape = model.config
         check_served(model, config)
         if model.device.type != "cpu" or model.dtype != torch.float32:
             raise ValueError(f"kernels are for float32 on the CPU, not {model.dtype} on {model.device}: convert it")
-        self.model, self.weights = model, weights
+        self.model, self.weight_dtype = model, weight_dtype
         self._embedding_VD = model.embed.weight.detach()
         self._positions = model.positions.weight.detach() if shape.positions == "learned" else None
-        self.cache = PagedKVCache(shape, config.num_blocks, config.block_size, config.host_blocks)
-        self._body = StepProgram(padded(config.token_budget))
-        self._head = StepProgram(padded(config.max_running))
+        self.cache = PagedKVCache(shape, config.num_blocks, config.block_size, config.num_cpu_blocks)
+        self._body = StepProgram(padded(config.max_num_batched_tokens))
+        self._head = StepProgram(padded(config.max_num_seqs))
         with torch.no_grad():
             self._result = self._add_layers(PagedAttention(shape, config.block_size))
             self._add_head()
@@ -109,8 +109,8 @@ class CompiledRunner:
         self._head.compile()
 
     @torch.inference_mode()
-    def execute(self, step: Step) -> Tensor:
-        """Move what the step wants moved, and compute it: logits [R, V] of the parts that sample, in their order.
+    def execute(self, step: SchedulerOutput) -> Tensor:
+        """Move the blocks of a step, and compute it: logits [R, V] of the sequences that sample, in their order.
 
         The logits are overwritten by the next step.
         """
@@ -121,13 +121,13 @@ class CompiledRunner:
         torch.index_select(self._embedding_VD, 0, torch.from_numpy(inputs.tokens), out=x_TD)
         if self._positions is not None:
             x_TD += self._positions[inputs.positions]
-        given = {
+        step_arrays = {
             "positions": inputs.positions,
             "slots": inputs.slot_mapping,
             "tables": inputs.block_tables,
             "tiles": tiles_W4,
         }
-        self._body.run(rows, {"tokens": rows, "G": inputs.block_tables.shape[1], "W": len(tiles_W4)}, given)
+        self._body.run(rows, {"tokens": rows, "G": inputs.block_tables.shape[1], "W": len(tiles_W4)}, step_arrays)
         last_R = torch.from_numpy(inputs.last)
         torch.index_select(memory[self._result], 0, last_R, out=self._head.memory["x"][: len(last_R)])
         if len(last_R):
@@ -135,12 +135,12 @@ class CompiledRunner:
         return self._head.memory["logits"][: len(last_R)]
 
     def _add_layers(self, attention: PagedAttention) -> str:
-        """The calls of all layers; the name of the memory in which the last one leaves its result."""
+        """Add the calls of all layers; the name of the memory in which the last one leaves its result."""
         body, model, config = self._body, self.model, self.model.config
-        blocks = [_stored(block, self.weights) for block in model.blocks]
+        blocks = [_quantized(block, self.weight_dtype) for block in model.blocks]
         heads = config.n_heads * config.head_dim
-        before = Piece.of("before", _Before(blocks[0]), config.d_model)
-        behind = Piece.of("behind", _Behind(blocks[0]), config.d_model, heads)
+        pre = Piece.of("pre", _PreAttention(blocks[0]), config.d_model)
+        post = Piece.of("post", _PostAttention(blocks[0]), config.d_model, heads)
         for name, columns in (("x0", config.d_model), ("x1", config.d_model), ("mixed", heads)):
             body.hold(name, torch.zeros(body.rows, columns))
         rope = getattr(model, "rope", None)
@@ -153,29 +153,29 @@ class CompiledRunner:
             keys, values = f"{layer}.keys", f"{layer}.values"
             body.hold(keys, self.cache.blocks_L2PONK[layer, 0])
             body.hold(values, self.cache.blocks_L2PONK[layer, 1])
-            qkv = [f"before.{name}" for name in before.outputs]
+            qkv = [f"pre.{name}" for name in pre.outputs]
             turned = [*qkv, "cosines", "sines", "positions", "slots"]
-            body.add(before, f"{layer}.before", _Before(block), {before.inputs[0]: x})
+            body.add(pre, f"{layer}.pre", _PreAttention(block), {pre.inputs[0]: x})
             body.call(attention, [*turned, keys, values, "tables", "tiles", "mixed"], ["tokens", "G", "W"])
-            (result,) = behind.outputs
-            places = dict(zip((*behind.inputs, result), (x, "mixed", y), strict=True))
-            body.add(behind, f"{layer}.behind", _Behind(block), places)
+            (result,) = post.outputs
+            names = dict(zip((*post.inputs, result), (x, "mixed", y), strict=True))
+            body.add(post, f"{layer}.post", _PostAttention(block), names)
         return y
 
     def _add_head(self) -> None:
         head, model, config = self._head, self.model, self.model.config
         weight = model.embed.weight if config.tie_embeddings else model.head.weight
-        module = _Head(model.norm, StoredLinear(weight, None, self.weights))
+        module = _Head(model.norm, QuantizedLinear(weight, None, self.weight_dtype))
         piece = Piece.of("head", module, config.d_model)
         head.hold("x", torch.zeros(head.rows, config.d_model))
         head.hold("logits", torch.zeros(head.rows, config.vocab_size))
         head.add(piece, "head", module, {piece.inputs[0]: "x", piece.outputs[0]: "logits"})
 
 
-def _stored(block: Block, weights: str) -> Block:
-    """A copy of a block, with its linear layers stored in `weights`."""
+def _quantized(block: Block, weight_dtype: str) -> Block:
+    """A copy of a block, with its linear layers stored as `weight_dtype`."""
     block = copy.deepcopy(block)
-    store_linears(block, weights)
+    quantize_linears(block, weight_dtype)
     return block.eval()
 
 

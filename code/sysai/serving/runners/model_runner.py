@@ -1,9 +1,9 @@
-"""The runner: one pass of the model over all parts of a step, prompts in chunks and decoding sequences alike.
+"""The runner: one pass of the model over all sequences of a step, prompts in chunks and decoding ones alike.
 
-The tokens of all parts stand behind each other, as one matrix of T rows without padding. Norms, projections and MLP
+The tokens of all sequences follow each other, as one matrix of T rows without padding. Norms, projections and MLP
 take a row for a token and don't ask whose it is, so that their weights are read once for everybody:
 
-    x = embed(tokens);   x += output(attention of each part (norm(x)));   x += mlp(norm(x));   logits = head(x[last])
+    x = embed(tokens);   x += output(attention of each sequence (norm(x)));   x += mlp(norm(x));   logits = head(x[last])
 
 Only attention goes by sequence (`attention_backends`). The head, 2 * D * V FLOPs a row, is computed for those rows only
 from which a token will be sampled (Yu et al., Orca, OSDI 2022, section 3.2: selective batching). The weights are those
@@ -24,21 +24,21 @@ from sysai.models.attention import Attention
 from sysai.models.layers import rotate
 from sysai.models.transformer import Transformer
 from sysai.serving.core.scheduler_config import SchedulerConfig
-from sysai.serving.core.scheduler_output import Step
+from sysai.serving.core.scheduler_output import SchedulerOutput
 from sysai.serving.runners.attention_backends import AttentionBackend, TorchAttention, TritonAttention
 from sysai.serving.runners.paged_cache import PagedKVCache
 from sysai.serving.runners.step_inputs import StepInputs
 
 
 class Runner(Protocol):
-    """Whatever executes steps; made from a model and the limits."""
+    """Executes steps; made from a model and the limits."""
 
-    def execute(self, step: Step) -> Tensor:
-        """Move what the step wants moved, and compute it: logits [R, V] of the parts that sample, in their order."""
+    def execute(self, step: SchedulerOutput) -> Tensor:
+        """Move the blocks of a step, and compute it: logits [R, V] of the sequences that sample, in their order."""
 
 
 def check_served(model: Transformer, config: SchedulerConfig) -> None:
-    """See that runners can serve a model within the limits.
+    """Check that runners can serve a model within the limits.
 
     Raises:
         ValueError: a model with experts or latent attention, or sequences longer than the model has positions.
@@ -73,12 +73,12 @@ class ModelRunner:
         self.model = model
         on_gpu = model.device.type == "cuda" and find_spec("triton") is not None and model.dtype != torch.float64
         self.attention = attention or (TritonAttention if on_gpu else TorchAttention)
-        memory = (config.num_blocks, config.block_size, config.host_blocks)
+        memory = (config.num_blocks, config.block_size, config.num_cpu_blocks)
         self.cache = PagedKVCache(model.config, *memory, device=model.device, dtype=model.dtype)
 
     @torch.inference_mode()
-    def execute(self, step: Step) -> Tensor:
-        """Move what the step wants moved, and compute it: logits [R, V] of the parts that sample, in their order."""
+    def execute(self, step: SchedulerOutput) -> Tensor:
+        """Move the blocks of a step, and compute it: logits [R, V] of the sequences that sample, in their order."""
         self.cache.move(step)
         model = self.model
         inputs = StepInputs.of(step, self.cache.block_size)

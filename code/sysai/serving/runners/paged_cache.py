@@ -18,11 +18,11 @@ from torch import Tensor
 
 from sysai.models.config import ModelConfig
 from sysai.serving.core.blocks import Copy
-from sysai.serving.core.scheduler_output import Step
+from sysai.serving.core.scheduler_output import SchedulerOutput
 
 
 class PagedKVCache:
-    """`num_blocks` blocks on the device and `host_blocks` in the host's memory, each of `block_size` positions.
+    """`num_blocks` blocks on the device and `num_cpu_blocks` in the CPU's memory, each of `block_size` positions.
 
     Raises:
         ValueError: a model with latent attention, which keeps no keys and values.
@@ -33,7 +33,7 @@ class PagedKVCache:
         config: ModelConfig,
         num_blocks: int,
         block_size: int,
-        host_blocks: int = 0,
+        num_cpu_blocks: int = 0,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -43,17 +43,17 @@ class PagedKVCache:
         block = (block_size, config.n_kv_heads, config.head_dim)
         on_gpu = torch.device(device).type == "cuda"  # which copies from and to pinned memory only at full speed
         self.blocks_L2PONK = torch.empty(config.n_layers, 2, num_blocks, *block, device=device, dtype=dtype)
-        self.host_L2PONK = torch.empty(config.n_layers, 2, host_blocks, *block, dtype=dtype, pin_memory=on_gpu)
+        self.cpu_L2PONK = torch.empty(config.n_layers, 2, num_cpu_blocks, *block, dtype=dtype, pin_memory=on_gpu)
 
     @property
     def bytes(self) -> int:
         """Bytes of all blocks on the device."""
         return self.blocks_L2PONK.nbytes
 
-    def move(self, step: Step) -> None:
-        """What a step wants moved before its pass, in the order that it asks for."""
-        _transfer(self.blocks_L2PONK, self.host_L2PONK, step.swap_out)
-        _transfer(self.host_L2PONK, self.blocks_L2PONK, step.swap_in)
+    def move(self, step: SchedulerOutput) -> None:
+        """Move the blocks of a step before its pass, in the order that `SchedulerOutput` asks for."""
+        _transfer(self.blocks_L2PONK, self.cpu_L2PONK, step.swap_out)
+        _transfer(self.cpu_L2PONK, self.blocks_L2PONK, step.swap_in)
         for source, destination in step.copies:  # one by one: a later copy may overwrite what an earlier one reads
             self.blocks_L2PONK[:, :, destination] = self.blocks_L2PONK[:, :, source]
 

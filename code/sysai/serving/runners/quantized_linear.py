@@ -27,7 +27,7 @@ WEIGHT_DTYPES = {
 }
 
 
-class StoredLinear(nn.Module):
+class QuantizedLinear(nn.Module):
     """[..., K] to [..., N], in float32, from weights stored as `dtype`, a name in WEIGHT_DTYPES.
 
     Raises:
@@ -58,10 +58,10 @@ class StoredLinear(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-def store_linears(module: nn.Module, dtype: str) -> None:
-    """Put a `StoredLinear` in the place of every linear layer inside `module`."""
+def quantize_linears(module: nn.Module, dtype: str) -> None:
+    """Put a `QuantizedLinear` in the place of every linear layer inside `module`."""
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
-            setattr(module, name, StoredLinear(child.weight, child.bias, dtype))
+            setattr(module, name, QuantizedLinear(child.weight, child.bias, dtype))
         else:
-            store_linears(child, dtype)
+            quantize_linears(child, dtype)

@@ -140,10 +140,10 @@ def _description(engine: Engine, options: argparse.Namespace, limits: ServerLimi
     key = "asked of clients" if options.api_key else "none: whoever reaches the address is served"
     caching = "" if config.prefix_caching else ", no prefix caching"
     return [
-        f"model    {options.model}, weights in {options.weights}, {type(engine.runner).__name__} on "
+        f"model    {options.model}, weights in {options.weight_dtype}, {type(engine.runner).__name__} on "
         f"{engine.runner.model.device}",
-        f"limits   {config.most_positions} positions a completion, {config.max_running} completions running and "
-        f"{limits.max_waiting} waiting, {config.token_budget} tokens a step",
+        f"limits   {config.most_positions} positions a completion, {config.max_num_seqs} completions running and "
+        f"{limits.max_waiting} waiting, {config.max_num_batched_tokens} tokens a step",
         f"cache    {config.num_blocks} blocks of {config.block_size} positions{caching}",
         f"api key  {key}",
     ]

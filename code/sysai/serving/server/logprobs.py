@@ -5,7 +5,7 @@ token as `bytes:\\xe4\\xbd`, as OpenAI does. JSON has no infinity: what is impos
 """
 
 from sysai.models.tokenizer import Tokenizer
-from sysai.serving.core.request import FinishReason
+from sysai.serving.core.sequence import FinishReason
 from sysai.serving.engine.outputs import Chunk
 from sysai.serving.engine.sampler import TokenLogprobs
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sysai.serving.core.request import FinishReason
+from sysai.serving.core.sequence import FinishReason
 from sysai.serving.engine.async_engine import AsyncEngine
 from sysai.serving.engine.stream import CompletionRecord
 

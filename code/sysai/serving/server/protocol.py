@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
-from sysai.serving.core.request import MAX_LOGPROBS, SamplingParams
+from sysai.serving.core.sampling_params import MAX_LOGPROBS, SamplingParams
 
 
 class _Form(BaseModel):

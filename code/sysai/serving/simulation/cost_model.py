@@ -15,7 +15,7 @@ Vidur (Agrawal et al., arXiv 2405.05465) learns the time of each operator by its
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from sysai.serving.core.scheduler_output import Step
+from sysai.serving.core.scheduler_output import SchedulerOutput
 
 _MOST_BEND = 256  # tokens; a GPU's ridge lies there, a CPU's far below
 
@@ -38,20 +38,20 @@ class CostModel:
         if min(values) < 0 or not any(values[:-1]):
             raise ValueError(f"prices must not be negative, and not all be 0: {self}")
 
-    def seconds(self, step: Step) -> float:
+    def seconds(self, step: SchedulerOutput) -> float:
         """The price of a step."""
         prices = (getattr(self, field.name) for field in fields(self)[:-1])
         return sum(price * count for price, count in zip(prices, counts(step, self.bend), strict=True))
 
 
-def counts(step: Step, bend: float = 0.0) -> tuple[float, ...]:
+def counts(step: SchedulerOutput, bend: float = 0.0) -> tuple[float, ...]:
     """What the prices are multiplied with, in the order of `CostModel`."""
-    positions = sum(part.start + len(part.token_ids) for part in step.parts)
+    positions = sum(seq.start + len(seq.token_ids) for seq in step.scheduled)
     tokens = max(step.tokens, bend)
-    return (1, tokens, step.attended, step.sampled, step.swapped, len(step.parts), positions)
+    return (1, tokens, step.attended, step.sampled, step.swapped, len(step.scheduled), positions)
 
 
-def fit(measured: Iterable[tuple[Step, float]]) -> CostModel:
+def fit(measured: Iterable[tuple[SchedulerOutput, float]]) -> CostModel:
     """The prices, none negative, that minimize the sum of squared relative errors over measured (step, seconds).
 
     Relative, so that a decoding step counts as much as a prefill that takes a hundred times as long. A count that

@@ -1,4 +1,4 @@
-"""Where a KV cache's memory goes: contiguous reservations, in three sizes, beside pages. vLLM's figure 2, run again.
+"""Fragmentation of a KV cache: contiguous reservations of three sizes, beside pages. vLLM's figure 2, run again.
 
 Before pages a sequence's keys and values lay in one piece, reserved at admission for its final length, which nobody
 knows. Each position of the memory is then one of
@@ -23,8 +23,8 @@ from sysai.serving.core.blocks import BlockPool, BlockTable, OutOfBlocksError
 
 
 @dataclass(frozen=True)
-class Waste:
-    """Shares of the memory, which sum to 1, and the sequences that ran at a time, in the mean."""
+class Fragmentation:
+    """Shares of the memory, which sum to 1, and the mean number of sequences that ran at a time."""
 
     used: float
     reserved: float
@@ -45,7 +45,7 @@ class BuddyAllocator:
             raise ValueError(f"a memory has positions, not {positions}")
         self._free: dict[int, set[int]] = {}  # size -> first positions
         start = 0
-        while start < positions:  # each piece is the longest that fits behind those before it
+        while start < positions:  # each piece is the longest that fits after those before it
             size = 1 << ((positions - start).bit_length() - 1)
             self._free[size] = {start}
             start += size
@@ -76,20 +76,20 @@ class BuddyAllocator:
 class Memory(Protocol):
     """A way to give memory to a sequence of `prompt` tokens that will have `final` in the end."""
 
-    def admit(self, prompt: int, final: int) -> Any | None:
-        """A holding, or None if there is no room."""
+    def allocate(self, prompt: int, final: int) -> Any | None:
+        """Take memory for a prompt: a holding, or None if there is no room."""
 
     def room(self, holding: Any) -> float:
-        """Tokens that it can grow by while nothing else changes."""
+        """Tokens that a sequence can add while nothing else changes."""
 
-    def grow(self, holding: Any, tokens: int) -> bool:
-        """Make room for so many more; False if there is none."""
+    def append_slots(self, holding: Any, tokens: int) -> bool:
+        """Make room for so many more tokens; False if there is none."""
 
     def reservation(self, holding: Any) -> int:
-        """Positions that are the sequence's own."""
+        """Positions that no other sequence may have."""
 
     def release(self, holding: Any) -> None:
-        """Give all of them back."""
+        """Give the holding back."""
 
 
 class ContiguousMemory:
@@ -98,54 +98,54 @@ class ContiguousMemory:
     def __init__(self, positions: int, reserve: Callable[[int, int], int]) -> None:
         self._buddies, self._reserve = BuddyAllocator(positions), reserve
 
-    def admit(self, prompt: int, final: int) -> tuple[int, tuple[int, int]] | None:
-        """(reservation, piece): what the allocator rounds up to is not the sequence's."""
+    def allocate(self, prompt: int, final: int) -> tuple[int, tuple[int, int]] | None:
+        """Take (reservation, piece); positions that the allocator adds to a power of two are not the sequence's."""
         reservation = self._reserve(prompt, final)
         piece = self._buddies.allocate(reservation)
         return piece and (reservation, piece)
 
     def room(self, holding: tuple[int, tuple[int, int]]) -> float:
-        """Any number: the piece has the final length from the start."""
+        """No limit: the piece has the final length from the start."""
         return math.inf
 
-    def grow(self, holding: tuple[int, tuple[int, int]], tokens: int) -> bool:
-        """Always."""
+    def append_slots(self, holding: tuple[int, tuple[int, int]], tokens: int) -> bool:
+        """Succeed: the room was reserved at admission."""
         return True
 
     def reservation(self, holding: tuple[int, tuple[int, int]]) -> int:
-        """What was asked for."""
+        """The positions that were asked for."""
         return holding[0]
 
     def release(self, holding: tuple[int, tuple[int, int]]) -> None:
-        """Free the piece."""
+        """Free the piece of memory."""
         self._buddies.free(holding[1])
 
 
 class PagedMemory:
-    """Blocks, each when the one before it is full."""
+    """Blocks, each taken when the one before it is full."""
 
     def __init__(self, positions: int, block_size: int) -> None:
         self._pool = BlockPool(positions // block_size, block_size)
 
-    def admit(self, prompt: int, final: int) -> BlockTable | None:
-        """Blocks for the prompt."""
+    def allocate(self, prompt: int, final: int) -> BlockTable | None:
+        """Take blocks for the prompt alone."""
         table = BlockTable(self._pool)
         return table if self._extend(table, prompt) else None
 
     def room(self, holding: BlockTable) -> float:
-        """What is left of its last block."""
+        """The free positions of the last block."""
         return self.reservation(holding) - holding.length
 
-    def grow(self, holding: BlockTable, tokens: int) -> bool:
-        """Take a block if the last is full."""
+    def append_slots(self, holding: BlockTable, tokens: int) -> bool:
+        """Take a block if the last is full; False if there is none."""
         return self._extend(holding, tokens)
 
     def reservation(self, holding: BlockTable) -> int:
-        """Positions of its blocks."""
+        """All positions of the blocks, free ones included."""
         return len(holding.blocks) * self._pool.block_size
 
     def release(self, holding: BlockTable) -> None:
-        """Free the blocks."""
+        """Free all blocks of the table."""
         holding.release()
 
     def _extend(self, table: BlockTable, positions: int) -> bool:
@@ -174,7 +174,7 @@ class _Running:
     holding: Any
 
 
-def measure_waste(memory: Memory, positions: int, lengths: Iterable[tuple[int, int]]) -> Waste:
+def measure_fragmentation(memory: Memory, positions: int, lengths: Iterable[tuple[int, int]]) -> Fragmentation:
     """Run (prompt, output) lengths through `memory` of `positions`, all waiting from the start; shares while any waits.
 
     Raises:
@@ -184,41 +184,44 @@ def measure_waste(memory: Memory, positions: int, lengths: Iterable[tuple[int, i
     running: list[_Running] = []
     sums, steps = [0, 0, 0, 0, 0], 0
     while queue:
-        while queue and (holding := memory.admit(*queue[0])) is not None:
+        while queue and (holding := memory.allocate(*queue[0])) is not None:
             prompt, final = queue.popleft()
             running.append(_Running(prompt, final, prompt, holding))
         if not running:
             raise ValueError(f"a sequence of {queue[0]} tokens does not fit into {positions} positions: take more")
-        alike = min(min(one.final - one.tokens, memory.room(one.holding)) for one in running)
+        # Steps until some sequence ends or needs memory: nothing changes in them but that each adds a token a step.
+        uneventful = min(min(seq.final - seq.tokens, memory.room(seq.holding)) for seq in running)
         if queue:
-            count = max(alike, 1)
-            own = [memory.reservation(one.holding) for one in running]
-            used = sum(one.tokens for one in running)
-            internal = sum(max(0, has - one.final) for has, one in zip(own, running, strict=True))
-            shares = (used, sum(own) - internal - used, internal, positions - sum(own), len(running) * positions)
-            filled = len(running) * count * (count - 1) // 2  # reserved at first, used later
-            sums = [total + count * share for total, share in zip(sums, shares, strict=True)]
+            count = max(uneventful, 1)
+            reserved = [memory.reservation(seq.holding) for seq in running]
+            total = sum(reserved)
+            used = sum(seq.tokens for seq in running)
+            internal = sum(max(0, own - seq.final) for own, seq in zip(reserved, running, strict=True))
+            shares = (used, total - internal - used, internal, positions - total, len(running) * positions)
+            # In step i of them each sequence has i tokens more, in positions that were reserved before.
+            filled = len(running) * count * (count - 1) // 2
+            sums = [before + count * share for before, share in zip(sums, shares, strict=True)]
             sums[0], sums[1], steps = sums[0] + filled, sums[1] - filled, steps + count
-        if alike:  # until somebody is done or needs more memory nothing changes but that all grow
-            for one in running:
-                memory.grow(one.holding, alike)
-                one.tokens += alike
+        if uneventful:
+            for seq in running:
+                memory.append_slots(seq.holding, uneventful)
+                seq.tokens += uneventful
         else:
             _advance(memory, running, queue)
     if not steps:
         raise ValueError(f"all sequences fit into {positions} positions at once: give more sequences")
-    return Waste(*(total / (steps * positions) for total in sums))
+    return Fragmentation(*(total / (steps * positions) for total in sums))
 
 
 def _advance(memory: Memory, running: list[_Running], queue: deque[tuple[int, int]]) -> None:
-    """A token for each, the oldest first; who is done leaves, and the newest makes room if there is none."""
+    """Give each sequence a token, the oldest first; finished ones leave, and the newest leaves if memory is short."""
     i = 0
     while i < len(running):
-        one = running[i]
-        if one.tokens == one.final:
+        seq = running[i]
+        if seq.tokens == seq.final:
             memory.release(running.pop(i).holding)
-        elif memory.grow(one.holding, 1):
-            one.tokens, i = one.tokens + 1, i + 1
+        elif memory.append_slots(seq.holding, 1):
+            seq.tokens, i = seq.tokens + 1, i + 1
         else:
             last = running.pop()
             memory.release(last.holding)

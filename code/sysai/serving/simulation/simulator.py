@@ -11,15 +11,17 @@ sequence of each step, so that hours of service take seconds. Left out: the serv
 that the price of a step scatters. Source: Vidur, arXiv 2405.05465, which also simulates clusters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, Policy
-from sysai.serving.core.request import FinishReason, Request, SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.core.scheduler import Scheduler
 from sysai.serving.core.scheduler_config import SchedulerConfig
-from sysai.serving.core.scheduler_output import Step
+from sysai.serving.core.scheduler_output import SchedulerOutput
+from sysai.serving.core.sequence import FinishReason, Sequence
 from sysai.serving.simulation.cost_model import CostModel
 from sysai.serving.simulation.latency import Timing
 from sysai.serving.simulation.workload import WorkItem
@@ -40,11 +42,11 @@ class SimulationResult:
 
 
 def simulate(
-    workload: Sequence[WorkItem],
+    workload: Items[WorkItem],
     config: SchedulerConfig,
     cost: CostModel,
     policy: Policy = FIRST_COME_FIRST_SERVED,
-    observe: Callable[[float, float, Step, Scheduler], None] | None = None,
+    observe: Callable[[float, float, SchedulerOutput, Scheduler], None] | None = None,
 ) -> SimulationResult:
     """Serve `workload`, ascending in arrival, from time 0 until all are done or gone.
 
@@ -56,19 +58,19 @@ def simulate(
     if any(before.arrival > after.arrival for before, after in pairwise(workload)):
         raise ValueError("a workload must be in the order of its arrivals: sort it")
     scheduler = Scheduler(replace(config, eos_token_id=END), policy)
-    requests: list[Request] = []
+    sequences: list[Sequence] = []
     token_times: list[list[float]] = [[] for _ in workload]
     now = busy = 0.0
     steps = 0
-    while scheduler.has_work or len(requests) < len(workload):
+    while scheduler.has_work or len(sequences) < len(workload):
         if not scheduler.has_work:
-            now = max(now, workload[len(requests)].arrival)
-        while len(requests) < len(workload) and workload[len(requests)].arrival <= now:
-            requests.append(_request(len(requests), workload[len(requests)]))
-            scheduler.add(requests[-1])
-        for request in [*scheduler.running, *scheduler.waiting]:
-            if request.arrival_time + workload[int(request.request_id)].patience <= now:
-                scheduler.finish(request.request_id, FinishReason.ABORT)
+            now = max(now, workload[len(sequences)].arrival)
+        while len(sequences) < len(workload) and workload[len(sequences)].arrival <= now:
+            sequences.append(_sequence(len(sequences), workload[len(sequences)]))
+            scheduler.add(sequences[-1])
+        for sequence in list(scheduler.sequences.values()):
+            if sequence.arrival_time + workload[int(sequence.seq_id)].patience <= now:
+                scheduler.finish(sequence.seq_id, FinishReason.ABORT)
         if not scheduler.has_work:
             continue
         step = scheduler.schedule()
@@ -77,24 +79,26 @@ def simulate(
             observe(now, seconds, step, scheduler)
         now, busy, steps = now + seconds, busy + seconds, steps + 1
         sampled = {}
-        for part in step.parts:
-            if part.samples:
-                i = int(part.request_id)
+        for seq in step.scheduled:
+            if seq.samples:
+                i = int(seq.seq_id)
                 token_times[i].append(now)
-                sampled[part.request_id] = END if len(token_times[i]) == workload[i].output_length else _token(i)
+                sampled[seq.seq_id] = END if len(token_times[i]) == workload[i].output_length else _token(i)
         scheduler.update(step, sampled)
     timings = (
-        Timing(item.arrival, tuple(times), request.finish_reason is not FinishReason.ABORT)
-        for item, times, request in zip(workload, token_times, requests, strict=True)
+        Timing(item.arrival, tuple(times), sequence.finish_reason is not FinishReason.ABORT)
+        for item, times, sequence in zip(workload, token_times, sequences, strict=True)
     )
-    hits = scheduler.memory.counts
-    return SimulationResult(tuple(timings), steps, busy, scheduler.num_preemptions, hits.queried, hits.hit)
+    prefix_cache = scheduler.memory.stats
+    return SimulationResult(
+        tuple(timings), steps, busy, scheduler.num_preemptions, prefix_cache.queried, prefix_cache.hit
+    )
 
 
-def _request(i: int, item: WorkItem) -> Request:
-    return Request(str(i), item.prompt_token_ids, SamplingParams(max_tokens=item.max_tokens, seed=0), item.arrival)
+def _sequence(i: int, item: WorkItem) -> Sequence:
+    return Sequence(str(i), item.prompt_token_ids, SamplingParams(max_tokens=item.max_tokens, seed=0), item.arrival)
 
 
 def _token(i: int) -> int:
-    """A token that no other request has: what is generated is never another's prefix."""
+    """A token that no other sequence has, so that an output is never found as another's prefix."""
     return END - 1 - i

@@ -9,16 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import PlantedError, crash
-from sysai.serving.core.request import FinishReason, SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.core.sequence import FinishReason
 from sysai.serving.engine.async_engine import AsyncEngine, EngineDeadError, EngineStoppedError, QueueFullError
 from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.engine.outputs import join
 from sysai.serving.engine.stream import SlowReaderError
 from tiny_models import byte_tokenizer, tiny_model
 
-CONFIG = SchedulerConfig(num_blocks=64, block_size=4, token_budget=32, max_running=8, max_model_len=100)
-TIGHT = replace(CONFIG, num_blocks=14, max_model_len=48, token_budget=9, watermark=0.0)
+CONFIG = SchedulerConfig(num_blocks=64, block_size=4, max_num_batched_tokens=32, max_num_seqs=8, max_model_len=100)
+TIGHT = replace(CONFIG, num_blocks=14, max_model_len=48, max_num_batched_tokens=9, watermark=0.0)
 PROMPTS = [b"A prompt", b"of its own", b"for each", b"of the four", b"A prompt too"]
 
 
@@ -242,7 +243,7 @@ def test_a_reader_who_falls_behind_is_cut_and_holds_up_nobody(model):
 
 
 def test_a_failed_step_ends_its_calls_and_no_other(model):
-    engine = make_engine(model, replace(CONFIG, max_running=1))
+    engine = make_engine(model, replace(CONFIG, max_num_seqs=1))
     crash(engine, [3])
 
     async def main():
@@ -278,7 +279,7 @@ def dies(engine, error):
 
 
 def test_steps_that_fail_again_and_again_are_the_end(model):
-    engine = make_engine(model, replace(CONFIG, max_running=2))
+    engine = make_engine(model, replace(CONFIG, max_num_seqs=2))
     crash(engine, range(4, 100))
     results = dies(engine, "2 steps in a row have failed, the last with: PlantedError: the device is gone")
     assert len(results) == len(PROMPTS)

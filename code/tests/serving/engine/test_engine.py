@@ -8,15 +8,18 @@ import pytest
 import torch
 from planted import PlantedError
 from sysai.models.generate import generate
-from sysai.serving.core.request import FinishReason, SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.core.sequence import FinishReason
 from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.engine.outputs import join
 from tiny_models import END, byte_tokenizer, tiny_model
 
-ROOMY = SchedulerConfig(num_blocks=128, block_size=4, token_budget=64, max_running=16)
-TIGHT = SchedulerConfig(num_blocks=12, block_size=4, token_budget=7, max_running=5, max_model_len=40, watermark=0.0)
-SWAPPING = replace(TIGHT, host_blocks=20, prefix_caching=False)
+ROOMY = SchedulerConfig(num_blocks=128, block_size=4, max_num_batched_tokens=64, max_num_seqs=16)
+TIGHT = SchedulerConfig(
+    num_blocks=12, block_size=4, max_num_batched_tokens=7, max_num_seqs=5, max_model_len=40, watermark=0.0
+)
+SWAPPING = replace(TIGHT, num_cpu_blocks=20, prefix_caching=False)
 PROMPTS = ["A prompt", "of its own", "for each", "of the four", "A prompt too"]
 
 
@@ -33,7 +36,7 @@ def make_engine(model, config=ROOMY):
     def step():
         chunks = plain()
         engine.scheduler.check_invariants()
-        assert engine.has_work == bool(engine._completions), "the scheduler and the engine know different requests"
+        assert engine.has_work == bool(engine._requests) == bool(engine._request_of), "one knows requests that are gone"
         assert engine.has_work or engine.scheduler.memory.pool.num_available == config.num_blocks, "a block has leaked"
         return chunks
 
@@ -69,7 +72,7 @@ def test_greedy_completions_are_those_of_the_model_alone(model, config):
         assert completion.logprobs is None
 
 
-@pytest.mark.parametrize("config", [replace(ROOMY, token_budget=16), TIGHT, SWAPPING])
+@pytest.mark.parametrize("config", [replace(ROOMY, max_num_batched_tokens=16), TIGHT, SWAPPING])
 def test_draws_do_not_depend_on_the_batch(model, config):
     params = [SamplingParams(n=1 + i % 3, max_tokens=12, seed=i % 2, top_p=0.95) for i in range(len(PROMPTS))]
     together = ids(make_engine(model, config).generate(PROMPTS, params))
@@ -160,7 +163,7 @@ def test_chunks_show_text_as_soon_as_it_is_certain():
     while engine.has_work:
         chunks += engine.step()
     assert [chunk.text for chunk in chunks] == ["b", "c", "", "", "def", "a", "b", "c"]
-    assert {chunk.call_id for chunk in chunks} == {"call"}
+    assert {chunk.request_id for chunk in chunks} == {"call"}
     assert join(chunks).text == "bcdefabc"
     assert engine.step() == []
 
@@ -171,7 +174,7 @@ SCHEMA = {"type": "array", "items": {"enum": [True, 22, "name"]}, "minItems": 1,
 def test_a_schema_is_satisfied_beside_requests_without_one():
     model = tiny_model(max_positions=512)
     constrained = SamplingParams(max_tokens=300, n=4, seed=4, json_schema=json.dumps(SCHEMA))
-    engine = make_engine(model, replace(TIGHT, num_blocks=200, max_model_len=400, token_budget=20))
+    engine = make_engine(model, replace(TIGHT, num_blocks=200, max_model_len=400, max_num_batched_tokens=20))
     free, bound = engine.generate(["A prompt", "JSON: "], [greedy(12), constrained])
     assert ids([free]) == [[expected_ids(model, "A prompt", 12)]]
     assert [completion.finish_reason for completion in bound.outputs] == [FinishReason.STOP] * 4
@@ -192,17 +195,17 @@ def test_an_abort_frees_what_a_call_holds(model):
     for name, n in (("one", 1), ("many", 4), ("waits", 2)):
         engine.add_request("A prompt of many tokens", SamplingParams(n=n, max_tokens=8, seed=3), name)
     chunks = [chunk for _ in range(6) for chunk in engine.step()]
-    assert {chunk.call_id for chunk in chunks} >= {"one", "many"}
+    assert {chunk.request_id for chunk in chunks} >= {"one", "many"}
     assert engine.abort("many")
     assert engine.abort("waits")
     assert not engine.abort("many")
     engine.scheduler.check_invariants()
     while engine.has_work:
         new = engine.step()
-        assert {chunk.call_id for chunk in new} == {"one"}
+        assert {chunk.request_id for chunk in new} == {"one"}
         chunks += new
     alone = make_engine(model).generate("A prompt of many tokens", SamplingParams(max_tokens=8, seed=3))
-    assert join([chunk for chunk in chunks if chunk.call_id == "one"]) == alone[0].outputs[0]
+    assert join([chunk for chunk in chunks if chunk.request_id == "one"]) == alone[0].outputs[0]
 
 
 def crash_once(engine, at, error):
@@ -231,7 +234,7 @@ def test_a_crash_of_the_pass_fails_the_requests_of_its_step_and_no_other(config,
     steps = crash_once(engine, at, PlantedError("the device is gone"))
     outputs = engine.generate(PROMPTS, greedy(14, n=2))
     crashed = steps[at - 1]
-    broken = {part.request_id for part in crashed.parts} | set(crashed.preempted if crashed.swap_out else ())
+    broken = {seq.seq_id for seq in crashed.scheduled} | set(crashed.preempted if crashed.swap_out else ())
     failed = {
         f"{call}/{one.index}" for call, output in enumerate(outputs) for one in output.outputs if one.error is not None
     }
@@ -252,7 +255,7 @@ def test_a_crash_of_the_pass_fails_the_requests_of_its_step_and_no_other(config,
 
 def test_a_crash_while_blocks_move_also_fails_those_who_were_to_be_swapped_out(model):
     engine = make_engine(model, SWAPPING)
-    engine.runner.cache.host_L2PONK.fill_(torch.nan)
+    engine.runner.cache.cpu_L2PONK.fill_(torch.nan)
     move, preempted = engine.runner.cache.move, []
 
     def failing(step):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from sysai.models.as_transformers import as_transformers
 from sysai.models.weights import load_smollm2
-from sysai.serving.core.request import SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.core.scheduler_config import SchedulerConfig
 from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.runners.compiled_runner import CompiledRunner
@@ -62,11 +62,13 @@ def shortfalls(smollm2):
 @pytest.mark.parametrize("make_runner", [ModelRunner, CompiledRunner])
 def test_greedy_tokens_of_a_mixed_batch_are_those_of_transformers(smollm2, prompts, shortfalls, make_runner):
     model, tokenizer = smollm2
-    config = SchedulerConfig(num_blocks=28, token_budget=96, max_running=24, max_model_len=200, watermark=0.0)
+    config = SchedulerConfig(
+        num_blocks=28, max_num_batched_tokens=96, max_num_seqs=24, max_model_len=200, watermark=0.0
+    )
     engine = Engine(model, tokenizer, config, make_runner=make_runner)
     outputs = engine.generate(prompts, SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True))
     assert engine.scheduler.num_preemptions > 0, "blocks should be short"
-    assert engine.scheduler.memory.counts.hit > 0, "instructions are shared"
+    assert engine.scheduler.memory.stats.hit > 0, "instructions are shared"
     made = [output.outputs[0].token_ids for output in outputs]
     assert all(len(tokens) == TOKENS for tokens in made)
     assert len(set(made)) > 0.8 * PROMPTS

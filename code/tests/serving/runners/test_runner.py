@@ -9,7 +9,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paper_runner import check_limits, make_request
+from paper_runner import check_limits, make_sequence
 from random_schedules import configs, works
 from sysai.models.config import MLAConfig, ModelConfig, MoEConfig
 from sysai.models.generate import generate
@@ -18,13 +18,13 @@ from sysai.models.weights import weight_names
 from sysai.serving.core.blocks import Copy
 from sysai.serving.core.scheduler import Scheduler
 from sysai.serving.core.scheduler_config import SchedulerConfig
-from sysai.serving.core.scheduler_output import Part, Step
+from sysai.serving.core.scheduler_output import ScheduledSequence, SchedulerOutput
 from sysai.serving.runners.attention_backends import TritonAttention
 from sysai.serving.runners.model_runner import ModelRunner
 from sysai.serving.runners.paged_cache import PagedKVCache
 from tiny_models import FAMILIES, tiny_model
 
-ROOMY = SchedulerConfig(num_blocks=64, block_size=4, token_budget=64, max_running=8, max_model_len=128)
+ROOMY = SchedulerConfig(num_blocks=64, block_size=4, max_num_batched_tokens=64, max_num_seqs=8, max_model_len=128)
 
 
 @cache
@@ -37,20 +37,20 @@ def alone(family, prompt, count):
     return generate(model_of(family), prompt, count).tokens
 
 
-def serve(model, config, requests, arrivals=None):
-    """Run all requests, the likeliest token each; scheduler and steps. Memory not yet written is NaN."""
+def serve(model, config, sequences, arrivals=None):
+    """Run all sequences, the likeliest token each; scheduler and steps. Memory not yet written is NaN."""
     scheduler, runner = Scheduler(config), ModelRunner(model, config)
     runner.cache.blocks_L2PONK.fill_(torch.nan)
-    runner.cache.host_L2PONK.fill_(torch.nan)
-    arrivals, steps = arrivals or [0] * len(requests), []
+    runner.cache.cpu_L2PONK.fill_(torch.nan)
+    arrivals, steps = arrivals or [0] * len(sequences), []
     while scheduler.has_work or len(steps) <= max(arrivals):
-        for request, at in zip(requests, arrivals, strict=True):
+        for sequence, at in zip(sequences, arrivals, strict=True):
             if at == len(steps):
-                scheduler.add(request)
+                scheduler.add(sequence)
         step = scheduler.schedule()
         check_limits(scheduler, step)
-        logits_RV = runner.execute(step) if step.parts else torch.empty(0, 1)
-        sampling = [part.request_id for part in step.parts if part.samples]
+        logits_RV = runner.execute(step) if step.scheduled else torch.empty(0, 1)
+        sampling = [seq.seq_id for seq in step.scheduled if seq.samples]
         scheduler.update(step, dict(zip(sampling, logits_RV.argmax(-1).tolist(), strict=True)))
         scheduler.check_invariants()
         steps.append(step)
@@ -58,31 +58,31 @@ def serve(model, config, requests, arrivals=None):
     return scheduler, steps
 
 
-CONFIGS = configs(replace(ROOMY, max_running=6), (1, 2, 3, 4, 5, 6), 80, [0, 5, 80])
+CONFIGS = configs(replace(ROOMY, max_num_seqs=6), (1, 2, 3, 4, 5, 6), 80, [0, 5, 80])
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(family=st.sampled_from(list(FAMILIES)), config=CONFIGS, work=works(7))
-def test_any_batch_chunks_blocks_and_preemption_give_the_tokens_of_each_request_alone(family, config, work):
-    requests, arrivals = work
-    serve(model_of(family), config, requests, arrivals)
-    for request in requests:
-        expected = alone(family, request.prompt_token_ids, request.sampling_params.max_tokens)
-        assert request.output_token_ids == expected
+def test_any_batch_chunks_blocks_and_preemption_give_the_tokens_of_each_sequence_alone(family, config, work):
+    sequences, arrivals = work
+    serve(model_of(family), config, sequences, arrivals)
+    for sequence in sequences:
+        expected = alone(family, sequence.prompt_token_ids, sequence.sampling_params.max_tokens)
+        assert sequence.output_token_ids == expected
 
 
 PROMPTS = [tuple(range(10 * i, 10 * i + 9)) for i in range(4)]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("host_blocks", [0, 12])
-def test_preempted_sequences_go_on_as_if_nothing_had_happened(family, host_blocks):
-    config = replace(ROOMY, num_blocks=12, host_blocks=host_blocks, prefix_caching=False, max_model_len=40)
-    requests = [make_request(str(i), prompt, 16) for i, prompt in enumerate(PROMPTS)]
-    scheduler, steps = serve(model_of(family), config, requests)
+@pytest.mark.parametrize("num_cpu_blocks", [0, 12])
+def test_preempted_sequences_go_on_as_if_nothing_had_happened(family, num_cpu_blocks):
+    config = replace(ROOMY, num_blocks=12, num_cpu_blocks=num_cpu_blocks, prefix_caching=False, max_model_len=40)
+    sequences = [make_sequence(str(i), prompt, 16) for i, prompt in enumerate(PROMPTS)]
+    scheduler, steps = serve(model_of(family), config, sequences)
     assert scheduler.num_preemptions > 0
-    assert any(step.swap_in for step in steps) == any(step.swap_out for step in steps) == (host_blocks > 0)
-    outputs = [request.output_token_ids for request in requests]
+    assert any(step.swap_in for step in steps) == any(step.swap_out for step in steps) == (num_cpu_blocks > 0)
+    outputs = [sequence.output_token_ids for sequence in sequences]
     assert outputs == [alone(family, prompt, 16) for prompt in PROMPTS]
     assert len({token for output in outputs for token in output}) > 8, "a model that repeats itself shows nothing"
 
@@ -90,11 +90,11 @@ def test_preempted_sequences_go_on_as_if_nothing_had_happened(family, host_block
 @pytest.mark.parametrize("family", FAMILIES)
 def test_cached_prefixes_are_not_computed_again_and_change_nothing(family):
     prompts = [PROMPTS[0] + (i,) for i in range(3)]
-    requests = [make_request(str(i), prompt, 6) for i, prompt in enumerate(prompts)]
-    scheduler, steps = serve(model_of(family), ROOMY, requests, [0, 3, 12])
-    assert scheduler.memory.counts.hit == 2 * 8
+    sequences = [make_sequence(str(i), prompt, 6) for i, prompt in enumerate(prompts)]
+    scheduler, steps = serve(model_of(family), ROOMY, sequences, [0, 3, 12])
+    assert scheduler.memory.stats.hit == 2 * 8
     assert sum(step.tokens for step in steps) == 3 * (10 + 5) - 2 * 8
-    assert [request.output_token_ids for request in requests] == [alone(family, prompt, 6) for prompt in prompts]
+    assert [sequence.output_token_ids for sequence in sequences] == [alone(family, prompt, 6) for prompt in prompts]
 
 
 def test_greedy_tokens_are_those_of_transformers():
@@ -118,22 +118,22 @@ def test_greedy_tokens_are_those_of_transformers():
     model = Transformer(ModelConfig("llama", vocab_size=97, max_positions=128, **shape)).double()
     names = {ours: hf for ours, _, hf in weight_names(model.config)}
     model.load_state_dict({ours: theirs.state_dict()[hf] for ours, hf in names.items()}, strict=True)
-    requests = [make_request(str(i), prompt, 16) for i, prompt in enumerate(PROMPTS)]
-    serve(model, replace(ROOMY, num_blocks=14, token_budget=11, max_model_len=40), requests)
-    for request in requests:
+    sequences = [make_sequence(str(i), prompt, 16) for i, prompt in enumerate(PROMPTS)]
+    serve(model, replace(ROOMY, num_blocks=14, max_num_batched_tokens=11, max_model_len=40), sequences)
+    for sequence in sequences:
         expected = theirs.generate(
-            torch.tensor([request.prompt_token_ids]), max_new_tokens=16, do_sample=False, eos_token_id=None
+            torch.tensor([sequence.prompt_token_ids]), max_new_tokens=16, do_sample=False, eos_token_id=None
         )
-        assert request.all_token_ids == expected[0].tolist()
+        assert sequence.all_token_ids == expected[0].tolist()
 
 
 def test_only_parts_that_sample_have_logits():
     runner = ModelRunner(model_of("llama"), ROOMY)
-    chunk = Part("a", 0, (1, 2, 3), (5,), samples=False)
-    rest = Part("a", 3, (4, 5), (5, 9), samples=True)
-    other = Part("b", 0, (7,), (3,), samples=True)
-    assert runner.execute(Step((chunk,))).shape == (0, 257)
-    logits_RV = runner.execute(Step((other, rest)))
+    chunk = ScheduledSequence("a", 0, (1, 2, 3), (5,), samples=False)
+    rest = ScheduledSequence("a", 3, (4, 5), (5, 9), samples=True)
+    other = ScheduledSequence("b", 0, (7,), (3,), samples=True)
+    assert runner.execute(SchedulerOutput((chunk,))).shape == (0, 257)
+    logits_RV = runner.execute(SchedulerOutput((other, rest)))
     with torch.inference_mode():
         for row, tokens in zip(logits_RV, ([7], [1, 2, 3, 4, 5]), strict=True):
             torch.testing.assert_close(row, model_of("llama")(torch.tensor([tokens]))[0, -1], rtol=1e-6, atol=1e-6)
@@ -143,17 +143,17 @@ def test_only_parts_that_sample_have_logits():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_triton_s_kernels_give_the_logits_of_torch(family):
     """Chunks, decodes and a shared prefix in mixed steps, in Triton's interpreter."""
-    model, config = tiny_model(family).float(), replace(ROOMY, token_budget=9)
+    model, config = tiny_model(family).float(), replace(ROOMY, max_num_batched_tokens=9)
     scheduler, runners = Scheduler(config), [ModelRunner(model, config, a) for a in (None, TritonAttention)]
     for runner in runners:
         runner.cache.blocks_L2PONK.fill_(torch.nan)
     for i, prompt in enumerate((PROMPTS[0], (*PROMPTS[0][:8], 7, 8), PROMPTS[1][:3])):
-        scheduler.add(make_request(str(i), prompt, 3))
+        scheduler.add(make_sequence(str(i), prompt, 3))
     while scheduler.has_work:
         step = scheduler.schedule()
         expected_RV, found_RV = (runner.execute(step) for runner in runners)
         torch.testing.assert_close(found_RV, expected_RV, rtol=1e-4, atol=1e-3)
-        sampling = [part.request_id for part in step.parts if part.samples]
+        sampling = [seq.seq_id for seq in step.scheduled if seq.samples]
         scheduler.update(step, dict(zip(sampling, expected_RV.argmax(-1).tolist(), strict=True)))
     assert torch.equal(*(runner.cache.blocks_L2PONK.isnan() for runner in runners))
 
@@ -174,12 +174,12 @@ def test_models_and_lengths_that_the_runner_cannot_serve_are_refused():
 
 def test_moves_go_out_in_and_then_block_by_block():
     config = model_of("llama").config
-    cache = PagedKVCache(config, num_blocks=4, block_size=3, host_blocks=2, dtype=torch.float64)
+    cache = PagedKVCache(config, num_blocks=4, block_size=3, num_cpu_blocks=2, dtype=torch.float64)
     cache.blocks_L2PONK[:] = torch.arange(4.0)[:, None, None, None]
-    cache.host_L2PONK[:] = torch.tensor([10.0, 11.0])[:, None, None, None]
+    cache.cpu_L2PONK[:] = torch.tensor([10.0, 11.0])[:, None, None, None]
     out, back = (Copy(0, 0), Copy(1, 1)), (Copy(1, 3), Copy(0, 2))  # what comes in has just gone out
-    cache.move(Step(swap_out=out, swap_in=back, copies=(Copy(2, 1), Copy(3, 2), Copy(2, 0))))
+    cache.move(SchedulerOutput(swap_out=out, swap_in=back, copies=(Copy(2, 1), Copy(3, 2), Copy(2, 0))))
     for layer in cache.blocks_L2PONK.flatten(0, 1):
         assert [block.unique().tolist() for block in layer] == [[1.0], [0.0], [1.0], [1.0]]
-    assert cache.host_L2PONK.mean((0, 1, 3, 4, 5)).tolist() == [0.0, 1.0]
+    assert cache.cpu_L2PONK.mean((0, 1, 3, 4, 5)).tolist() == [0.0, 1.0]
     assert cache.bytes == 4 * 3 * (2 * 2 * 2 * 8 * 8)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysai.serving.core.scheduler_config import SchedulerConfig
-from sysai.serving.core.scheduler_output import Part, Step
+from sysai.serving.core.scheduler_output import ScheduledSequence, SchedulerOutput
 from sysai.serving.simulation.cost_model import CostModel, fit
 from sysai.serving.simulation.simulator import simulate
 from sysai.serving.simulation.workload import Lengths, make_workload
@@ -13,9 +13,11 @@ ITEMS = make_workload(60, 20.0, Lengths.uniform(1, 200), Lengths.uniform(1, 40),
 
 
 @pytest.fixture(scope="module")
-def steps() -> list[Step]:
+def steps() -> list[SchedulerOutput]:
     """Of many shapes: prompts in chunks, large and small batches, sequences that are swapped."""
-    config = SchedulerConfig(num_blocks=60, block_size=16, token_budget=256, max_running=32, host_blocks=60)
+    config = SchedulerConfig(
+        num_blocks=60, block_size=16, max_num_batched_tokens=256, max_num_seqs=32, num_cpu_blocks=60
+    )
     found = []
     simulate(ITEMS, config, CostModel(0.02, 1e-3), observe=lambda start, seconds, step, _: found.append(step))
     assert any(step.swapped for step in found)
@@ -24,9 +26,9 @@ def steps() -> list[Step]:
 
 
 def test_a_step_by_hand():
-    prompt = Part("a", 10, tuple(range(4)), (0, 1), samples=False)
-    decoding = Part("b", 7, (1,), (2,), samples=True)
-    step = Step((prompt, decoding), swap_in=((0, 1),))
+    prompt = ScheduledSequence("a", 10, tuple(range(4)), (0, 1), samples=False)
+    decoding = ScheduledSequence("b", 7, (1,), (2,), samples=True)
+    step = SchedulerOutput((prompt, decoding), swap_in=((0, 1),))
     attended = (11 + 12 + 13 + 14) + 8
     prices = {"fixed": 1, "per_token": 5, "per_attended": attended, "per_sampled": 1, "per_swapped": 1}
     for name, count in (prices | {"per_sequence": 2, "per_position": 14 + 8}).items():
@@ -35,7 +37,9 @@ def test_a_step_by_hand():
 
 def test_below_the_bend_a_token_costs_nothing_more():
     model = CostModel(per_token=1e-3, bend=8)
-    seconds = [model.seconds(Step((Part("a", 0, (0,) * n, (0,), False),))) for n in (1, 8, 9, 16)]
+    seconds = [
+        model.seconds(SchedulerOutput((ScheduledSequence("a", 0, (0,) * n, (0,), False),))) for n in (1, 8, 9, 16)
+    ]
     assert seconds == pytest.approx([8e-3, 8e-3, 9e-3, 16e-3])
 
 

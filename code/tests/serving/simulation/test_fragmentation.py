@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sysai.serving.simulation.fragmentation import BuddyAllocator, PagedMemory, measure_waste, memories
+from sysai.serving.simulation.fragmentation import BuddyAllocator, PagedMemory, measure_fragmentation, memories
 
 ORACLE = tomllib.loads((Path(__file__).parents[3] / "oracles" / "kv_cache_waste.toml").read_text())
 
@@ -28,7 +28,7 @@ def lengths(seed: int, count: int = 1000) -> list[tuple[int, int]]:
 def test_the_shares_are_those_of_vllms_figure(policy):
     positions = ORACLE["positions"]
     memory = memories(positions, ORACLE["max_length"], ORACLE["block_size"])[policy]
-    waste = measure_waste(memory, positions, lengths(seed=1))
+    waste = measure_fragmentation(memory, positions, lengths(seed=1))
     for name, share in ORACLE[policy].items():
         tolerance = ORACLE["tolerance" if name == "used" else "tolerance_waste"]
         assert getattr(waste, name) == pytest.approx(share, abs=tolerance), name
@@ -37,13 +37,13 @@ def test_the_shares_are_those_of_vllms_figure(policy):
 
 def test_the_longest_reservation_admits_seven_sequences_as_published():
     memory = memories(ORACLE["positions"], ORACLE["max_length"], ORACLE["block_size"])["max"]
-    assert measure_waste(memory, ORACLE["positions"], lengths(seed=2)).running == pytest.approx(7.0, abs=0.01)
+    assert measure_fragmentation(memory, ORACLE["positions"], lengths(seed=2)).running == pytest.approx(7.0, abs=0.01)
 
 
 @given(block_size=st.integers(1, 64))
 def test_pages_waste_less_than_a_block_a_sequence(block_size):
     positions = 64 * block_size
-    waste = measure_waste(PagedMemory(positions, block_size), positions, [(block_size, 3 * block_size)] * 40)
+    waste = measure_fragmentation(PagedMemory(positions, block_size), positions, [(block_size, 3 * block_size)] * 40)
     assert (waste.reserved + waste.internal) * positions <= waste.running * (block_size - 1) + 1e-9
 
 
@@ -70,8 +70,8 @@ def test_buddies_never_overlap_and_rejoin_when_all_are_free(positions, data):
 
 def test_what_can_not_be_measured_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
-        measure_waste(PagedMemory(64, 16), 64, [(100, 1)])
+        measure_fragmentation(PagedMemory(64, 16), 64, [(100, 1)])
     with pytest.raises(ValueError, match="give more sequences"):
-        measure_waste(PagedMemory(64, 16), 64, [(1, 1)])
+        measure_fragmentation(PagedMemory(64, 16), 64, [(1, 1)])
     with pytest.raises(ValueError, match="positions"):
         BuddyAllocator(0)

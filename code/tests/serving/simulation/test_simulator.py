@@ -15,7 +15,7 @@ from sysai.serving.simulation.simulator import simulate
 from sysai.serving.simulation.workload import AZURE_CONVERSATION, Lengths, Sharing, WorkItem, make_workload
 
 COST = CostModel(fixed=0.02, per_token=1e-3, per_attended=1e-6, per_sampled=2e-4, per_swapped=1e-3)
-CONFIG = SchedulerConfig(num_blocks=600, block_size=16, token_budget=256, max_running=32)
+CONFIG = SchedulerConfig(num_blocks=600, block_size=16, max_num_batched_tokens=256, max_num_seqs=32)
 PROMPT, OUTPUT = AZURE_CONVERSATION.prompt.scaled(0.1, 400), AZURE_CONVERSATION.output.scaled(0.1, 60)
 
 
@@ -76,7 +76,7 @@ def test_one_row_and_one_token_each_is_a_queue_that_theory_knows():
     mean for Poisson arrivals and constant service (M/D/1) is rho / (2 (1 - rho)) of a service."""
     service, rho = 1.0, 0.5
     items = make_workload(5000, rho / service, Lengths.uniform(1, 1), Lengths.uniform(1, 1), seed=5)
-    config = SchedulerConfig(num_blocks=2, block_size=1, token_budget=1, max_running=1, prefix_caching=False)
+    config = SchedulerConfig(num_blocks=2, block_size=1, max_num_batched_tokens=1, max_num_seqs=1, prefix_caching=False)
     result = simulate(items, config, CostModel(fixed=service))
     waits = [0.0]
     for before, after in pairwise(items):
@@ -95,7 +95,9 @@ def test_a_run_follows_from_its_seed():
 def test_ten_thousand_requests_with_clients_that_leave_leak_no_block():
     items = make_workload(10_000, 130.0, Lengths.uniform(1, 60), Lengths.uniform(1, 12), 3, cv=2.0, max_tokens=20)
     items = [replace(item, patience=0.3) if i % 4 == 0 else item for i, item in enumerate(items)]
-    config = SchedulerConfig(num_blocks=50, block_size=8, token_budget=128, max_running=24, host_blocks=20)
+    config = SchedulerConfig(
+        num_blocks=50, block_size=8, max_num_batched_tokens=128, max_num_seqs=24, num_cpu_blocks=20
+    )
     watch = Watch(every=100)
     result = simulate(items, config, CostModel(0.01, 1e-4), observe=watch)
     left = sum(not timing.completed for timing in result.timings)
@@ -105,7 +107,7 @@ def test_ten_thousand_requests_with_clients_that_leave_leak_no_block():
     memory = watch.scheduler.memory
     memory.check_invariants([], [])
     assert memory.pool.num_available == 50
-    assert memory.host_pool.num_free == 20
+    assert memory.cpu_pool.num_free == 20
     memory.cache.evict(50)
     assert memory.pool.num_free == 50
     assert all(len(t.token_times) == i.output_length for t, i in zip(result.timings, items, strict=True) if t.completed)
@@ -120,7 +122,7 @@ def test_continuous_batching_beats_static_and_the_budget_bounds_the_longest_gap(
     longest = {}
     for budget in (32, 64, 512):
         watch = Watch(every=1000)
-        result = simulate(items, replace(CONFIG, token_budget=budget), COST, observe=watch)
+        result = simulate(items, replace(CONFIG, max_num_batched_tokens=budget), COST, observe=watch)
         longest[budget] = summarize(result.timings, percents=[100]).gap[100]
         assert longest[budget] <= max(seconds for _, seconds, _ in watch.steps) + 1e-9, "no one waits for two steps"
     assert longest[32] < longest[64] < longest[512]

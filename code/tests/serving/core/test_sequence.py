@@ -1,4 +1,4 @@
-"""Parameters are checked at the door; a request's life."""
+"""Parameters are checked at the door; a sequence's life."""
 
 import dataclasses
 import subprocess
@@ -7,7 +7,8 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sysai.serving.core.request import FinishReason, Request, RequestStatus, SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
+from sysai.serving.core.sequence import FinishReason, Sequence, SequenceStatus
 
 
 @pytest.mark.parametrize(
@@ -55,12 +56,12 @@ def test_each_penalty_counts_as_one(name):
 def test_a_prompt_has_tokens():
     for prompt, message in [([], "empty"), ([1, -2], "-2 in the prompt is negative")]:
         with pytest.raises(ValueError, match=message):
-            Request("r", prompt)
+            Sequence("r", prompt)
 
 
 def test_a_seed_is_kept_or_drawn():
-    assert Request("r", [1], SamplingParams(seed=-7)).seed == -7
-    assert len({Request("r", [1]).seed for _ in range(50)}) == 50
+    assert Sequence("r", [1], SamplingParams(seed=-7)).seed == -7
+    assert len({Sequence("r", [1]).seed for _ in range(50)}) == 50
 
 
 EOS, STOP, MAX_LEN = 0, 9, 12
@@ -73,35 +74,35 @@ EOS, STOP, MAX_LEN = 0, 9, 12
     st.booleans(),
     st.sampled_from([(), (STOP,), (STOP, EOS)]),
 )
-def test_the_first_token_that_ends_a_request_ends_it(prompt, tokens, max_tokens, ignore_eos, stop_token_ids):
+def test_the_first_token_that_ends_a_sequence_ends_it(prompt, tokens, max_tokens, ignore_eos, stop_token_ids):
     params = SamplingParams(max_tokens=max_tokens, ignore_eos=ignore_eos, stop_token_ids=stop_token_ids)
-    request = Request("r", prompt, params)
+    sequence = Sequence("r", prompt, params)
     room = min(max_tokens, MAX_LEN - len(prompt))
     enders = [i for i, t in enumerate(tokens[:room]) if (t == EOS and not ignore_eos) or t in stop_token_ids]
     expected = enders[0] + 1 if enders else room
     for token_id in tokens:
-        request.append_output_token(token_id)
-        request.check_invariants()
-        if request.check_stop(EOS, MAX_LEN):
+        sequence.append_output_token(token_id)
+        sequence.check_invariants()
+        if sequence.check_stop(EOS, MAX_LEN):
             break
-    assert request.output_token_ids == tokens[:expected]
-    assert request.all_token_ids == prompt + tokens[:expected]
-    assert (request.num_prompt_tokens, request.num_output_tokens) == (len(prompt), expected)
-    assert request.num_tokens == len(prompt) + expected
+    assert sequence.output_token_ids == tokens[:expected]
+    assert sequence.all_token_ids == prompt + tokens[:expected]
+    assert (sequence.num_prompt_tokens, sequence.num_output_tokens) == (len(prompt), expected)
+    assert sequence.num_tokens == len(prompt) + expected
     last = tokens[expected - 1]
-    assert request.status is RequestStatus.FINISHED
-    assert request.finish_reason == ("stop" if enders else "length")
-    assert request.stop_reason == (last if enders and (last != EOS or ignore_eos) else None)
-    request.check_invariants()
+    assert sequence.status is SequenceStatus.FINISHED
+    assert sequence.finish_reason == ("stop" if enders else "length")
+    assert sequence.stop_reason == (last if enders and (last != EOS or ignore_eos) else None)
+    sequence.check_invariants()
     with pytest.raises(AssertionError, match="has ended"):
-        request.append_output_token(1)
+        sequence.append_output_token(1)
 
 
 def test_the_first_reason_stands():
-    request = Request("r", [1])
-    request.finish(FinishReason.ABORT)
-    request.finish(FinishReason.STOP, "end")
-    assert (request.finish_reason, request.stop_reason) == (FinishReason.ABORT, None)
+    sequence = Sequence("r", [1])
+    sequence.finish(FinishReason.ABORT)
+    sequence.finish(FinishReason.STOP, "end")
+    assert (sequence.finish_reason, sequence.stop_reason) == (FinishReason.ABORT, None)
     assert FinishReason.ABORT == "abort"
 
 
@@ -110,21 +111,21 @@ def test_the_first_reason_stands():
     [
         {"num_computed_tokens": 3},
         {"num_computed_tokens": -1},
-        {"status": RequestStatus.FINISHED},
+        {"status": SequenceStatus.FINISHED},
         {"finish_reason": FinishReason.STOP},
         {"stop_reason": "x"},
         {"output_token_ids": [1] * 17},
     ],
 )
 def test_a_broken_invariant_is_found(change):
-    request = Request("r", [1, 2])
-    request.check_invariants()
+    sequence = Sequence("r", [1, 2])
+    sequence.check_invariants()
     for name, value in change.items():
-        setattr(request, name, value)
+        setattr(sequence, name, value)
     with pytest.raises(AssertionError):
-        request.check_invariants()
+        sequence.check_invariants()
 
 
 def test_the_module_needs_the_standard_library_only():
-    code = "import sys, sysai.serving.core.request; assert not {'torch', 'numpy'} & set(sys.modules), 'imports more'"
+    code = "import sys, sysai.serving.core.sequence; assert not {'torch', 'numpy'} & set(sys.modules), 'imports more'"
     subprocess.run([sys.executable, "-c", code], check=True)
