@@ -34,7 +34,7 @@ class FinishReason(StrEnum):
     ERROR = "error"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Sequence:
     """One continuation of a prompt, on its way.
 

@@ -7,6 +7,7 @@ to the scheduler; when its first token is due, the others fork from it.
 """
 
 from collections.abc import Sequence as Tokens
+from functools import cached_property
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class Request:
         self.num_cached_tokens = 0
         self._grammar = grammar
         self._grammar_states = [grammar and grammar.start] * sampling_params.n
-        self._detokenizers = [Detokenizer(tokenizer, sampling_params.stop) for _ in self.sequences]
+        self._tokenizer = tokenizer
 
     @property
     def unforked(self) -> tuple[Sequence, ...]:
@@ -64,6 +65,11 @@ class Request:
     def is_finished(self) -> bool:
         """Whether all sequences have ended."""
         return all(sequence.is_finished for sequence in self.sequences)
+
+    @cached_property
+    def _detokenizers(self) -> list[Detokenizer]:
+        """One for each sequence; made with the first token, so that thousands of waiting requests are small."""
+        return [Detokenizer(self._tokenizer, self.sampling_params.stop) for _ in self.sequences]
 
     def start(self, now: float, num_cached_tokens: int) -> None:
         """Note when the prompt is first computed, and how many of its tokens need not be."""

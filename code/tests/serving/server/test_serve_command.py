@@ -67,7 +67,9 @@ def test_the_engine_is_built_as_the_options_say(monkeypatch):
         9,
     )
     assert config.prefix_caching
-    engine = engine_of("--runner", "torch", "--weight-dtype", "bfloat16", "--num-blocks", "20", "--no-enable-prefix-caching")
+    engine = engine_of(
+        "--runner", "torch", "--weight-dtype", "bfloat16", "--num-blocks", "20", "--no-enable-prefix-caching"
+    )
     assert (type(engine.runner), engine.runner.model.dtype) == (ModelRunner, torch.bfloat16)
     assert engine.scheduler.config.num_blocks == 20
     assert not engine.scheduler.config.prefix_caching
