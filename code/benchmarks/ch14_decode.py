@@ -135,11 +135,11 @@ class Bench:
         self.contestant, self.decode = cache(self._contestant), cache(self._decode)
 
     def _contestant(self, name: str) -> Ours | Transformers | LlamaCpp:
-        kind, weight_dtype = name.split()
+        kind, dtype = name.split()
         if kind == "transformers":
-            return Transformers(self.model, getattr(torch, weights))
+            return Transformers(self.model, getattr(torch, dtype))
         if kind == "llama.cpp":
-            return LlamaCpp(weights, self.batch, self.positions, torch.get_num_threads())
+            return LlamaCpp(dtype, self.batch, self.positions, torch.get_num_threads())
         return Ours(self.model, self.tokenizer, name, self.batch, self.positions)
 
     def steps(self, batch: int) -> int:

@@ -23,8 +23,8 @@ from sysai.serving.core.scheduler_output import SchedulerOutput
 from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.runners.compiled_runner import CompiledRunner
 from sysai.serving.runners.model_runner import ModelRunner, Runner
-from sysai.serving.simulation.cost_model import CostModel, fit
-from sysai.serving.simulation.latency import Timing, summarize
+from sysai.serving.simulation.cost_model import StepCostModel, fit
+from sysai.serving.simulation.latency import RequestTiming, summarize
 from sysai.serving.simulation.simulator import simulate
 from sysai.serving.simulation.workload import Sharing, WorkItem
 
@@ -87,7 +87,7 @@ def run_policy(
         return serve(engine, workload)
 
 
-def figures(timings: Sequence[Timing]) -> dict[str, float]:
+def figures(timings: Sequence[RequestTiming]) -> dict[str, float]:
     """Output tokens a second; mean seconds to the first token, and to the last."""
     return {
         "throughput": summarize(timings).throughput,
@@ -96,6 +96,6 @@ def figures(timings: Sequence[Timing]) -> dict[str, float]:
     }
 
 
-def step_error(cost: CostModel, steps: Sequence[tuple[SchedulerOutput, float]]) -> float:
+def step_error(cost: StepCostModel, steps: Sequence[tuple[SchedulerOutput, float]]) -> float:
     """Mean of the relative errors of the prices."""
     return mean(abs(cost.seconds(step) / seconds - 1) for step, seconds in steps)

@@ -8,7 +8,7 @@ from itertools import count
 from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.core.scheduler_output import SchedulerOutput
 from sysai.serving.engine.llm_engine import Engine
-from sysai.serving.simulation.latency import Timing
+from sysai.serving.simulation.latency import RequestTiming
 from sysai.serving.simulation.workload import WorkItem
 
 
@@ -16,7 +16,7 @@ from sysai.serving.simulation.workload import WorkItem
 class MeasuredRun:
     """The requests' timings, in the workload's order, and each step with its seconds, from scheduler to text."""
 
-    timings: list[Timing]
+    timings: list[RequestTiming]
     steps: list[tuple[SchedulerOutput, float]]
 
 
@@ -56,5 +56,7 @@ def serve(engine: Engine, workload: Sequence[WorkItem], clock: Callable[[], floa
                 token_times[chunk.request_id].append(now)
     finally:
         engine.scheduler.schedule = schedule
-    timings = [Timing(item.arrival, tuple(times)) for item, times in zip(workload, token_times.values(), strict=True)]
+    timings = [
+        RequestTiming(item.arrival, tuple(times)) for item, times in zip(workload, token_times.values(), strict=True)
+    ]
     return MeasuredRun(timings, steps)

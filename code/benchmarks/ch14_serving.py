@@ -33,7 +33,7 @@ from ch14_workload import at_once, conversations
 from sysai.hardware.rates import measure_matmul_rate, measure_read_bandwidth
 from sysai.models.as_transformers import as_transformers
 from sysai.models.weights import load_smollm2
-from sysai.serving.simulation.latency import Report, summarize
+from sysai.serving.simulation.latency import LatencyReport, summarize
 from sysai.serving.simulation.load_generator import Outcome, replay
 from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
 from transformers import LlamaForCausalLM
@@ -68,7 +68,7 @@ def replayed(url: str, workload: Sequence[WorkItem], max_concurrency: int | None
     return outcomes
 
 
-def report(outcomes: Sequence[Outcome]) -> Report:
+def report(outcomes: Sequence[Outcome]) -> LatencyReport:
     """The outcomes in numbers."""
     return summarize([outcome.timing for outcome in outcomes], percents=(50, 90, 99, 100))
 
@@ -107,7 +107,7 @@ def measure_throughput(options: argparse.Namespace) -> dict:
     print(f"static batching, requests a second by size: { {s: round(r, 2) for s, r in by_size.items()} }", flush=True)
     ours_seconds, their_seconds, reports = [], [], []
 
-    def through_http() -> Report:
+    def through_http() -> LatencyReport:
         with server(options) as url:  # a fresh one: nothing of the last run is in its cache
             return report(replayed(url, workload))
 

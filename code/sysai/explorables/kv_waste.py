@@ -16,7 +16,7 @@ from sysai.explorables import marks
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
 from sysai.explorables.units import digits
 from sysai.serving.simulation.fragmentation import Fragmentation, measure_fragmentation, memories
-from sysai.serving.simulation.workload import AZURE_CODE, AZURE_CONVERSATION, Trace
+from sysai.serving.simulation.workload import AZURE_CODE, AZURE_CONVERSATION, RequestTrace
 from sysai.viz.palette import INK, PALETTE, PAPER
 
 POSITIONS = 15_728  # 12 GB over 819,200 bytes a token, OPT-13B: arXiv 2309.06180, table 1
@@ -24,7 +24,7 @@ SEQUENCES = 200  # of a run; with ten times as many the shares used change by 1%
 
 SIGMA = 1.0
 MEANS = (161.31, 337.99)  # prompt and output of the ShareGPT sequences there: figure 11a
-TRACES: dict[str, Trace] = {"azure_conversation": AZURE_CONVERSATION, "azure_code": AZURE_CODE}
+TRACES: dict[str, RequestTrace] = {"azure_conversation": AZURE_CONVERSATION, "azure_code": AZURE_CODE}
 
 # Kwon et al., PagedAttention, arXiv 2309.06180, figure 2; of vLLM's bar only the first share is labelled.
 PUBLISHED: dict[str, dict[str, float]] = {

@@ -11,14 +11,14 @@ from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, STATIC_BATCHING
 from sysai.serving.core.scheduler import Scheduler
 from sysai.serving.core.scheduler_config import SchedulerConfig
 from sysai.serving.core.scheduler_output import SchedulerOutput
-from sysai.serving.simulation.cost_model import CostModel
-from sysai.serving.simulation.latency import Report, summarize
+from sysai.serving.simulation.cost_model import StepCostModel
+from sysai.serving.simulation.latency import LatencyReport, summarize
 from sysai.serving.simulation.simulator import SimulationResult, simulate
 from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
 
 # Fitted to a plain PyTorch forward pass of SmolLM2-135M in fp32 on two cores (AVX2): 17, 80, 199 and 248 tokens a
 # second decoded in batches of 1, 8, 32 and 64, and a prompt of 512 tokens read at 396 a second; within 15% of each.
-COST = CostModel(fixed=60e-3, per_token=2.4e-3, per_sampled=0.8e-3)
+COST = StepCostModel(fixed=60e-3, per_token=2.4e-3, per_sampled=0.8e-3)
 
 POLICIES = {"static": STATIC_BATCHING, "first_come": FIRST_COME_FIRST_SERVED, "shortest": shortest_first(aging=20)}
 REQUESTS, MAX_NUM_SEQS, BLOCK_SIZE = 12, 8, 16
@@ -60,7 +60,7 @@ class ServingRun:
     moments: list[Moment]
     recomputed: int
     result: SimulationResult
-    report: Report  # with percentiles 50 and 100
+    report: LatencyReport  # with percentiles 50 and 100
 
 
 class _Recorder:

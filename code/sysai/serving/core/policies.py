@@ -1,7 +1,7 @@
-"""Policies: who runs first, who is preempted first, and when a batch takes in new requests.
+"""Policies: which sequences run first, which are preempted first, and when a batch takes in new ones.
 
-A policy is an order of all requests, running and waiting, and a rule of admission. The scheduler gives memory and
-budget in that order, preempts from its end, and never lets a request pass one that waits before it. That is enough
+A policy is an order of all sequences, running and waiting, and a rule of admission. The scheduler gives memory and
+budget in that order, preempts from its end, and never lets a sequence pass one that waits before it. That is enough
 against starvation wherever only finitely many can come to stand before another:
 
     first come, first served        those that arrived before
@@ -22,9 +22,11 @@ from sysai.serving.core.sequence import Sequence
 
 @dataclass(frozen=True)
 class Policy:
-    """`order`: a request's place, the smallest first, equal ones as they came. `admits`: may others join those running?
+    """An order and a rule of admission.
 
-    `admits` gets the number running, and must let a request join none, or nothing would ever run.
+    Args:
+        order: a number for each sequence; the smallest comes first, equal ones as they were added.
+        admits: whether others may join, given the number running; it must say yes to 0, or nothing would ever run.
     """
 
     name: str
@@ -33,7 +35,7 @@ class Policy:
 
 
 def always(running: int) -> bool:
-    """Continuous batching (Yu et al., Orca, OSDI 2022): whoever fits joins at any step."""
+    """Continuous batching (Yu et al., Orca, OSDI 2022): a sequence that fits joins at any step."""
     return True
 
 
@@ -43,14 +45,14 @@ def when_empty(running: int) -> bool:
 
 
 def arrival(sequence: Sequence) -> float:
-    """Seconds; the order of arrival."""
+    """The order of arrival, in seconds."""
     return sequence.arrival_time
 
 
 FIRST_COME_FIRST_SERVED = Policy("first come, first served", arrival, always)
 
 # A batch is what fits into one step: the token budget should hold as many prompts as the batch has rows. Libraries
-# that batch so also compute the padding of shorter rows; here a row that is done costs nothing but its place.
+# that batch so also compute the padding of shorter rows; here a row that is done leaves its place empty, no more.
 STATIC_BATCHING = Policy("static batching", arrival, when_empty)
 
 

@@ -57,7 +57,7 @@ class PrefixCache:
         return blocks
 
     def insert(self, table: BlockTable, num_full_blocks: int, tokens_of: Callable[[int, int], BlockTokens]) -> None:
-        """Cache the first `num_full_blocks` blocks of `table`, all of which are computed; those it knows are skipped.
+        """Cache the first `num_full_blocks` blocks of `table`, all of which are computed; those it has are skipped.
 
         Where a text is cached already (two sequences computed it side by side), the table's own copy is given back and
         the cached block takes its place.
@@ -65,9 +65,9 @@ class PrefixCache:
         Args:
             tokens_of: the tokens of the table's sequence from one position to another.
         """
-        size, known = self.pool.block_size, table.num_cached_blocks
-        node = self._nodes[table.blocks[known - 1]] if known else self._root
-        for i in range(known, num_full_blocks):
+        size, num_cached = self.pool.block_size, table.num_cached_blocks
+        node = self._nodes[table.blocks[num_cached - 1]] if num_cached else self._root
+        for i in range(num_cached, num_full_blocks):
             tokens, block = tokens_of(i * size, (i + 1) * size), table.blocks[i]
             child = node.children.get(tokens)
             if child is None:
@@ -78,7 +78,7 @@ class PrefixCache:
                 self.pool.free(block)
                 table.blocks[i] = child.block
             node = child
-        table.num_cached_blocks = max(known, num_full_blocks)
+        table.num_cached_blocks = max(num_cached, num_full_blocks)
 
     def evict(self, blocks: int) -> None:
         """Free `blocks` evictable blocks or all there are, those given back longest ago first."""

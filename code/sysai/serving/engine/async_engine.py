@@ -44,7 +44,7 @@ class QueueFullError(RuntimeError):
 
 @dataclass(frozen=True)
 class EngineStats:
-    """How much there is to do now, and what has been done so far."""
+    """How much there is to do now, and how much has been done since the start."""
 
     running: int
     waiting: int
@@ -66,7 +66,7 @@ class _Accepted:
         self.none.set()
 
     def add(self, completions: int) -> None:
-        """Count so many more."""
+        """Count so many more completions as accepted."""
         self.count += completions
         self.none.clear()
 
@@ -90,7 +90,7 @@ class AsyncEngine:
     Args:
         engine: nobody else may use it meanwhile.
         max_waiting: completions that may be accepted beyond `max_num_seqs`.
-        max_unread: chunks a completion that a stream keeps for its reader.
+        max_unread: chunks of each completion that a stream keeps for its reader.
         max_failed_steps: so many failed steps in a row are taken for a broken device or model.
         observer: is told of first tokens and of ends.
     """
@@ -113,7 +113,7 @@ class AsyncEngine:
         self._accepting = True
         self._accepted = _Accepted(observer)
         self._prompt_tokens = self._generated_tokens = 0
-        self._streams: dict[str, Stream] = {}  # by call id
+        self._streams: dict[str, Stream] = {}  # by request id; prompts of one submit share one
         self._request_ids = map(str, count())
         self._commands: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sysai-engine", daemon=True)
@@ -137,11 +137,11 @@ class AsyncEngine:
 
     @property
     def is_accepting(self) -> bool:
-        """Whether new calls are taken."""
+        """Whether new prompts are taken."""
         return self._accepting and self.is_healthy
 
     def stats(self) -> EngineStats:
-        """The present state; its numbers may be a step apart from each other."""
+        """Read the present state; its numbers may be a step apart from each other."""
         scheduler = self.engine.scheduler
         memory, running = scheduler.memory, len(scheduler.running)
         return EngineStats(
@@ -157,7 +157,7 @@ class AsyncEngine:
         )
 
     async def submit(self, prompts: Sequence[Sequence[int]], sampling_params: SamplingParams) -> Stream:
-        """Have `n` completions of each prompt of token ids made; all prompts are accepted or none.
+        """Submit prompts of token ids, each for `n` completions; all are accepted or none.
 
         Raises:
             ValueError: what `Engine.add_request` refuses, or more completions than are accepted at all.
@@ -196,7 +196,7 @@ class AsyncEngine:
         """The chunks of all `n` completions of one prompt as they come. Who stops to iterate closes the generator.
 
         Raises:
-            As `submit`; and SlowReaderError, EngineStoppedError, EngineDeadError if the call can't go on.
+            As `submit`; and SlowReaderError, EngineStoppedError, EngineDeadError if the stream can't go on.
         """
         stream = await self.submit([prompt], sampling_params)
         try:
@@ -206,7 +206,7 @@ class AsyncEngine:
             stream.close()
 
     def stop_accepting(self) -> None:
-        """Refuse new calls from now on; those accepted go on."""
+        """Refuse new prompts from now on; those accepted go on."""
         self._accepting = False
 
     async def shutdown(self, drain: bool = True) -> None:
@@ -215,7 +215,7 @@ class AsyncEngine:
         if drain:
             await self._accepted.none.wait()
         for stream in set(self._streams.values()):
-            stream.fail(EngineStoppedError("the engine was stopped before the call was finished"))
+            stream.fail(EngineStoppedError("the engine was stopped before the request was finished"))
         self._commands.put(self._stop)
         await asyncio.to_thread(self._thread.join)
 

@@ -18,7 +18,7 @@ from sysai.models.tokenizer import Tokenizer
 
 
 class Detokenizer:
-    """The text of one request's output.
+    """The text of one sequence's output.
 
     Args:
         tokenizer: gives the bytes of a token.
@@ -30,12 +30,12 @@ class Detokenizer:
         if not all(stop):
             raise ValueError("a stop string is empty: it would end every text at once")
         self.tokenizer, self.stop, self.skip_special_tokens = tokenizer, tuple(stop), skip_special_tokens
-        self.stop_reason: str | None = None  # the stop string that was met; nothing comes behind it
+        self.stop_reason: str | None = None  # the stop string that was met; no text comes after it
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""  # whole characters that could begin a stop string
 
     def push(self, token_id: int) -> str:
-        """The text that is certain with one more token, "" if none.
+        """Add a token; return the text that is certain with it, "" if none.
 
         Raises:
             ValueError: an id that the vocabulary lacks.
@@ -47,13 +47,13 @@ class Detokenizer:
         return self._extend(self._decoder.decode(self.tokenizer.token_bytes(token_id)))
 
     def finish(self) -> str:
-        """What was held back, when no more tokens come; the bytes of an unfinished character become U+FFFD."""
+        """End the text, and return what was held back; the bytes of an unfinished character become U+FFFD."""
         text = self._extend(self._decoder.decode(b"", final=True)) + self._held
         self._held = ""
         return text
 
     def _extend(self, new: str) -> str:
-        """Text that may be shown, with whole characters `new` behind what is held back."""
+        """Append whole characters `new` to those held back; return the text that may be shown."""
         if self.stop_reason is not None:
             return ""
         text = self._held + new

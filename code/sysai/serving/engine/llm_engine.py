@@ -38,7 +38,7 @@ from sysai.serving.engine.sampler import INVALID_TOKEN, SamplerOutput, sample
 from sysai.serving.runners.model_runner import ModelRunner, Runner
 from sysai.serving.structured_output.token_mask import TokenGrammar, Vocabulary
 
-_KEPT_GRAMMARS = 32
+_MAX_GRAMMARS = 32
 _logger = logging.getLogger(__name__)
 
 
@@ -88,7 +88,7 @@ class Engine:
         self._requests: dict[str, Request] = {}  # those with a sequence on its way, by request_id
         self._request_of: dict[Sequence, Request] = {}  # of the sequences that the scheduler knows
         self._request_ids = map(str, count())
-        self._grammar = lru_cache(maxsize=_KEPT_GRAMMARS)(self._compile)
+        self._grammar = lru_cache(maxsize=_MAX_GRAMMARS)(self._compile)
 
     @property
     def has_work(self) -> bool:

@@ -1,4 +1,4 @@
-"""The next token of every request in a batch, each by its own rules, from one matrix of logits.
+"""The sampler: the next token of every sequence in a batch, each by its own rules, from one matrix of logits.
 
 A row l of logits becomes a token in this order (vLLM's):
 
@@ -15,9 +15,9 @@ A row l of logits becomes a token in this order (vLLM's):
            2020, arXiv 1904.09751, section 3.1).
 5. A draw: the first token, by id, at which the running sum of exp(l) exceeds u times its total.
 
-The uniform number u in [0, 1) is a function of the request's seed, its index among `n`, and the number of tokens it
-has made: a counter-based generator (Philox; Salmon et al., SC 2011) has no state that others could advance. No sum
-crosses rows, and sums run in order in float64, so that neither the batch, nor preemption, nor the order of requests
+The uniform number u in [0, 1) is a function of the sequence's seed, its index among `n`, and the number of tokens it
+has: a counter-based generator (Philox; Salmon et al., SC 2011) has no state that others could advance. No sum
+crosses rows, and sums run in order in float64, so that neither the batch, nor preemption, nor the order of sequences
 changes a draw. The running sum goes by id and not by probability: logits of another batch differ in their last bits,
 and where that swaps two tokens of nearly equal probability, a draw by rank would jump between them.
 
@@ -25,9 +25,9 @@ The log-probabilities reported are the model's own: log-softmax of the logits be
 
 Cost: a few passes over V logits a row. Top-k and top-p add a selection of the likeliest tokens, O(V); the vocabulary
 is sorted, O(V log V), only where a flat row needs more of them. Production samplers select nothing and reject what
-lies behind the boundary, on the GPU (FlashInfer).
+lies beyond the boundary, on the GPU (FlashInfer).
 
-Shapes: B rows, V vocabulary; R rows of a part of the batch, C candidates.
+Shapes: B rows, V vocabulary; R rows of some of the batch, C candidates.
 """
 
 import math
@@ -63,11 +63,11 @@ class SamplerOutput:
 
 
 def sample(logits_BV: Tensor, sequences: list[Sequence], allowed_BV: Tensor | None = None) -> SamplerOutput:
-    """Choose the next token of each request.
+    """Choose the next token of each sequence.
 
     Args:
-        logits_BV: of the last position of each request, any floating type; not changed.
-        requests: one a row. The position that is drawn for is the number of tokens the request has made.
+        logits_BV: of the last position of each sequence, any floating type; not changed.
+        sequences: one a row. The position that is drawn for is the number of tokens of output it has.
         allowed_BV: bool, the tokens that a grammar allows, or None.
 
     Returns:
@@ -96,13 +96,13 @@ def sample(logits_BV: Tensor, sequences: list[Sequence], allowed_BV: Tensor | No
 
 
 def uniform(seed: int, index: int, position: int) -> float:
-    """The number in [0, 1) that decides the token at a position of a request's output: 53 random bits."""
+    """Draw the number in [0, 1) that decides the token at a position of a sequence's output: 53 random bits."""
     bits = np.random.Philox(key=seed % 2**64 | index << 64, counter=position).random_raw()
     return (int(bits) >> 11) * 2.0**-53
 
 
 def _column(values: list[float], like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """One value a row, [R, 1]."""
+    """A tensor of one value a row, [R, 1], beside `like`."""
     return torch.tensor(values, dtype=dtype, device=like.device)[:, None]
 
 
@@ -126,7 +126,7 @@ def _penalized(logits_BV: Tensor, sequences: list[Sequence]) -> Tensor:
 
 
 def _counts(token_ids: Iterable[Iterable[int]], like_RV: Tensor) -> Tensor:
-    """How often each token stands in each list, [R, V]."""
+    """Count how often each token stands in each list, [R, V]."""
     counts_RV = torch.zeros_like(like_RV)
     for counts_V, ids in zip(counts_RV, token_ids, strict=True):
         where = torch.tensor(ids, dtype=torch.int64, device=like_RV.device)
@@ -135,7 +135,7 @@ def _counts(token_ids: Iterable[Iterable[int]], like_RV: Tensor) -> Tensor:
 
 
 def _draw(logits_RV: Tensor, sequences: list[Sequence]) -> Tensor:
-    """A token of each row [R], drawn; the largest logit of each row is 0."""
+    """Draw a token of each row [R]; the largest logit of each row is 0."""
     params = [sequence.sampling_params for sequence in sequences]
     smallest = torch.finfo(torch.float32).tiny  # below it float32 rounds to 0, and 0 / 0 is no number
     logits_RV = logits_RV / _column([max(p.temperature, smallest) for p in params], logits_RV)
@@ -179,7 +179,7 @@ def _filtered(logits_RV: Tensor, params: list[SamplingParams]) -> Tensor:
 
 
 def _logprobs(logits_BV: Tensor, sequences: list[Sequence], token_ids: list[int]) -> list[TokenLogprobs | None]:
-    """Of the rows that ask and have a token; the likeliest tokens in the filters' order."""
+    """Report the rows that ask and have a token; the likeliest tokens stand in the filters' order."""
     output: list[TokenLogprobs | None] = [None] * len(sequences)
     for row, (sequence, token_id) in enumerate(zip(sequences, token_ids, strict=True)):
         count = sequence.sampling_params.logprobs

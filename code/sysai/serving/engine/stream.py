@@ -1,4 +1,4 @@
-"""A call's stream: the chunks of all its completions, from the engine's side to one reader on the event loop.
+"""A stream: the chunks of all requests that were submitted together, from the engine's side to one reader.
 
 The stream also keeps what can be measured of each completion (`CompletionRecord`), and is the one place where it is
 decided that a completion has ended: by its last chunk, by a fault, or because the reader left. Chunks that are not
@@ -17,7 +17,7 @@ from sysai.serving.engine.outputs import Chunk
 
 
 class SlowReaderError(RuntimeError):
-    """The caller left so many chunks unread that the call was ended."""
+    """The caller left so many chunks unread that the stream was ended."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class CompletionRecord:
 
 
 class Observer(Protocol):
-    """Who measures; both are called on the event loop."""
+    """Measures completions; both methods are called on the event loop."""
 
     def first_token(self, record: CompletionRecord) -> None:
         """The first token has come."""
@@ -44,12 +44,12 @@ class Observer(Protocol):
 
 
 class Stream:
-    """What a call yields, for one reader: an asynchronous iterator over the chunks of all its completions.
+    """An asynchronous iterator, for one reader, over the chunks of all completions of several prompts.
 
-    A chunk's place among them is `place(chunk)`: the completions of the first prompt, then of the second, and so on.
+    The completions are numbered by `choice(chunk)`: those of the first prompt, then of the second, and so on.
 
     Args:
-        prompts: token ids by call id.
+        prompts: token ids by request id.
         params: of all prompts alike.
         clock: seconds, the engine's.
         max_unread: chunks a completion that wait for the reader at most.
@@ -74,14 +74,14 @@ class Stream:
         self._new = asyncio.Event()
         self._error: Exception | None = None
         now = clock()
-        self._first_place = {request_id: i * params.n for i, request_id in enumerate(prompts)}
+        self._first_choice = {request_id: i * params.n for i, request_id in enumerate(prompts)}
         self._records = [CompletionRecord(now, len(ids)) for ids in prompts.values() for _ in range(params.n)]
         self._unfinished = len(self._records)
         self._most_unread = max_unread * len(self._records)
 
-    def place(self, chunk: Chunk) -> int:
-        """Which of the call's completions a chunk belongs to."""
-        return self._first_place[chunk.request_id] + chunk.index
+    def choice(self, chunk: Chunk) -> int:
+        """The number of the completion that a chunk belongs to."""
+        return self._first_choice[chunk.request_id] + chunk.index
 
     def __aiter__(self) -> "Stream":
         return self
@@ -102,12 +102,12 @@ class Stream:
         self._chunks.clear()
 
     def accept(self) -> None:
-        """The engine has taken the call."""
+        """Note that the engine has taken all prompts."""
         if not self.accepted.done():
             self.accepted.set_result(None)
 
     def fail(self, error: Exception) -> None:
-        """End the call with an error, which its reader gets behind what has come."""
+        """End the stream with an error, which its reader gets after the chunks that have come."""
         if not self._unfinished:
             return
         self._error = error
@@ -117,8 +117,8 @@ class Stream:
         self._new.set()
 
     def push(self, chunk: Chunk, now: float) -> None:
-        """Take a chunk that came at `now`; end the call if its reader has left too many."""
-        record = self._records[self.place(chunk)]
+        """Take a chunk that came at `now`; end the stream if its reader has left too many unread."""
+        record = self._records[self.choice(chunk)]
         record.start = chunk.start_time
         if chunk.token_id is not None:
             record.output_tokens += 1
@@ -132,7 +132,7 @@ class Stream:
             if not self._unfinished:
                 self._on_end(self, False)
         if len(self._chunks) > self._most_unread:
-            self.fail(SlowReaderError(f"{len(self._chunks)} chunks were left unread: the call was ended"))
+            self.fail(SlowReaderError(f"{len(self._chunks)} chunks were left unread: the stream was ended"))
 
     def _end(self, reason: FinishReason) -> None:
         if self._unfinished:

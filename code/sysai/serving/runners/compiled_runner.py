@@ -1,6 +1,6 @@
 """The runner on a CPU: a step is two calls of generated C, one for all layers and one for the head.
 
-Chapter 07's compiler is given three pieces of the transformer, as they stand in `sysai.models`: what a block does
+Chapter 07's compiler is given three modules of the transformer, made of the parts in `sysai.models`: what a block does
 before attention (norm, projections), what it does after it (projection, MLP, both residuals), and the head. They are
 compiled once for all layers, and are bound to the weights of each:
 
@@ -33,7 +33,7 @@ from sysai.serving.runners.model_runner import check_served
 from sysai.serving.runners.paged_cache import PagedKVCache
 from sysai.serving.runners.quantized_linear import QuantizedLinear, quantize_linears
 from sysai.serving.runners.step_inputs import StepInputs
-from sysai.serving.runners.step_program import Piece, StepProgram, padded
+from sysai.serving.runners.step_program import ModuleKernels, StepProgram, padded
 
 
 class _PreAttention(nn.Module):
@@ -139,8 +139,8 @@ class CompiledRunner:
         body, model, config = self._body, self.model, self.model.config
         blocks = [_quantized(block, self.weight_dtype) for block in model.blocks]
         heads = config.n_heads * config.head_dim
-        pre = Piece.of("pre", _PreAttention(blocks[0]), config.d_model)
-        post = Piece.of("post", _PostAttention(blocks[0]), config.d_model, heads)
+        pre = ModuleKernels.of("pre", _PreAttention(blocks[0]), config.d_model)
+        post = ModuleKernels.of("post", _PostAttention(blocks[0]), config.d_model, heads)
         for name, columns in (("x0", config.d_model), ("x1", config.d_model), ("mixed", heads)):
             body.hold(name, torch.zeros(body.rows, columns))
         rope = getattr(model, "rope", None)
@@ -154,9 +154,9 @@ class CompiledRunner:
             body.hold(keys, self.cache.blocks_L2PONK[layer, 0])
             body.hold(values, self.cache.blocks_L2PONK[layer, 1])
             qkv = [f"pre.{name}" for name in pre.outputs]
-            turned = [*qkv, "cosines", "sines", "positions", "slots"]
+            rotated = [*qkv, "cosines", "sines", "positions", "slots"]
             body.add(pre, f"{layer}.pre", _PreAttention(block), {pre.inputs[0]: x})
-            body.call(attention, [*turned, keys, values, "tables", "tiles", "mixed"], ["tokens", "G", "W"])
+            body.call(attention, [*rotated, keys, values, "tables", "tiles", "mixed"], ["tokens", "G", "W"])
             (result,) = post.outputs
             names = dict(zip((*post.inputs, result), (x, "mixed", y), strict=True))
             body.add(post, f"{layer}.post", _PostAttention(block), names)
@@ -166,10 +166,10 @@ class CompiledRunner:
         head, model, config = self._head, self.model, self.model.config
         weight = model.embed.weight if config.tie_embeddings else model.head.weight
         module = _Head(model.norm, QuantizedLinear(weight, None, self.weight_dtype))
-        piece = Piece.of("head", module, config.d_model)
+        kernels = ModuleKernels.of("head", module, config.d_model)
         head.hold("x", torch.zeros(head.rows, config.d_model))
         head.hold("logits", torch.zeros(head.rows, config.vocab_size))
-        head.add(piece, "head", module, {piece.inputs[0]: "x", piece.outputs[0]: "logits"})
+        head.add(kernels, "head", module, {kernels.inputs[0]: "x", kernels.outputs[0]: "logits"})
 
 
 def _quantized(block: Block, weight_dtype: str) -> Block:

@@ -79,8 +79,8 @@ static void attend(
         total[m] = 0;
     }
     for (int64_t start = 0; start < first + rows; start += BLOCK) {
-        int64_t place = ((int64_t)table[start / BLOCK] * HEADS + head) * SIZE * BLOCK;
-        const float *k = keys + place, *v = values + place;
+        int64_t at = ((int64_t)table[start / BLOCK] * HEADS + head) * SIZE * BLOCK; /* where the head's block begins */
+        const float *k = keys + at, *v = values + at;
         int m = 0;
         for (; m + AT_ONCE <= count; m += AT_ONCE) score(AT_ONCE, queries + m, k, s + m);
         for (; m < count; m++) score(1, queries + m, k, s + m);
@@ -131,18 +131,18 @@ int $name(
                 for (int h = 0; h < HEADS * GROUP; h++) rotate(q + (t * HEADS * GROUP + h) * SIZE, cosines, sines);
             for (int n = 0; n < HEADS; n++) {
                 float *key = k + (t * HEADS + n) * SIZE, *value = v + (t * HEADS + n) * SIZE;
-                int64_t place = (block * HEADS + n) * SIZE * BLOCK;
+                int64_t at = (block * HEADS + n) * SIZE * BLOCK;
                 if (ROTATES) rotate(key, cosines, sines);
-                for (int i = 0; i < SIZE; i++) keys[place + i * BLOCK + offset] = key[i];
-                for (int i = 0; i < SIZE; i++) values[place + offset * SIZE + i] = value[i];
+                for (int i = 0; i < SIZE; i++) keys[at + i * BLOCK + offset] = key[i];
+                for (int i = 0; i < SIZE; i++) values[at + offset * SIZE + i] = value[i];
             }
         }
         #pragma omp for schedule(dynamic)
         for (int64_t item = 0; item < count * HEADS; item++) {
             const int32_t *tile = tiles + item / HEADS * 4; /* row of the step, rows, sequence, position */
             int head = item % HEADS;
-            int64_t place = ((int64_t)tile[0] * HEADS + head) * GROUP * SIZE;
-            attend(q + place, out + place, keys, values, tables + tile[2] * width, head, tile[3], tile[1]);
+            int64_t row = ((int64_t)tile[0] * HEADS + head) * GROUP * SIZE;
+            attend(q + row, out + row, keys, values, tables + tile[2] * width, head, tile[3], tile[1]);
         }
     }
     return 0;

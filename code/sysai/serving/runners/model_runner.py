@@ -3,7 +3,7 @@
 The tokens of all sequences follow each other, as one matrix of T rows without padding. Norms, projections and MLP
 take a row for a token and don't ask whose it is, so that their weights are read once for everybody:
 
-    x = embed(tokens);   x += output(attention of each sequence (norm(x)));   x += mlp(norm(x));   logits = head(x[last])
+    x = embed(tokens);  x += output(attention of each sequence (norm(x)));  x += mlp(norm(x));  logits = head(x[last])
 
 Only attention goes by sequence (`attention_backends`). The head, 2 * D * V FLOPs a row, is computed for those rows only
 from which a token will be sampled (Yu et al., Orca, OSDI 2022, section 3.2: selective batching). The weights are those

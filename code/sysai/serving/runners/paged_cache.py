@@ -1,4 +1,4 @@
-"""The memory behind block tables: keys and values of all layers, in blocks that lie anywhere.
+"""The memory that block tables lead to: keys and values of all layers, in blocks that lie anywhere.
 
 A block number means the same place in every layer, so that one table serves them all, and a block is copied or
 swapped with all its layers at once:

@@ -51,7 +51,7 @@ class QuantizedLinear(nn.Module):
         self.register_buffer("bias", None if bias_N is None else bias_N.detach().float())
 
     def forward(self, x: Tensor) -> Tensor:
-        """The product; a compiler widens the weights as it reads them."""
+        """Multiply in float32; a compiler widens the weights as it reads them."""
         y = F.linear(x, self.weight.to(x.dtype))
         if self.scale is not None:
             y = y * self.scale

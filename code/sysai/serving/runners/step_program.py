@@ -1,7 +1,7 @@
-"""A step of the model as a list of calls: pieces of the transformer, compiled once, bound to the weights of each layer.
+"""A step of the model as a list of calls: modules of the transformer, compiled once, bound to each layer's weights.
 
-    piece(module) -> kernels for 1, 2, 4, 8 and any number of rows, and the names of what they read and write
-    calls         -> for each layer, the piece's kernels on that layer's constants and on memory that all layers share
+    module -> kernels for 1, 2, 4, 8 and any number of rows, and the names of the memory that they read and write
+    calls  -> for each layer, the module's kernels on that layer's constants and on memory that all layers share
 
 One generated C function makes all calls of a list, given a table of addresses and one of sizes; there is a function
 for each number of rows that has kernels of its own. The table of addresses does not change but for what a step brings
@@ -37,18 +37,18 @@ _PACKED, _ROWS = ".packed", "T"
 
 
 def padded(rows: int) -> int:
-    """The rows that are computed for so many: few ones are filled up to a number that has kernels of its own."""
+    """Rows that are computed for so many: few rows are filled up to a number that has kernels of its own."""
     return next((few for few in FEW_ROWS if rows <= few), rows)
 
 
 @dataclass(eq=False)
-class Piece:
-    """A module of matrices with the same rows, compiled for any module of its shape.
+class ModuleKernels:
+    """The kernels of a module whose inputs and outputs have a row for each token, for any module of its shape.
 
     Attributes:
-        name: of its place among others; in the names of what its kernels hand to each other.
+        name: the prefix of the names of the memory in which its kernels hand values to each other.
         program: for any number of rows.
-        functions: what its kernels compute, not scheduled yet, and their class.
+        functions: each kernel's computation, not scheduled yet, and its class.
         tensors: for each constant of the program, the name of the module's tensor that it is.
     """
 
@@ -58,7 +58,7 @@ class Piece:
     tensors: dict[str, str]
 
     @classmethod
-    def of(cls, name: str, module: nn.Module, *widths: int) -> "Piece":
+    def of(cls, name: str, module: nn.Module, *widths: int) -> "ModuleKernels":
         """Compile `module`, whose inputs have these numbers of columns."""
         functions = []
 
@@ -67,7 +67,7 @@ class Piece:
             return default_schedule(function, kind)
 
         examples = [torch.zeros(max(FEW_ROWS) + 3, width) for width in widths]
-        graph = import_module(module, examples, {place: {0: _ROWS} for place in range(len(widths))}).graph
+        graph = import_module(module, examples, {i: {0: _ROWS} for i in range(len(widths))}).graph
         program = make_program(graph, remember)
         names = {tensor.data_ptr(): name for name, tensor in _tensors(module).items()}
         constants = {constant.removesuffix(_PACKED) for constant in program.constants}
@@ -76,17 +76,17 @@ class Piece:
 
     @property
     def inputs(self) -> list[str]:
-        """The names of what it takes."""
+        """The names of the module's inputs."""
         return [value.name for value in self.program.graph.inputs]
 
     @property
     def outputs(self) -> list[str]:
-        """The names of what it gives."""
-        owner = storage(self.program.groups)
-        return [owner.get(value.name, value.name) for value in self.program.graph.outputs]
+        """The names of the memory in which the module's outputs lie."""
+        memory_of = storage(self.program.groups)
+        return [memory_of.get(value.name, value.name) for value in self.program.graph.outputs]
 
     def columns(self) -> dict[str, int]:
-        """Elements of a row of each value that its kernels write."""
+        """Elements of a row of each value that the kernels write."""
         written = {name for call in self.program.steps for name in call.operands}
         values = {value.name: value for value in self.program.graph.values()}
         others = {*self.program.constants, *self.inputs}
@@ -94,14 +94,14 @@ class Piece:
 
     def constants(self, module: nn.Module) -> dict[str, Tensor]:
         """The program's constants for a module of this shape."""
-        tensors, found = _tensors(module), {}
+        tensors, constants = _tensors(module), {}
         for name in self.program.constants:
             tensor = tensors[self.tensors[name.removesuffix(_PACKED)]].detach()
-            found[name] = pack(tensor, transposed=True) if name.endswith(_PACKED) else tensor.contiguous()
-        return found
+            constants[name] = pack(tensor, transposed=True) if name.endswith(_PACKED) else tensor.contiguous()
+        return constants
 
     def schedules(self, rows: int | None) -> list[Schedule]:
-        """Of its kernels, for a number of rows or, with None, for any."""
+        """The schedules of its kernels, for a number of rows or, with None, for any."""
         if rows is None:
             return list(self.program.schedules)
         return [
@@ -124,7 +124,7 @@ class StepProgram:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.memory: dict[str, Tensor] = {}  # whatever has an address, by name
-        self._calls: list[tuple[Piece | CFunction, Call]] = []
+        self._calls: list[tuple[ModuleKernels | CFunction, Call]] = []
         self._entries: dict[int | None, RunKernels] = {}
 
     def hold(self, name: str, tensor: Tensor) -> None:
@@ -132,29 +132,29 @@ class StepProgram:
         assert tensor.is_contiguous(), f"{name} is not in one piece"
         self.memory[name] = tensor
 
-    def add(self, piece: Piece, weights: str, module: nn.Module, names: Mapping[str, str]) -> None:
-        """The calls of a piece.
+    def add(self, kernels: ModuleKernels, weights: str, module: nn.Module, names: Mapping[str, str]) -> None:
+        """Append the calls of a module's kernels.
 
         Args:
             weights: the name of the constants of `module`, which may be added twice.
-            names: where the piece's inputs lie, and those of its results that are not left in memory of its own.
+            names: where the module's inputs lie, and those of its results that are not left in memory of its own.
         """
-        owner = storage(piece.program.groups)
-        known = dict(names)
-        for name, tensor in piece.constants(module).items():
-            known[name] = f"{weights}.{name}"
-            self.hold(known[name], tensor)
-        for name, columns in piece.columns().items():
-            if name not in known:
-                known[name] = f"{piece.name}.{name}"
-                if known[name] not in self.memory:
-                    self.hold(known[name], torch.zeros(self.rows, columns))
-        for step in piece.program.steps:
-            operands = tuple(known[owner.get(name, name)] for name in step.operands)
-            self._calls.append((piece, Call(step.kernel, operands, step.sizes and (Var(_ROWS),))))
+        memory_of = storage(kernels.program.groups)
+        name_of = dict(names)
+        for name, tensor in kernels.constants(module).items():
+            name_of[name] = f"{weights}.{name}"
+            self.hold(name_of[name], tensor)
+        for name, columns in kernels.columns().items():
+            if name not in name_of:  # a value between two kernels; all layers may leave theirs in the same memory
+                name_of[name] = f"{kernels.name}.{name}"
+                if name_of[name] not in self.memory:
+                    self.hold(name_of[name], torch.zeros(self.rows, columns))
+        for call in kernels.program.steps:
+            operands = tuple(name_of[memory_of.get(name, name)] for name in call.operands)
+            self._calls.append((kernels, Call(call.kernel, operands, call.sizes and (Var(_ROWS),))))
 
     def call(self, function: CFunction, operands: Sequence[str], sizes: Sequence[str]) -> None:
-        """A call of a function that was written by hand."""
+        """Append a call of a function that was written by hand."""
         self._calls.append((function, Call(0, tuple(operands), tuple(Var(size) for size in sizes))))
 
     def compile(self) -> None:
@@ -165,6 +165,7 @@ class StepProgram:
         """
         self._slots = {name: slot for slot, name in enumerate(self.memory)}
         self._addresses = np.array([tensor.data_ptr() for tensor in self.memory.values()], np.int64)
+        # Addresses and sizes are read by the C functions at each run: the tables stay where they are.
         self._sizes = tuple(dict.fromkeys([_ROWS, *(size.name for _, call in self._calls for size in call.sizes)]))
         self._numbers = np.zeros(len(self._sizes), np.int64)
         owners = list(dict.fromkeys(owner for owner, _ in self._calls))
@@ -172,37 +173,38 @@ class StepProgram:
             (rows, owner): owner.schedules(rows)
             for rows in (*FEW_ROWS, None)
             for owner in owners
-            if isinstance(owner, Piece)
+            if isinstance(owner, ModuleKernels)
         }
         kernels = iter(build_all([schedule for several in schedules.values() for schedule in several]))
         built = {key: [next(kernels) for _ in several] for key, several in schedules.items()}
         for rows in (*FEW_ROWS, None):
             self._entries[rows] = self._entry(rows, {owner: built.get((rows, owner), [owner]) for owner in owners})
 
-    def _entry(self, rows: int | None, kernels: Mapping[Piece | CFunction, Sequence[CFunction]]) -> RunKernels:
-        """The C function for a number of rows; `kernels` are those of each owner."""
+    def _entry(self, rows: int | None, kernels: Mapping[ModuleKernels | CFunction, Sequence[CFunction]]) -> RunKernels:
+        """Make the C function for a number of rows; `kernels` are those of each owner."""
+        # A call names its kernel by its number among its owner's; the function has one table of all kernels.
         first = dict(zip(kernels, accumulate(map(len, kernels.values()), initial=0), strict=False))
         calls = [
             replace(
                 call,
                 kernel=first[owner] + call.kernel,
-                sizes=() if rows is not None and isinstance(owner, Piece) else call.sizes,
+                sizes=() if rows is not None and isinstance(owner, ModuleKernels) else call.sizes,
             )
             for owner, call in self._calls
         ]
         table = [kernel for several in kernels.values() for kernel in several]
         return make_entry(calls, table, self._slots, [Var(name) for name in self._sizes])
 
-    def run(self, rows: int, sizes: Mapping[str, int], given: Mapping[str, np.ndarray]) -> None:
+    def run(self, rows: int, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray]) -> None:
         """Execute all calls.
 
         Args:
             rows: of this step; memory must have them, filled up as `padded` says.
             sizes: values of the sizes that `call` names.
-            given: other memory for some names, for this time.
+            arrays: other memory for some names, for this time.
         """
         self._numbers[:] = [padded(rows) if name == _ROWS else sizes[name] for name in self._sizes]
-        for name, array in given.items():
+        for name, array in arrays.items():
             self._addresses[self._slots[name]] = array.ctypes.data
         entry = self._entries.get(padded(rows)) or self._entries[None]
         entry(self._numbers.ctypes.data, self._addresses.ctypes.data)

@@ -71,7 +71,9 @@ def _compiles(options: argparse.Namespace, device: torch.device) -> bool:
                 raise
             compiled = False
     if not compiled and options.weight_dtype == "int8":
-        raise ValueError("--weight-dtype int8 is for compiled kernels on the CPU: choose bfloat16, or --runner compiled")
+        raise ValueError(
+            "--weight-dtype int8 is for compiled kernels on the CPU: choose bfloat16, or --runner compiled"
+        )
     return compiled
 
 

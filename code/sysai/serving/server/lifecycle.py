@@ -45,12 +45,12 @@ class Server(uvicorn.Server):
         self.engine, self.ready = engine, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Begin to listen, and call `ready`."""
         await super().startup(sockets)
         self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let all that was accepted end."""
+        """Accept no more, and wait for the answers of all that was accepted."""
         self.engine.stop_accepting()
         await super().shutdown(sockets)
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads at `/metrics`: latencies as histograms, the present as gauges, the past as counters.
+"""Metrics that Prometheus reads at `/metrics`: latencies as histograms, the present as gauges, the past as counters.
 
 Names, units and meanings are vLLM's with `sysai_` in place of `vllm:`, so that its dashboards need one change. Times
 are told when they are known; what the engine counts itself is read when asked for.
@@ -38,7 +38,7 @@ class Metrics:
             self._finished.labels(reason)
 
     def watch(self, engine: AsyncEngine) -> None:
-        """Read the engine's own counts, too."""
+        """Tell the engine's own counts, too, read whenever Prometheus asks."""
         self.registry.register(_EngineCollector(engine))
 
     def first_token(self, record: CompletionRecord) -> None:
@@ -55,7 +55,7 @@ class Metrics:
                 self._tpot.observe((record.end - record.first_token) / (record.output_tokens - 1))
 
     def text(self) -> bytes:
-        """In Prometheus's text form."""
+        """All metrics in Prometheus's text form."""
         return generate_latest(self.registry)
 
 

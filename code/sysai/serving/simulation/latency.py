@@ -1,4 +1,4 @@
-"""What a user feels: time to the first token, time of each after it, and how many users a service satisfies.
+"""Latency as a user feels it: time to the first token, time of each after it, and how many users a service satisfies.
 
     TTFT = first token - arrival                                  waiting and prefill
     TPOT = (last token - first token) / (tokens - 1)              the pace of reading; mean of the request's gaps
@@ -16,8 +16,8 @@ from itertools import pairwise
 
 
 @dataclass(frozen=True)
-class Timing:
-    """One request, in seconds on one clock; `completed` is False if its client left or it failed."""
+class RequestTiming:
+    """The times of one request, in seconds on one clock; `completed` is False if its client left or it failed."""
 
     arrival: float
     token_times: tuple[float, ...]
@@ -48,19 +48,19 @@ class Timing:
 
 @dataclass(frozen=True)
 class SLO:
-    """A service-level objective: what a request may take, in seconds."""
+    """A service-level objective: limits on a request's latencies, in seconds."""
 
     ttft: float = math.inf
     tpot: float = math.inf
 
-    def holds(self, timing: Timing) -> bool:
+    def holds(self, timing: RequestTiming) -> bool:
         """Whether a request was completed within the limits."""
         return timing.completed and timing.ttft <= self.ttft and timing.tpot <= self.tpot
 
 
 @dataclass(frozen=True)
-class Report:
-    """A run in numbers: percentiles by their percent; rates over the time from first arrival to last token."""
+class LatencyReport:
+    """A run in numbers: latencies as percentiles by percent; rates over the time from first arrival to last token."""
 
     requests: int
     completed: int
@@ -82,7 +82,9 @@ class Report:
         return self.attainment * self.requests / self.seconds
 
 
-def summarize(timings: Sequence[Timing], slo: SLO = SLO(), percents: Sequence[float] = (50, 90, 99)) -> Report:
+def summarize(
+    timings: Sequence[RequestTiming], slo: SLO = SLO(), percents: Sequence[float] = (50, 90, 99)
+) -> LatencyReport:
     """The report of a run; its latencies are those of completed requests, its tokens those of all.
 
     Raises:
@@ -93,7 +95,7 @@ def summarize(timings: Sequence[Timing], slo: SLO = SLO(), percents: Sequence[fl
         raise ValueError("no request was completed: there is nothing to summarize")
     end = max(timing.token_times[-1] for timing in timings if timing.token_times)
     gaps = [gap for timing in completed for gap in timing.gaps]
-    return Report(
+    return LatencyReport(
         requests=len(timings),
         completed=len(completed),
         seconds=end - min(timing.arrival for timing in timings),
@@ -106,12 +108,12 @@ def summarize(timings: Sequence[Timing], slo: SLO = SLO(), percents: Sequence[fl
 
 
 def percentiles(values: Sequence[float], percents: Sequence[float]) -> dict[float, float]:
-    """Each percent with its percentile; none of no values."""
+    """The percentile of each percent, by linear interpolation; empty if there are no values."""
     ordered = sorted(values)
     return {percent: _percentile(ordered, percent) for percent in percents} if ordered else {}
 
 
 def _percentile(ordered: Sequence[float], percent: float) -> float:
-    place = (len(ordered) - 1) * percent / 100
-    low, high = math.floor(place), math.ceil(place)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    position = (len(ordered) - 1) * percent / 100
+    low, high = math.floor(position), math.ceil(position)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)

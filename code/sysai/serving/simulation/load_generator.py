@@ -1,4 +1,4 @@
-"""The load generator: a workload replayed against any server with the OpenAI API, and what its users felt.
+"""The load generator: a workload replayed against any server with the OpenAI API, and the latencies of its users.
 
 Requests are sent when they are due, whether earlier ones are answered or not (an open loop), because a crowd of users
 does not wait for each other. A generator that sends the next request when the last one is answered slows down with the
@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sysai.serving.simulation.latency import SLO, Report, Timing, summarize
+from sysai.serving.simulation.latency import SLO, LatencyReport, RequestTiming, summarize
 from sysai.serving.simulation.workload import AZURE_CODE, AZURE_CONVERSATION, Sharing, WorkItem, make_workload
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ _MOST_SHOWN = 2000  # characters of a refusal
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a request: its times, in seconds from the start of the replay, and why it failed, if it did.
+    """The outcome of a request: its times, in seconds from the start of the replay, and why it failed, if it did.
 
     `error` is None, a status ("429"), `LEFT`, "no connection", "cut" (the answer ended early, or was no HTTP),
     "in stream" (the server said so there), or "no events" (something else than events came).
     """
 
-    timing: Timing
+    timing: RequestTiming
     error: str | None = None
     message: str = ""
     sent: float = math.nan
@@ -78,7 +78,7 @@ async def replay(
 
     endpoint = _endpoint(url)
     start = time.perf_counter()
-    places = asyncio.Semaphore(max_concurrency) if max_concurrency else nullcontext()
+    concurrency = asyncio.Semaphore(max_concurrency) if max_concurrency else nullcontext()
     connections = {  # a new one for each request, as many as there are, without a limit of time
         "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
         "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=0),
@@ -89,23 +89,24 @@ async def replay(
     common |= {"model": model} if model else {}
     common |= dict(options or {})
 
-    async def one(client: httpx2.AsyncClient, item: WorkItem) -> Outcome:
+    async def send(client: httpx2.AsyncClient, item: WorkItem) -> Outcome:
+        # An open loop: it is sent when it is due, even if every earlier one is still unanswered.
         await asyncio.sleep(item.arrival + start - time.perf_counter())
         body = common | {"prompt": item.prompt_token_ids, "max_tokens": item.output_length}
         answer, limit = _Answer(start), asyncio.timeout(None if item.patience == math.inf else item.patience)
         try:
-            async with limit, places:
+            async with limit, concurrency:  # patience runs while it waits for its turn
                 await answer.read(client, endpoint, body)
         except (httpx2.HTTPError, json.JSONDecodeError, TimeoutError) as error:
             answer.error, answer.message = LEFT if limit.expired() else _kind(error), str(error)
         return answer.outcome(item.arrival)
 
     async with httpx2.AsyncClient(**connections) as client:
-        return list(await asyncio.gather(*(one(client, item) for item in workload)))
+        return list(await asyncio.gather(*(send(client, item) for item in workload)))
 
 
 class _Answer:
-    """What has come of one answer so far."""
+    """One answer while it comes: when its tokens came, and how it ended."""
 
     def __init__(self, start: float) -> None:
         self.error, self.message = "cut", "the answer ended before [DONE]"
@@ -135,13 +136,13 @@ class _Answer:
                     self._times.append(now)
 
     def outcome(self, arrival: float) -> Outcome:
-        """The whole of it, with tokens that came together at the time of the last."""
+        """Sum up the answer; tokens that came together count at the time of the last."""
         held_back = self._usage.get("completion_tokens", 0) - len(self._times)
         times = self._times + self._times[-1:] * held_back
         if self.error is None and not times:
             self.error, self.message = "cut", "an answer without a token"
         cached = (self._usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        timing = Timing(arrival, tuple(times), completed=self.error is None)
+        timing = RequestTiming(arrival, tuple(times), completed=self.error is None)
         return Outcome(timing, self.error, self.message, self._sent, cached)
 
 
@@ -150,10 +151,10 @@ def _endpoint(url: str) -> str:
 
     endpoint = f"{url.rstrip('/')}/completions"
     try:
-        parts = httpx2.URL(endpoint)
+        address = httpx2.URL(endpoint)
     except httpx2.InvalidURL as error:
         raise ValueError(f"{url!r} is no address of a server ({error}): write http://host:port/v1") from None
-    if parts.scheme not in ("http", "https") or not parts.host or not 0 < (parts.port or 80) < 2**16:
+    if address.scheme not in ("http", "https") or not address.host or not 0 < (address.port or 80) < 2**16:
         raise ValueError(f"{url!r} is no address of a server: write http://host:port/v1")
     return endpoint
 
@@ -180,14 +181,14 @@ def describe(outcomes: Sequence[Outcome], slo: SLO) -> str:
     return "\n".join(lines)
 
 
-def _lines(report: Report, slo: SLO) -> list[str]:
+def _lines(report: LatencyReport, slo: SLO) -> list[str]:
     limits = [f"{name} <= {value:g} s" for name, value in asdict(slo).items() if value < math.inf]
-    parts = {"TTFT": report.ttft, "TPOT": report.tpot, "gap": report.gap}
+    latencies = {"TTFT": report.ttft, "TPOT": report.tpot, "gap": report.gap}
     lines = [
         f"requests {report.completed} of {report.requests} completed in {report.seconds:.1f} s",
         f"output   {report.output_tokens} tokens, {report.throughput:.1f} a second",
     ]
-    for name, values in parts.items():
+    for name, values in latencies.items():
         if values:
             shown = "   ".join(f"P{percent:g} {value * 1e3:8.1f} ms" for percent, value in values.items())
             lines.append(f"{name:8} {shown}")

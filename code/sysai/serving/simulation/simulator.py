@@ -22,8 +22,8 @@ from sysai.serving.core.scheduler import Scheduler
 from sysai.serving.core.scheduler_config import SchedulerConfig
 from sysai.serving.core.scheduler_output import SchedulerOutput
 from sysai.serving.core.sequence import FinishReason, Sequence
-from sysai.serving.simulation.cost_model import CostModel
-from sysai.serving.simulation.latency import Timing
+from sysai.serving.simulation.cost_model import StepCostModel
+from sysai.serving.simulation.latency import RequestTiming
 from sysai.serving.simulation.workload import WorkItem
 
 END = -1  # no token of a prompt is negative
@@ -33,7 +33,7 @@ END = -1  # no token of a prompt is negative
 class SimulationResult:
     """The requests' timings, in the workload's order, and what the run took and did."""
 
-    timings: tuple[Timing, ...]
+    timings: tuple[RequestTiming, ...]
     steps: int
     busy_seconds: float
     preemptions: int
@@ -44,7 +44,7 @@ class SimulationResult:
 def simulate(
     workload: Items[WorkItem],
     config: SchedulerConfig,
-    cost: CostModel,
+    cost: StepCostModel,
     policy: Policy = FIRST_COME_FIRST_SERVED,
     observe: Callable[[float, float, SchedulerOutput, Scheduler], None] | None = None,
 ) -> SimulationResult:
@@ -63,7 +63,7 @@ def simulate(
     now = busy = 0.0
     steps = 0
     while scheduler.has_work or len(sequences) < len(workload):
-        if not scheduler.has_work:
+        if not scheduler.has_work:  # idle: the clock jumps to the next arrival
             now = max(now, workload[len(sequences)].arrival)
         while len(sequences) < len(workload) and workload[len(sequences)].arrival <= now:
             sequences.append(_sequence(len(sequences), workload[len(sequences)]))
@@ -71,7 +71,7 @@ def simulate(
         for sequence in list(scheduler.sequences.values()):
             if sequence.arrival_time + workload[int(sequence.seq_id)].patience <= now:
                 scheduler.finish(sequence.seq_id, FinishReason.ABORT)
-        if not scheduler.has_work:
+        if not scheduler.has_work:  # all that were left have lost patience
             continue
         step = scheduler.schedule()
         seconds = cost.seconds(step)
@@ -80,13 +80,13 @@ def simulate(
         now, busy, steps = now + seconds, busy + seconds, steps + 1
         sampled = {}
         for seq in step.scheduled:
-            if seq.samples:
+            if seq.samples:  # its token is there at the end of the step, and is END where the workload says so
                 i = int(seq.seq_id)
                 token_times[i].append(now)
                 sampled[seq.seq_id] = END if len(token_times[i]) == workload[i].output_length else _token(i)
         scheduler.update(step, sampled)
     timings = (
-        Timing(item.arrival, tuple(times), sequence.finish_reason is not FinishReason.ABORT)
+        RequestTiming(item.arrival, tuple(times), sequence.finish_reason is not FinishReason.ABORT)
         for item, times, sequence in zip(workload, token_times, sequences, strict=True)
     )
     prefix_cache = scheduler.memory.stats

@@ -68,7 +68,7 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class Trace:
+class RequestTrace:
     """A published trace in numbers: requests a second, coefficient of variation of their gaps, lengths in tokens."""
 
     name: str
@@ -82,14 +82,14 @@ class Trace:
 # https://github.com/Azure/AzurePublicDataset (CC-BY), collected in November 2023; described in Patel et al.,
 # Splitwise, ISCA 2024, arXiv 2311.18677, section 3. What is drawn has the trace's means within 2%, the code's output
 # within 9%, because its tail is not linear.
-AZURE_CONVERSATION = Trace(
+AZURE_CONVERSATION = RequestTrace(
     "Azure 2023, conversation",
     rate=5.53,
     cv=1.09,
     prompt=Lengths((2, 29, 181, 207, 387, 403, 703, 1020, 1071, 1130, 1315, 2735, 4083, 4098, 4142, 6212, 14050)),
     output=Lengths((7, 16, 41, 54, 77, 91, 103, 129, 177, 384, 400, 424, 451, 540, 601, 954, 1000)),
 )
-AZURE_CODE = Trace(
+AZURE_CODE = RequestTrace(
     "Azure 2023, code",
     rate=2.57,
     cv=13.2,

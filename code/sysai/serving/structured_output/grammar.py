@@ -1,14 +1,15 @@
-"""Languages over bytes, and what is left of one behind a byte: the automaton behind constrained decoding.
+"""Languages over bytes and their derivatives by a byte: the automaton that constrained decoding runs.
 
 An expression denotes a set of byte strings. Its derivative by a byte b is the expression of all that may follow b,
 
     D_b(L) = {w : b w in L},
 
-so that the expressions are the states of an automaton, made as they are met (Brzozowski, JACM 1964). The rest of a
-`Sequence` is what a pushdown automaton keeps on its stack: an open bracket puts its closing bracket there. Equal
-expressions are one object, so that states can be compared by identity and what is known about one is found again.
+so that the expressions are the states of an automaton, made as they are met (Brzozowski, JACM 1964). The tail of a
+`Concatenation` is the stack of a pushdown automaton: an open bracket puts its closing bracket there. Equal
+expressions are one object, so that states can be compared by identity, and a state's derivatives and masks are found
+again.
 
-A prefix can be completed if and only if its derivative is not `NEVER`: what denotes the empty set is reduced to
+A prefix can be completed if and only if its derivative is not `NEVER`: an expression of the empty set is reduced to
 `NEVER` when made, from the inside out. A derivative costs time in the length of what it changes, once a state and
 byte. Production grammars are compiled ahead and written in C++ or Rust (XGrammar, Dong et al., arXiv 2411.15100;
 llguidance).
@@ -29,7 +30,7 @@ class Expression(ABC):
     first: frozenset[int]  # bytes that its strings begin with
 
     def derivative(self, byte: int) -> "Expression":
-        """What may follow `byte`; `NEVER` if nothing in the language begins with it."""
+        """The strings that may follow `byte`; `NEVER` if nothing in the language begins with it."""
         if byte not in self.first:
             return NEVER
         if byte not in self._derivatives:
@@ -37,7 +38,7 @@ class Expression(ABC):
         return self._derivatives[byte]
 
     def follow(self, data: bytes) -> "Expression":
-        """What may follow all of `data`."""
+        """The strings that may follow all of `data`."""
         return reduce(Expression.derivative, data, self)
 
     @abstractmethod
@@ -46,7 +47,7 @@ class Expression(ABC):
 
 
 class Literal(Expression):
-    """One string."""
+    """The language of one string."""
 
     __slots__ = ("data",)
 
@@ -58,7 +59,7 @@ class Literal(Expression):
 
 
 class ByteSet(Expression):
-    """One byte of several; none for `NEVER`."""
+    """Strings of one byte, out of several; out of none for `NEVER`."""
 
     __slots__ = ()
 
@@ -69,8 +70,8 @@ class ByteSet(Expression):
         return EMPTY
 
 
-class Sequence(Expression):
-    """`head`, which is no sequence, and behind it `tail`."""
+class Concatenation(Expression):
+    """Strings of `head`, which is no concatenation, each followed by a string of `tail`."""
 
     __slots__ = ("head", "tail")
 
@@ -80,12 +81,12 @@ class Sequence(Expression):
         self.first = head.first | tail.first if head.nullable else head.first
 
     def _derive(self, byte: int) -> Expression:
-        within = sequence(self.head.derivative(byte), self.tail)
-        return choice(within, self.tail.derivative(byte)) if self.head.nullable else within
+        within = concat(self.head.derivative(byte), self.tail)
+        return union(within, self.tail.derivative(byte)) if self.head.nullable else within
 
 
-class Choice(Expression):
-    """Any of at least two `options`, none of them a choice."""
+class Union(Expression):
+    """The strings of at least two `options`, none of which is a union."""
 
     __slots__ = ("options",)
 
@@ -95,7 +96,7 @@ class Choice(Expression):
         self.first = frozenset().union(*(option.first for option in options))
 
     def _derive(self, byte: int) -> Expression:
-        return choice(*(option.derivative(byte) for option in self.options))
+        return union(*(option.derivative(byte) for option in self.options))
 
 
 class Repeat(Expression):
@@ -109,73 +110,73 @@ class Repeat(Expression):
 
     def _derive(self, byte: int) -> Expression:
         more = repeat(self.item, max(self.low - 1, 0), None if self.high is None else self.high - 1)
-        return sequence(self.item.derivative(byte), more)
+        return concat(self.item.derivative(byte), more)
 
 
-_known: WeakValueDictionary[tuple, Expression] = WeakValueDictionary()
+_interned: WeakValueDictionary[tuple, Expression] = WeakValueDictionary()
 
 
-def _made(kind: type[Expression], *parts: object) -> Expression:
-    """The one expression of this kind with these parts, which are compared by identity where expressions."""
-    expression = _known.get((kind, *parts))
+def _intern(kind: type[Expression], *parts: object) -> Expression:
+    """Get the one expression of this kind with these parts; parts that are expressions are compared by identity."""
+    expression = _interned.get((kind, *parts))
     if expression is None:
         expression = kind(*parts)
         expression._derivatives = {}
-        _known[kind, *parts] = expression
+        _interned[kind, *parts] = expression
     return expression
 
 
 def literal(data: bytes) -> Expression:
-    """The string `data`."""
-    return _made(Literal, data)
+    """The language of the string `data` alone."""
+    return _intern(Literal, data)
 
 
 def byte_set(allowed: Iterable[int]) -> Expression:
-    """Any one of these bytes."""
-    return _made(ByteSet, frozenset(allowed))
+    """The language of single bytes, those in `allowed`."""
+    return _intern(ByteSet, frozenset(allowed))
 
 
-EMPTY = literal(b"")  # the empty string
-NEVER = byte_set(())  # nothing
+EMPTY = literal(b"")  # the language of the empty string
+NEVER = byte_set(())  # the empty language
 
 
-def sequence(*parts: Expression) -> Expression:
-    """The parts, one behind the other."""
+def concat(*parts: Expression) -> Expression:
+    """Strings of the parts, one after the other."""
     if NEVER in parts:
         return NEVER
     *parts, tail = [part for part in parts if part is not EMPTY] or [EMPTY]
     for part in reversed(parts):
-        heads = []
-        while isinstance(part, Sequence):
+        heads = []  # a part that is a concatenation itself is taken apart: the chain goes down its tails alone
+        while isinstance(part, Concatenation):
             heads.append(part.head)
             part = part.tail
-        tail = _made(Sequence, part, tail)
+        tail = _intern(Concatenation, part, tail)
         for head in reversed(heads):
-            tail = _made(Sequence, head, tail)
+            tail = _intern(Concatenation, head, tail)
     return tail
 
 
-def choice(*options: Expression) -> Expression:
-    """Any of the options."""
+def union(*options: Expression) -> Expression:
+    """The strings of any of the options."""
     flat: set[Expression] = set()
     for option in options:
-        flat |= option.options if isinstance(option, Choice) else {option}
+        flat |= option.options if isinstance(option, Union) else {option}
     flat.discard(NEVER)
     if len(flat) > 1:
-        return _made(Choice, frozenset(flat))
+        return _intern(Union, frozenset(flat))
     return flat.pop() if flat else NEVER
 
 
-def optional(part: Expression) -> Expression:
-    """The part, or nothing."""
-    return choice(EMPTY, part)
+def optional(expression: Expression) -> Expression:
+    """The strings of an expression, and the empty string."""
+    return union(EMPTY, expression)
 
 
 def repeat(item: Expression, low: int = 0, high: int | None = None) -> Expression:
-    """The item, which must not be nullable, from `low` to `high` times."""
+    """From `low` to `high` strings of the item, which must not be nullable, one after the other."""
     assert not item.nullable, "a repetition of nothing has no end"
     if high is not None and high < low:
         return NEVER
     if high == 0 or item is NEVER:
         return EMPTY if low == 0 else NEVER
-    return item if low == high == 1 else _made(Repeat, item, low, high)
+    return item if low == high == 1 else _intern(Repeat, item, low, high)

@@ -22,11 +22,11 @@ from sysai.serving.structured_output.grammar import (
     NEVER,
     Expression,
     byte_set,
-    choice,
+    concat,
     literal,
     optional,
     repeat,
-    sequence,
+    union,
 )
 
 ALL_BYTES = frozenset(range(256))
@@ -51,7 +51,7 @@ def compile_json_schema(
     max_depth: int = 16,
     max_whitespace: int = 32,
 ) -> Expression:
-    """The language of a schema.
+    """Compile a schema to the language of its documents.
 
     Args:
         schema: its JSON text, or what that text parses to.
@@ -79,16 +79,16 @@ class _Compiler:
     def __init__(self, root: object, alphabet: frozenset[int], max_whitespace: int) -> None:
         self.root, self.alphabet = root, alphabet
         self.space = repeat(self.bytes(b" \t\n\r"), 0, max_whitespace)
-        self._made: dict[tuple[int, int], Expression | None] = {}  # None while in the making
+        self._compiled: dict[tuple[int, int], Expression | None] = {}  # None while in the making
 
     def schema(self, schema: object, depth: int, path: str) -> Expression:
         key = (id(schema), depth) if isinstance(schema, Mapping) else (bool(schema), depth)
-        if key not in self._made:
-            self._made[key] = None
-            self._made[key] = self._schema(schema, depth, path)
-        if self._made[key] is None:
+        if key not in self._compiled:
+            self._compiled[key] = None
+            self._compiled[key] = self._schema(schema, depth, path)
+        if self._compiled[key] is None:
             raise ValueError(f"{path} refers to itself with no array or object in between: it has no end")
-        return self._made[key]
+        return self._compiled[key]
 
     def _schema(self, schema: object, depth: int, path: str) -> Expression:
         if isinstance(schema, bool):
@@ -108,7 +108,7 @@ class _Compiler:
             self.only(used, set(), path)
             return self.anything(depth)
         self.only(used, {"type"}.union(*(_KEYWORDS[kind] for kind in kinds)), path)
-        return choice(*(self.kind(kind, schema, depth, path) for kind in kinds))
+        return union(*(self.kind(kind, schema, depth, path) for kind in kinds))
 
     def only(self, used: set[str], allowed: set[str], path: str) -> None:
         if used - allowed:
@@ -138,36 +138,36 @@ class _Compiler:
             case "number":
                 return self.number
             case "boolean":
-                return choice(self.text(b"true"), self.text(b"false"))
+                return union(self.text(b"true"), self.text(b"false"))
         return self.text(b"null")
 
     def reference(self, target: object, depth: int, path: str) -> Expression:
         if not isinstance(target, str) or not (target == "#" or target.startswith("#/")):
             raise ValueError(f"{path}: $ref must point into the same document (#/$defs/...), not {target!r}")
-        found = self.root
+        pointed_at = self.root
         for step in target.split("/")[1:]:
             step = step.replace("~1", "/").replace("~0", "~")
-            if not isinstance(found, Mapping) or step not in found:
+            if not isinstance(pointed_at, Mapping) or step not in pointed_at:
                 raise ValueError(f"{path}: $ref {target!r} points to nothing")
-            found = found[step]
-        return self.schema(found, depth, target)
+            pointed_at = pointed_at[step]
+        return self.schema(pointed_at, depth, target)
 
     def any_of(self, options: object, depth: int, path: str) -> Expression:
         if not isinstance(options, list) or not options:
             raise ValueError(f"{path}: anyOf must be a list of schemas, not {options!r}")
-        return choice(*(self.schema(option, depth, f"{path}/anyOf/{i}") for i, option in enumerate(options)))
+        return union(*(self.schema(option, depth, f"{path}/anyOf/{i}") for i, option in enumerate(options)))
 
     def values(self, values: object, kinds: Sequence[str], path: str) -> Expression:
         if not isinstance(values, list) or not values:
             raise ValueError(f"{path}: enum must be a list of values, not {values!r}")
-        return choice(*(self.constant(value, path) for value in values if not _kinds_of(value).isdisjoint(kinds)))
+        return union(*(self.constant(value, path) for value in values if not _kinds_of(value).isdisjoint(kinds)))
 
     def constant(self, value: object, path: str) -> Expression:
-        """Exactly this value; space may stand between its signs."""
+        """The language of this value alone; space may stand between its signs."""
         match value:
             case dict():
                 members = [
-                    sequence(self.constant(k, path), self.sign(b":"), self.constant(v, path)) for k, v in value.items()
+                    concat(self.constant(k, path), self.sign(b":"), self.constant(v, path)) for k, v in value.items()
                 ]
                 return self.between(b"{", members, b"}")
             case list():
@@ -176,11 +176,11 @@ class _Compiler:
             plain = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         except ValueError as error:  # NaN, infinity, half a surrogate pair
             raise ValueError(f"{path}: {value!r} can't be written as JSON in UTF-8 ({error})") from None
-        return choice(self.text(plain), self.text(json.dumps(value).encode()))
+        return union(self.text(plain), self.text(json.dumps(value).encode()))
 
-    def between(self, begin: bytes, parts: Sequence[Expression], end: bytes) -> Expression:
-        spaced = [part for one in parts for part in (self.sign(b","), one)][1:]
-        return sequence(self.text(begin), self.space, *spaced, self.space if parts else EMPTY, self.text(end))
+    def between(self, begin: bytes, items: Sequence[Expression], end: bytes) -> Expression:
+        spaced = [expression for item in items for expression in (self.sign(b","), item)][1:]
+        return concat(self.text(begin), self.space, *spaced, self.space if items else EMPTY, self.text(end))
 
     def limits(self, schema: Mapping, least: str, most: str, path: str) -> tuple[int, int | None]:
         low, high = schema.get(least, 0), schema.get(most)
@@ -206,34 +206,34 @@ class _Compiler:
             raise ValueError(f"{path}: required names {sorted(set(required) - set(properties))} are no properties")
         if depth == 0:
             return NEVER
-        openings, rest = [], sequence(self.space, self.text(b"}"))  # of the members that may be the first
+        openings, rest = [], concat(self.space, self.text(b"}"))  # of the members that may be the first
         for name in reversed(properties):
             value = self.schema(properties[name], depth - 1, f"{path}/properties/{name}")
-            member = sequence(self.constant(name, path), self.sign(b":"), value)
-            opening, behind = sequence(member, rest), sequence(self.sign(b","), member)
+            member = concat(self.constant(name, path), self.sign(b":"), value)
+            opening, following = concat(member, rest), concat(self.sign(b","), member)
             openings = [opening] if name in required else [*openings, opening]
-            rest = sequence(behind if name in required else optional(behind), rest)
+            rest = concat(following if name in required else optional(following), rest)
         if not required:
             openings.append(self.text(b"}"))
-        return sequence(self.text(b"{"), self.space, choice(*openings))
+        return concat(self.text(b"{"), self.space, union(*openings))
 
     def free_object(self, depth: int) -> Expression:
         if depth == 0:
             return NEVER
-        return self.list_of(b"{", sequence(self.string(), self.sign(b":"), self.schema(True, depth - 1, "")), b"}")
+        return self.list_of(b"{", concat(self.string(), self.sign(b":"), self.schema(True, depth - 1, "")), b"}")
 
     def anything(self, depth: int) -> Expression:
         """Any value, with `depth` levels of arrays and objects."""
-        return choice(*(self.kind(kind, {"additionalProperties": True}, depth, "") for kind in _KEYWORDS))
+        return union(*(self.kind(kind, {"additionalProperties": True}, depth, "") for kind in _KEYWORDS))
 
     def list_of(self, begin: bytes, item: Expression, end: bytes, low: int = 0, high: int | None = None) -> Expression:
         """Items between brackets, with commas."""
-        more = repeat(sequence(self.sign(b","), item), max(low - 1, 0), None if high is None else high - 1)
-        some = sequence(item, more, self.space, self.text(end)) if high != 0 else NEVER
-        return sequence(self.text(begin), self.space, choice(some, self.text(end) if low == 0 else NEVER))
+        more = repeat(concat(self.sign(b","), item), max(low - 1, 0), None if high is None else high - 1)
+        some = concat(item, more, self.space, self.text(end)) if high != 0 else NEVER
+        return concat(self.text(begin), self.space, union(some, self.text(end) if low == 0 else NEVER))
 
     def text(self, data: bytes) -> Expression:
-        """Exactly this, if it can be written."""
+        """The language of this text alone, if its bytes can be written."""
         return literal(data) if self.alphabet.issuperset(data) else NEVER
 
     def bytes(self, *spans: Iterable[int]) -> Expression:
@@ -242,45 +242,45 @@ class _Compiler:
 
     def sign(self, data: bytes) -> Expression:
         """A colon or comma, with space about it."""
-        return sequence(self.space, self.text(data), self.space)
+        return concat(self.space, self.text(data), self.space)
 
     def string(self, low: int = 0, high: int | None = None) -> Expression:
-        return sequence(self.text(b'"'), repeat(self.character, low, high), self.text(b'"'))
+        return concat(self.text(b'"'), repeat(self.character, low, high), self.text(b'"'))
 
     @cached_property
     def character(self) -> Expression:
         """One character within a string: as it is, in well-formed UTF-8 (Unicode 15, table 3-7), or escaped."""
         plain = self.bytes(set(range(0x20, 0x80)) - set(b'"\\'))
         more = self.bytes(range(0x80, 0xC0))
-        well_formed = choice(
-            sequence(self.bytes(range(0xC2, 0xE0)), more),
-            sequence(self.bytes([0xE0]), self.bytes(range(0xA0, 0xC0)), more),
-            sequence(self.bytes(range(0xE1, 0xED), [0xEE, 0xEF]), more, more),
-            sequence(self.bytes([0xED]), self.bytes(range(0x80, 0xA0)), more),
-            sequence(self.bytes([0xF0]), self.bytes(range(0x90, 0xC0)), more, more),
-            sequence(self.bytes(range(0xF1, 0xF4)), more, more, more),
-            sequence(self.bytes([0xF4]), self.bytes(range(0x80, 0x90)), more, more),
+        well_formed = union(
+            concat(self.bytes(range(0xC2, 0xE0)), more),
+            concat(self.bytes([0xE0]), self.bytes(range(0xA0, 0xC0)), more),
+            concat(self.bytes(range(0xE1, 0xED), [0xEE, 0xEF]), more, more),
+            concat(self.bytes([0xED]), self.bytes(range(0x80, 0xA0)), more),
+            concat(self.bytes([0xF0]), self.bytes(range(0x90, 0xC0)), more, more),
+            concat(self.bytes(range(0xF1, 0xF4)), more, more, more),
+            concat(self.bytes([0xF4]), self.bytes(range(0x80, 0x90)), more, more),
         )
         hex_digit, u, d = self.bytes(b"0123456789abcdefABCDEF"), self.text(b"\\u"), self.bytes(b"dD")
-        whole = choice(sequence(self.bytes(b"0123456789abcefABCEF"), hex_digit), sequence(d, self.bytes(b"01234567")))
+        whole = union(concat(self.bytes(b"0123456789abcefABCEF"), hex_digit), concat(d, self.bytes(b"01234567")))
         pair = [d, self.bytes(b"89abAB"), hex_digit, hex_digit, u, d, self.bytes(b"cdefCDEF"), hex_digit, hex_digit]
-        escaped = choice(
-            sequence(self.text(b"\\"), self.bytes(b'"\\/bfnrt')),
-            sequence(u, choice(sequence(whole, hex_digit, hex_digit), sequence(*pair))),
+        escaped = union(
+            concat(self.text(b"\\"), self.bytes(b'"\\/bfnrt')),
+            concat(u, union(concat(whole, hex_digit, hex_digit), concat(*pair))),
         )
-        return choice(plain, well_formed, escaped)
+        return union(plain, well_formed, escaped)
 
     @cached_property
     def integer(self) -> Expression:
-        digits = sequence(self.bytes(b"123456789"), repeat(self.bytes(b"0123456789"), 0, 17))
-        return sequence(optional(self.text(b"-")), choice(self.text(b"0"), digits))
+        digits = concat(self.bytes(b"123456789"), repeat(self.bytes(b"0123456789"), 0, 17))
+        return concat(optional(self.text(b"-")), union(self.text(b"0"), digits))
 
     @cached_property
     def number(self) -> Expression:
         digit = self.bytes(b"0123456789")
-        fraction = sequence(self.text(b"."), repeat(digit, 1, 17))
-        exponent = sequence(self.bytes(b"eE"), optional(self.bytes(b"+-")), repeat(digit, 1, 2))
-        return sequence(self.integer, optional(fraction), optional(exponent))
+        fraction = concat(self.text(b"."), repeat(digit, 1, 17))
+        exponent = concat(self.bytes(b"eE"), optional(self.bytes(b"+-")), repeat(digit, 1, 2))
+        return concat(self.integer, optional(fraction), optional(exponent))
 
 
 def _kinds_of(value: object) -> set[str]:

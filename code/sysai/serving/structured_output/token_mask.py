@@ -2,10 +2,10 @@
 
 A grammar goes by bytes, a model by tokens of many bytes. The vocabulary becomes a trie, and a token is allowed if the
 language can follow its path (Willard and Louf 2023, arXiv 2307.09702). To walk 49,152 tokens at every step would be
-slow. So a state is taken apart at its `Sequence`, as XGrammar does (arXiv 2411.15100, section 3.1): most tokens end
-within its head, whatever stands behind it, and that part is known once the head has been met anywhere; the few paths on
+slow. So a state is taken apart at its `Concatenation`, as XGrammar does (arXiv 2411.15100, section 3.1): most tokens
+end within its head, whatever its tail is, and those are known once the head has been met anywhere; the few paths on
 which the head is complete go on in the tail. Inside a string, whose limits of length differ from state to state, a
-token's number of characters is remembered instead, and compared with what is left.
+token's number of characters is remembered instead, and compared with the number that is still allowed.
 
 The language is built of bytes that the vocabulary has as tokens of their own, so that every state but the last has a
 token: a mask is never empty.
@@ -19,18 +19,18 @@ from typing import NamedTuple
 import numpy as np
 
 from sysai.models.tokenizer import Tokenizer
-from sysai.serving.structured_output.grammar import EMPTY, NEVER, Choice, Expression, Repeat, Sequence, sequence
+from sysai.serving.structured_output.grammar import EMPTY, NEVER, Concatenation, Expression, Repeat, Union, concat
 from sysai.serving.structured_output.json_schema import compile_json_schema
 
 _ROOT = 0
-_KEPT_REPEATS = 256  # of a vocabulary
-_KEPT_MASKS = 512  # of a grammar; a byte a token each
+_MAX_REPEATS = 256  # remembered for a vocabulary
+_MAX_MASKS = 512  # remembered for a grammar, a byte a token each
 
 
 class _Repeated(NamedTuple):
-    """Walks from the root along any number of one item."""
+    """The tokens that spell the beginning of any number of one item, found by walks from the root."""
 
-    token_ids: np.ndarray  # tokens that end within or behind items
+    token_ids: np.ndarray  # tokens that end within an item or after one
     started: np.ndarray  # how many items each of them begins, at least
     ends: dict[int, list[tuple[int, int]]]  # next byte -> (node, items complete there)
 
@@ -67,16 +67,16 @@ class Vocabulary:
         self.token_ids[node].append(token_id)
 
     def allow(self, state: Expression, allowed_V: np.ndarray) -> None:
-        """Set to True the tokens that can follow at `state`."""
+        """Set `allowed_V` to True for the tokens that can follow at `state`."""
         seen, todo = set(), [(state, _ROOT)]
         while todo:
             state, node = todo.pop()
             if (state, node) in seen:
                 continue
             seen.add((state, node))
-            head, tail = (state.head, state.tail) if isinstance(state, Sequence) else (state, EMPTY)
-            if isinstance(head, Choice):
-                todo += [(sequence(option, tail), node) for option in head.options]
+            head, tail = (state.head, state.tail) if isinstance(state, Concatenation) else (state, EMPTY)
+            if isinstance(head, Union):
+                todo += [(concat(option, tail), node) for option in head.options]
             elif isinstance(head, Repeat) and node == _ROOT:
                 todo += [(tail, end) for end in self._ends_of_repeat(head, tail, allowed_V)]
             else:
@@ -84,7 +84,7 @@ class Vocabulary:
                 todo += [(tail, end) for end in ends if not tail.first.isdisjoint(self.children[end])]
 
     def _ends(self, head: Expression, node: int, allowed_V: np.ndarray) -> list[int]:
-        """Allow tokens within `head`, from a node on; the nodes where it is complete."""
+        """Allow the tokens that end within `head`, walked from a node on; return the nodes where it is complete."""
         ends, todo = [node] if head.nullable else [], [(node, head)]
         while todo:
             node, state = todo.pop()
@@ -97,19 +97,19 @@ class Vocabulary:
         return ends
 
     def _ends_of_repeat(self, head: Repeat, tail: Expression, allowed_V: np.ndarray) -> list[int]:
-        """The same for a repetition from the root on; only nodes where `tail` can go on."""
+        """Do as `_ends` does for a repetition, from the root on; only nodes where `tail` can go on."""
         if head.item not in self._repeated:
-            if len(self._repeated) == _KEPT_REPEATS:
-                del self._repeated[next(iter(self._repeated))]  # the one known longest
+            if len(self._repeated) == _MAX_REPEATS:
+                del self._repeated[next(iter(self._repeated))]  # the one in the dictionary for the longest time
             self._repeated[head.item] = self._walk_repeated(head.item)
-        known, high = self._repeated[head.item], len(self.children) if head.high is None else head.high
-        allowed_V[known.token_ids[known.started <= high]] = True
-        return [node for byte in tail.first for node, count in known.ends.get(byte, ()) if head.low <= count <= high]
+        repeated, high = self._repeated[head.item], len(self.children) if head.high is None else head.high
+        allowed_V[repeated.token_ids[repeated.started <= high]] = True
+        return [node for byte in tail.first for node, count in repeated.ends.get(byte, ()) if head.low <= count <= high]
 
     def _walk_repeated(self, item: Expression) -> _Repeated:
         started: dict[int, int] = {}
         ends = defaultdict(list)
-        todo = [(_ROOT, item, 0)]  # node, what is left of the item, items complete
+        todo = [(_ROOT, item, 0)]  # node, the rest of the item, items complete
         while todo:
             node, state, count = todo.pop()
             if state is item:
@@ -138,15 +138,15 @@ class TokenGrammar:
 
     def __init__(self, language: Expression, vocabulary: Vocabulary) -> None:
         self.start, self.vocabulary = language, vocabulary
-        self.mask = lru_cache(maxsize=_KEPT_MASKS)(self._mask)
+        self.mask = lru_cache(maxsize=_MAX_MASKS)(self._mask)
 
     @classmethod
     def from_json_schema(cls, schema: str | Mapping | bool, vocabulary: Vocabulary, **limits: int) -> "TokenGrammar":
-        """The grammar of documents that satisfy a schema; see `compile_json_schema` for limits and errors."""
+        """Make the grammar of documents that satisfy a schema; see `compile_json_schema` for limits and errors."""
         return cls(compile_json_schema(schema, vocabulary.alphabet, **limits), vocabulary)
 
     def advance(self, state: Expression, token_id: int) -> Expression:
-        """The state behind one more token.
+        """Go to the state after one more token.
 
         Raises:
             ValueError: a token that the state's mask forbids.

@@ -199,7 +199,7 @@ def test_prompts_of_a_call_are_accepted_together_or_not_at_all(model):
             assert running.stats().waiting == running.stats().running == 0
             stream = await running.submit([b"good", b"as well"], greedy(3, n=2))
             chunks = [chunk async for chunk in stream]
-            assert sorted(stream.place(chunk) for chunk in chunks) == sorted([*range(4)] * 3)
+            assert sorted(stream.choice(chunk) for chunk in chunks) == sorted([*range(4)] * 3)
 
     asyncio.run(main())
     assert_free(engine)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import crash
 from service import Service, tiny_engine
-from sysai.serving.simulation.latency import SLO, Timing
+from sysai.serving.simulation.latency import SLO, RequestTiming
 from sysai.serving.simulation.load_generator import LEFT, Outcome, add_arguments, describe, replay, run
 from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
 
@@ -185,6 +185,6 @@ def test_the_command_prints_a_report_and_records_every_outcome(service, tmp_path
 
 
 def test_a_report_of_failures_only_has_no_percentiles():
-    failed = Outcome(Timing(0.0, (), completed=False), "429")
+    failed = Outcome(RequestTiming(0.0, (), completed=False), "429")
     assert describe([failed] * 3, SLO()) == "failed   3 x 429"
     assert math.isnan(failed.sent)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysai.serving.core.scheduler_config import SchedulerConfig
 from sysai.serving.core.scheduler_output import ScheduledSequence, SchedulerOutput
-from sysai.serving.simulation.cost_model import CostModel, fit
+from sysai.serving.simulation.cost_model import StepCostModel, fit
 from sysai.serving.simulation.simulator import simulate
 from sysai.serving.simulation.workload import Lengths, make_workload
 
@@ -19,7 +19,7 @@ def steps() -> list[SchedulerOutput]:
         num_blocks=60, block_size=16, max_num_batched_tokens=256, max_num_seqs=32, num_cpu_blocks=60
     )
     found = []
-    simulate(ITEMS, config, CostModel(0.02, 1e-3), observe=lambda start, seconds, step, _: found.append(step))
+    simulate(ITEMS, config, StepCostModel(0.02, 1e-3), observe=lambda start, seconds, step, _: found.append(step))
     assert any(step.swapped for step in found)
     assert {min(step.tokens, 33) for step in found} >= {1, 2, 5, 33}
     return found
@@ -32,11 +32,11 @@ def test_a_step_by_hand():
     attended = (11 + 12 + 13 + 14) + 8
     prices = {"fixed": 1, "per_token": 5, "per_attended": attended, "per_sampled": 1, "per_swapped": 1}
     for name, count in (prices | {"per_sequence": 2, "per_position": 14 + 8}).items():
-        assert CostModel(**{name: 3.0}).seconds(step) == pytest.approx(3 * count), name
+        assert StepCostModel(**{name: 3.0}).seconds(step) == pytest.approx(3 * count), name
 
 
 def test_below_the_bend_a_token_costs_nothing_more():
-    model = CostModel(per_token=1e-3, bend=8)
+    model = StepCostModel(per_token=1e-3, bend=8)
     seconds = [
         model.seconds(SchedulerOutput((ScheduledSequence("a", 0, (0,) * n, (0,), False),))) for n in (1, 8, 9, 16)
     ]
@@ -46,7 +46,7 @@ def test_below_the_bend_a_token_costs_nothing_more():
 @settings(max_examples=6, deadline=None)
 @given(prices=st.tuples(*[st.floats(1e-6, 1e-2)] * 7), bend=st.integers(0, 40))
 def test_fitting_finds_the_prices_that_made_the_times(steps, prices, bend):
-    true = CostModel(*prices, bend)
+    true = StepCostModel(*prices, bend)
     found = fit((step, true.seconds(step)) for step in steps)
     for step in steps:
         assert found.seconds(step) == pytest.approx(true.seconds(step), rel=1e-3)
@@ -54,10 +54,10 @@ def test_fitting_finds_the_prices_that_made_the_times(steps, prices, bend):
 
 def test_a_line_cannot_price_what_has_a_bend(steps):
     """What the bend is for: without it, steps of few tokens would be priced too low or too high by a quarter."""
-    true = CostModel(fixed=1e-3, per_token=1e-3, bend=24)
+    true = StepCostModel(fixed=1e-3, per_token=1e-3, bend=24)
     found = fit((step, true.seconds(step)) for step in steps)
     assert found.bend == 24
-    straight = CostModel(found.fixed, found.per_token)
+    straight = StepCostModel(found.fixed, found.per_token)
     assert max(abs(straight.seconds(step) / true.seconds(step) - 1) for step in steps) > 0.25
 
 
@@ -70,6 +70,6 @@ def test_prices_stay_positive_where_noise_would_make_one_negative(steps):
 def test_wrong_use_is_refused():
     for wrong in ({"fixed": -1.0}, {"bend": 3.0}, {"per_token": 1.0, "bend": -1.0}):
         with pytest.raises(ValueError, match="negative"):
-            CostModel(**wrong)
+            StepCostModel(**wrong)
     with pytest.raises(ValueError, match="at least 7 steps"):
         fit([])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sysai.serving.simulation.latency import SLO, Timing, percentiles, summarize
+from sysai.serving.simulation.latency import SLO, RequestTiming, percentiles, summarize
 
 
 @given(values=st.lists(st.floats(0, 1e6), min_size=1, max_size=50), percent=st.floats(0, 100))
@@ -13,10 +13,10 @@ def test_percentiles_are_numpys(values, percent):
 
 
 def test_a_report_by_hand():
-    fast = Timing(arrival=1.0, token_times=(1.5, 1.6, 1.7))
-    slow = Timing(arrival=2.0, token_times=(6.0, 7.0))
-    single = Timing(arrival=0.0, token_times=(0.5,))
-    left = Timing(arrival=3.0, token_times=(9.0,), completed=False)
+    fast = RequestTiming(arrival=1.0, token_times=(1.5, 1.6, 1.7))
+    slow = RequestTiming(arrival=2.0, token_times=(6.0, 7.0))
+    single = RequestTiming(arrival=0.0, token_times=(0.5,))
+    left = RequestTiming(arrival=3.0, token_times=(9.0,), completed=False)
     report = summarize([fast, slow, single, left], SLO(ttft=1.0, tpot=0.2), percents=[50, 100])
     assert (report.requests, report.completed, report.output_tokens, report.seconds) == (4, 3, 7, 9.0)
     assert report.ttft == {50: 0.5, 100: 4.0}
@@ -30,15 +30,15 @@ def test_a_report_by_hand():
 
 
 def test_one_stall_shows_in_the_gaps_and_hides_in_the_mean():
-    timing = Timing(0.0, (1.0, 1.1, 1.2, 3.2))
+    timing = RequestTiming(0.0, (1.0, 1.1, 1.2, 3.2))
     assert timing.tpot == pytest.approx(2.2 / 3)
     assert max(timing.gaps) == pytest.approx(2.0)
 
 
 def test_wrong_timings_are_refused():
     with pytest.raises(ValueError, match="in order"):
-        Timing(1.0, (0.5,))
+        RequestTiming(1.0, (0.5,))
     with pytest.raises(ValueError, match="at least one"):
-        Timing(1.0, ())
+        RequestTiming(1.0, ())
     with pytest.raises(ValueError, match="nothing to summarize"):
-        summarize([Timing(0.0, (), completed=False)])
+        summarize([RequestTiming(0.0, (), completed=False)])

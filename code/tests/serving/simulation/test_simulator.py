@@ -9,12 +9,12 @@ from itertools import pairwise
 import pytest
 from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, STATIC_BATCHING, shortest_first
 from sysai.serving.core.scheduler_config import SchedulerConfig
-from sysai.serving.simulation.cost_model import CostModel
+from sysai.serving.simulation.cost_model import StepCostModel
 from sysai.serving.simulation.latency import summarize
 from sysai.serving.simulation.simulator import simulate
 from sysai.serving.simulation.workload import AZURE_CONVERSATION, Lengths, Sharing, WorkItem, make_workload
 
-COST = CostModel(fixed=0.02, per_token=1e-3, per_attended=1e-6, per_sampled=2e-4, per_swapped=1e-3)
+COST = StepCostModel(fixed=0.02, per_token=1e-3, per_attended=1e-6, per_sampled=2e-4, per_swapped=1e-3)
 CONFIG = SchedulerConfig(num_blocks=600, block_size=16, max_num_batched_tokens=256, max_num_seqs=32)
 PROMPT, OUTPUT = AZURE_CONVERSATION.prompt.scaled(0.1, 400), AZURE_CONVERSATION.output.scaled(0.1, 60)
 
@@ -77,7 +77,7 @@ def test_one_row_and_one_token_each_is_a_queue_that_theory_knows():
     service, rho = 1.0, 0.5
     items = make_workload(5000, rho / service, Lengths.uniform(1, 1), Lengths.uniform(1, 1), seed=5)
     config = SchedulerConfig(num_blocks=2, block_size=1, max_num_batched_tokens=1, max_num_seqs=1, prefix_caching=False)
-    result = simulate(items, config, CostModel(fixed=service))
+    result = simulate(items, config, StepCostModel(fixed=service))
     waits = [0.0]
     for before, after in pairwise(items):
         waits.append(max(0.0, waits[-1] + service - (after.arrival - before.arrival)))
@@ -99,7 +99,7 @@ def test_ten_thousand_requests_with_clients_that_leave_leak_no_block():
         num_blocks=50, block_size=8, max_num_batched_tokens=128, max_num_seqs=24, num_cpu_blocks=20
     )
     watch = Watch(every=100)
-    result = simulate(items, config, CostModel(0.01, 1e-4), observe=watch)
+    result = simulate(items, config, StepCostModel(0.01, 1e-4), observe=watch)
     left = sum(not timing.completed for timing in result.timings)
     assert 100 < left < 2500
     assert result.preemptions > 100
@@ -156,7 +156,7 @@ def test_a_page_can_simulate_with_the_standard_library_alone():
     script = (
         "import sys; from sysai.serving.simulation import fragmentation, simulator, workload\n"
         "item = workload.WorkItem(0.0, (1, 2), 2, 2)\n"
-        "simulator.simulate([item], simulator.SchedulerConfig(num_blocks=4), simulator.CostModel(1.0))\n"
+        "simulator.simulate([item], simulator.SchedulerConfig(num_blocks=4), simulator.StepCostModel(1.0))\n"
         "sys.exit(', '.join({'numpy', 'scipy', 'torch'} & set(sys.modules)) or 0)"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -6,7 +6,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysai.serving.structured_output import grammar
-from sysai.serving.structured_output.grammar import EMPTY, NEVER, byte_set, choice, literal, optional, repeat, sequence
+from sysai.serving.structured_output.grammar import EMPTY, NEVER, byte_set, concat, literal, optional, repeat, union
 
 
 def cat(*sets):
@@ -33,9 +33,9 @@ def languages(draw, depth=3):
     expressions, sets = zip(*pairs, strict=True)
     match kind:
         case "sequence":
-            return sequence(*expressions), cat(*sets)
+            return concat(*expressions), cat(*sets)
         case "choice":
-            return choice(*expressions), set().union(*sets)
+            return union(*expressions), set().union(*sets)
         case "optional":
             return optional(*expressions), {b"", *sets[0]}
     item, strings = pairs[0]
@@ -61,7 +61,7 @@ def test_derivatives_know_the_members_and_their_beginnings(language, others):
 
 
 def test_a_sequence_goes_on_behind_a_head_that_is_done_or_not():
-    expression = sequence(choice(EMPTY, literal(b"a"), literal(b"ab")), repeat(literal(b"ab"), 0, 1), literal(b"b"))
+    expression = concat(union(EMPTY, literal(b"a"), literal(b"ab")), repeat(literal(b"ab"), 0, 1), literal(b"b"))
     strings = [b"", b"a", b"b", b"ab", b"abb", b"aab", b"aabb", b"abab", b"ababb", b"ababab"]
     accepted = [string for string in strings if expression.follow(string).nullable]
     assert accepted == [b"b", b"ab", b"abb", b"aabb", b"ababb"]
@@ -77,23 +77,23 @@ def test_repetition_without_end_comes_back_to_itself():
 
 def test_equal_expressions_are_one_object_while_they_are_in_use():
     def make():
-        return sequence(literal(b"q"), choice(byte_set(b"xy"), literal(b"long")), repeat(byte_set(b"z"), 0, 5))
+        return concat(literal(b"q"), union(byte_set(b"xy"), literal(b"long")), repeat(byte_set(b"z"), 0, 5))
 
     assert make() is make()
-    assert sequence(sequence(literal(b"a"), byte_set(b"b")), EMPTY, byte_set(b"c")) is sequence(
-        literal(b"a"), sequence(byte_set(b"b"), byte_set(b"c"))
+    assert concat(concat(literal(b"a"), byte_set(b"b")), EMPTY, byte_set(b"c")) is concat(
+        literal(b"a"), concat(byte_set(b"b"), byte_set(b"c"))
     )
     gc.collect()
-    before = len(grammar._known)
+    before = len(grammar._interned)
     kept = make()
     kept.follow(b"qxzz")
-    assert len(grammar._known) > before
+    assert len(grammar._interned) > before
     del kept
     gc.collect()
-    assert len(grammar._known) == before
+    assert len(grammar._interned) == before
 
 
 def test_a_long_literal_and_a_long_sequence_need_no_deep_recursion():
     data = bytes(range(256)) * 40
     assert literal(data).follow(data) is EMPTY
-    assert sequence(*(byte_set([byte]) for byte in data)).follow(data) is EMPTY
+    assert concat(*(byte_set([byte]) for byte in data)).follow(data) is EMPTY

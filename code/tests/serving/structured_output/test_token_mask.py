@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_schemas import SCHEMAS
 from sysai.models.tokenizer import _SYMBOL_OF_BYTE, Tokenizer
-from sysai.serving.structured_output.grammar import EMPTY, NEVER, byte_set, choice, literal, repeat, sequence
+from sysai.serving.structured_output.grammar import EMPTY, NEVER, byte_set, concat, literal, repeat, union
 from sysai.serving.structured_output.token_mask import TokenGrammar, Vocabulary
 
 PERSON = {
@@ -83,9 +83,9 @@ def test_masks_of_random_vocabularies_along_random_walks(schema, parts, seed):
 @pytest.mark.parametrize("behind", [EMPTY, literal(b"b"), repeat(byte_set(b"ab"), 1, 2)])
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (1, 2), (2, 3), (3, None)])
 def test_repetitions_that_can_be_read_in_several_ways(behind, low, high):
-    item = choice(literal(b"a"), literal(b"aa"), literal(b"aab"))
+    item = union(literal(b"a"), literal(b"aa"), literal(b"aab"))
     vocabulary = vocabulary_of([b"aa", b"aaa", b"aaaa", b"aaaaa", b"aab", b"aaaab", b"aabaab", b"ab", b"aabb", b"ba"])
-    grammar = TokenGrammar(sequence(repeat(item, low, high), behind), vocabulary)
+    grammar = TokenGrammar(concat(repeat(item, low, high), behind), vocabulary)
     for prefix in (b"", b"a", b"aa", b"aab", b"aaba"):
         state = grammar.start.follow(prefix)
         assert np.array_equal(grammar.mask(state), followed(grammar, state)), prefix
