@@ -26,7 +26,7 @@ def serve(engine: Engine, workload: Sequence[WorkItem], clock: Callable[[], floa
     Args:
         clock: seconds. One that stands still while the engine sleeps (CPU time) suits a workload that is there at once.
     """
-    call_ids = map(str, count())
+    request_ids = map(str, count())
     token_times: dict[str, list[float]] = {}
     steps: list[tuple[SchedulerOutput, float]] = []
     scheduled: list[SchedulerOutput] = []
@@ -45,7 +45,7 @@ def serve(engine: Engine, workload: Sequence[WorkItem], clock: Callable[[], floa
             while len(token_times) < len(workload) and workload[len(token_times)].arrival <= engine.clock():
                 item = workload[len(token_times)]
                 params = SamplingParams(max_tokens=item.output_length, temperature=0, ignore_eos=True)
-                token_times[engine.add_request(item.prompt_token_ids, params, next(call_ids))] = []
+                token_times[engine.add_request(item.prompt_token_ids, params, next(request_ids))] = []
             if not engine.has_work:
                 continue
             before = engine.clock()

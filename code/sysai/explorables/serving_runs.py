@@ -28,8 +28,8 @@ WAITING, PREFILL, RECOMPUTATION, DECODE, PREEMPTED = "waiting", "prefill", "reco
 
 
 @dataclass(frozen=True)
-class Interval:
-    """What a request does from one time to another, in seconds; one for each step that computes anything of it."""
+class RequestInterval:
+    """The state of a request from one time to another, in seconds; one for each step that computes anything of it."""
 
     request: int
     state: str
@@ -56,7 +56,7 @@ class ServingRun:
     """The workload, and all that happened to it; `recomputed` counts tokens that were computed more than once."""
 
     workload: list[WorkItem]
-    intervals: list[Interval]
+    intervals: list[RequestInterval]
     moments: list[Moment]
     recomputed: int
     result: SimulationResult
@@ -67,7 +67,7 @@ class _Recorder:
     """The simulator's observer: turns steps into intervals and moments."""
 
     def __init__(self, workload: list[WorkItem]) -> None:
-        self.intervals: list[Interval] = []
+        self.intervals: list[RequestInterval] = []
         self.moments: list[Moment] = []
         self.recomputed = 0
         self._since = [item.arrival for item in workload]  # when the last interval of each request ended
@@ -91,7 +91,7 @@ class _Recorder:
                 state = RECOMPUTATION
             else:
                 state = DECODE if seq.start >= self._prompts[request] else PREFILL
-            self.intervals.append(Interval(request, state, start, start + seconds))
+            self.intervals.append(RequestInterval(request, state, start, start + seconds))
             self._since[request], self._idle_state[request] = start + seconds, WAITING
             self._computed[request] = max(computed_before, seq.end)
         memory = scheduler.memory
@@ -102,7 +102,7 @@ class _Recorder:
 
     def _pause(self, request: int, until: float) -> None:
         if until > self._since[request]:
-            self.intervals.append(Interval(request, self._idle_state[request], self._since[request], until))
+            self.intervals.append(RequestInterval(request, self._idle_state[request], self._since[request], until))
             self._since[request] = until
 
 
