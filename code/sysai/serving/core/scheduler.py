@@ -64,6 +64,11 @@ class Scheduler:
         return bool(self.sequences)
 
     @property
+    def num_running(self) -> int:
+        """How many sequences have blocks; may be asked for from another thread."""
+        return len(self._running)
+
+    @property
     def running(self) -> list[Sequence]:
         """The sequences that have blocks, in the policy's order; at most `max_num_seqs`."""
         return sorted(self._running, key=_rank)

@@ -9,7 +9,7 @@ Standard library only: the simulator runs the same sequences in a reader's brows
 """
 
 import secrets
-from collections.abc import Sequence as Tokens
+from collections import abc
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
@@ -50,7 +50,7 @@ class Sequence:
     """
 
     seq_id: str
-    prompt_token_ids: Tokens[int]
+    prompt_token_ids: abc.Sequence[int]
     sampling_params: SamplingParams = field(default_factory=SamplingParams)
     arrival_time: float = 0.0
     index: int = 0

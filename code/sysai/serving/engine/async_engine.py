@@ -143,7 +143,7 @@ class AsyncEngine:
     def stats(self) -> EngineStats:
         """Read the present state; its numbers may be a step apart from each other."""
         scheduler = self.engine.scheduler
-        memory, running = scheduler.memory, len(scheduler.running)
+        memory, running = scheduler.memory, scheduler.num_running
         return EngineStats(
             running=running,
             waiting=max(0, self._accepted.count - running),

@@ -13,9 +13,8 @@ go on. Production engines (vLLM's EngineCore) run this loop in a process of its 
 
 import logging
 import time
-from collections import defaultdict
+from collections import abc, defaultdict
 from collections.abc import Callable, Iterable
-from collections.abc import Sequence as Tokens
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import count
@@ -97,8 +96,8 @@ class Engine:
 
     def generate(
         self,
-        prompts: str | Tokens[str | Tokens[int]],
-        sampling_params: SamplingParams | Tokens[SamplingParams] | None = None,
+        prompts: str | abc.Sequence[str | abc.Sequence[int]],
+        sampling_params: SamplingParams | abc.Sequence[SamplingParams] | None = None,
     ) -> list[RequestOutput]:
         """Complete all prompts, and return when all are done.
 
@@ -137,7 +136,7 @@ class Engine:
         ]
 
     def add_request(
-        self, prompt: str | Tokens[int], sampling_params: SamplingParams, request_id: str | None = None
+        self, prompt: str | abc.Sequence[int], sampling_params: SamplingParams, request_id: str | None = None
     ) -> str:
         """Let a request for `n` completions wait for its turn; its id, which stands in its chunks.
 

@@ -6,7 +6,7 @@ the grammar's state, which says what may come next. All sequences have the same 
 to the scheduler; when its first token is due, the others fork from it.
 """
 
-from collections.abc import Sequence as Tokens
+from collections import abc
 from functools import cached_property
 
 import numpy as np
@@ -38,7 +38,7 @@ class Request:
     def __init__(
         self,
         request_id: str,
-        prompt_token_ids: Tokens[int],
+        prompt_token_ids: abc.Sequence[int],
         sampling_params: SamplingParams,
         arrival_time: float,
         tokenizer: Tokenizer,

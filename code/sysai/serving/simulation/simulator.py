@@ -11,8 +11,8 @@ sequence of each step, so that hours of service take seconds. Left out: the serv
 that the price of a step scatters. Source: Vidur, arXiv 2405.05465, which also simulates clusters.
 """
 
+from collections import abc
 from collections.abc import Callable
-from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -42,7 +42,7 @@ class SimulationResult:
 
 
 def simulate(
-    workload: Items[WorkItem],
+    workload: abc.Sequence[WorkItem],
     config: SchedulerConfig,
     cost: StepCostModel,
     policy: Policy = FIRST_COME_FIRST_SERVED,
