@@ -20,7 +20,7 @@ def next_token(token_ids: Iterable[int], draw: int = 0) -> int:
 
 
 def expected_output(prompt: Iterable[int], max_tokens: int, eos_token_id: int | None = None) -> list[int]:
-    """What a sequence gives alone, in one piece."""
+    """The output of a sequence that runs alone, its prompt in one piece."""
     output: list[int] = []
     while len(output) < max_tokens and (not output or output[-1] != eos_token_id):
         output.append(next_token([*prompt, *output]))
@@ -62,7 +62,7 @@ class PaperRunner:
 
 
 def check_limits(scheduler: Scheduler, step: SchedulerOutput) -> None:
-    """What every step must keep, whatever the policy."""
+    """Assert the limits of every step, whatever the policy."""
     assert step.tokens <= scheduler.config.max_num_batched_tokens
     assert len(step.scheduled) <= scheduler.config.max_num_seqs
     assert len({seq.seq_id for seq in step.scheduled}) == len(step.scheduled)

@@ -6,7 +6,7 @@ from sysai.serving.engine.llm_engine import Engine
 
 
 class PlantedError(Exception):
-    """What a test lets go wrong."""
+    """A fault that a test has planted."""
 
 
 def crash(engine: Engine, numbers: Container[int]) -> None:

@@ -222,7 +222,7 @@ def test_more_than_may_wait_is_refused_until_there_is_room(model):
     asyncio.run(main())
 
 
-def test_a_reader_who_falls_behind_is_cut_and_holds_up_nobody(model):
+def test_a_reader_who_is_too_slow_is_cut_and_holds_up_nobody(model):
     engine = make_engine(model)
 
     async def main():

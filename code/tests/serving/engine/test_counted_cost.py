@@ -1,4 +1,4 @@
-"""What admission, leaving, insertion and eviction cost, counted: the same whatever else waits or is cached.
+"""The cost of admission, leaving, insertion and eviction, counted: the same whatever else waits or is cached.
 
 Bytecode instructions in `sysai.serving` are counted, and what a single instruction may hide in C: comparisons of ranks,
 tokens read. Seconds are not.

@@ -145,7 +145,7 @@ def test_text_that_could_begin_a_stop_string_waits_and_comes_when_it_does_not(by
     assert detokenizer.finish() == ""
 
 
-def test_nothing_comes_behind_a_stop_string(byte_tokenizer):
+def test_nothing_comes_after_a_stop_string(byte_tokenizer):
     detokenizer = Detokenizer(byte_tokenizer, ["b"])
     assert [detokenizer.push(ord(c)) for c in "abc"] == ["a", "", ""]
     assert (detokenizer.finish(), detokenizer.stop_reason) == ("", "b")

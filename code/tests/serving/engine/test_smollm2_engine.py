@@ -1,6 +1,6 @@
 """The real model on twenty-four prompts: the engine's greedy tokens are transformers', for both runners.
 
-Greedy decoding is equal token for token if every token is the likeliest one behind the tokens before it. So one pass
+Greedy decoding is equal token for token if every token is the likeliest one after the tokens before it. So one pass
 of transformers over prompts and outputs decides, for all steps at once.
 """
 
@@ -28,7 +28,7 @@ def smollm2():
 
 @pytest.fixture(scope="module")
 def prompts(smollm2):
-    """Pieces of Python's documentation, half of them behind one of two instructions, and a few in Chinese."""
+    """Pieces of Python's documentation, half of them after one of two instructions, and a few in Chinese."""
     chooser, topics = random.Random(0), pydoc_data.topics.topics
     tokenizer = smollm2[1]
     instructions = [tokenizer.encode(f"Explain {what}, in simple words and with one example:\n") for what in "ab"]

@@ -115,7 +115,7 @@ def test_stored_weights_are_the_only_thing_that_is_rounded(family, weight_dtype)
 
 
 def hidden(model, tokens):
-    """What stands before the head, at the last position."""
+    """The input of the head, at the last position."""
     states = []
     handle = model.norm.register_forward_hook(lambda _, __, output: states.append(output))
     model(torch.tensor([tokens]))

@@ -18,7 +18,7 @@ def test_a_failed_step_fails_its_requests_and_others_go_on():
         broken = client.completions.create(**options, stream=True, extra_body={"ignore_eos": True})
         second = threading.Thread(target=lambda: answers.append(client.completions.create(**options)))
         answers = []
-        second.start()  # waits behind the first
+        second.start()  # waits for the first to end
         pieces = []
         with pytest.raises(openai.APIError, match="the engine failed on this request"):
             pieces.extend(broken)

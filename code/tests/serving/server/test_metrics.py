@@ -1,4 +1,4 @@
-"""What Prometheus reads agrees with what was asked and answered."""
+"""The metrics that Prometheus reads agree with what was asked and answered."""
 
 from prometheus_client.parser import text_string_to_metric_families
 from service import Service, tiny_engine

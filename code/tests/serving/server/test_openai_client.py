@@ -20,7 +20,7 @@ def client(service):
 
 @pytest.fixture(scope="module")
 def offline():
-    """What the engine gives without a server: texts and numbers of tokens."""
+    """The engine's answer without a server: texts and numbers of tokens."""
     engine = tiny_engine()
 
     def complete(prompt, **params):

@@ -53,7 +53,7 @@ def test_fitting_finds_the_prices_that_made_the_times(steps, prices, bend):
 
 
 def test_a_line_cannot_price_what_has_a_bend(steps):
-    """What the bend is for: without it, steps of few tokens would be priced too low or too high by a quarter."""
+    """The purpose of the bend: without it, steps of few tokens would be priced too low or too high by a quarter."""
     true = StepCostModel(fixed=1e-3, per_token=1e-3, bend=24)
     found = fit((step, true.seconds(step)) for step in steps)
     assert found.bend == 24

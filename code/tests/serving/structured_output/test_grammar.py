@@ -60,7 +60,7 @@ def test_derivatives_know_the_members_and_their_beginnings(language, others):
         assert rest.first == {begun[len(string)] for begun in beginnings if begun[:-1] == string and begun}
 
 
-def test_a_sequence_goes_on_behind_a_head_that_is_done_or_not():
+def test_a_concatenation_goes_on_after_a_head_that_is_done_or_not():
     expression = concat(union(EMPTY, literal(b"a"), literal(b"ab")), repeat(literal(b"ab"), 0, 1), literal(b"b"))
     strings = [b"", b"a", b"b", b"ab", b"abb", b"aab", b"aabb", b"abab", b"ababb", b"ababab"]
     accepted = [string for string in strings if expression.follow(string).nullable]

@@ -80,12 +80,12 @@ def test_masks_of_random_vocabularies_along_random_walks(schema, parts, seed):
         state = grammar.advance(state, rng.choice(rng.choice([choices, longest])))
 
 
-@pytest.mark.parametrize("behind", [EMPTY, literal(b"b"), repeat(byte_set(b"ab"), 1, 2)])
+@pytest.mark.parametrize("tail", [EMPTY, literal(b"b"), repeat(byte_set(b"ab"), 1, 2)])
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (1, 2), (2, 3), (3, None)])
-def test_repetitions_that_can_be_read_in_several_ways(behind, low, high):
+def test_repetitions_that_can_be_read_in_several_ways(tail, low, high):
     item = union(literal(b"a"), literal(b"aa"), literal(b"aab"))
     vocabulary = vocabulary_of([b"aa", b"aaa", b"aaaa", b"aaaaa", b"aab", b"aaaab", b"aabaab", b"ab", b"aabb", b"ba"])
-    grammar = TokenGrammar(concat(repeat(item, low, high), behind), vocabulary)
+    grammar = TokenGrammar(concat(repeat(item, low, high), tail), vocabulary)
     for prefix in (b"", b"a", b"aa", b"aab", b"aaba"):
         state = grammar.start.follow(prefix)
         assert np.array_equal(grammar.mask(state), followed(grammar, state)), prefix
