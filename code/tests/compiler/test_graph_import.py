@@ -5,7 +5,8 @@ import torch
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from sysai.compiler.graph.aten import TRANSLATIONS, UnsupportedOperator
+from sysai.compiler.errors import UnsupportedOperator
+from sysai.compiler.graph.aten import TRANSLATIONS
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.from_export import from_module, import_module
 from sysai.compiler.graph.from_fx import from_graph_module

@@ -7,12 +7,12 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from random_graphs import ALONG_AXES, graphs, inputs_for
+from sysai.compiler.errors import InvalidGraph, InvalidRule
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import interpret
 from sysai.compiler.graph.operators import CORE
 from sysai.compiler.graph.parser import parse_graph
 from sysai.compiler.graph.printer import print_graph
-from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes import PASSES, Report, optimize, run_pass
 from sysai.compiler.passes.constant_folding import fold_constants
@@ -21,7 +21,7 @@ from sysai.compiler.passes.cse import merge_common
 from sysai.compiler.passes.dce import remove_dead
 from sysai.compiler.passes.decompose import DECOMPOSITIONS, decompose
 from sysai.compiler.passes.legalize import legalize
-from sysai.compiler.passes.rewrite import InvalidRule, Rule, rewrite
+from sysai.compiler.passes.rewrite import Rule, rewrite
 from sysai.compiler.passes.simplify import SIMPLIFICATIONS, TRANSPOSES
 
 EXACT = tuple(rule for rule in SIMPLIFICATIONS if rule.exact)

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx
 
-from sysai.compiler.graph.aten import IGNORED, TRANSLATIONS, NotTranslatable, Translator, UnsupportedOperator
+from sysai.compiler.errors import InvalidGraph, UnsupportedOperator
+from sysai.compiler.graph.aten import IGNORED, TRANSLATIONS, NotTranslatable, Translator
 from sysai.compiler.graph.aten.translator import dtype_name
 from sysai.compiler.graph.graph import Attribute, Graph, Value
-from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import same_shape
 from sysai.compiler.graph.symbols import Symbols
 from sysai.compiler.tir.expr import Const, Expr, Var

@@ -36,9 +36,10 @@ Attributes, beside the operands in the order given:
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph import shapes
 from sysai.compiler.graph.graph import Attribute, Node, Value
-from sysai.compiler.graph.shapes import InvalidGraph, Type
+from sysai.compiler.graph.shapes import Type
 from sysai.compiler.graph.sizes import as_shape, canonical
 from sysai.compiler.tir.expr import (
     ARITHMETIC,

@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import make_node
 from sysai.compiler.graph.printer import PYTHON_WORDS
-from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import canonical
 from sysai.compiler.tir.expr import INDEX, Const, Expr, Var, binary
 

@@ -7,6 +7,7 @@ what does not go together. Sizes may be expressions; where two must be equal, th
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
+from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.graph import Attribute, Value
 from sysai.compiler.graph.sizes import as_shape, evaluate, product, same, same_shape
 from sysai.compiler.tir.expr import COMPARISONS, DTYPES, FLOATS, LOGIC, MATH, Const, Expr, variables
@@ -14,10 +15,6 @@ from sysai.compiler.tir.expr import COMPARISONS, DTYPES, FLOATS, LOGIC, MATH, Co
 Type = tuple[tuple[Expr, ...], str]
 Operands = Sequence[Value]
 Attributes = Mapping[str, Attribute]
-
-
-class InvalidGraph(ValueError):  # noqa: N818
-    """A graph, or a node of it, that has no meaning; the message says which and why."""
 
 
 def require(condition: bool, message: str | Callable[[], str]) -> None:

@@ -13,10 +13,11 @@ compute again (a mask made of indices, another way to read an input) is copied i
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sysai.compiler.errors import IllegalFusion
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, SOURCE, operator_of
 from sysai.compiler.graph.sizes import evaluate, product
-from sysai.compiler.passes.groups import CHEAP_EXPRESSION, COSTLY, Context, Group, IllegalFusion, classify
+from sysai.compiler.passes.groups import CHEAP_EXPRESSION, COSTLY, Context, Group, classify
 from sysai.compiler.tir.expr import ITEM_BYTES
 
 FREE_MOVEMENTS = ("reshape", "permute", "expand", "slice")

@@ -22,6 +22,7 @@ without bound. Production: TVM's four classes and dominator tree (Chen et al., O
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sysai.compiler.errors import IllegalFusion
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, MATMUL, OPAQUE, REDUCTION, operator_of
 from sysai.compiler.graph.sizes import same_shape
@@ -34,10 +35,6 @@ NARROW = ("int8", "float16", "bfloat16")
 CHEAP_EXPRESSION = 8  # operators that may be computed again for every reader
 FULL, ROW = "full", "row"
 Shape = tuple[Expr, ...]
-
-
-class IllegalFusion(ValueError):  # noqa: N818
-    """Nodes that cannot run as one kernel; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.graph import Value
-from sysai.compiler.graph.shapes import InvalidGraph, broadcast
+from sysai.compiler.graph.shapes import broadcast
 from sysai.compiler.graph.sizes import as_shape, canonical, product, same, same_shape
 from sysai.compiler.tir.expr import FLOATS, Const, Expr, Operand, as_expr, binary
 

@@ -36,20 +36,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import CodeType
 
+from sysai.compiler.errors import InvalidGraph, InvalidRule
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import OPERATORS
-from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import same_shape
 from sysai.compiler.passes import helpers
 
 COMMUTATIVE = ("add", "mul", "min", "max", "eq", "ne", "and", "or")
 MOST_STEPS = 100
 _HELPERS = {name: getattr(helpers, name) for name in helpers.__all__}
-
-
-class InvalidRule(ValueError):  # noqa: N818
-    """A rule that cannot be read, or whose replacement is not of the type of what it replaces."""
 
 
 @dataclass(frozen=True)

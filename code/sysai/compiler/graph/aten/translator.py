@@ -23,10 +23,6 @@ IGNORED = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default"
 """Checks of what export has assumed; `Graph.conditions` holds what of them concerns sizes."""
 
 
-class UnsupportedOperator(ValueError):  # noqa: N818
-    """The user's module applies an operator that the compiler lacks; the message names it and its line."""
-
-
 class NotTranslatable(Exception):  # noqa: N818
     """This use of an operator has no translation, for the reason given; becomes a fallback or UnsupportedOperator."""
 
