@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.graph.graph import Graph, Node, Value
-from sysai.compiler.graph.interpret import run_node
-from sysai.compiler.graph.references import TORCH_DTYPES
+from sysai.compiler.graph.interpret import TORCH_DTYPES, run_node
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.memory_plan import ALIGNMENT, MemoryPlan, lifetimes, plan_memory, storage

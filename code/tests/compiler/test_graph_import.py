@@ -6,13 +6,12 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from sysai.compiler.errors import UnsupportedOperator
-from sysai.compiler.graph.aten import TRANSLATIONS
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.from_export import from_module, import_module
 from sysai.compiler.graph.from_fx import from_graph_module
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.interpret import interpret
-from sysai.compiler.graph.operators import CORE
+from sysai.compiler.graph.operators import CORE, TRANSLATIONS
 from sysai.compiler.graph.parser import parse_graph
 from sysai.compiler.graph.printer import print_graph
 from sysai.compiler.graph.sizes import as_shape

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, fx
 
 from sysai.compiler.errors import InvalidGraph, UnsupportedOperator
-from sysai.compiler.graph.aten import IGNORED, TRANSLATIONS, NotTranslatable, Translator
-from sysai.compiler.graph.aten.translator import dtype_name
 from sysai.compiler.graph.graph import Attribute, Graph, Value
+from sysai.compiler.graph.operators import TRANSLATIONS
+from sysai.compiler.graph.operators.operator import NotTranslatable
 from sysai.compiler.graph.sizes import same_shape
-from sysai.compiler.graph.symbols import Symbols
+from sysai.compiler.graph.translator import Symbols, Translator, dtype_name
 from sysai.compiler.tir.expr import Const, Expr, Var
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
@@ -26,6 +26,8 @@ _ON_SIZES: Mapping[Callable, str] = {
     operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.floordiv: "floordiv",
     operator.mod: "mod", torch.sym_max: "max", torch.sym_min: "min",
 }  # fmt: skip
+_IGNORED = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default", "aten._assert_async.msg"}
+"""Checks of what export has assumed; `Graph.conditions` holds what of them concerns sizes."""
 
 
 def from_graph_module(module: fx.GraphModule, *, fallback: bool = True, name: str = "graph") -> Graph:
@@ -167,7 +169,7 @@ class Importer:
     def _call(self, node: fx.Node) -> object:
         """Translate a node, or fall back."""
         target = str(node.target)
-        if target in IGNORED:
+        if target in _IGNORED:
             return None
         arguments = self._values(node.args)
         keywords = {key: self._values(value) for key, value in node.kwargs.items()}

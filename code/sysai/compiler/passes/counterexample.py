@@ -20,9 +20,8 @@ from torch import Tensor
 from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Attribute, Graph, Value
-from sysai.compiler.graph.interpret import interpret
+from sysai.compiler.graph.interpret import TORCH_DTYPES, interpret
 from sysai.compiler.graph.operators import OPERATORS
-from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.sizes import as_shape, evaluate
 from sysai.compiler.passes.rewrite import Rule, rewrite
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.graph import Value
-from sysai.compiler.graph.shapes import broadcast
+from sysai.compiler.graph.operators.operator import broadcast
 from sysai.compiler.graph.sizes import as_shape, canonical, product, same, same_shape
 from sysai.compiler.tir.expr import FLOATS, Const, Expr, Operand, as_expr, binary
 
