@@ -13,9 +13,8 @@ from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.interpret import interpret
 from sysai.compiler.graph.operators import CORE, INJECTIVE, OPERATORS, infer
-from sysai.compiler.graph.parser import parse_graph
-from sysai.compiler.graph.printer import print_graph
 from sysai.compiler.graph.sizes import as_shape, canonical, evaluate, same
+from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.tir.expr import Const, Expr, Var, binary
 

@@ -12,9 +12,8 @@ from sysai.compiler.graph.from_fx import from_graph_module
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.interpret import interpret
 from sysai.compiler.graph.operators import CORE, TRANSLATIONS
-from sysai.compiler.graph.parser import parse_graph
-from sysai.compiler.graph.printer import print_graph
 from sysai.compiler.graph.sizes import as_shape
+from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes import optimize
 from sysai.models.config import ModelConfig

@@ -11,8 +11,7 @@ from sysai.compiler.errors import InvalidGraph, InvalidRule
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import interpret
 from sysai.compiler.graph.operators import CORE
-from sysai.compiler.graph.parser import parse_graph
-from sysai.compiler.graph.printer import print_graph
+from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes import PASSES, Report, optimize, run_pass
 from sysai.compiler.passes.constant_folding import fold_constants

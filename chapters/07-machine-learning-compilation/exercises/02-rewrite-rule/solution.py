@@ -1,7 +1,6 @@
 """Identities that hold for every float, as rewriting rules."""
 
-from sysai.compiler.graph.parser import parse_graph
-from sysai.compiler.graph.printer import print_graph
+from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.passes.dce import remove_dead
 from sysai.compiler.passes.rewrite import Rule, rewrite
 
