@@ -16,8 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from sysai.compiler.codegen.triton_operators import SYMBOLS, compute_dtype, emit_elementwise, number
 from sysai.compiler.graph.graph import Graph, Node, Value
-from sysai.compiler.graph.sizes import product
-from sysai.compiler.passes.access import Indices, broadcast_indices, moved_indices, reshape_indices
+from sysai.compiler.graph.sizes import Indices, broadcast_indices, moved_indices, product, reshape_indices
 from sysai.compiler.tir.arith import simplify, size_ranges
 from sysai.compiler.tir.expr import (
     FALSE,

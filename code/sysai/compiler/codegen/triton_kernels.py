@@ -21,8 +21,7 @@ import torch
 from sysai.compiler.codegen.triton_body import Block, Scope, UnsupportedGroup
 from sysai.compiler.codegen.triton_operators import compute_dtype, number
 from sysai.compiler.graph.graph import Graph, Node, Value
-from sysai.compiler.graph.sizes import product, same
-from sysai.compiler.passes.access import Indices, broadcast_indices, reshape_indices
+from sysai.compiler.graph.sizes import Indices, broadcast_indices, product, reshape_indices, same
 from sysai.compiler.tir.expr import FLOATS, ZERO, Const, Expr, Var
 
 RESIDENT_COLUMNS = 8192

@@ -33,9 +33,8 @@ from sysai.compiler.lowering.elements import ONE, Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, indices, spatial
 from sysai.compiler.lowering.schedule_steps import lanes
-from sysai.compiler.passes.access import ZERO
 from sysai.compiler.passes.groups import Group, widens
-from sysai.compiler.tir.expr import FLOATS, INDEX, Buffer, Cast, Const, Expr, Load, Select, walk
+from sysai.compiler.tir.expr import FLOATS, INDEX, ZERO, Buffer, Cast, Const, Expr, Load, Select, walk
 from sysai.compiler.tir.statement import PrimFunc, Stmt, sequence
 
 FEW_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product

@@ -25,8 +25,7 @@ from dataclasses import dataclass, field
 from sysai.compiler.errors import IllegalFusion
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, MATMUL, OPAQUE, REDUCTION, operator_of
-from sysai.compiler.graph.sizes import same_shape
-from sysai.compiler.passes.access import axis_variables, is_affine, moved_indices, typical
+from sysai.compiler.graph.sizes import axis_variables, is_affine, moved_indices, same_shape, typical
 from sysai.compiler.tir.expr import MATH, Const, Expr
 
 COSTLY = tuple(name for name in MATH if name not in ("abs", "floor"))
