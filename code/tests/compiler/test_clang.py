@@ -7,7 +7,8 @@ import sysai.compiler
 import torch
 from schedule_programs import CHAIN
 from sysai.compiler.codegen.kernel import build
-from sysai.compiler.codegen.toolchain import ToolchainError, compile_c, find_compiler
+from sysai.compiler.codegen.toolchain import compile_c, find_compiler
+from sysai.compiler.errors import ToolchainError
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.expr import DTYPES, FLOATS, Call, Cast
 from sysai.compiler.tir.parser import parse

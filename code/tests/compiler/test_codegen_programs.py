@@ -11,10 +11,10 @@ from schedule_programs import decomposed
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import build
 from sysai.compiler.codegen.prepare import prepare
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import EmptyReduction, IllegalSchedule
 from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule
 from sysai.compiler.tir.expr import Const
-from sysai.compiler.tir.interpret import EmptyReduction, interpret
+from sysai.compiler.tir.interpret import interpret
 from sysai.compiler.tir.printer import print_function
 from sysai.compiler.tir.statement import (
     UNROLLED,

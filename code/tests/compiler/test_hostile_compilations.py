@@ -8,7 +8,7 @@ import sys
 import pytest
 import sysai.compiler
 import torch
-from sysai.compiler.codegen.toolchain import ToolchainError
+from sysai.compiler.errors import ToolchainError
 from sysai.compiler.graph.aten import UnsupportedOperator
 from torch import nn
 

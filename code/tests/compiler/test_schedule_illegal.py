@@ -4,7 +4,7 @@ import re
 
 import pytest
 from schedule_programs import SOFTMAX, assert_same, matmul
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule, replay
 from sysai.compiler.schedule.trace import Trace
 from sysai.compiler.tir.parser import parse

@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.codegen import triton_kernels
-from sysai.compiler.codegen.triton_body import RESERVED, UnsupportedGroup
+from sysai.compiler.codegen.triton_body import RESERVED
 from sysai.compiler.codegen.triton_module import module_text
+from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes
 from sysai.compiler.passes.groups import Group
@@ -36,7 +37,7 @@ from sysai.compiler.tir.expr import variables
 from sysai.kernels.loading import import_module, require_triton
 from sysai.models.smollm2 import cache_folder
 
-__all__ = ["TritonKernel", "UnsupportedGroup", "build_triton", "generate_triton"]
+__all__ = ["TritonKernel", "build_triton", "generate_triton"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.storage import require_scopes, settled_scope
 from sysai.compiler.schedule.tree import (
     change_accesses,

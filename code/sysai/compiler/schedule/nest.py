@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import dependence
 from sysai.compiler.schedule.affine import Interval, ranges_of, whole
-from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.tree import fresh, loops_around, path_to_loop
 from sysai.compiler.tir.arith import Ranges, proves, size_ranges
 from sysai.compiler.tir.conditions import both, conjuncts

@@ -6,7 +6,7 @@ way. Blocks between the old place and the new one are all that can be in conflic
 
 from collections.abc import Sequence
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.tree import (
     path_to_block,
     path_to_loop,

@@ -13,9 +13,9 @@ TVM infers regions by integer sets in several forms, and also places blocks of s
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import dependence
 from sysai.compiler.schedule.affine import Interval, interval, whole
-from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.nest import around, nest, require_independent_axes
 from sysai.compiler.schedule.order import (
     require_after,

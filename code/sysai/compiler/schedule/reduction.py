@@ -10,7 +10,7 @@ Reductions in Halide, CGO 2017). Here the operation must be one of COMBINERS; Ha
 
 from dataclasses import replace
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.storage import allocate_at, shrink
 from sysai.compiler.schedule.tree import (
     change_blocks,

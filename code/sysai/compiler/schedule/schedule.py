@@ -17,9 +17,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import caching, placement, reduction
 from sysai.compiler.schedule import loops as _loops
-from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.trace import VARIADIC, Step, Trace
 from sysai.compiler.schedule.tree import find_block, loops_around, with_unique_loops
 from sysai.compiler.tir.statement import PrimFunc

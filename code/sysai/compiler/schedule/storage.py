@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.affine import Interval, difference, hull, interval, ranges_of, whole
 from sysai.compiler.schedule.dependence import touching
-from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.tree import (
     change_accesses,
     find_buffer,

@@ -7,7 +7,7 @@ and puts that in the old one's place.
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.tir.expr import Buffer, Expr, Load, Var, transform, walk
 from sysai.compiler.tir.statement import (
     Allocate,

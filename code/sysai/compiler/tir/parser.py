@@ -9,6 +9,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from sysai.compiler.errors import ParseError
 from sysai.compiler.tir.expr import (
     ARITHMETIC,
     COMPARISONS,
@@ -49,10 +50,6 @@ _OPERATORS = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "lt", ast.GtE: "le", ast.Eq: "eq", ast.NotEq: "ne",
     ast.And: "and", ast.Or: "or",
 }  # fmt: skip
-
-
-class ParseError(ValueError):
-    """A text that is not a tensor program; the message begins with the line."""
 
 
 def parse(text: str) -> PrimFunc:

@@ -15,12 +15,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sysai.compiler.errors import ModelUnavailable
+
 Features = Sequence[float]
 LEAST_SAMPLES = 8
-
-
-class ModelUnavailable(RuntimeError):  # noqa: N818
-    """The library for learning is not installed; the message says what to do."""
 
 
 @dataclass

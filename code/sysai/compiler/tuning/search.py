@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tuning.cost_model import CostModel
