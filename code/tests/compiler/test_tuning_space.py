@@ -15,9 +15,9 @@ from sysai.compiler.lowering import lower
 from sysai.compiler.passes.groups import Context, classify
 from sysai.compiler.schedule.schedule import replay
 from sysai.compiler.tir.interpret import interpret
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import PrimFunc
-from sysai.compiler.tuning.features import FEATURES, features
+from sysai.compiler.tir.text import parse
+from sysai.compiler.tuning.cost_model import FEATURES, features
 from sysai.compiler.tuning.rules import product, rows, rule_for, tile_sizes, tiled
 from sysai.compiler.tuning.space import Space
 

@@ -15,7 +15,6 @@ from sysai.compiler.graph.operators import ELEMENTWISE, operator_of
 from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.passes.access import Indices, broadcast_indices, moved_indices
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.tir.conditions import conjunction
 from sysai.compiler.tir.expr import (
     INDEX,
     MATH,
@@ -30,6 +29,7 @@ from sysai.compiler.tir.expr import (
     Load,
     Select,
     binary,
+    conjunction,
 )
 
 
