@@ -1,4 +1,4 @@
-"""The whole way: from a graph to a program of scheduled kernels, and on to something that can be called.
+"""The whole way: from a graph to a plan of scheduled kernels, and on to something that can be called.
 
     graph --optimize, legalize--> core operators --fuse--> groups --lower--> tensor programs --schedule--> kernels
 
@@ -12,47 +12,46 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from sysai.compiler.executable import Call, Fallback, Program, Step
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.lowering import lower
 from sysai.compiler.lowering.matmul import pack, packable
-from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.passes import optimize
 from sysai.compiler.passes.fusion import fuse
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.legalize import legalize
+from sysai.compiler.runtime.plan import Call, ExecutionPlan, Fallback, Step
+from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.rename import with_sizes_by_place
-from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.statement import PrimFunc, with_sizes_by_place
 
 Scheduler = Callable[[PrimFunc, str], Schedule]
 LONGEST_NAME = 40
 
 
 @dataclass
-class Seconds:
+class Timings:
     """How long each part of a compilation took, by its name."""
 
-    parts: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def measure(self, name: str, work: Callable, *arguments: object) -> object:
         """Call `work(*arguments)`, and note how long that takes."""
         start = time.perf_counter()
         result = work(*arguments)
-        self.parts[name] = self.parts.get(name, 0.0) + time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         return result
 
 
-def make_program(graph: Graph, schedule: Scheduler = default_schedule, seconds: Seconds | None = None) -> Program:
-    """What runs for a graph of any operators.
+def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Timings | None = None) -> ExecutionPlan:
+    """The plan of a graph of any operators.
 
     Args:
         schedule: (lowered function, class of the group) -> its schedule.
-        seconds: where to note how long the parts took.
+        timings: where to note how long the parts took.
     """
-    seconds = seconds or Seconds()
-    graph = seconds.measure("graph passes", lambda: legalize(optimize(graph)))
-    groups = seconds.measure("fusion", fuse, graph)
+    timings = timings or Timings()
+    graph = timings.measure("graph passes", lambda: legalize(optimize(graph)))
+    groups = timings.measure("fusion", fuse, graph)
     constants = dict(graph.constants)
     steps: list[Step] = []
     kernels: dict[PrimFunc, int] = {}  # the numbers of programs, whatever their sizes are called
@@ -63,12 +62,12 @@ def make_program(graph: Graph, schedule: Scheduler = default_schedule, seconds: 
             steps.append(Fallback(group.nodes[0]))
         elif group.kind != "view":
             weight = packable(group, graph) if group.kind == "matmul" else None
-            function = seconds.measure("lowering", lower, group, kernel_name(group), weight is not None)
+            function = timings.measure("lowering", lower, group, kernel_name(group), weight is not None)
             alike, sizes = with_sizes_by_place(function)
             if alike not in kernels:
                 kernels[alike] = len(schedules)
                 orders.append([sizes.index(size) for size in function.sizes])
-                schedules.append(seconds.measure("schedules", schedule, function, group.kind))
+                schedules.append(timings.measure("schedules", schedule, function, group.kind))
             operands = [*(v.name for v in group.inputs), *(v.name for v in group.outputs)]
             if weight is not None:
                 operands[operands.index(weight)] = _packed(group, weight, constants)
@@ -80,7 +79,7 @@ def make_program(graph: Graph, schedule: Scheduler = default_schedule, seconds: 
     owners = {group.outputs[0].name: group.inputs[0].name for group in groups if group.kind == "view"}
     used |= {owners[name] for name in used & set(owners)}
     kept = {name: tensor for name, tensor in constants.items() if name in used}
-    return Program(graph, groups, tuple(steps), tuple(schedules), kept)
+    return ExecutionPlan(graph, groups, tuple(steps), tuple(schedules), kept)
 
 
 def _packed(group: Group, weight: str, constants: dict[str, Tensor]) -> str:

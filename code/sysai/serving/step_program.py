@@ -18,19 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sysai.compiler.compiled import build_all
-from sysai.compiler.entry import CFunction, make_entry
-from sysai.compiler.executable import Call, Program, RunKernels
 from sysai.compiler.graph.from_export import import_module
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.lowering.matmul import pack
-from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.passes.memory_plan import storage
-from sysai.compiler.pipeline import make_program
+from sysai.compiler.pipeline import make_plan
+from sysai.compiler.runtime.compiled import build_all
+from sysai.compiler.runtime.entry import CFunction, make_entry
+from sysai.compiler.runtime.plan import Call, ExecutionPlan, RunKernels
+from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.expr import INDEX, Const, Var
-from sysai.compiler.tir.rename import with_sizes
-from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.statement import PrimFunc, with_sizes
 
 FEW_ROWS = (1, 2, 4, 8)  # numbers of rows that have kernels of their own
 _PACKED, _ROWS = ".packed", "T"
@@ -53,7 +52,7 @@ class Piece:
     """
 
     name: str
-    program: Program
+    program: ExecutionPlan
     functions: list[tuple[PrimFunc, str]]
     tensors: dict[str, str]
 
@@ -68,7 +67,7 @@ class Piece:
 
         examples = [torch.zeros(max(FEW_ROWS) + 3, width) for width in widths]
         graph = import_module(module, examples, {place: {0: _ROWS} for place in range(len(widths))}).graph
-        program = make_program(graph, remember)
+        program = make_plan(graph, remember)
         names = {tensor.data_ptr(): name for name, tensor in _tensors(module).items()}
         constants = {constant.removesuffix(_PACKED) for constant in program.constants}
         tensors = {constant: names[graph.constants[constant].data_ptr()] for constant in constants}

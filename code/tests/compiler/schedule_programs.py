@@ -3,11 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-from sysai.compiler.schedule.schedule import Schedule, replay
-from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.schedule.schedule import Schedule, Trace, replay
 from sysai.compiler.tir.interpret import infer_sizes, interpret
-from sysai.compiler.tir.parser import parse
-from sysai.compiler.tir.printer import print_function
 from sysai.compiler.tir.statement import (
     PARALLEL,
     VECTORIZED,
@@ -19,6 +16,7 @@ from sysai.compiler.tir.statement import (
     substitute_loops,
     transform_statement,
 )
+from sysai.compiler.tir.text import parse, print_function
 from sysai.compiler.tir.verify import verify
 
 

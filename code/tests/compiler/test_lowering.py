@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lowered_graphs import interpreted, unscheduled
 from random_graphs import graphs, inputs_for
 from sysai.compiler.graph.interpret import interpret
-from sysai.compiler.lowering.schedules import default_schedule
+from sysai.compiler.schedule.default import default_schedule
 
 FEW = examples(120, suppress_health_check=list(HealthCheck))
 

@@ -7,14 +7,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed, in_another_order
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule, replay
-from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.errors import EmptyReduction, IllegalSchedule
+from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule, Trace, replay
 from sysai.compiler.schedule.tree import allocated, find_block, loops, readers, reads
-from sysai.compiler.tir.interpret import EmptyReduction, interpret
-from sysai.compiler.tir.parser import parse
-from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.interpret import interpret
 from sysai.compiler.tir.statement import Block, PrimFunc, blocks
+from sysai.compiler.tir.text import parse, print_function
 from sysai.compiler.tir.verify import verify
 
 

@@ -1,12 +1,11 @@
 """Gates on the bytes that a replayed schedule moves, against a closed formula for the best tile, on random sizes."""
 
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule.schedule import Trace, replay
 from sysai.compiler.tir.accesses import nests
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import For, PrimFunc
+from sysai.compiler.tir.text import parse
 from sysai.compiler.tir.traffic import Moved, moved
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import replay
-from sysai.compiler.schedule.trace import Trace
 from sysai.core.language import Text
 from sysai.exercises.pictures import bars
 from sysai.exercises.trial import Hint, Trial

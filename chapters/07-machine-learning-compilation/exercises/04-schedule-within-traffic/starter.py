@@ -1,9 +1,9 @@
 """A schedule of the matrix product that moves few bytes."""
 
-from sysai.compiler.tir.parser import parse
-from sysai.compiler.tir.statement import PrimFunc
-from sysai.compiler.tir.traffic import moved
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import parse
+from sysai.compiler.tir.traffic import moved
 
 
 def matmul(rows: int, columns: int, inner: int) -> PrimFunc:

@@ -1,13 +1,12 @@
 """Gates on a schedule of softmax, which computes it if it can be replayed: bytes, sweeps, vectors, scalar steps."""
 
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule.schedule import Trace, replay
 from sysai.compiler.tir.accesses import Access, accesses, instances, nests
 from sysai.compiler.tir.expr import Call, Expr, Var, walk
-from sysai.compiler.tir.parser import parse
-from sysai.compiler.tir.statement import VECTORIZED, Allocate, Block, For, PrimFunc, If, Seq, Stmt
+from sysai.compiler.tir.statement import VECTORIZED, Allocate, Block, For, If, PrimFunc, Seq, Stmt
+from sysai.compiler.tir.text import parse
 from sysai.compiler.tir.traffic import moved
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import replay
-from sysai.compiler.schedule.trace import Trace
 from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 

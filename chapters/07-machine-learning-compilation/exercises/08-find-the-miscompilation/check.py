@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from sysai.compiler.tir.interpret import interpret
-from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.text import parse
 from sysai.core.language import Text
 from sysai.exercises.trial import Trial
 

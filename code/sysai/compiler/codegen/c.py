@@ -15,9 +15,9 @@ import math
 from dataclasses import dataclass
 
 from sysai.compiler.codegen import cpu
-from sysai.compiler.codegen.c_expressions import Expressions, Lanes
-from sysai.compiler.codegen.c_text import C_TYPES, COMPUTED, COMPUTED_C, STORED, bare
-from sysai.compiler.codegen.prepare import prepare
+from sysai.compiler.codegen.c_expressions import C_TYPES, COMPUTED, COMPUTED_C, STORED, Expressions, Lanes, bare
+from sysai.compiler.codegen.cpu import ALIGNMENT
+from sysai.compiler.codegen.loop_partition import prepare
 from sysai.compiler.codegen.registers import chunks, place_value, register_segments
 from sysai.compiler.codegen.vector_header import HEADER_NAME
 from sysai.compiler.tir.arith import bounds, size_ranges
@@ -36,7 +36,6 @@ from sysai.compiler.tir.statement import (
     statements,
 )
 
-ALIGNMENT = 64
 _WORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while threads "

@@ -1,9 +1,10 @@
-"""What the code generator must know of the machine: how wide its vectors are."""
+"""The machine that code is generated for: how wide its vectors are, and where buffers begin in its memory."""
 
 import platform
 from functools import lru_cache
 
 NAMES = {"AVX512": 64, "AVX2": 32}
+ALIGNMENT = 64  # bytes of a cache line, and of the widest vector: where buffers begin
 
 
 @lru_cache
@@ -12,6 +13,11 @@ def vector_bytes() -> int:
     import torch  # costs seconds, and the code that is printed for a machine named by the caller needs none
 
     return NAMES.get(torch.backends.cpu.get_cpu_capability(), 16)
+
+
+def lanes() -> int:
+    """Numbers of 32 bits in a vector of this machine."""
+    return vector_bytes() // 4
 
 
 @lru_cache

@@ -22,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sysai.compiler.codegen import cpu
+from sysai.compiler.errors import ToolchainError
 from sysai.models.smollm2 import cache_folder
 
 TIMEOUT = 120.0  # seconds for one compilation
@@ -30,10 +31,6 @@ FLAGS = (
     "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi", "-Wno-unknown-pragmas",
 )  # fmt: skip
 """No -ffast-math: NaN, infinities, -0 and the order of sums stay as written. Products and sums may be contracted."""
-
-
-class ToolchainError(RuntimeError):
-    """There is no C compiler, or it does not do its work; the message says which and what to do."""
 
 
 @dataclass(frozen=True)

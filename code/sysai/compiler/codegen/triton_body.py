@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from sysai.compiler.codegen.triton_operators import SYMBOLS, compute_dtype, emit_elementwise, number
+from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, moved_indices, product, reshape_indices
 from sysai.compiler.tir.arith import simplify, size_ranges
@@ -38,10 +39,6 @@ RESERVED |= {"combine_max", "combine_min", "launch", "kernel", "grid", "constant
 
 Condition = tuple[str, frozenset[Var]]
 """A mask by its name, and the block's variables that it depends on."""
-
-
-class UnsupportedGroup(ValueError):  # noqa: N818
-    """A group of nodes that the Triton backend has no kernel for; the message says which node, and what to do."""
 
 
 class Names:

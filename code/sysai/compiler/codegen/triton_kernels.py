@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 import torch
 
-from sysai.compiler.codegen.triton_body import Block, Scope, UnsupportedGroup
+from sysai.compiler.codegen.triton_body import Block, Scope
 from sysai.compiler.codegen.triton_operators import compute_dtype, number
+from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, product, reshape_indices, same
 from sysai.compiler.tir.expr import FLOATS, ZERO, Const, Expr, Var

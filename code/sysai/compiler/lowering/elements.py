@@ -14,7 +14,6 @@ from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, operator_of
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, moved_indices, product, same
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.tir.conditions import conjunction
 from sysai.compiler.tir.expr import (
     INDEX,
     MATH,
@@ -29,6 +28,7 @@ from sysai.compiler.tir.expr import (
     Load,
     Select,
     binary,
+    conjunction,
 )
 
 

@@ -27,14 +27,15 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.nn import functional as F
 
+from sysai.compiler.codegen.cpu import lanes
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.lowering.elements import ONE, Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, indices, spatial
-from sysai.compiler.lowering.schedule_steps import lanes
 from sysai.compiler.passes.groups import Group, widens
-from sysai.compiler.tir.expr import FLOATS, INDEX, ZERO, Buffer, Cast, Const, Expr, Load, Select, walk
+from sysai.compiler.tir.accesses import goes_along
+from sysai.compiler.tir.expr import FLOATS, INDEX, ZERO, Buffer, Cast, Const, Expr, Load, Select
 from sysai.compiler.tir.statement import PrimFunc, Stmt, sequence
 
 FEW_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product
@@ -163,14 +164,6 @@ def _reads_well(a: Expr, b: Expr, loops: Sequence[Loop], k: Loop) -> bool:
         return True
     whole = isinstance(width, Const) and width.value % panel_columns() == 0
     return whole and goes_along(b, column) and (few or width.value <= NARROW)
-
-
-def goes_along(operand: Expr, index: Expr) -> bool:
-    """Whether an operand is read in the order in which it lies in memory as `index` grows."""
-    if not isinstance(operand, Load):
-        return False
-    last = [place for place, size in zip(operand.indices, operand.buffer.shape, strict=True) if not same(size, 1)]
-    return last[-1:] == [index] and not any(index in walk(place) for place in last[:-1])
 
 
 def _packing(loops: Sequence[Loop], k: Loop, dtype: str, element: Callable[..., Expr]) -> tuple[_Copy, Expr]:

@@ -24,7 +24,7 @@ from sysai.compiler.lowering.elements import Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, indices, spatial
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
-from sysai.compiler.tir.expr import ONE, ZERO, Buffer, Const, Load
+from sysai.compiler.tir.expr import INDEX, ONE, TRUE, ZERO, Buffer, Const, Expr, Load, Select, binary
 from sysai.compiler.tir.statement import Block, PrimFunc, Stmt, sequence
 
 LONGEST_BUFFER = 8192  # elements of a row that are kept on the stack
@@ -223,3 +223,28 @@ class _Rows:
 def length(loops: Sequence[Loop]) -> int:
     """The number of iterations of loops whose extents are known."""
     return math.prod(loop.extent.value for loop in loops)
+
+
+def lower_window(group: Group, name: str) -> PrimFunc:
+    """The function of a group around a pooling: buffers are its inputs, then its output.
+
+    y[b, c, i, j] = combine over p, q of x[b, c, i * stride + p - padding, j * stride + q - padding], where it is inside
+    """
+    node, elements = group.anchor, Elements(group)
+    (x,), attributes = node.inputs, node.attributes
+    loops = spatial(group.domain)
+    window = [Loop(letter, Const(size, INDEX), True) for letter, size in zip("rs", attributes["kernel"], strict=True)]
+    place: list[Expr] = []
+    inside: Expr = TRUE
+    for axis, (loop, offset) in enumerate(zip(loops[2:], window, strict=True)):
+        stride, padding = attributes["stride"][axis], attributes["padding"][axis]
+        place.append(loop.index * stride + offset.index - padding)
+        if padding:
+            here = binary("and", place[-1] >= 0, place[-1] < x.shape[2 + axis])
+            inside = here if inside == TRUE else binary("and", inside, here)
+    neutral = identity(attributes["combine"], x.dtype)
+    element = elements.of(x, (*indices(loops[:2]), *place))
+    value = element if inside == TRUE else Select(inside, element, neutral)
+    (output,) = elements.outputs.values()
+    pooled = block("pool", [*loops, *window], output, indices(loops), value, attributes["combine"], neutral)
+    return function(name, elements.buffers, around([*loops, *window], pooled), size_attributes(group))

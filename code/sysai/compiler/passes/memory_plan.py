@@ -7,17 +7,16 @@ each at the lowest offset where it fits, is close in practice (Pisarchyk and Lee
     sum of all >= peak >= lower bound = the most bytes that live at one step
 
 Reshapes have no memory of their own: `lifetimes` counts their readers as readers of what they rename. Sizes must be
-numbers: a run with symbolic sizes plans when it knows them, and keeps the plan (`executable.py`). Production
+numbers: a run with symbolic sizes plans when it knows them, and keeps the plan (`runtime/executable.py`). Production
 (Relax, TFLite, PyTorch's AOTInductor) also writes results over operands that die in the same step.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sysai.compiler.codegen.cpu import ALIGNMENT
 from sysai.compiler.graph.graph import Value
 from sysai.compiler.passes.groups import Group
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.storage import require_scopes, settled_scope
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule.regions import require_scopes, settled_scope
 from sysai.compiler.schedule.tree import (
     change_accesses,
     change_blocks,
@@ -28,8 +28,7 @@ from sysai.compiler.schedule.tree import (
     touches,
     writers,
 )
-from sysai.compiler.tir.conditions import both
-from sysai.compiler.tir.expr import FLOATS, INDEX, TRUE, Buffer, Const, Expr, Load, Select, Var, as_expr
+from sysai.compiler.tir.expr import FLOATS, INDEX, TRUE, Buffer, Const, Expr, Load, Select, Var, as_expr, both
 from sysai.compiler.tir.statement import (
     SPATIAL,
     Allocate,

@@ -12,8 +12,7 @@ Banerjee tests are of the kind). It may refuse a legal schedule whose indices it
 import math
 from collections.abc import Iterable, Sequence
 
-from sysai.compiler.schedule.affine import ranges_of
-from sysai.compiler.schedule.tree import allocated, loops
+from sysai.compiler.schedule.tree import allocated, loops, ranges_of
 from sysai.compiler.tir.accesses import Access, accesses
 from sysai.compiler.tir.arith import Ranges, proves, simplify
 from sysai.compiler.tir.expr import Binary, Expr, Var, as_expr, depends_on_data, variables

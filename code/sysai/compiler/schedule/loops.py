@@ -17,11 +17,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.tree import change_blocks, find_loop, fresh, loops, path_to_loop, replace_loop
-from sysai.compiler.tir.conditions import both
-from sysai.compiler.tir.expr import INDEX, Const, Expr, Operand, Var, as_expr, variables
+from sysai.compiler.tir.expr import INDEX, Const, Expr, Operand, Var, as_expr, both, variables
 from sysai.compiler.tir.statement import (
     LOOP_KINDS,
     PARALLEL,

@@ -5,7 +5,7 @@
     compute_inline(P)                   every element is computed where it is used; the buffer is gone
 
 Which part that is, region inference says: indices are sums, so that the loops inside move an index through an
-interval (`affine.interval`), and a buffer needs the intervals' hull. Then the buffer shrinks to that part and lives in
+interval (`regions.interval`), and a buffer needs the intervals' hull. Then the buffer shrinks to that part and lives in
 the loop. Moving trades locality for work done again where parts overlap (Ragan-Kelley et al., PLDI 2013, section 3).
 TVM infers regions by integer sets in several forms, and also places blocks of several buffers.
 """
@@ -13,19 +13,20 @@ TVM infers regions by integer sets in several forms, and also places blocks of s
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.affine import Interval, interval, whole
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.nest import around, nest, require_independent_axes
-from sysai.compiler.schedule.order import (
+from sysai.compiler.schedule.moving import (
+    around,
+    nest,
     require_after,
+    require_independent_axes,
     require_loop_for_blocks,
     require_movable,
     require_no_condition,
     require_order,
     require_unchanged,
 )
-from sysai.compiler.schedule.storage import clipped, require_scopes, shrink, touched
+from sysai.compiler.schedule.regions import Interval, clipped, interval, require_scopes, shrink, touched, whole
 from sysai.compiler.schedule.tree import (
     change_blocks,
     find_block,

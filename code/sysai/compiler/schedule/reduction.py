@@ -10,8 +10,8 @@ Reductions in Halide, CGO 2017). Here the operation must be one of COMBINERS; Ha
 
 from dataclasses import replace
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.storage import allocate_at, shrink
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule.regions import allocate_at, shrink
 from sysai.compiler.schedule.tree import (
     change_blocks,
     find_block,
@@ -24,8 +24,7 @@ from sysai.compiler.schedule.tree import (
     replace_loop,
     touches,
 )
-from sysai.compiler.tir.conditions import both, conjuncts
-from sysai.compiler.tir.expr import TRUE, Buffer, Const, Expr, Load, Var, substitute, variables
+from sysai.compiler.tir.expr import TRUE, Buffer, Const, Expr, Load, Var, both, conjuncts, substitute, variables
 from sysai.compiler.tir.statement import (
     REDUCE,
     SERIAL,

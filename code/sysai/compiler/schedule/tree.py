@@ -7,7 +7,8 @@ and puts that in the old one's place.
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.tir.arith import Range
 from sysai.compiler.tir.expr import Buffer, Expr, Load, Var, transform, walk
 from sysai.compiler.tir.statement import (
     Allocate,
@@ -28,6 +29,11 @@ from sysai.compiler.tir.statement import (
 def loops(stmt: Stmt) -> Iterator[For]:
     """The loops inside, in the order of execution."""
     return (inner for inner in statements(stmt) if isinstance(inner, For))
+
+
+def ranges_of(loops: Iterable[For]) -> dict[Var, Range]:
+    """The ranges of loop variables."""
+    return {loop.var: (0, loop.extent) for loop in loops}
 
 
 def find_loop(function: PrimFunc, name: str) -> For:

@@ -11,11 +11,12 @@ from functools import lru_cache
 from types import CodeType
 from typing import NamedTuple
 
-from sysai.compiler.tir.conditions import opposite
+from sysai.compiler.tir.arith import simplify
 from sysai.compiler.tir.expr import (
     ARITHMETIC,
     COMPARISONS,
     LOGIC,
+    ONE,
     TRUE,
     Binary,
     Buffer,
@@ -26,7 +27,9 @@ from sysai.compiler.tir.expr import (
     Var,
     children,
     depends_on_data,
+    opposite,
     substitute,
+    walk,
 )
 from sysai.compiler.tir.statement import Allocate, Block, For, If, Seq, Stmt
 
@@ -92,6 +95,14 @@ def _reads(expr: Expr, guards: tuple[Expr, ...]) -> Iterator[tuple[Load, tuple[E
                 yield from _reads(child, guards)
             if isinstance(expr, Load):
                 yield expr, guards
+
+
+def goes_along(operand: Expr, index: Expr) -> bool:
+    """Whether an operand is read in the order in which it lies in memory as `index` grows."""
+    if not isinstance(operand, Load):
+        return False
+    moving = [i for i, size in zip(operand.indices, operand.buffer.shape, strict=True) if simplify(size) != ONE]
+    return moving[-1:] == [index] and not any(index in walk(outer) for outer in moving[:-1])
 
 
 class Touch(NamedTuple):

@@ -12,6 +12,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 INDEX = "int64"
 FLOATS = ("float32", "float64", "float16", "bfloat16")
@@ -364,3 +365,38 @@ def print_expr(expr: Expr, precedence: int = 0) -> str:
         case Cast(dtype, value):
             return f"cast({dtype}, {print_expr(value)})"
     raise TypeError(f"not an expression: {expr!r}")
+
+
+def both(a: Expr, b: Expr) -> Expr:
+    """`a and b`, without what holds anyway."""
+    if TRUE in (a, b):
+        return b if a == TRUE else a
+    return a if a == b else binary("and", a, b)
+
+
+def conjunction(*parts: Expr) -> Expr:
+    """All of them; TRUE if there are none."""
+    return reduce(both, parts, TRUE)
+
+
+def conjuncts(condition: Expr) -> tuple[Expr, ...]:
+    """The parts of a conjunction."""
+    match condition:
+        case Binary("and", a, b):
+            return *conjuncts(a), *conjuncts(b)
+    return () if condition == TRUE else (condition,)
+
+
+def opposite(condition: Expr) -> Expr | None:
+    """The condition that holds where this one does not; None where it cannot be written."""
+    match condition:
+        case Const(value, "bool"):
+            return Const(not value, "bool")
+        case Binary("lt" | "le" as op, a, b) if a.dtype.startswith("int"):
+            return binary("le" if op == "lt" else "lt", b, a)
+        case Binary("eq" | "ne" as op, a, b):
+            return binary("ne" if op == "eq" else "eq", a, b)
+        case Binary("and" | "or" as op, a, b):
+            left, right = opposite(a), opposite(b)
+            return None if left is None or right is None else binary("or" if op == "and" else "and", left, right)
+    return None

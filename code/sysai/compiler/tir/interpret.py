@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sysai.compiler.errors import EmptyReduction, UndefinedResult
 from sysai.compiler.tir.expr import (
     COMPARISONS,
     INDEX,
@@ -49,14 +50,6 @@ _MATH = {
     "erf": math.erf, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "sin": np.sin, "cos": np.cos, "abs": np.abs,
     "floor": np.floor, "pow2": np.exp2,
 }  # fmt: skip
-
-
-class UndefinedResult(ValueError):  # noqa: N818
-    """The program does what has no meaning; the message says which block, and where."""
-
-
-class EmptyReduction(UndefinedResult):
-    """A block would initialize elements in the first of its iterations, of which there are none."""
 
 
 def interpret(

@@ -11,6 +11,7 @@ import keyword
 import re
 from collections.abc import Iterable, Mapping
 
+from sysai.compiler.errors import InvalidProgram
 from sysai.compiler.tir.accesses import Access, accesses, conditions, nests
 from sysai.compiler.tir.arith import Ranges, affine, proves, size_ranges
 from sysai.compiler.tir.counterexample import find_counterexample
@@ -35,7 +36,6 @@ from sysai.compiler.tir.expr import (
     depends_on_data,
     walk,
 )
-from sysai.compiler.tir.invalid import InvalidProgram
 from sysai.compiler.tir.statement import (
     COMBINERS,
     LOOP_KINDS,

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sysai.compiler.codegen import cpu
-from sysai.compiler.tir.printer import print_function
 from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import print_function
 
 
 @dataclass(frozen=True)

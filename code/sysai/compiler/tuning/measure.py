@@ -26,9 +26,8 @@ import torch
 
 from sysai.compiler.codegen.kernel import build
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.tir.parser import parse
-from sysai.compiler.tir.printer import print_function
 from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import parse, print_function
 
 REPEATS = 20
 BATCH_S = 0.003

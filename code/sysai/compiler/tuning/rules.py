@@ -13,8 +13,9 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.lowering.schedule_steps import add_up, extent_of, lanes, parallel, passes, reduces_over, vectors
+from sysai.compiler.codegen.cpu import lanes
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.schedule.steps import add_up, extent_of, parallel, passes, reduces_over, vectors
 from sysai.compiler.schedule.tree import find_block, find_loop
 from sysai.compiler.tir.expr import Const, Expr
 from sysai.compiler.tir.statement import SERIAL, blocks

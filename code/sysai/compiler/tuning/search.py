@@ -14,12 +14,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc
-from sysai.compiler.tuning.cost_model import CostModel
+from sysai.compiler.tuning.cost_model import CostModel, features
 from sysai.compiler.tuning.database import Database, Record, this_machine, workload_of
-from sysai.compiler.tuning.features import features
 from sysai.compiler.tuning.measure import Measurement
 from sysai.compiler.tuning.space import Candidate, Space
 

@@ -17,11 +17,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.schedule.trace import Trace
-from sysai.compiler.tir.printer import print_function
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule.schedule import Schedule, Trace
 from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import print_function
 
 Decision = int | str | bool
 Choose = Callable[[str, Sequence[Decision]], Decision]

@@ -12,19 +12,19 @@ A schedule keeps its trace, so that one may print what was done, and a tuner may
 
 from collections.abc import Sequence
 
-from sysai.compiler.lowering.matmul_schedule import schedule_product
-from sysai.compiler.lowering.schedule_steps import (
+from sysai.compiler.codegen.cpu import lanes
+from sysai.compiler.schedule.default_matmul import schedule_product
+from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.schedule.steps import (
     add_up,
     block_names,
     extent_of,
     is_small,
-    lanes,
     parallel,
     passes,
     reduces_over,
     vectors,
 )
-from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.expr import Const, Expr
 from sysai.compiler.tir.statement import PrimFunc, blocks
 

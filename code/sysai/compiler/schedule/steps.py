@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.codegen import cpu
+from sysai.compiler.codegen.cpu import lanes
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_loop
 from sysai.compiler.tir.expr import Const, Expr, variables
@@ -11,11 +11,6 @@ from sysai.compiler.tir.statement import REDUCE, Block, blocks
 
 LAST_LANES = 4  # that are combined one by one: halves of what is shorter are no faster
 SMALL = 1 << 14  # operations that one core does alone
-
-
-def lanes() -> int:
-    """Numbers of 32 bits in a vector of this machine."""
-    return cpu.vector_bytes() // 4
 
 
 def is_small(schedule: Schedule, loops: Sequence[str]) -> bool:

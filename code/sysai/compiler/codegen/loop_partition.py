@@ -13,12 +13,27 @@ PrimFunc: what the interpreter makes of it must be the same. Halide and TVM part
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sysai.compiler.codegen.plain_blocks import NOTHING, Ranges, simplified, when, without_axes
 from sysai.compiler.tir.arith import affine, bounds, proves, simplify, size_ranges
-from sysai.compiler.tir.conditions import conjunction, conjuncts
-from sysai.compiler.tir.expr import FALSE, INDEX, ONE, ZERO, Binary, Const, Expr, Var, binary, walk
+from sysai.compiler.tir.expr import (
+    FALSE,
+    INDEX,
+    ONE,
+    TRUE,
+    ZERO,
+    Binary,
+    Const,
+    Expr,
+    Operand,
+    Var,
+    binary,
+    conjunction,
+    conjuncts,
+    substitute,
+    walk,
+)
 from sysai.compiler.tir.statement import (
     PARALLEL,
+    REDUCE,
     SERIAL,
     UNROLLED,
     VECTORIZED,
@@ -35,6 +50,8 @@ from sysai.compiler.tir.statement import (
     transform_statement,
 )
 
+Ranges = dict[Var, tuple[Operand, Operand]]
+NOTHING = Seq(())
 DEEPEST = 2  # how often a part that is not the main one is cut again: each time there may be three of it
 
 
@@ -263,3 +280,40 @@ def _extents(stmt: Stmt) -> Iterator[Expr]:
         case Seq(parts):
             for part in parts:
                 yield from _extents(part)
+
+
+def without_axes(stmt: Stmt) -> Stmt | None:
+    """A block as one that stores, with what the loops bind its axes to; its conditions around it."""
+    if not isinstance(stmt, Block):
+        return None
+    values = {axis.var: axis.binding for axis in stmt.axes}
+    indices = tuple(substitute(index, values) for index in stmt.indices)
+    plain = replace(stmt, axes=(), indices=indices, init=None, combine=None, predicate=TRUE)
+    body: Stmt = replace(plain, value=substitute(stmt.update, values))
+    if stmt.init is not None:
+        starts = tuple(binary("eq", axis.binding, 0) for axis in stmt.axes if axis.kind == REDUCE)
+        body = Seq((when(conjunction(*starts), replace(plain, value=stmt.init)), body))
+    return when(stmt.predicate, body)
+
+
+def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
+    """With simple indices and conditions; before unrolling, as then there are many more of them."""
+    match stmt:
+        case For():
+            extent = simplify(stmt.extent, ranges)
+            return replace(stmt, extent=extent, body=simplified(stmt.body, {**ranges, stmt.var: (0, extent)}))
+        case If(condition, body):
+            return when(simplify(condition, ranges), simplified(body, ranges))
+        case Allocate():
+            return replace(stmt, body=simplified(stmt.body, ranges))
+        case Seq(parts):
+            return Seq(tuple(simplified(part, ranges) for part in parts))
+        case Block():
+            indices = tuple(simplify(index, ranges) for index in stmt.indices)
+            return replace(stmt, indices=indices, value=simplify(stmt.value, ranges))
+    raise TypeError(f"not a statement: {stmt!r}")
+
+
+def when(condition: Expr, body: Stmt) -> Stmt:
+    """The statement under a condition, if there is one."""
+    return body if condition == TRUE else NOTHING if condition == FALSE else If(condition, body)

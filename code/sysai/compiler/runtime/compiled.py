@@ -1,4 +1,4 @@
-"""What `sysai.compiler.compile` gives: a callable that can be looked into.
+"""A compiled module: a callable that can be looked into.
 
     compiled.graph       core operators after all passes          compiled.schedules   the trace of each kernel's loops
     compiled.groups      which of them run as one kernel          compiled.kernels     functions and their C
@@ -17,14 +17,15 @@ from torch.utils import _pytree as pytree
 
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import Kernel
-from sysai.compiler.entry import make_entry
-from sysai.compiler.executable import Call, Executable, Fallback, Program
 from sysai.compiler.graph.from_export import import_module
 from sysai.compiler.graph.graph import Graph
-from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.passes.fusion import traffic
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.pipeline import Scheduler, Seconds, make_program
+from sysai.compiler.pipeline import Scheduler, Timings, make_plan
+from sysai.compiler.runtime.entry import make_entry
+from sysai.compiler.runtime.executable import Executable
+from sysai.compiler.runtime.plan import Call, ExecutionPlan, Fallback
+from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 
 
@@ -35,42 +36,27 @@ def compile_module(
     *,
     keywords: Mapping[str, object] | None = None,
     fallback: bool = False,
-    schedule: Scheduler = default_schedule,
+    schedule: Scheduler | None = None,
 ) -> "Compiled":
-    """Compile a module for inference on this machine's CPU.
-
-    Args:
-        module: in evaluation mode.
-        example_inputs: what it takes; those sizes that `dynamic` does not name are fixed to theirs.
-        dynamic: names of sizes that may change between calls, by input (position or name) and axis, as in
-            `{0: {0: "B", 1: "T"}}`. The same name is the same size.
-        keywords: arguments by name.
-        fallback: let torch run operators that the compiler lacks, instead of an error.
-        schedule: (lowered function, class of its group) -> its schedule; what a tuner passes.
-
-    Raises:
-        UnsupportedOperator: the compiler has no such operator (unless `fallback`).
-        ValueError: the module cannot be exported; the message says where and why.
-        ToolchainError: there is no C compiler, or it fails.
-    """
-    seconds = Seconds()
-    imported = seconds.measure(
+    """Compile a module; see `sysai.compiler.compile`."""
+    timings = Timings()
+    imported = timings.measure(
         "export", lambda: import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback)
     )
-    compiled = compile_graph(imported.graph, schedule, seconds)
+    compiled = compile_graph(imported.graph, schedule or default_schedule, timings)
     compiled.call_spec = imported.program.call_spec
     return compiled
 
 
-def compile_graph(graph: Graph, schedule: Scheduler = default_schedule, seconds: Seconds | None = None) -> "Compiled":
+def compile_graph(graph: Graph, schedule: Scheduler = default_schedule, timings: Timings | None = None) -> "Compiled":
     """Compile a graph; the result takes and gives flat tensors."""
-    seconds = seconds or Seconds()
-    program = make_program(graph, schedule, seconds)
-    kernels = seconds.measure("C", build_all, program.schedules)
-    executable = seconds.measure(
-        "entry", Executable, program, lambda calls, slots: make_entry(calls, kernels, slots, program.graph.sizes)
+    timings = timings or Timings()
+    plan = make_plan(graph, schedule, timings)
+    kernels = timings.measure("C", build_all, plan.schedules)
+    executable = timings.measure(
+        "entry", Executable, plan, lambda calls, slots: make_entry(calls, kernels, slots, plan.graph.sizes)
     )
-    return Compiled(program, executable, kernels, seconds)
+    return Compiled(plan, executable, kernels, timings)
 
 
 def build_all(schedules: Sequence[Schedule]) -> list[Kernel]:
@@ -89,31 +75,31 @@ class Compiled:
         call_spec: the structure of the module's arguments and results, as torch.export has it; None for flat tensors.
     """
 
-    program: Program
+    plan: ExecutionPlan
     executable: Executable
     kernels: list[Kernel]
-    seconds: Seconds
+    timings: Timings
     call_spec: object = None
 
     @property
     def graph(self) -> Graph:
         """The graph of core operators that was fused."""
-        return self.program.graph
+        return self.plan.graph
 
     @property
     def groups(self) -> tuple[Group, ...]:
         """The groups of the graph's nodes, in the order in which they run."""
-        return self.program.groups
+        return self.plan.groups
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
         """How each kernel was scheduled, with its trace."""
-        return self.program.schedules
+        return self.plan.schedules
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
         """The operators that torch runs, once for each time that they occur."""
-        steps = self.program.steps
+        steps = self.plan.steps
         return tuple(step.node.attributes["target"] for step in steps if isinstance(step, Fallback))
 
     def __call__(self, *inputs: object, **keywords: object) -> object:
@@ -141,7 +127,7 @@ class Compiled:
         """
         sizes = dict(sizes or {})
         moved = traffic(self.groups, sizes)
-        calls = [step for step in self.program.steps if isinstance(step, Call)]
+        calls = [step for step in self.plan.steps if isinstance(step, Call)]
         lines = [f"{'kernel':42} {'operators':>9} {'MB fused':>9} {'MB apart':>9}"]
         names = iter(calls)
         for part in moved:
@@ -153,10 +139,10 @@ class Compiled:
             lines.append(f"{name:42} {operators:9} {part.fused / 1e6:9.3f} {part.apart / 1e6:9.3f}")
         fused, apart = (sum(getattr(part, which) for part in moved) for which in ("fused", "apart"))
         lines.append(f"{'all':42} {len(self.graph.nodes):9} {fused / 1e6:9.3f} {apart / 1e6:9.3f}")
-        plan = self.executable.memory(sizes)
+        memory = self.executable.memory(sizes)
         lines.append(
-            f"arena: {plan.peak} bytes (lower bound {plan.lower_bound}, without reuse {plan.total}); "
+            f"arena: {memory.peak} bytes (lower bound {memory.lower_bound}, without reuse {memory.total}); "
             f"{len(calls)} calls of {len(self.kernels)} kernels, {len(self.fallbacks)} operators run by torch"
         )
-        spent = ", ".join(f"{name} {value:.2f}" for name, value in self.seconds.parts.items())
+        spent = ", ".join(f"{name} {value:.2f}" for name, value in self.timings.seconds.items())
         return "\n".join([*lines, f"seconds: {spent}"])

@@ -4,23 +4,23 @@
     dot products      acc[i, j] += a[i, 0:W] * b[j, 0:W]      for all rows and columns of a tile: vectors lie along the
                                                               sum, and their lanes are added up at the end
 
-The second form is for operands that are read as they are stored (`product.py`). Cost of a tile of r rows and c columns
-(or vectors of columns): r + c loads for r c multiplications of vectors.
+The second form is for operands that are read as they are stored (`lowering/matmul.py`). Cost of a tile of r rows and c
+columns (or vectors of columns): r + c loads for r c multiplications of vectors.
 """
 
-from sysai.compiler.lowering.matmul import goes_along
-from sysai.compiler.lowering.schedule_steps import (
+from sysai.compiler.codegen.cpu import lanes
+from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.schedule.steps import (
     add_up,
     block_names,
     extent_of,
     is_small,
-    lanes,
     parallel,
     reduces_over,
     vectors,
 )
-from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block
+from sysai.compiler.tir.accesses import goes_along
 from sysai.compiler.tir.expr import ONE, Const, Expr, children
 from sysai.compiler.tir.statement import REDUCE
 

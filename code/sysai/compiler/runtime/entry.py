@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from sysai.compiler.codegen.toolchain import compile_c
-from sysai.compiler.executable import Call, RunKernels
+from sysai.compiler.runtime.plan import Call, RunKernels
 from sysai.compiler.tir.expr import Var
 
 
