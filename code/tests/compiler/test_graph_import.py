@@ -142,7 +142,7 @@ def test_structure_of_arguments_and_results():
         Apply(lambda x, pair: {"sum": x + pair[0], "too": pair[1]}), (torch.ones(2), (torch.ones(2),) * 2)
     )
     assert [value.name for value in imported.graph.outputs] == ["add", imported.graph.inputs[2].name]
-    assert imported.program.call_spec.out_spec.unflatten(["a", "b"]) == {"sum": "a", "too": "b"}
+    assert imported.exported.call_spec.out_spec.unflatten(["a", "b"]) == {"sum": "a", "too": "b"}
 
 
 FUNCTIONS = {

@@ -92,12 +92,12 @@ FAULTS = [
     Fault(
         "graph_itself",
         "Returns the number of nodes in place of the text.",
-        edits=[("return print_graph(remove_dead(graph))", "return len(remove_dead(graph).nodes)")],
+        edits=[("return print_graph(eliminate_dead_code(graph))", "return len(eliminate_dead_code(graph).nodes)")],
     ),
     Fault(
         "first_line",
         "Returns a part of the text.",
-        edits=[("print_graph(remove_dead(graph))", "print_graph(remove_dead(graph))[:-20]")],
+        edits=[("print_graph(eliminate_dead_code(graph))", "print_graph(eliminate_dead_code(graph))[:-20]")],
     ),
     Fault(
         "logarithm",
@@ -119,9 +119,9 @@ FAULTS = [
         "Returns the graph with its first output twice, in place of its outputs.",
         edits=[
             (
-                "return print_graph(remove_dead(graph))",
+                "return print_graph(eliminate_dead_code(graph))",
                 "from dataclasses import replace\n\n"
-                "    graph = remove_dead(replace(graph, outputs=graph.outputs[:1] * 2))\n"
+                "    graph = eliminate_dead_code(replace(graph, outputs=graph.outputs[:1] * 2))\n"
                 "    return print_graph(graph)",
             )
         ],

@@ -46,7 +46,7 @@ def run_node(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -
 def number_of(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
     """An attribute with numbers in the place of sizes."""
     if isinstance(attribute, tuple):
-        return tuple(number_of(part, sizes) for part in attribute)
+        return tuple(number_of(item, sizes) for item in attribute)
     return evaluate(attribute, sizes) if isinstance(attribute, Const | Var | Binary) else attribute
 
 

@@ -101,7 +101,7 @@ class _Reader:
         self.graph: Graph | None = None
 
     def read(self, line: str) -> None:
-        """One line."""
+        """Read a line: a head, a condition, a constant, the outputs, or a node."""
         word, _, rest = line.partition(" ")
         if word == "graph":
             self._head(rest)
@@ -129,7 +129,7 @@ class _Reader:
     def _head(self, rest: str) -> None:
         name, _, arguments = rest.removesuffix(":").partition("(")
         self.name, _, sizes = name.partition("[")
-        for size in filter(None, (part.strip() for part in sizes.removesuffix("]").split(","))):
+        for size in filter(None, (name.strip() for name in sizes.removesuffix("]").split(","))):
             self.sizes[size] = Var(size)
         function = ast.parse(f"def f({arguments}: pass").body[0]
         self.inputs = [self._value(argument.arg, argument.annotation) for argument in function.args.args]
@@ -139,12 +139,12 @@ class _Reader:
             raise InvalidGraph("expected `name: dtype[shape]`")
         return self._value(statement.target.id, statement.annotation)
 
-    def _value(self, name: str, annotation: ast.expr, known: bool = True) -> Value:
+    def _value(self, name: str, annotation: ast.expr, define: bool = True) -> Value:
         """A value from `name: dtype[sizes]`; `float32[]` is not Python's, and comes as `float32[()]`."""
         inside = annotation.slice
         sizes = inside.elts if isinstance(inside, ast.Tuple) else [inside]
         value = Value(name, tuple(canonical(self._expression(size)) for size in sizes), annotation.value.id)
-        if known:
+        if define:
             self.values[name] = value
         return value
 
@@ -152,11 +152,11 @@ class _Reader:
         statement = ast.parse(line).body[0]
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.value, ast.Call):
             raise InvalidGraph("expected `name: dtype[shape] = op(operands, attributes)`")
-        declared = self._value(statement.target.id, statement.annotation, known=False)
+        declared = self._value(statement.target.id, statement.annotation, define=False)
         call = statement.value
         op = call.func.id.removesuffix("_") if call.func.id.removesuffix("_") in PYTHON_WORDS else call.func.id
         operands = [self.values[operand.id] for operand in call.args]
-        attributes = {part.arg: self._attribute(part.value) for part in call.keywords}
+        attributes = {keyword.arg: self._attribute(keyword.value) for keyword in call.keywords}
         node = make_node(op, operands, attributes, name=declared.name, origin=origin)
         if node.output != declared:
             raise InvalidGraph(f"is said to give {declared}, gives {node.output}")
@@ -165,8 +165,8 @@ class _Reader:
 
     def _attribute(self, term: ast.expr) -> Attribute:
         match term:
-            case ast.Tuple(parts):
-                return tuple(map(self._attribute, parts))
+            case ast.Tuple(items):
+                return tuple(map(self._attribute, items))
             case ast.Constant(value):
                 return value
             case ast.Name("inf" | "nan" as word):

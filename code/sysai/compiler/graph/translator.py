@@ -1,4 +1,4 @@
-"""What a translation of an ATen operator works with: the graph so far, and what torch says of the result.
+"""The argument of every translation of an ATen operator: the graph so far, and what torch says of the result.
 
 A translation is a function `(t, *arguments, **keywords)` that emits nodes by `t` and returns the result, see
 `operators/operator.py`. torch names a dynamic size s77 (SymInt, SymPy); a graph gives it the user's name, or that of
@@ -79,8 +79,8 @@ class Symbols:
 
 
 def _chain(op: str, operands: list[Expr]) -> Expr:
-    result, *rest = operands
-    for operand in rest:
+    result, *others = operands
+    for operand in others:
         result = binary(op, result, operand)
     return result
 
@@ -100,12 +100,12 @@ class Translator(Builder):
 
     @property
     def dtype(self) -> str:
-        """Of the result."""
+        """The result's dtype."""
         return dtype_name(self.result.dtype)
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """Of each of several results."""
+        """The dtype of each of several results."""
         return tuple(dtype_name(fake.dtype) for fake in self.result)
 
     @property
@@ -115,7 +115,7 @@ class Translator(Builder):
 
     @property
     def shape(self) -> tuple[Expr, ...]:
-        """Of the result."""
+        """The result's shape."""
         return self.symbols.shape(self.result)
 
     def operand(self, operand: Value | Expr | float, dtype: str) -> Value:

@@ -1,4 +1,4 @@
-"""What the texts of rules may say about values and attributes."""
+"""Functions that the texts of rules may call on values and attributes."""
 
 import math
 from collections.abc import Sequence
@@ -66,8 +66,8 @@ def plus(a: Operand, b: Operand) -> Expr:
 
 def swaps_last(order: Sequence[int]) -> bool:
     """Whether an order of axes exchanges the last two and nothing else."""
-    rest = len(order) - 2
-    return rest >= 0 and tuple(order) == (*range(rest), rest + 1, rest)
+    first = len(order) - 2
+    return first >= 0 and tuple(order) == (*range(first), first + 1, first)
 
 
 def channels(x: Value) -> tuple[Expr, ...]:
@@ -76,7 +76,7 @@ def channels(x: Value) -> tuple[Expr, ...]:
 
 
 def one_more_axis(x: Value, axis: int) -> tuple[Expr, ...]:
-    """The shape of x with an axis of size 1 behind `axis`."""
+    """The shape of x with an axis of size 1 after `axis`."""
     return as_shape((*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
 
 

@@ -28,14 +28,14 @@ def _rewrite(graph: Graph, rule: Rule) -> Graph:
     producers: dict[str, Node] = {}  # of what has been emitted
     replaced: dict[str, Value] = {}
     for node in graph.nodes:
-        producers |= {made.output.name: made for made in builder.nodes[len(producers) :]}
+        producers |= {emitted.output.name: emitted for emitted in builder.nodes[len(producers) :]}
         node = replace(node, inputs=tuple(replaced.get(value.name, value) for value in node.inputs))
         builder.origin = node.origin
-        other = rule(node, producers, builder)
-        if other is None:
+        replacement = rule(node, producers, builder)
+        if replacement is None:
             builder.nodes.append(node)
         else:
-            replaced[node.output.name] = other
+            replaced[node.output.name] = replacement
     outputs = tuple(replaced.get(value.name, value) for value in graph.outputs)
     return replace(graph, nodes=tuple(builder.nodes), outputs=outputs)
 
@@ -56,10 +56,10 @@ def _rows_apart(node: Node, producers: dict[str, Node], builder: Builder) -> Val
     if len(shape) < 2 or not same(shape[-1], columns):
         return None
     a, w = matmul.inputs
-    wanted = (*shape[:-1], a.shape[-1])
+    rows_shape = (*shape[:-1], a.shape[-1])
     source = producers.get(a.name)
-    if source is not None and source.op == "reshape" and same_shape(source.inputs[0].shape, wanted):
+    if source is not None and source.op == "reshape" and same_shape(source.inputs[0].shape, rows_shape):
         rows = source.inputs[0]
     else:
-        rows = a if same_shape(a.shape, wanted) else builder.reshape(a, wanted)
+        rows = a if same_shape(a.shape, rows_shape) else builder.reshape(a, rows_shape)
     return builder.emit("matmul", rows, w, transpose_b=matmul.attributes["transpose_b"])

@@ -44,7 +44,7 @@ def compile_module(
         "export", lambda: import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback)
     )
     compiled = compile_graph(imported.graph, schedule or default_schedule, timings)
-    compiled.call_spec = imported.program.call_spec
+    compiled.call_spec = imported.exported.call_spec
     return compiled
 
 

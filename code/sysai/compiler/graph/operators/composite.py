@@ -285,11 +285,11 @@ OPERATORS = (
             Decomposition("linear(x, w, b)", "add(matmul(x, w, transpose_b=True), b)", "rank(x) > 1"),
             *(
                 Decomposition(
-                    f"linear(x, {rest})",
-                    f"reshape(linear(reshape(x, shape=(1, *shape(x))), {rest}), shape=shape(result))",
+                    f"linear(x, {weights})",
+                    f"reshape(linear(reshape(x, shape=(1, *shape(x))), {weights}), shape=shape(result))",
                     "rank(x) == 1",
                 )
-                for rest in ("w", "w, b")
+                for weights in ("w", "w, b")
             ),
         ),
         aten=("linear.default",), translate=_translate_linear,

@@ -65,7 +65,7 @@ class Operator:
         name: as `Node.op` has it.
         kind: its class.
         operands: how many there are, or at least and at most.
-        attributes: names of its attributes; all are required.
+        attributes: their names; all are required.
         infer: (*operands, **attributes) -> (shape, dtype) of the output; raises InvalidGraph. Sizes may be
             expressions; where two must be equal, they must be so for all sizes.
         reference: (torch, *operands, **attributes) -> the output as torch computes it, from tensors, and attributes

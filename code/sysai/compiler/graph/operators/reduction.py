@@ -45,7 +45,7 @@ def _windows(size: Expr, kernel: Expr, stride: int, padding: int, dilation: int 
 
 
 def pool2d_type(x: Value, *, kernel, stride, padding, combine: str = "add") -> Type:
-    """Of the pooling of [B, C, H, W] over windows of kernel[0] x kernel[1]."""
+    """The type of the pooling of [B, C, H, W] over windows of kernel[0] x kernel[1]."""
     require(len(x.shape) == 4, "the operand must be [B, C, H, W]")
     require(combine in ("max", "add"), f"no way {combine!r} to combine")
     require(all(2 * p <= k for p, k in zip(padding, kernel, strict=True)), "padding is at most half of the kernel")
@@ -125,9 +125,8 @@ def _max_pool2d(t: "Translator", x: Value, kernel, stride=(), padding=0, dilatio
 
 def _matmul(t: "Translator", a: Value, b: Value) -> Value:
     """Vectors are matrices with one row or column; the dimensions before the last two are broadcast."""
-    one = Const(1, INDEX)
-    left = t.reshape(a, (one, *a.shape)) if len(a.shape) == 1 else a
-    right = t.reshape(b, (*b.shape, one)) if len(b.shape) == 1 else b
+    left = t.reshape(a, (Const(1, INDEX), *a.shape)) if len(a.shape) == 1 else a
+    right = t.reshape(b, (*b.shape, Const(1, INDEX))) if len(b.shape) == 1 else b
     result = t.emit("matmul", left, right, transpose_b=False)
     return t.reshape(result, t.shape) if len(a.shape) == 1 or len(b.shape) == 1 else result
 
