@@ -100,6 +100,12 @@ def test_operators_refuse_what_they_do_not_take(op, inputs, attributes, message)
         infer(op, inputs, attributes)
 
 
+def test_what_is_composite_and_nothing_else_has_decompositions():
+    assert [name for name, operator in OPERATORS.items() if operator.decompositions] == [
+        name for name in OPERATORS if name not in CORE
+    ]
+
+
 def test_every_operator_is_documented_by_class():
     assert {"add", "select", "reduce", "matmul", "fallback"} <= set(CORE)
     assert "softmax" in OPERATORS
@@ -195,6 +201,6 @@ def test_slices_that_do_not_exist_are_refused():
         interpret(graph, torch.arange(2.0))
 
 
-def test_sizes_need_no_torch():
-    code = "import sys, sysai.compiler.graph.sizes; assert 'torch' not in sys.modules"
+def test_operators_and_passes_need_no_torch():
+    code = "import sys, sysai.compiler.graph.operators, sysai.compiler.passes; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -186,7 +186,7 @@ class Importer:
             self._check(result, node)
             return result
         except (NotTranslatable, InvalidGraph, TypeError) as error:
-            del self.translator.nodes[first_node:]
+            del self.translator.nodes[first_node:]  # emitted before the translation failed
             if not self.fallback:
                 raise UnsupportedOperator(f"{target} at {origin_of(node) or 'an unknown line'}: {error}") from error
             return self._fall_back(node, target, arguments, keywords)

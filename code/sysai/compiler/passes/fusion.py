@@ -35,7 +35,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Traffic:
+class GroupTraffic:
     """Bytes that a group moves, and that its operators would move one by one; each operand is counted once."""
 
     group: Group
@@ -70,7 +70,7 @@ def explain(graph: Graph, producer: str | Iterable[str], consumer: str | Iterabl
     return Verdict(True, f"one kernel of class {group.kind}: {saved}")
 
 
-def traffic(groups: Iterable[Group], sizes: Mapping[str, int] | None = None) -> list[Traffic]:
+def traffic(groups: Iterable[Group], sizes: Mapping[str, int] | None = None) -> list[GroupTraffic]:
     """The bytes that each group moves at given sizes; those of views are none."""
     sizes = sizes or {}
     result = []
@@ -81,7 +81,7 @@ def traffic(groups: Iterable[Group], sizes: Mapping[str, int] | None = None) -> 
             if node.op != "reshape" and operator_of(node).kind != SOURCE
         )
         fused = 0 if group.kind == "view" else _bytes((*group.inputs, *group.outputs), sizes)
-        result.append(Traffic(group, fused, apart))
+        result.append(GroupTraffic(group, fused, apart))
     return result
 
 

@@ -16,14 +16,14 @@ from sysai.compiler.graph.sizes import as_shape, same, same_shape
 
 def legalize(graph: Graph) -> Graph:
     """The same graph in which no convolution pads, and no product by a matrix is reshaped in its rows only."""
-    return _rewrite(_rewrite(graph, _rows_apart), _padding_apart)
+    return _rewrite(_rewrite(graph, _unmerge_rows), _separate_padding)
 
 
-Rule = Callable[[Node, dict[str, Node], Builder], Value | None]
+Legalization = Callable[[Node, dict[str, Node], Builder], Value | None]
 
 
-def _rewrite(graph: Graph, rule: Rule) -> Graph:
-    """Each node for which the rule gives another value is replaced by that."""
+def _rewrite(graph: Graph, legalization: Legalization) -> Graph:
+    """Each node for which the legalization gives another value is replaced by that."""
     builder = Builder({*graph.constants, *(value.name for value in graph.values())})
     producers: dict[str, Node] = {}  # of what has been emitted
     replaced: dict[str, Value] = {}
@@ -31,7 +31,7 @@ def _rewrite(graph: Graph, rule: Rule) -> Graph:
         producers |= {emitted.output.name: emitted for emitted in builder.nodes[len(producers) :]}
         node = replace(node, inputs=tuple(replaced.get(value.name, value) for value in node.inputs))
         builder.origin = node.origin
-        replacement = rule(node, producers, builder)
+        replacement = legalization(node, producers, builder)
         if replacement is None:
             builder.nodes.append(node)
         else:
@@ -40,7 +40,7 @@ def _rewrite(graph: Graph, rule: Rule) -> Graph:
     return replace(graph, nodes=tuple(builder.nodes), outputs=outputs)
 
 
-def _padding_apart(node: Node, _: dict[str, Node], builder: Builder) -> Value | None:
+def _separate_padding(node: Node, _: dict[str, Node], builder: Builder) -> Value | None:
     if node.op != "conv2d" or not any(node.attributes["padding"]):
         return None
     padding = as_shape((0, 0, *node.attributes["padding"]))
@@ -48,7 +48,7 @@ def _padding_apart(node: Node, _: dict[str, Node], builder: Builder) -> Value | 
     return builder.emit("conv2d", padded, node.inputs[1], **{**node.attributes, "padding": (0, 0)})
 
 
-def _rows_apart(node: Node, producers: dict[str, Node], builder: Builder) -> Value | None:
+def _unmerge_rows(node: Node, producers: dict[str, Node], builder: Builder) -> Value | None:
     matmul = producers.get(node.inputs[0].name) if node.op == "reshape" else None
     if matmul is None or matmul.op != "matmul" or len(matmul.inputs[1].shape) != 2:
         return None
