@@ -6,6 +6,7 @@ Groups of layers that are alike give the same program, as buffers are named by t
 count: a model of thirty layers has a dozen kernels.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from sysai.compiler.runtime.plan import Call, ExecutionPlan, Fallback, Step
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc, with_sizes_by_place
+from sysai.compiler.tir.verify import verify_function
 
 Scheduler = Callable[[PrimFunc, str], Schedule]
 LONGEST_NAME = 40
@@ -62,12 +64,13 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
             steps.append(Fallback(group.nodes[0]))
         elif group.kind != "view":
             weight = packable(group, graph) if group.kind == "matmul" else None
-            function = timings.measure("lowering", lower, group, kernel_name(group), weight is not None)
+            function = _verified(timings.measure("lowering", lower, group, kernel_name(group), weight is not None))
             alike, sizes = with_sizes_by_place(function)
             if alike not in kernels:
                 kernels[alike] = len(schedules)
                 orders.append([sizes.index(size) for size in function.sizes])
                 schedules.append(timings.measure("schedules", schedule, function, group.kind))
+                _verified(schedules[-1].function)
             operands = [*(v.name for v in group.inputs), *(v.name for v in group.outputs)]
             if weight is not None:
                 operands[operands.index(weight)] = _packed(group, weight, constants)
@@ -81,6 +84,17 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
     used |= {owners[name] for name in used & set(owners)}
     constants = {name: tensor for name, tensor in constants.items() if name in used}
     return ExecutionPlan(graph, groups, tuple(steps), tuple(schedules), constants)
+
+
+def _verified(function: PrimFunc) -> PrimFunc:
+    """The function; checked first if the environment variable SYSAI_VERIFY is 1, as the tests set it.
+
+    Raises:
+        InvalidProgram: lowering or a schedule has broken a rule of tensor programs.
+    """
+    if os.environ.get("SYSAI_VERIFY") == "1":
+        verify_function(function)
+    return function
 
 
 def _packed(group: Group, weight: str, constants: dict[str, Tensor]) -> str:

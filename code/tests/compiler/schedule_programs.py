@@ -17,7 +17,7 @@ from sysai.compiler.tir.statement import (
     transform_statement,
 )
 from sysai.compiler.tir.text import parse, print_function
-from sysai.compiler.tir.verify import verify
+from sysai.compiler.tir.verify import verify_function
 
 
 def matmul(m: int | None = None, n: int | None = None, k: int | None = None) -> PrimFunc:
@@ -165,7 +165,7 @@ def decomposed(function: PrimFunc) -> PrimFunc:
 
 def assert_same(schedule: Schedule, function: PrimFunc, *sizes: dict[str, int], exact: bool = True) -> None:
     """The schedule's function is sound, computes what `function` does at these sizes, and its trace makes it again."""
-    verify(schedule.function)
+    verify_function(schedule.function)
     for values in sizes or ({},):
         expected = run(function, values)
         for variant in (schedule.function, in_another_order(schedule.function)):

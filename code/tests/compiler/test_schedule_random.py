@@ -13,7 +13,7 @@ from sysai.compiler.schedule.tree import allocated, find_block, loops, readers, 
 from sysai.compiler.tir.interpret import interpret
 from sysai.compiler.tir.statement import Block, PrimFunc, blocks
 from sysai.compiler.tir.text import parse, print_function
-from sysai.compiler.tir.verify import verify
+from sysai.compiler.tir.verify import verify_function
 
 
 def draw_call(draw: st.DrawFn, schedule: Schedule, primitive: str) -> tuple[tuple, dict]:
@@ -104,7 +104,7 @@ def check(schedule: Schedule, function: PrimFunc, sizes: dict[str, int]) -> None
     expected = arrays_for(function, sizes)
     interpret(decomposed(function), expected, sizes)
     try:
-        verify(schedule.function)
+        verify_function(schedule.function)
         for variant in (schedule.function, in_another_order(schedule.function)):
             got = arrays_for(function, sizes)
             interpret(variant, got, sizes)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.codegen import triton_kernels
-from sysai.compiler.codegen.triton_body import RESERVED
+from sysai.compiler.codegen.triton_expressions import RESERVED
 from sysai.compiler.codegen.triton_module import module_text
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph

@@ -13,16 +13,13 @@ Production (Inductor) also splits a reduction between programs where there are f
 templates that are written by hand for matrix products and attention.
 """
 
-import math
 from dataclasses import dataclass
 
-import torch
-
-from sysai.compiler.codegen.triton_body import Block, Scope
-from sysai.compiler.codegen.triton_operators import compute_dtype, number
+from sysai.compiler.codegen.triton_expressions import Block, Scope, compute_dtype, number
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, product, reshape_indices, same
+from sysai.compiler.lowering.reduction import identity
 from sysai.compiler.tir.expr import FLOATS, ZERO, Const, Expr, Var
 
 RESIDENT_COLUMNS = 8192
@@ -72,7 +69,7 @@ def pointwise(graph: Graph) -> list[KernelText]:
 
 
 def rows(graph: Graph) -> list[KernelText]:
-    """Reductions along the same axes, and elementwise work before, between and behind them."""
+    """Reductions along the same axes, and elementwise work before, between and after them."""
     reductions = [node for node in graph.nodes if node.op == "reduce"]
     columns = product(_columns(reductions[0]))
     fits = isinstance(columns, Const) and columns.value <= RESIDENT_COLUMNS
@@ -113,7 +110,7 @@ def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when:
 
 
 def _levels(graph: Graph, reductions: list[Node]) -> dict[str, int]:
-    """How many reductions, one behind the other, lead to each reduction."""
+    """How many reductions, each of the result of another, lead to each reduction."""
     levels: dict[str, int] = {}
     for node in graph.nodes:
         level = max((levels.get(value.name, 0) for value in node.inputs), default=0)
@@ -130,7 +127,8 @@ def _reduce(nodes: list[Node], row: Scope, domain: Indices, axes: tuple[int, ...
         (x,), combine, dtype = node.inputs, node.attributes["combine"], compute_dtype(node.output.dtype)
         if tuple(sorted(node.attributes["axes"])) != axes or len(x.shape) != len(domain):
             raise UnsupportedGroup(f"{node.output.name} is reduced along other axes: give it a group of its own")
-        neutral = _neutral(combine, dtype)
+        neutral = number(identity(combine, dtype).value, dtype)
+        neutral = neutral if dtype in FLOATS else block.full(neutral, dtype)
         total = f"tl.where({block.masks[c]}, {inside.element(x, broadcast_indices(x.shape, domain))}, {neutral})"
         if looped:
             parts = row.emit(f"{node.output.name}_parts", f"tl.full((BLOCK_R, BLOCK_C), {neutral}, tl.{dtype})")
@@ -143,16 +141,7 @@ def _reduce(nodes: list[Node], row: Scope, domain: Indices, axes: tuple[int, ...
         combine, keepdim = node.attributes["combine"], node.attributes["keepdim"]
         name = row.emit(node.output.name, f"tl.reduce({total}, 1, combine_{combine}, keep_dims=True)")
         kept = [ZERO if axis in axes else at for axis, at in enumerate(domain) if keepdim or axis not in axes]
-        block.anchors[node.output.name] = tuple(kept), name
-
-
-def _neutral(combine: str, dtype: str) -> str:
-    """What changes nothing when it is combined."""
-    if dtype in FLOATS:
-        return number({"add": 0, "mul": 1, "max": -math.inf, "min": math.inf}[combine], dtype)
-    limits = torch.iinfo(getattr(torch, dtype))
-    neutral = {"add": 0, "mul": 1, "max": limits.min, "min": limits.max}[combine]
-    return f"tl.full((1, 1), {neutral}, tl.{dtype})"
+        block.accumulate(node.output, tuple(kept), name)
 
 
 def _loop(inside: Scope, c: Var) -> list[str]:
@@ -187,8 +176,7 @@ def matmul(graph: Graph) -> list[KernelText]:
     block = Block(graph, rank=2)
     M, N, K, batch_shape = shape[-2], shape[-1], a.shape[-1], shape[:-2]
     m, n, kr, kc = (block.variable(*axis) for axis in (("m", M), ("n", N), ("k_row", K), ("k_column", K)))
-    batch = Var(block.names.fresh("batch"))
-    block.extents[batch] = product(batch_shape)
+    batch = block.loop_variable("batch", product(batch_shape))
     batch_place = block.place(batch, batch_shape)
     scope = Scope(block)
     scope.lines += _program(block) + _tiles(M, N, batch if batch_shape else None)
@@ -207,7 +195,7 @@ def matmul(graph: Graph) -> list[KernelText]:
     scope.lines.append(f"for start in range(0, {K}, BLOCK_K):")
     scope.lines += ["    " + line for line in k_lines + inside.lines]
     place = broadcast_indices(shape, (*batch_place, m, n))
-    block.anchors[node.output.name] = place, total
+    block.accumulate(node.output, place, total)
     index = block.index(place, shape)
     for output in graph.outputs:
         if not same(product(output.shape), product(shape)):
@@ -219,8 +207,8 @@ def matmul(graph: Graph) -> list[KernelText]:
 
 
 def _factor(inside: Scope, value: Value, place: Indices, shape: str, needed: set[Var], mask: str) -> str:
-    place = broadcast_indices(value.shape, place)
-    text = inside.operand(value, place, shape, frozenset(needed), mask)
+    element = inside.block.elements.of(value, broadcast_indices(value.shape, place))
+    text = inside.dot_operand(element, value.dtype, shape, frozenset(needed), mask)
     return f"{text}.to(DOT_TYPE)" if value.dtype == "bfloat16" else text
 
 
@@ -261,18 +249,18 @@ def _store(
         index: the row-major index of the block's elements before what `moves` names, at the end of the group, puts
             them elsewhere; what is before these is computed where it is, so that a product may be stored permuted.
     """
-    block, root, behind = scope.block, output, []
-    while (node := block.producers.get(root.name)) is not None and node.op in moves:
-        root, behind = node.inputs[0], [node, *behind]
+    block, root, moved = scope.block, output, []
+    while (node := block.elements.producers.get(root.name)) is not None and node.op in moves:
+        root, moved = node.inputs[0], [node, *moved]
     place = block.place(index, root.shape)
     text = scope.element(root, place)
-    for node in behind:
+    for node in moved:
         place = block.simple(_target(node, place))
     address = block.index(place, output.shape)
     for var in variables:  # one along which there is but one element is 0 where the mask holds
-        address = address if var in block.depends_on(address) else address + var
+        address = address if var in block.variables(address) else address + var
     pointer = block.stored.setdefault(output.name, block.names.fresh(f"{output.name}_ptr"))
-    scope.lines.append(f"tl.store({pointer} + {address}, {text}, mask={scope.mask(address)})")
+    scope.lines.append(f"tl.store({pointer} + {scope.address(address)}, {text}, mask={scope.mask(address)})")
 
 
 def _target(node: Node, place: Indices) -> Indices:

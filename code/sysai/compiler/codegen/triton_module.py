@@ -11,7 +11,7 @@ without launching it. Block sizes are powers of two, as Triton demands, chosen b
 import textwrap
 from collections.abc import Iterable
 
-from sysai.compiler.codegen.triton_body import Names
+from sysai.compiler.codegen.triton_expressions import Names, operands_of
 from sysai.compiler.codegen.triton_kernels import COMBINE, KernelText
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import product
@@ -53,7 +53,7 @@ TILES = {"float16": (128, 64), "bfloat16": (128, 64), "float32": (128, 32), "flo
 def module_text(graph: Graph, kernels: list[KernelText]) -> str:
     """The whole file."""
     read = {name for kernel in kernels for name in kernel.block.read}
-    operands = [value for value in _operands(graph) if value.name in read]
+    operands = [value for value in operands_of(graph) if value.name in read]
     combiners = dict.fromkeys(name for kernel in kernels for name in kernel.combiners)
     interpreted = any("DOT_TYPE" in kernel.constants for kernel in kernels)
     parts = [
@@ -69,14 +69,6 @@ def module_text(graph: Graph, kernels: list[KernelText]) -> str:
         _wrapper(graph, operands),
     ]
     return "\n\n\n".join(parts) + "\n"
-
-
-def _operands(graph: Graph) -> list[Value]:
-    """Inputs, then constants, each once."""
-    made = graph.producers()
-    used = [value for node in graph.nodes for value in node.inputs] + list(graph.outputs)
-    values = {value.name: value for value in (*graph.inputs, *used) if value.name not in made}
-    return list(values.values())
 
 
 def _function(signature: str, lines: Iterable[str], decorator: str = "@triton.jit\n") -> str:

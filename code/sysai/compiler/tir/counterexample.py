@@ -102,6 +102,13 @@ class _Watcher:
         found = list(nests(function.body)) if complete else []  # else what is read may have been left out
         self.tracked = {stmt.buffer.name for _, around in found for stmt in around if isinstance(stmt, Allocate)}
         self.tracked -= {block.buffer.name for block, _ in found if any(map(depends_on_data, block.indices))}
+        # A reduction over an empty axis initializes nothing; `interpret.require_initialized` refuses it at the call.
+        self.tracked -= {
+            block.buffer.name
+            for block, _ in found
+            if block.init is not None
+            and any(axis.kind == REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)
+        }
         for buffer in function.buffers:
             self.entries[buffer.name] = 0
             self.shapes[buffer.name] = tuple(evaluate(extent, sizes) for extent in buffer.shape)

@@ -10,6 +10,7 @@ kind. LLVM's verifier and TVM's `VerifyWellFormed` check names and types; the re
 import keyword
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from sysai.compiler.errors import InvalidProgram
 from sysai.compiler.tir.accesses import Access, accesses, conditions, nests
@@ -57,8 +58,9 @@ RESERVED = {*MATH, *EXTREMES, *DTYPES, "select", "cast", "init", "combine", "whe
 """Names that have a meaning in a program's text."""
 
 
-def verify(function: PrimFunc) -> None:
-    """Check the function.
+@lru_cache(maxsize=256)
+def verify_function(function: PrimFunc) -> None:
+    """Check a function, once for functions that are equal.
 
     Raises:
         InvalidProgram: a rule is broken; the message says where, and by which numbers if they are known.
