@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from inspect import signature
 
 import pytest
 import torch
@@ -104,6 +105,18 @@ def test_what_is_composite_and_nothing_else_has_decompositions():
     assert [name for name, operator in OPERATORS.items() if operator.decompositions] == [
         name for name in OPERATORS if name not in CORE
     ]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_functions_of_a_row_take_its_operands_and_attributes(name):
+    operator = OPERATORS[name]
+    attributes = dict.fromkeys(operator.attributes)
+    least, most = operator.arity
+    for count in {least, min(most, least + 2)}:
+        signature(operator.infer).bind(*[X] * count, **attributes)
+        signature(operator.reference).bind(torch, *[X] * count, **attributes)
+    with pytest.raises(TypeError):
+        signature(operator.reference).bind(torch, *[X] * least, **attributes, other=0)
 
 
 def test_every_operator_is_documented_by_class():

@@ -102,25 +102,29 @@ def _attention_type(q: Value, k: Value, v: Value, *masks: Value, is_causal: bool
     return (*q.shape[:3], v.shape[3]), float_dtype(q, k, v)
 
 
-def _attend(torch: "ModuleType", *operands: "Tensor", is_causal: bool, scale: float) -> "Tensor":
+def _attention_tensor(torch: "ModuleType", *operands: "Tensor", is_causal: bool, scale: float) -> "Tensor":
     """A boolean mask hides where it is False."""
     keywords = {"is_causal": is_causal, "scale": scale, "enable_gqa": True}
     return torch.nn.functional.scaled_dot_product_attention(*operands, **keywords)
 
 
-def _layer_norm(torch: "ModuleType", x: "Tensor", *affine: "Tensor", axes: Sequence[int], eps: float) -> "Tensor":
+def _layer_norm_tensor(
+    torch: "ModuleType", x: "Tensor", *affine: "Tensor", axes: Sequence[int], eps: float
+) -> "Tensor":
     return torch.nn.functional.layer_norm(x, x.shape[axes[0] :], *affine, eps=eps)
 
 
-def _rms_norm(torch: "ModuleType", x: "Tensor", *weight: "Tensor", axes: Sequence[int], eps: float) -> "Tensor":
+def _rms_norm_tensor(torch: "ModuleType", x: "Tensor", *weight: "Tensor", axes: Sequence[int], eps: float) -> "Tensor":
     return torch.nn.functional.rms_norm(x, x.shape[axes[0] :], *weight, eps=eps)
 
 
-def _avg_pool2d(torch: "ModuleType", x: "Tensor", *, kernel, stride, padding, count_include_pad: bool) -> "Tensor":
+def _avg_pool2d_tensor(
+    torch: "ModuleType", x: "Tensor", *, kernel, stride, padding, count_include_pad: bool
+) -> "Tensor":
     return torch.nn.functional.avg_pool2d(x, kernel, stride, padding, count_include_pad=count_include_pad)
 
 
-def _var(_: "ModuleType", x: "Tensor", *, axes: Sequence[int], keepdim: bool, correction: float) -> "Tensor":
+def _var_tensor(_: "ModuleType", x: "Tensor", *, axes: Sequence[int], keepdim: bool, correction: float) -> "Tensor":
     return x.var(axes, correction=correction, keepdim=keepdim)
 
 
@@ -132,7 +136,7 @@ _RMS_NORM = "mul(x, rsqrt(add(mean(mul(x, x), axes=a, keepdim=True), full(value=
 _BATCH_NORM = "rsqrt(add(v, full(value=e, shape=(), dtype=dtype(v))))"
 
 
-def _attention(pattern: str, masked: str, where: str = "True", hides_all: bool = False) -> Decomposition:
+def _attention_rule(pattern: str, masked: str, where: str = "True", hides_all: bool = False) -> Decomposition:
     """Attention whose scores [B, H, T, S], before the softmax, are `masked`, an expression of them (`{scores}`).
 
     A row's probabilities are e / sum(e), and its result sum(e v) / sum(e): divided by the sum are K numbers instead
@@ -158,7 +162,7 @@ _CAUSAL = "select(le(iota(axis=1, shape=scores(q, k)[2:]), iota(axis=0, shape=sc
 _MASKED = "scaled_dot_product_attention(q, k, v, m, is_causal=False, scale=c)"
 
 
-def _translate_linear(t: "Translator", x: Value, weight: Value, bias: Value | None = None) -> Value:
+def _linear(t: "Translator", x: Value, weight: Value, bias: Value | None = None) -> Value:
     return t.emit("linear", x, weight, *([] if bias is None else [bias]))
 
 
@@ -167,24 +171,22 @@ def _along_axis(op: str, t: "Translator", x: Value, axis: int, *_, **__) -> Valu
     return t.emit(op, t.cast(x, t.dtype), axis=axis_of(axis, len(x.shape)))
 
 
-def _translate_mean(t: "Translator", x: Value, axes: Axes = None, keepdim: bool = False, **_) -> Value:
+def _mean(t: "Translator", x: Value, axes: Axes = None, keepdim: bool = False, **_) -> Value:
     return t.emit("mean", t.cast(x, t.dtype), axes=axes_of(axes, len(x.shape)), keepdim=keepdim)
 
 
-def _translate_var(
-    t: "Translator", x: Value, axes: Axes = None, *, correction: float = 1, keepdim: bool = False
-) -> Value:
+def _var(t: "Translator", x: Value, axes: Axes = None, *, correction: float = 1, keepdim: bool = False) -> Value:
     axes = axes_of(axes, len(x.shape))
     return t.emit("var", x, axes=axes, keepdim=keepdim, correction=1 if correction is None else correction)
 
 
 def _std(t: "Translator", x: Value, axes: Axes = None, **keywords) -> Value:
-    return t.emit("sqrt", _translate_var(t, x, axes, **keywords))
+    return t.emit("sqrt", _var(t, x, axes, **keywords))
 
 
 def _var_mean(t: "Translator", x: Value, axes: Axes = None, *, keepdim: bool = False, **keywords) -> tuple[Value, ...]:
     mean = t.emit("mean", x, axes=axes_of(axes, len(x.shape)), keepdim=keepdim)
-    return _translate_var(t, x, axes, keepdim=keepdim, **keywords), mean
+    return _var(t, x, axes, keepdim=keepdim, **keywords), mean
 
 
 def _last_axes(x: Value, shape: Sequence[int]) -> tuple[int, ...]:
@@ -198,20 +200,20 @@ def _affine(t: "Translator", x: Value, rank: int, weight: Value | None, bias: Va
     return [value for value in (weight, bias) if value is not None]
 
 
-def _translate_layer_norm(t: "Translator", x: Value, shape, weight=None, bias=None, eps: float = 1e-5, *_) -> Value:
+def _layer_norm(t: "Translator", x: Value, shape, weight=None, bias=None, eps: float = 1e-5, *_) -> Value:
     return t.emit("layer_norm", x, *_affine(t, x, len(shape), weight, bias), axes=_last_axes(x, shape), eps=eps)
 
 
 def _native_layer_norm(t: "Translator", x: Value, shape, weight, bias, eps: float) -> tuple[Value, ...]:
     """The norm, the mean and the inverse deviation (the last two in float32 at least, for the gradient)."""
-    norm = _translate_layer_norm(t, x, shape, weight, bias, eps)
+    norm = _layer_norm(t, x, shape, weight, bias, eps)
     wide = t.cast(x, t.dtypes[1])
     mean = t.emit("mean", wide, axes=_last_axes(x, shape), keepdim=True)
     variance = t.emit("var", wide, axes=_last_axes(x, shape), keepdim=True, correction=0)
     return norm, mean, t.emit("rsqrt", t.emit("add", variance, t.full(eps, wide.dtype)))
 
 
-def _translate_rms_norm(t: "Translator", x: Value, shape, weight=None, eps: float | None = None) -> Value:
+def _rms_norm(t: "Translator", x: Value, shape, weight=None, eps: float | None = None) -> Value:
     """By default eps is the precision of the dtype."""
     weights = [] if weight is None else [weight]
     return t.emit("rms_norm", x, *weights, axes=_last_axes(x, shape), eps=t.precision if eps is None else eps)
@@ -234,7 +236,7 @@ def _native_batch_norm(t: "Translator", x: Value, weight, bias, mean, variance, 
     return (_inference_norm(t, x, weight, bias, mean, variance, eps),)
 
 
-def _translate_attention(
+def _attention(
     t: "Translator", q, k, v, mask=None, dropout=0.0, is_causal=False, *, scale=None, enable_gqa=False
 ) -> Value:
     if dropout:
@@ -252,10 +254,10 @@ def _flash_attention(
     t: "Translator", q, k, v, dropout=0.0, is_causal=False, *, attn_mask=None, scale=None
 ) -> tuple[Value]:
     """Its first result is the attention; the second is for the gradient."""
-    return (_translate_attention(t, q, k, v, attn_mask, dropout, is_causal, scale=scale),)
+    return (_attention(t, q, k, v, attn_mask, dropout, is_causal, scale=scale),)
 
 
-def _translate_avg_pool2d(
+def _avg_pool2d(
     t: "Translator", x: Value, kernel, stride=(), padding=0, ceil_mode=False, count_include_pad=True, divisor=None
 ) -> Value:
     if ceil_mode or divisor is not None or len(x.shape) != 4:
@@ -292,7 +294,7 @@ OPERATORS = (
                 for weights in ("w", "w, b")
             ),
         ),
-        aten=("linear.default",), translate=_translate_linear,
+        aten=("linear.default",), translate=_linear,
     ),
     Operator(
         "softmax", COMPOSITE, 1, ("axis",), infer=_floats_along_axis, in_float32=True,
@@ -339,10 +341,11 @@ OPERATORS = (
                 "div(reduce(x, combine='add', axes=a, keepdim=k), full(value=count(x, a), shape=(), dtype=dtype(x)))",
             ),
         ),
-        aten=("mean.default", "mean.dim"), translate=_translate_mean,
+        aten=("mean.default", "mean.dim"), translate=_mean,
     ),
     Operator(
-        "var", COMPOSITE, 1, ("axes", "keepdim", "correction"), infer=_mean_type, in_float32=True, reference=_var,
+        "var", COMPOSITE, 1, ("axes", "keepdim", "correction"), infer=_mean_type, in_float32=True,
+        reference=_var_tensor,
         decompositions=(
             Decomposition(
                 "var(x, axes=a, keepdim=k, correction=c)",
@@ -350,24 +353,25 @@ OPERATORS = (
                 " full(value=count(x, a, c), shape=(), dtype=dtype(x)))",
             ),
         ),
-        aten=("var.correction",), translate=_translate_var,
+        aten=("var.correction",), translate=_var,
     ),
     Operator(
-        "layer_norm", COMPOSITE, (1, 3), ("axes", "eps"), infer=_norm_type, in_float32=True, reference=_layer_norm,
+        "layer_norm", COMPOSITE, (1, 3), ("axes", "eps"), infer=_norm_type, in_float32=True,
+        reference=_layer_norm_tensor,
         decompositions=(
             Decomposition("layer_norm(x, axes=a, eps=e)", _LAYER_NORM),
             Decomposition("layer_norm(x, w, axes=a, eps=e)", f"mul({_LAYER_NORM}, w)"),
             Decomposition("layer_norm(x, w, b, axes=a, eps=e)", f"add(mul({_LAYER_NORM}, w), b)"),
         ),
-        aten=("layer_norm.default",), translate=_translate_layer_norm,
+        aten=("layer_norm.default",), translate=_layer_norm,
     ),
     Operator(
-        "rms_norm", COMPOSITE, (1, 2), ("axes", "eps"), infer=_norm_type, in_float32=True, reference=_rms_norm,
+        "rms_norm", COMPOSITE, (1, 2), ("axes", "eps"), infer=_norm_type, in_float32=True, reference=_rms_norm_tensor,
         decompositions=(
             Decomposition("rms_norm(x, axes=a, eps=e)", _RMS_NORM),
             Decomposition("rms_norm(x, w, axes=a, eps=e)", f"mul({_RMS_NORM}, w)"),
         ),
-        aten=("rms_norm.default",), translate=_translate_rms_norm,
+        aten=("rms_norm.default",), translate=_rms_norm,
     ),
     Operator(
         "batch_norm", COMPOSITE, 5, ("eps",), infer=_batch_norm_type, in_float32=True,
@@ -383,18 +387,18 @@ OPERATORS = (
     ),
     Operator(
         "scaled_dot_product_attention", COMPOSITE, (3, 4), ("is_causal", "scale"), infer=_attention_type,
-        in_float32=True, reference=_attend,
+        in_float32=True, reference=_attention_tensor,
         decompositions=(
-            _attention("scaled_dot_product_attention(q, k, v, is_causal=False, scale=c)", "{scores}"),
-            _attention("scaled_dot_product_attention(q, k, v, is_causal=True, scale=c)", _CAUSAL),
-            _attention(_MASKED, "select(m, {scores}, -1e999)", "dtype(m) == 'bool'", hides_all=True),
-            _attention(_MASKED, "add({scores}, m)", "dtype(m) != 'bool'", hides_all=True),
+            _attention_rule("scaled_dot_product_attention(q, k, v, is_causal=False, scale=c)", "{scores}"),
+            _attention_rule("scaled_dot_product_attention(q, k, v, is_causal=True, scale=c)", _CAUSAL),
+            _attention_rule(_MASKED, "select(m, {scores}, -1e999)", "dtype(m) == 'bool'", hides_all=True),
+            _attention_rule(_MASKED, "add({scores}, m)", "dtype(m) != 'bool'", hides_all=True),
         ),
-        aten=("scaled_dot_product_attention.default",), translate=_translate_attention,
+        aten=("scaled_dot_product_attention.default",), translate=_attention,
     ),
     Operator(
         "avg_pool2d", COMPOSITE, 1, ("kernel", "stride", "padding", "count_include_pad"), infer=_avg_pool2d_type,
-        reference=_avg_pool2d,
+        reference=_avg_pool2d_tensor,
         decompositions=(
             Decomposition(
                 "avg_pool2d(x, kernel=k, stride=s, padding=p, count_include_pad=c)",
@@ -408,7 +412,7 @@ OPERATORS = (
                 " shape=(1, 1, *shape(x)[2:]), dtype=dtype(x)), combine='add', kernel=k, stride=s, padding=p))",
             ),
         ),
-        aten=("avg_pool2d.default",), translate=_translate_avg_pool2d,
+        aten=("avg_pool2d.default",), translate=_avg_pool2d,
     ),
 )  # fmt: skip
 TRANSLATIONS = {

@@ -6,6 +6,9 @@
              decompositions=(Decomposition("softmax(x, axis=a)", "mul(e := exp(..."),),
              aten=("softmax.int", "_softmax.default"), translate=_along_axis)
 
+In the files of the rows `_softmax_type` would infer, `_softmax_tensor` be the reference and `_softmax` translate, where
+that takes more than a line. An operator of ATen that becomes several nodes, or none, stands in `TRANSLATIONS` there.
+
 The class of an operator is all that fusion has to know about it: which elements of its operands an element of its
 output needs (TVM, Chen et al., OSDI 2018, arXiv 1802.04799, section 3, has the same idea with four classes).
 

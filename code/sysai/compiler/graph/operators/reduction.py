@@ -71,7 +71,7 @@ def _conv2d_type(x: Value, weight: Value, *, stride, padding, dilation, groups: 
     return (x.shape[0], weight.shape[0], *spatial), float_dtype(x, weight)
 
 
-def _reduce(_: "ModuleType", x: "Tensor", *, combine: str, axes: Sequence[int], keepdim: bool) -> "Tensor":
+def _reduce_tensor(_: "ModuleType", x: "Tensor", *, combine: str, axes: Sequence[int], keepdim: bool) -> "Tensor":
     if not axes:
         return x.clone()
     match combine:
@@ -86,14 +86,16 @@ def _reduce(_: "ModuleType", x: "Tensor", *, combine: str, axes: Sequence[int], 
     return x
 
 
-def _pool2d(torch: "ModuleType", x: "Tensor", *, combine: str, kernel, stride, padding) -> "Tensor":
+def _pool2d_tensor(torch: "ModuleType", x: "Tensor", *, combine: str, kernel, stride, padding) -> "Tensor":
     functional = torch.nn.functional
     if combine == "max":
         return functional.max_pool2d(x, kernel, stride, padding)
     return functional.avg_pool2d(x, kernel, stride, padding, count_include_pad=True, divisor_override=1)
 
 
-def _conv2d(torch: "ModuleType", x: "Tensor", weight: "Tensor", *, stride, padding, dilation, groups) -> "Tensor":
+def _conv2d_tensor(
+    torch: "ModuleType", x: "Tensor", weight: "Tensor", *, stride, padding, dilation, groups
+) -> "Tensor":
     return torch.nn.functional.conv2d(x, weight, None, stride, padding, dilation, groups)
 
 
@@ -143,7 +145,7 @@ def _addmm(t: "Translator", bias: Value, a: Value, b: Value, *, beta: float = 1,
     return t.emit("add", result, bias)
 
 
-def _biased_conv2d(
+def _conv2d(
     t: "Translator", x: Value, weight: Value, bias: Value | None = None, stride=1, padding=0, dilation=1, groups=1
 ) -> Value:
     result = t.emit(
@@ -155,16 +157,16 @@ def _biased_conv2d(
 def _convolution(t: "Translator", x, weight, bias, stride, padding, dilation, transposed, _, groups: int) -> Value:
     if transposed or len(x.shape) != 4:
         raise NotTranslatable("a convolution that is transposed or not over two dimensions")
-    return _biased_conv2d(t, x, weight, bias, stride, padding, dilation, groups)
+    return _conv2d(t, x, weight, bias, stride, padding, dilation, groups)
 
 
 OPERATORS = (
     Operator(
-        "reduce", REDUCTION, 1, ("combine", "axes", "keepdim"), infer=_reduce_type, reference=_reduce,
+        "reduce", REDUCTION, 1, ("combine", "axes", "keepdim"), infer=_reduce_type, reference=_reduce_tensor,
         aten=("sum.default", "sum.dim_IntList"), translate=_sum,
     ),
     Operator(
-        "pool2d", REDUCTION, 1, ("combine", "kernel", "stride", "padding"), infer=pool2d_type, reference=_pool2d,
+        "pool2d", REDUCTION, 1, ("combine", "kernel", "stride", "padding"), infer=pool2d_type, reference=_pool2d_tensor,
         aten=("max_pool2d.default", "max_pool2d_with_indices.default"), translate=_max_pool2d,
     ),
     Operator(
@@ -173,8 +175,8 @@ OPERATORS = (
         aten=("mm.default", "bmm.default", "matmul.default", "dot.default", "mv.default"), translate=_matmul,
     ),
     Operator(
-        "conv2d", MATMUL, 2, ("stride", "padding", "dilation", "groups"), infer=_conv2d_type, reference=_conv2d,
-        aten=("conv2d.default",), translate=_biased_conv2d,
+        "conv2d", MATMUL, 2, ("stride", "padding", "dilation", "groups"), infer=_conv2d_type, reference=_conv2d_tensor,
+        aten=("conv2d.default",), translate=_conv2d,
     ),
 )  # fmt: skip
 TRANSLATIONS = {

@@ -35,12 +35,16 @@ def _iota_type(*, axis: int, shape: tuple[Expr, ...]) -> Type:
     return shape, "int64"
 
 
-def _iota(torch: "ModuleType", *, axis: int, shape: Sequence[int]) -> "Tensor":
+def _iota_tensor(torch: "ModuleType", *, axis: int, shape: Sequence[int]) -> "Tensor":
     along = [-1 if k == axis else 1 for k in range(len(shape))]
     return torch.arange(shape[axis]).reshape(along).expand(shape)
 
 
-def _call_torch(torch: "ModuleType", *operands: "Tensor", target: str, arguments, keywords, result, **_) -> "Tensor":
+def _fallback_tensor(
+    torch: "ModuleType", *operands: "Tensor", target: str, arguments, keywords, result, shape, dtype
+) -> "Tensor":
+    """Shape and dtype come with torch's result."""
+
     def decode(value: Attribute) -> object:
         if isinstance(value, tuple):
             return [decode(item) for item in value]
@@ -90,10 +94,10 @@ OPERATORS = (
         aten=("full.default", "full_like.default", "new_full.default"),
         translate=lambda t, *arguments, **_: _full(t, arguments[-1]),
     ),
-    Operator("iota", SOURCE, 0, ("axis", "shape"), infer=_iota_type, reference=_iota),
+    Operator("iota", SOURCE, 0, ("axis", "shape"), infer=_iota_type, reference=_iota_tensor),
     Operator(
         "fallback", OPAQUE, (0, MANY), ("target", "arguments", "keywords", "result", "shape", "dtype"),
-        infer=lambda *_, shape, dtype, **__: (shape, dtype), reference=_call_torch,
+        infer=lambda *_, shape, dtype, **__: (shape, dtype), reference=_fallback_tensor,
     ),
 )  # fmt: skip
 TRANSLATIONS = {
