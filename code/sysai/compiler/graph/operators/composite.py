@@ -33,11 +33,8 @@ from sysai.compiler.graph.sizes import same, same_shape
 from sysai.compiler.tir.expr import Const
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from torch import Tensor
 
-    from sysai.compiler.graph.translator import Translator
 
 Axes = int | Sequence[int] | None
 
@@ -102,29 +99,25 @@ def _attention_type(q: Value, k: Value, v: Value, *masks: Value, is_causal: bool
     return (*q.shape[:3], v.shape[3]), float_dtype(q, k, v)
 
 
-def _attention_tensor(torch: "ModuleType", *operands: "Tensor", is_causal: bool, scale: float) -> "Tensor":
+def _attention_tensor(torch, *operands: "Tensor", is_causal: bool, scale: float) -> "Tensor":
     """A boolean mask hides where it is False."""
     keywords = {"is_causal": is_causal, "scale": scale, "enable_gqa": True}
     return torch.nn.functional.scaled_dot_product_attention(*operands, **keywords)
 
 
-def _layer_norm_tensor(
-    torch: "ModuleType", x: "Tensor", *affine: "Tensor", axes: Sequence[int], eps: float
-) -> "Tensor":
+def _layer_norm_tensor(torch, x: "Tensor", *affine: "Tensor", axes: Sequence[int], eps: float) -> "Tensor":
     return torch.nn.functional.layer_norm(x, x.shape[axes[0] :], *affine, eps=eps)
 
 
-def _rms_norm_tensor(torch: "ModuleType", x: "Tensor", *weight: "Tensor", axes: Sequence[int], eps: float) -> "Tensor":
+def _rms_norm_tensor(torch, x: "Tensor", *weight: "Tensor", axes: Sequence[int], eps: float) -> "Tensor":
     return torch.nn.functional.rms_norm(x, x.shape[axes[0] :], *weight, eps=eps)
 
 
-def _avg_pool2d_tensor(
-    torch: "ModuleType", x: "Tensor", *, kernel, stride, padding, count_include_pad: bool
-) -> "Tensor":
+def _avg_pool2d_tensor(torch, x: "Tensor", *, kernel, stride, padding, count_include_pad: bool) -> "Tensor":
     return torch.nn.functional.avg_pool2d(x, kernel, stride, padding, count_include_pad=count_include_pad)
 
 
-def _var_tensor(_: "ModuleType", x: "Tensor", *, axes: Sequence[int], keepdim: bool, correction: float) -> "Tensor":
+def _var_tensor(_, x: "Tensor", *, axes: Sequence[int], keepdim: bool, correction: float) -> "Tensor":
     return x.var(axes, correction=correction, keepdim=keepdim)
 
 
@@ -162,29 +155,29 @@ _CAUSAL = "select(le(iota(axis=1, shape=scores(q, k)[2:]), iota(axis=0, shape=sc
 _MASKED = "scaled_dot_product_attention(q, k, v, m, is_causal=False, scale=c)"
 
 
-def _linear(t: "Translator", x: Value, weight: Value, bias: Value | None = None) -> Value:
+def _linear(t, x: Value, weight: Value, bias: Value | None = None) -> Value:
     return t.emit("linear", x, weight, *([] if bias is None else [bias]))
 
 
-def _along_axis(op: str, t: "Translator", x: Value, axis: int, *_, **__) -> Value:
+def _along_axis(op: str, t, x: Value, axis: int, *_, **__) -> Value:
     """The dtype, or whether half precision becomes float, shows in the result."""
     return t.emit(op, t.cast(x, t.dtype), axis=axis_of(axis, len(x.shape)))
 
 
-def _mean(t: "Translator", x: Value, axes: Axes = None, keepdim: bool = False, **_) -> Value:
+def _mean(t, x: Value, axes: Axes = None, keepdim: bool = False, **_) -> Value:
     return t.emit("mean", t.cast(x, t.dtype), axes=axes_of(axes, len(x.shape)), keepdim=keepdim)
 
 
-def _var(t: "Translator", x: Value, axes: Axes = None, *, correction: float = 1, keepdim: bool = False) -> Value:
+def _var(t, x: Value, axes: Axes = None, *, correction: float = 1, keepdim: bool = False) -> Value:
     axes = axes_of(axes, len(x.shape))
     return t.emit("var", x, axes=axes, keepdim=keepdim, correction=1 if correction is None else correction)
 
 
-def _std(t: "Translator", x: Value, axes: Axes = None, **keywords) -> Value:
+def _std(t, x: Value, axes: Axes = None, **keywords) -> Value:
     return t.emit("sqrt", _var(t, x, axes, **keywords))
 
 
-def _var_mean(t: "Translator", x: Value, axes: Axes = None, *, keepdim: bool = False, **keywords) -> tuple[Value, ...]:
+def _var_mean(t, x: Value, axes: Axes = None, *, keepdim: bool = False, **keywords) -> tuple[Value, ...]:
     mean = t.emit("mean", x, axes=axes_of(axes, len(x.shape)), keepdim=keepdim)
     return _var(t, x, axes, keepdim=keepdim, **keywords), mean
 
@@ -193,18 +186,18 @@ def _last_axes(x: Value, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(range(len(x.shape) - len(shape), len(x.shape)))
 
 
-def _affine(t: "Translator", x: Value, rank: int, weight: Value | None, bias: Value | None) -> list[Value]:
+def _affine(t, x: Value, rank: int, weight: Value | None, bias: Value | None) -> list[Value]:
     """Weight and bias as operands: a bias without a weight gets one of ones."""
     if weight is None and bias is not None:
         weight = t.full(1.0, x.dtype, x.shape[len(x.shape) - rank :])
     return [value for value in (weight, bias) if value is not None]
 
 
-def _layer_norm(t: "Translator", x: Value, shape, weight=None, bias=None, eps: float = 1e-5, *_) -> Value:
+def _layer_norm(t, x: Value, shape, weight=None, bias=None, eps: float = 1e-5, *_) -> Value:
     return t.emit("layer_norm", x, *_affine(t, x, len(shape), weight, bias), axes=_last_axes(x, shape), eps=eps)
 
 
-def _native_layer_norm(t: "Translator", x: Value, shape, weight, bias, eps: float) -> tuple[Value, ...]:
+def _native_layer_norm(t, x: Value, shape, weight, bias, eps: float) -> tuple[Value, ...]:
     """The norm, the mean and the inverse deviation (the last two in float32 at least, for the gradient)."""
     norm = _layer_norm(t, x, shape, weight, bias, eps)
     wide = t.cast(x, t.dtypes[1])
@@ -213,32 +206,30 @@ def _native_layer_norm(t: "Translator", x: Value, shape, weight, bias, eps: floa
     return norm, mean, t.emit("rsqrt", t.emit("add", variance, t.full(eps, wide.dtype)))
 
 
-def _rms_norm(t: "Translator", x: Value, shape, weight=None, eps: float | None = None) -> Value:
+def _rms_norm(t, x: Value, shape, weight=None, eps: float | None = None) -> Value:
     """By default eps is the precision of the dtype."""
     weights = [] if weight is None else [weight]
     return t.emit("rms_norm", x, *weights, axes=_last_axes(x, shape), eps=t.precision if eps is None else eps)
 
 
-def _inference_norm(t: "Translator", x: Value, weight, bias, mean: Value, variance: Value, eps: float) -> Value:
+def _inference_norm(t, x: Value, weight, bias, mean: Value, variance: Value, eps: float) -> Value:
     weight = t.full(1.0, x.dtype, x.shape[1:2]) if weight is None else weight
     bias = t.full(0.0, x.dtype, x.shape[1:2]) if bias is None else bias
     return t.emit("batch_norm", x, mean, variance, weight, bias, eps=eps)
 
 
-def _batch_norm(t: "Translator", x: Value, weight, bias, mean, variance, training: bool, _, eps: float, *__) -> Value:
+def _batch_norm(t, x: Value, weight, bias, mean, variance, training: bool, _, eps: float, *__) -> Value:
     if training:
         raise NotTranslatable("batch norm while training: call eval() on the module")
     return _inference_norm(t, x, weight, bias, mean, variance, eps)
 
 
-def _native_batch_norm(t: "Translator", x: Value, weight, bias, mean, variance, _, eps: float) -> tuple[Value]:
+def _native_batch_norm(t, x: Value, weight, bias, mean, variance, _, eps: float) -> tuple[Value]:
     """The norm; what torch saves for the gradient is empty in inference."""
     return (_inference_norm(t, x, weight, bias, mean, variance, eps),)
 
 
-def _attention(
-    t: "Translator", q, k, v, mask=None, dropout=0.0, is_causal=False, *, scale=None, enable_gqa=False
-) -> Value:
+def _attention(t, q, k, v, mask=None, dropout=0.0, is_causal=False, *, scale=None, enable_gqa=False) -> Value:
     if dropout:
         raise NotTranslatable("dropout within attention: call eval() on the module")
     if len(q.shape) != 4:
@@ -250,15 +241,13 @@ def _attention(
     return t.emit("scaled_dot_product_attention", *operands, is_causal=is_causal, scale=scale)
 
 
-def _flash_attention(
-    t: "Translator", q, k, v, dropout=0.0, is_causal=False, *, attn_mask=None, scale=None
-) -> tuple[Value]:
+def _flash_attention(t, q, k, v, dropout=0.0, is_causal=False, *, attn_mask=None, scale=None) -> tuple[Value]:
     """Its first result is the attention; the second is for the gradient."""
     return (_attention(t, q, k, v, attn_mask, dropout, is_causal, scale=scale),)
 
 
 def _avg_pool2d(
-    t: "Translator", x: Value, kernel, stride=(), padding=0, ceil_mode=False, count_include_pad=True, divisor=None
+    t, x: Value, kernel, stride=(), padding=0, ceil_mode=False, count_include_pad=True, divisor=None
 ) -> Value:
     if ceil_mode or divisor is not None or len(x.shape) != 4:
         raise NotTranslatable("pooling with ceil_mode, a divisor of its own or without a batch")
@@ -266,7 +255,7 @@ def _avg_pool2d(
     return t.emit("avg_pool2d", x, count_include_pad=count_include_pad, **window)
 
 
-def _adaptive_avg_pool2d(t: "Translator", x: Value, size: Sequence[int]) -> Value:
+def _adaptive_avg_pool2d(t, x: Value, size: Sequence[int]) -> Value:
     """The mean of each of size x size equal pieces of the picture."""
     height, width = x.shape[-2:]
     if pair(size) == (1, 1):

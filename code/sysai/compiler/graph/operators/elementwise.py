@@ -6,7 +6,6 @@ ATen promotes operands of different dtypes; here casts that stand in the graph d
 import math
 from collections.abc import Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
 from sysai.compiler.graph.graph import Value
 from sysai.compiler.graph.operators.operator import (
@@ -27,9 +26,6 @@ from sysai.compiler.graph.operators.operator import (
     require,
 )
 from sysai.compiler.tir.expr import DTYPES, FLOATS, Expr
-
-if TYPE_CHECKING:
-    from sysai.compiler.graph.translator import Translator
 
 Operand = Value | Expr | float
 
@@ -64,7 +60,7 @@ def _as_torch(function: str) -> Callable:
     return lambda torch, *operands: attrgetter(function)(torch)(*operands)
 
 
-def arithmetic(t: "Translator", op: str, a: Operand, b: Operand) -> Value:
+def arithmetic(t, op: str, a: Operand, b: Operand) -> Value:
     """A binary operator on operands cast to the dtype of the result; of bools, the logic that it comes to."""
     if t.dtype == "bool":
         logic = {"mul": "and", "min": "and", "max": "or", "add": "or"}.get(op)
@@ -76,26 +72,26 @@ def arithmetic(t: "Translator", op: str, a: Operand, b: Operand) -> Value:
     return t.emit(op, t.operand(a, t.dtype), t.operand(b, t.dtype))
 
 
-def as_bool(t: "Translator", x: Operand) -> Value:
+def as_bool(t, x: Operand) -> Value:
     """Whether elements are not zero."""
     if isinstance(x, Value) and x.dtype != "bool":
         return t.emit("ne", x, t.operand(0, x.dtype))
     return t.operand(x, "bool")
 
 
-def _scaled(t: "Translator", op: str, a: Operand, b: Operand, alpha: float = 1) -> Value:
+def _scaled(t, op: str, a: Operand, b: Operand, alpha: float = 1) -> Value:
     """A sum or difference of a and alpha b."""
     scaled = b if alpha == 1 else t.emit("mul", t.operand(b, t.dtype), t.operand(alpha, t.dtype))
     return arithmetic(t, op, a, scaled)
 
 
-def _compared(t: "Translator", op: str, a: Operand, b: Operand) -> Value:
+def _compared(t, op: str, a: Operand, b: Operand) -> Value:
     dtype = t.common_dtype(a, b)
     return t.emit(op, t.operand(a, dtype), t.operand(b, dtype))
 
 
 def _bitwise(op: str) -> Translation:
-    def translate(t: "Translator", a: Operand, b: Operand) -> Value:
+    def translate(t, a: Operand, b: Operand) -> Value:
         if t.dtype != "bool":
             raise NotTranslatable(f"bits of {t.dtype}: only bool is supported")
         return t.emit(op, t.operand(a, "bool"), t.operand(b, "bool"))
@@ -103,20 +99,20 @@ def _bitwise(op: str) -> Translation:
     return translate
 
 
-def _not(t: "Translator", x: Value) -> Value:
+def _not(t, x: Value) -> Value:
     if t.dtype != "bool":
         raise NotTranslatable(f"bits of {t.dtype}: only bool is supported")
     return t.emit("not", as_bool(t, x))
 
 
-def _pow(t: "Translator", x: Value, exponent: float) -> Value:
+def _pow(t, x: Value, exponent: float) -> Value:
     """Only those exponents that have a decomposition."""
     if exponent not in (0, 1, 2, 3, 0.5, -0.5, -1, -2) or (t.dtype not in FLOATS and exponent not in (0, 1, 2, 3)):
         raise NotTranslatable(f"the exponent {exponent}: powers 0 to 3, -1, -2, 0.5 and -0.5 are supported")
     return t.emit("pow", t.cast(x, t.dtype), exponent=exponent)
 
 
-def _where(t: "Translator", condition: Value, a: Operand, b: Operand) -> Value:
+def _where(t, condition: Value, a: Operand, b: Operand) -> Value:
     return t.emit("select", as_bool(t, condition), t.operand(a, t.dtype), t.operand(b, t.dtype))
 
 
@@ -126,7 +122,7 @@ def _binary(
 ) -> Operator:  # fmt: skip
     """Arithmetic on two operands, `function` of torch."""
 
-    def translate_as(t: "Translator", *operands: Operand, **keywords: float) -> Value:
+    def translate_as(t, *operands: Operand, **keywords: float) -> Value:
         return translate(t, name, *operands, **keywords)
 
     return Operator(name, ELEMENTWISE, 2, infer=infer, reference=_as_torch(function), aten=aten, translate=translate_as)
@@ -245,17 +241,17 @@ OPERATORS = (
 )  # fmt: skip
 
 
-def _div_mode(t: "Translator", a: Operand, b: Operand, rounding_mode: str | None) -> Value:
+def _div_mode(t, a: Operand, b: Operand, rounding_mode: str | None) -> Value:
     if rounding_mode == "trunc":
         raise NotTranslatable("division rounded towards zero: use rounding_mode='floor'")
     return arithmetic(t, "floordiv" if rounding_mode else "div", a, b)
 
 
-def _masked_fill(t: "Translator", x: Value, mask: Value, number: Operand) -> Value:
+def _masked_fill(t, x: Value, mask: Value, number: Operand) -> Value:
     return t.emit("select", mask, t.operand(number, t.dtype), t.cast(x, t.dtype))
 
 
-def _clamp(t: "Translator", x: Value, low: Operand | None = None, high: Operand | None = None) -> Value:
+def _clamp(t, x: Value, low: Operand | None = None, high: Operand | None = None) -> Value:
     """Between two numbers; hardtanh leaves both out where they are -1 and 1."""
     if not isinstance(t.result, tuple) and low is None and high is None:
         low, high = -1.0, 1.0
@@ -265,12 +261,12 @@ def _clamp(t: "Translator", x: Value, low: Operand | None = None, high: Operand 
     return x if high is None else t.emit("min", x, t.operand(high, t.dtype))
 
 
-def _leaky_relu(t: "Translator", x: Value, slope: float = 0.01) -> Value:
+def _leaky_relu(t, x: Value, slope: float = 0.01) -> Value:
     scaled = t.emit("mul", x, t.operand(slope, x.dtype))
     return t.emit("select", t.emit("lt", t.operand(0, x.dtype), x), x, scaled)
 
 
-def _dropout(t: "Translator", x: Value, probability: float, train: bool) -> Value | tuple[Value]:
+def _dropout(t, x: Value, probability: float, train: bool) -> Value | tuple[Value]:
     if train and probability:
         raise NotTranslatable("dropout while training: call eval() on the module")
     return (x,) if isinstance(t.result, tuple | list) else x

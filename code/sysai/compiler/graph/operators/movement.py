@@ -24,11 +24,8 @@ from sysai.compiler.graph.sizes import canonical, evaluate, product, same, same_
 from sysai.compiler.tir.expr import INDEX, Const, Expr, as_expr, variables
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from torch import Tensor
 
-    from sysai.compiler.graph.translator import Translator
 
 Size = int | Expr
 Shape = tuple[Expr, ...]
@@ -92,35 +89,35 @@ def _pad_type(x: Value, *, before: Shape, after: Shape, value: float) -> Type:
     return tuple(a + size + b for a, size, b in zip(before, x.shape, after, strict=True)), x.dtype
 
 
-def _slice_tensor(torch: "ModuleType", x: "Tensor", *, axis: int, start: int, stop: int, step: int) -> "Tensor":
+def _slice_tensor(torch, x: "Tensor", *, axis: int, start: int, stop: int, step: int) -> "Tensor":
     """Raises ValueError where the axis has not so many indices."""
     if not 0 <= start <= stop <= x.shape[axis]:
         raise ValueError(f"indices {start} to {stop} do not exist along an axis of size {x.shape[axis]}")
     return x.index_select(axis, torch.arange(start, stop, step))
 
 
-def _gather_tensor(_: "ModuleType", table: "Tensor", indices: "Tensor", *, axis: int) -> "Tensor":
+def _gather_tensor(_, table: "Tensor", indices: "Tensor", *, axis: int) -> "Tensor":
     shape = (*table.shape[:axis], *indices.shape, *table.shape[axis + 1 :])
     return table.index_select(axis, indices.flatten()).reshape(shape)
 
 
-def _pad_tensor(torch: "ModuleType", x: "Tensor", *, before, after, value: float) -> "Tensor":
+def _pad_tensor(torch, x: "Tensor", *, before, after, value: float) -> "Tensor":
     last_axis_first = reversed(list(zip(before, after, strict=True)))
     return torch.nn.functional.pad(x, [size for widths in last_axis_first for size in widths], value=value)
 
 
-def _transpose(t: "Translator", x: Value, first: int, second: int) -> Value:
+def _transpose(t, x: Value, first: int, second: int) -> Value:
     order = list(range(len(x.shape)))
     first, second = axis_of(first, len(order)), axis_of(second, len(order))
     order[first], order[second] = second, first
     return t.emit("permute", x, order=tuple(order))
 
 
-def _matrix_transpose(t: "Translator", x: Value) -> Value:
+def _matrix_transpose(t, x: Value) -> Value:
     return _transpose(t, x, -1, -2) if len(x.shape) > 1 else x
 
 
-def _repeat(t: "Translator", x: Value, repeats: Sequence[Size]) -> Value:
+def _repeat(t, x: Value, repeats: Sequence[Size]) -> Value:
     """Axes side by side: insert an axis before each, expand it, and merge the two."""
     shape = (*[Const(1, INDEX)] * (len(repeats) - len(x.shape)), *x.shape)
     pairs = list(zip(repeats, shape, strict=True))
@@ -129,15 +126,13 @@ def _repeat(t: "Translator", x: Value, repeats: Sequence[Size]) -> Value:
     return t.reshape(x, t.shape)
 
 
-def _slice(
-    t: "Translator", x: Value, axis: int = 0, start: Size | None = None, stop: Size | None = None, step: int = 1
-) -> Value:
+def _slice(t, x: Value, axis: int = 0, start: Size | None = None, stop: Size | None = None, step: int = 1) -> Value:
     """Negative indices count from the end, and those beyond it are cut off: torch's shape says where it stops."""
     axis = axis_of(axis, len(x.shape))
     return _range(t, x, axis, _index(start or 0, x.shape[axis]), t.shape[axis], step)
 
 
-def _range(t: "Translator", x: Value, axis: int, start: Expr, count: Expr, step: int = 1) -> Value:
+def _range(t, x: Value, axis: int, start: Expr, count: Expr, step: int = 1) -> Value:
     """`count` indices from `start` on."""
     if same(start, 0) and same(count, x.shape[axis]) and step == 1:
         return x
@@ -158,18 +153,18 @@ def _index(index: Size, size: Expr) -> Expr:
     return index
 
 
-def _select(t: "Translator", x: Value, axis: int, index: Size) -> Value:
+def _select(t, x: Value, axis: int, index: Size) -> Value:
     """One index of an axis, which goes."""
     axis = axis_of(axis, len(x.shape))
     return t.reshape(_range(t, x, axis, _index(index, x.shape[axis]), Const(1, INDEX)), t.shape)
 
 
-def _narrow(t: "Translator", x: Value, axis: int, start: Size, _: Size) -> Value:
+def _narrow(t, x: Value, axis: int, start: Size, _: Size) -> Value:
     axis = axis_of(axis, len(x.shape))
     return _range(t, x, axis, _index(start, x.shape[axis]), t.shape[axis])
 
 
-def _split(t: "Translator", x: Value, _: object, axis: int = 0) -> tuple[Value, ...]:
+def _split(t, x: Value, _: object, axis: int = 0) -> tuple[Value, ...]:
     """Pieces as long as torch says."""
     axis, start, pieces = axis_of(axis, len(x.shape)), Const(0, INDEX), []
     for fake in t.result:
@@ -179,27 +174,27 @@ def _split(t: "Translator", x: Value, _: object, axis: int = 0) -> tuple[Value, 
     return tuple(pieces)
 
 
-def _unbind(t: "Translator", x: Value, axis: int = 0) -> tuple[Value, ...]:
+def _unbind(t, x: Value, axis: int = 0) -> tuple[Value, ...]:
     axis = axis_of(axis, len(x.shape))
     shape = (*x.shape[:axis], *x.shape[axis + 1 :])
     indices = (Const(index, INDEX) for index in range(len(t.result)))
     return tuple(t.reshape(_range(t, x, axis, index, Const(1, INDEX)), shape) for index in indices)
 
 
-def _cat(t: "Translator", operands: Sequence[Value], axis: int = 0) -> Value:
+def _cat(t, operands: Sequence[Value], axis: int = 0) -> Value:
     """torch lets empty vectors pass whatever the shape: they are left out."""
     rank = len(t.shape)
     operands = [t.cast(value, t.dtype) for value in operands if len(value.shape) == rank]
     return t.emit("concat", *operands, axis=axis_of(axis, rank)) if len(operands) > 1 else operands[0]
 
 
-def _stack(t: "Translator", operands: Sequence[Value], axis: int = 0) -> Value:
+def _stack(t, operands: Sequence[Value], axis: int = 0) -> Value:
     axis = axis_of(axis, len(t.shape))
     shape = (*operands[0].shape[:axis], 1, *operands[0].shape[axis:])
     return _cat(t, [t.reshape(value, shape) for value in operands], axis)
 
 
-def _pad(t: "Translator", x: Value, widths: Sequence[int], value: float = 0) -> Value:
+def _pad(t, x: Value, widths: Sequence[int], value: float = 0) -> Value:
     """torch gives pairs from the last axis on; a negative width cuts."""
     if any(not is_number(width) or number(width) < 0 for width in widths):
         raise NotTranslatable("padding by a negative or dynamic width: slice instead")
@@ -209,7 +204,7 @@ def _pad(t: "Translator", x: Value, widths: Sequence[int], value: float = 0) -> 
     return t.emit("pad", x, before=before, after=after, value=value)
 
 
-def _flip(t: "Translator", x: Value, axes: Sequence[int]) -> Value:
+def _flip(t, x: Value, axes: Sequence[int]) -> Value:
     """Gather by size - 1 - index."""
     for axis in axes_of(axes, len(x.shape)):
         size = x.shape[axis]
@@ -218,15 +213,15 @@ def _flip(t: "Translator", x: Value, axes: Sequence[int]) -> Value:
     return x
 
 
-def _embedding(t: "Translator", table: Value, indices: Value, *_) -> Value:
+def _embedding(t, table: Value, indices: Value, *_) -> Value:
     return t.emit("gather", table, t.cast(indices, "int64"), axis=0)
 
 
-def _index_select(t: "Translator", x: Value, axis: int, indices: Value) -> Value:
+def _index_select(t, x: Value, axis: int, indices: Value) -> Value:
     return t.emit("gather", x, t.cast(indices, "int64"), axis=axis_of(axis, len(x.shape)))
 
 
-def _index_tensors(t: "Translator", x: Value, indices: Sequence[Value | None]) -> Value:
+def _index_tensors(t, x: Value, indices: Sequence[Value | None]) -> Value:
     """Index tensors for neighbouring axes: these are merged into one, of which elements are gathered.
 
     Where the index tensors only count along axes of their own (which is how masks are built), nothing needs to be
@@ -251,7 +246,7 @@ def _index_tensors(t: "Translator", x: Value, indices: Sequence[Value | None]) -
     return t.emit("gather", merged, flat_index, axis=axes[0])
 
 
-def _iota_of(t: "Translator", value: Value) -> Node | None:
+def _iota_of(t, value: Value) -> Node | None:
     """The iota that a value is a reshaping of, or None."""
     producers = {node.output.name: node for node in t.nodes}
     node = producers.get(value.name)
@@ -260,7 +255,7 @@ def _iota_of(t: "Translator", value: Value) -> Node | None:
     return node if node is not None and node.op == "iota" and len(node.output.shape) == 1 else None
 
 
-def _counts(t: "Translator", tensors: Sequence[Value], sizes: Sequence[Expr]) -> bool:
+def _counts(t, tensors: Sequence[Value], sizes: Sequence[Expr]) -> bool:
     """Whether each tensor counts through its whole axis, along a later axis of the result than the tensor before."""
     last = -1
     rank = len(broadcast(*(tensor.shape for tensor in tensors)))
@@ -273,7 +268,7 @@ def _counts(t: "Translator", tensors: Sequence[Value], sizes: Sequence[Expr]) ->
     return True
 
 
-def _from_front(t: "Translator", index: Value, size: Expr) -> Value:
+def _from_front(t, index: Value, size: Expr) -> Value:
     """Negative indices count from the end."""
     if _iota_of(t, index) is not None:
         return index

@@ -22,8 +22,8 @@ output needs (TVM, Chen et al., OSDI 2018, arXiv 1802.04799, section 3, has the 
 
 The first three are `injective`: whoever reads the output can as well compute it where it is read.
 
-torch is handed to the references, and translations get it by their `Translator`: the table itself is read in pages of
-a browser, which has no torch.
+torch is handed to the references, and the `t` of a translation is the importer's `Translator` (`translator.py`): the
+table itself imports neither, as it is read in pages of a browser, which has no torch.
 """
 
 from collections.abc import Callable, Sequence
@@ -76,7 +76,7 @@ class Operator:
         decompositions: what a composite is made of.
         in_float32: whether torch computes it in float32 where the operands are of half precision.
         aten: the operators of ATen that are this one; "add.Tensor" is short for "aten.add.Tensor".
-        translate: (translator, *arguments, **keywords) of those -> the result. Tensors are `Value`s here, dynamic
+        translate: (t, *arguments, **keywords) of those -> the result. Tensors are `Value`s here, dynamic
             sizes are expressions, the rest is as torch has it; raises NotTranslatable.
     """
 

@@ -24,11 +24,8 @@ from sysai.compiler.graph.sizes import same
 from sysai.compiler.tir.expr import INDEX, Const, Expr
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from torch import Tensor
 
-    from sysai.compiler.graph.translator import Translator
 
 Axes = int | Sequence[int] | None
 
@@ -71,7 +68,7 @@ def _conv2d_type(x: Value, weight: Value, *, stride, padding, dilation, groups: 
     return (x.shape[0], weight.shape[0], *spatial), float_dtype(x, weight)
 
 
-def _reduce_tensor(_: "ModuleType", x: "Tensor", *, combine: str, axes: Sequence[int], keepdim: bool) -> "Tensor":
+def _reduce_tensor(_, x: "Tensor", *, combine: str, axes: Sequence[int], keepdim: bool) -> "Tensor":
     if not axes:
         return x.clone()
     match combine:
@@ -86,38 +83,36 @@ def _reduce_tensor(_: "ModuleType", x: "Tensor", *, combine: str, axes: Sequence
     return x
 
 
-def _pool2d_tensor(torch: "ModuleType", x: "Tensor", *, combine: str, kernel, stride, padding) -> "Tensor":
+def _pool2d_tensor(torch, x: "Tensor", *, combine: str, kernel, stride, padding) -> "Tensor":
     functional = torch.nn.functional
     if combine == "max":
         return functional.max_pool2d(x, kernel, stride, padding)
     return functional.avg_pool2d(x, kernel, stride, padding, count_include_pad=True, divisor_override=1)
 
 
-def _conv2d_tensor(
-    torch: "ModuleType", x: "Tensor", weight: "Tensor", *, stride, padding, dilation, groups
-) -> "Tensor":
+def _conv2d_tensor(torch, x: "Tensor", weight: "Tensor", *, stride, padding, dilation, groups) -> "Tensor":
     return torch.nn.functional.conv2d(x, weight, None, stride, padding, dilation, groups)
 
 
-def _reduced(t: "Translator", x: Value, axes: Axes = None, keepdim: bool = False, *, combine: str) -> Value:
+def _reduced(t, x: Value, axes: Axes = None, keepdim: bool = False, *, combine: str) -> Value:
     return t.emit("reduce", x, combine=combine, axes=axes_of(axes, len(x.shape)), keepdim=keepdim)
 
 
-def _sum(t: "Translator", x: Value, axes: Axes = None, keepdim: bool = False, **_) -> Value:
+def _sum(t, x: Value, axes: Axes = None, keepdim: bool = False, **_) -> Value:
     return _reduced(t, t.cast(x, t.dtype), axes, keepdim, combine="add")
 
 
-def _prod(t: "Translator", x: Value, axis: Axes = None, keepdim: bool = False, **_) -> Value:
+def _prod(t, x: Value, axis: Axes = None, keepdim: bool = False, **_) -> Value:
     return _reduced(t, t.cast(x, t.dtype), axis, keepdim, combine="mul")
 
 
-def _quantified(t: "Translator", x: Value, axes: Axes = None, keepdim: bool = False, *, combine: str) -> Value:
+def _quantified(t, x: Value, axes: Axes = None, keepdim: bool = False, *, combine: str) -> Value:
     """Any is the greatest of 0 and 1, which of nothing is far below 0; all is their product, which of nothing is 1."""
     holds = t.cast(as_bool(t, x), "int32")
     return t.emit("lt", t.full(0, "int32"), _reduced(t, holds, axes, keepdim, combine=combine))
 
 
-def _max_pool2d(t: "Translator", x: Value, kernel, stride=(), padding=0, dilation=1, ceil_mode: bool = False):
+def _max_pool2d(t, x: Value, kernel, stride=(), padding=0, dilation=1, ceil_mode: bool = False):
     if ceil_mode or pair(dilation) != (1, 1) or len(x.shape) != 4:
         raise NotTranslatable("pooling with ceil_mode, dilation or without a batch")
     window = {"kernel": pair(kernel), "stride": pair(stride or kernel), "padding": pair(padding)}
@@ -125,7 +120,7 @@ def _max_pool2d(t: "Translator", x: Value, kernel, stride=(), padding=0, dilatio
     return (result,) if isinstance(t.result, tuple | list) else result
 
 
-def _matmul(t: "Translator", a: Value, b: Value) -> Value:
+def _matmul(t, a: Value, b: Value) -> Value:
     """Vectors are matrices with one row or column; the dimensions before the last two are broadcast."""
     left = t.reshape(a, (Const(1, INDEX), *a.shape)) if len(a.shape) == 1 else a
     right = t.reshape(b, (*b.shape, Const(1, INDEX))) if len(b.shape) == 1 else b
@@ -133,7 +128,7 @@ def _matmul(t: "Translator", a: Value, b: Value) -> Value:
     return t.reshape(result, t.shape) if len(a.shape) == 1 or len(b.shape) == 1 else result
 
 
-def _addmm(t: "Translator", bias: Value, a: Value, b: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+def _addmm(t, bias: Value, a: Value, b: Value, *, beta: float = 1, alpha: float = 1) -> Value:
     """beta bias + alpha a b."""
     result = t.emit("matmul", a, b, transpose_b=False)
     if alpha != 1:
@@ -145,16 +140,14 @@ def _addmm(t: "Translator", bias: Value, a: Value, b: Value, *, beta: float = 1,
     return t.emit("add", result, bias)
 
 
-def _conv2d(
-    t: "Translator", x: Value, weight: Value, bias: Value | None = None, stride=1, padding=0, dilation=1, groups=1
-) -> Value:
+def _conv2d(t, x: Value, weight: Value, bias: Value | None = None, stride=1, padding=0, dilation=1, groups=1) -> Value:
     result = t.emit(
         "conv2d", x, weight, stride=pair(stride), padding=pair(padding), dilation=pair(dilation), groups=groups
     )
     return result if bias is None else t.emit("add", result, t.reshape(bias, (bias.shape[0], 1, 1)))
 
 
-def _convolution(t: "Translator", x, weight, bias, stride, padding, dilation, transposed, _, groups: int) -> Value:
+def _convolution(t, x, weight, bias, stride, padding, dilation, transposed, _, groups: int) -> Value:
     if transposed or len(x.shape) != 4:
         raise NotTranslatable("a convolution that is transposed or not over two dimensions")
     return _conv2d(t, x, weight, bias, stride, padding, dilation, groups)

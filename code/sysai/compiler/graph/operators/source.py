@@ -15,11 +15,7 @@ from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.tir.expr import DTYPES, FLOATS, Expr
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from torch import Tensor
-
-    from sysai.compiler.graph.translator import Translator
 
 
 def _full_type(*, value: float | Expr, shape: tuple[Expr, ...], dtype: str) -> Type:
@@ -35,14 +31,12 @@ def _iota_type(*, axis: int, shape: tuple[Expr, ...]) -> Type:
     return shape, "int64"
 
 
-def _iota_tensor(torch: "ModuleType", *, axis: int, shape: Sequence[int]) -> "Tensor":
+def _iota_tensor(torch, *, axis: int, shape: Sequence[int]) -> "Tensor":
     along = [-1 if k == axis else 1 for k in range(len(shape))]
     return torch.arange(shape[axis]).reshape(along).expand(shape)
 
 
-def _fallback_tensor(
-    torch: "ModuleType", *operands: "Tensor", target: str, arguments, keywords, result, shape, dtype
-) -> "Tensor":
+def _fallback_tensor(torch, *operands: "Tensor", target: str, arguments, keywords, result, shape, dtype) -> "Tensor":
     """Shape and dtype come with torch's result."""
 
     def decode(value: Attribute) -> object:
@@ -59,13 +53,13 @@ def _fallback_tensor(
     return results if result is None else results[result]
 
 
-def _full(t: "Translator", value: float | Expr) -> Value:
+def _full(t, value: float | Expr) -> Value:
     if not isinstance(value, Expr):
         value = bool(value) if t.dtype == "bool" else float(value) if t.dtype in FLOATS else int(value)
     return t.full(value, t.dtype, t.shape)
 
 
-def _arange(t: "Translator", start: float | Expr, end: float | Expr, step: float | Expr = 1, **_) -> Value:
+def _arange(t, start: float | Expr, end: float | Expr, step: float | Expr = 1, **_) -> Value:
     """start + step * index, in integers where all are, as torch computes it."""
     index = t.emit("iota", axis=0, shape=t.shape)
     integral = all(isinstance(number, int | Expr) for number in (start, end, step))
@@ -78,7 +72,7 @@ def _arange(t: "Translator", start: float | Expr, end: float | Expr, step: float
     return t.cast(index, t.dtype)
 
 
-def _triangle(t: "Translator", x: Value, diagonal: int, lower: bool) -> Value:
+def _triangle(t, x: Value, diagonal: int, lower: bool) -> Value:
     """x on one side of a diagonal, the diagonal included, and 0 on the other."""
     shape = as_shape(x.shape[-2:])
     row, column = (t.emit("iota", axis=axis, shape=shape) for axis in (0, 1))
