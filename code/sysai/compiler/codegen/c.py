@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from sysai.compiler.codegen import cpu
 from sysai.compiler.codegen.c_expressions import C_TYPES, COMPUTED, COMPUTED_C, STORED, Expressions, Lanes, bare
 from sysai.compiler.codegen.cpu import ALIGNMENT
-from sysai.compiler.codegen.loop_partition import prepare
-from sysai.compiler.codegen.registers import chunks, place_value, register_segments
+from sysai.compiler.codegen.loop_partition import partition_loops
+from sysai.compiler.codegen.registers import chunks, constant_offset, register_segments
 from sysai.compiler.codegen.vector_header import HEADER_NAME
 from sysai.compiler.tir.arith import bounds, size_ranges
 from sysai.compiler.tir.expr import INDEX, ITEM_BYTES, Buffer, Const, Expr, Load, Var, row_major, substitute, walk
@@ -55,7 +55,7 @@ def generate_c(function: PrimFunc, vector_bytes: int | None = None) -> str:
     Raises:
         ValueError: the size of a buffer depends on loops in a way that is not understood.
     """
-    return _Writer(prepare(function), vector_bytes or cpu.vector_bytes()).write()
+    return _Writer(partition_loops(function), vector_bytes or cpu.vector_bytes()).write()
 
 
 @dataclass
@@ -122,9 +122,9 @@ class _Writer:
         match stmt:
             case Block():
                 self.store(stmt)
-            case Seq(parts):
-                for part in parts:
-                    self.statement(part)
+            case Seq(stmts):
+                for child in stmts:
+                    self.statement(child)
             case If(condition, body):
                 self.braced(f"if ({self.text.plain(condition)}) {{", body)
             case Allocate():
@@ -166,9 +166,9 @@ class _Writer:
         match stmt:
             case Block():
                 self.store_vector(stmt, lanes)
-            case Seq(parts):
-                for part in parts:
-                    self.lanes(part, lanes)
+            case Seq(stmts):
+                for child in stmts:
+                    self.lanes(child, lanes)
             case If(condition, body):
                 self.line(f"if ({self.text.plain(condition)}) {{")
                 self.indent += 1
@@ -183,42 +183,42 @@ class _Writer:
     def store(self, block: Block) -> None:
         self.store_scalar(block.buffer, row_major(block.indices, block.buffer.shape), self.text.scalar(block.value))
 
-    def store_scalar(self, buffer: Buffer, place: Expr, value: str) -> None:
-        kept = self.register(buffer, place, 1)
-        if kept is not None:
-            self.line(f"{kept} = {bare(value)};")
+    def store_scalar(self, buffer: Buffer, offset: Expr, value: str) -> None:
+        variable = self.register(buffer, offset, 1)
+        if variable is not None:
+            self.line(f"{variable} = {bare(value)};")
             return
         if buffer.dtype == "bfloat16":
             value = f"to_bf16({value})"
-        self.line(f"{self.name(buffer)}[{self.text.plain(place)}] = {bare(value)};")
+        self.line(f"{self.name(buffer)}[{self.text.plain(offset)}] = {bare(value)};")
 
     def store_vector(self, block: Block, lanes: Lanes) -> None:
-        buffer, place = block.buffer, row_major(block.indices, block.buffer.shape)
-        if lanes.count == 1 or self.text.step(place, lanes.var) != 1:
-            self.store_lanes(block, place, lanes)
+        buffer, offset = block.buffer, row_major(block.indices, block.buffer.shape)
+        if lanes.count == 1 or self.text.step(offset, lanes.var) != 1:
+            self.store_lanes(block, offset, lanes)
             return
-        first, value = substitute(place, lanes.start), self.text.vector(block.value, lanes)
-        kept = self.register(buffer, first, lanes.count)
-        if kept is not None:
-            self.line(f"{kept} = {bare(value)};")
+        first, value = substitute(offset, lanes.start), self.text.vector(block.value, lanes)
+        variable = self.register(buffer, first, lanes.count)
+        if variable is not None:
+            self.line(f"{variable} = {bare(value)};")
             return
         address = f"{self.name(buffer)} + {self.text.plain(first)}"
         self.line(f"store_{STORED[buffer.dtype]}x{lanes.count}({address}, {bare(value)});")
 
-    def store_lanes(self, block: Block, place: Expr, lanes: Lanes) -> None:
+    def store_lanes(self, block: Block, offset: Expr, lanes: Lanes) -> None:
         """Each lane to its own place; if they may meet, one lane after the other, as the loop would do."""
-        apart = self.text.step(place, lanes.var) not in (0, None)
+        apart = self.text.step(offset, lanes.var) not in (0, None)
         reads_itself = any(isinstance(node, Load) and node.buffer == block.buffer for node in walk(block.value))
         if lanes.count == 1 or not apart or reads_itself:
             for number in range(lanes.count):
                 value = self.text.scalar(substitute(block.value, lanes.lane(number)))
-                self.store_scalar(block.buffer, substitute(place, lanes.lane(number)), value)
+                self.store_scalar(block.buffer, substitute(offset, lanes.lane(number)), value)
             return
         kind, name = f"{COMPUTED[block.buffer.dtype]}x{lanes.count}", self.fresh("lanes")
         self.line(f"{kind} {name} = {bare(self.text.vector(block.value, lanes))};")
         sign = "-" if block.buffer.dtype == "bool" else ""
         for number in range(lanes.count):
-            self.store_scalar(block.buffer, substitute(place, lanes.lane(number)), f"{sign}{name}[{number}]")
+            self.store_scalar(block.buffer, substitute(offset, lanes.lane(number)), f"{sign}{name}[{number}]")
 
     # ---- buffers ----
 
@@ -248,18 +248,18 @@ class _Writer:
         self.indent -= 1
         self.line("}")
 
-    def register(self, buffer: Buffer, place: Expr, lanes: int) -> str | None:
-        kept = self.registers.get(buffer)
-        if kept is None:
+    def register(self, buffer: Buffer, offset: Expr, lanes: int) -> str | None:
+        variables = self.registers.get(buffer)
+        if variables is None:
             return None
-        wanted = place_value(place)
-        for (first, count), name in zip(kept.segments, kept.names, strict=True):
+        wanted = constant_offset(offset)
+        for (first, count), name in zip(variables.segments, variables.names, strict=True):
             if first <= wanted < first + count:
                 if count == lanes:
                     return name
                 if lanes > 1:
-                    part = ", ".join(f"{name}[{wanted - first + lane}]" for lane in range(lanes))
-                    return f"({COMPUTED[buffer.dtype]}x{lanes}){{{part}}}"
+                    elements = ", ".join(f"{name}[{wanted - first + lane}]" for lane in range(lanes))
+                    return f"({COMPUTED[buffer.dtype]}x{lanes}){{{elements}}}"
                 sign = "-" if buffer.dtype == "bool" else ""
                 return f"({sign}{name}[{wanted - first}])"
         raise AssertionError(f"{buffer.name} has no element {wanted} in a register")

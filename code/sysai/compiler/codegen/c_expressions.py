@@ -185,11 +185,11 @@ class Expressions:
                 return self._scalar_cast(dtype, value)
         raise TypeError(f"not an expression: {expr!r}")
 
-    def _scalar_load(self, buffer: Buffer, place: Expr) -> str:
-        kept = self.register(buffer, place, 1)
-        if kept is not None:
-            return kept
-        element = f"{self.name(buffer)}[{self.plain(place)}]"
+    def _scalar_load(self, buffer: Buffer, offset: Expr) -> str:
+        variable = self.register(buffer, offset, 1)
+        if variable is not None:
+            return variable
+        element = f"{self.name(buffer)}[{self.plain(offset)}]"
         if buffer.dtype == "bfloat16":
             return f"from_bf16({element})"
         return f"(float){element}" if buffer.dtype == "float16" else element
@@ -281,12 +281,12 @@ class Expressions:
         values = (sign + self.scalar(substitute(expr, lanes.lane(number))) for number in range(lanes.count))
         return f"({self._kind(expr, lanes)}){{{', '.join(values)}}}"
 
-    def _vector_load(self, load: Load, buffer: Buffer, place: Expr, lanes: Lanes) -> str:
-        if self.step(place, lanes.var) == 1:
-            first = substitute(place, lanes.start)
-            kept = self.register(buffer, first, lanes.count)
-            if kept is not None:
-                return kept
+    def _vector_load(self, load: Load, buffer: Buffer, offset: Expr, lanes: Lanes) -> str:
+        if self.step(offset, lanes.var) == 1:
+            first = substitute(offset, lanes.start)
+            variable = self.register(buffer, first, lanes.count)
+            if variable is not None:
+                return variable
             return f"load_{STORED[buffer.dtype]}x{lanes.count}({self.name(buffer)} + {self.plain(first)})"
         return self._gather(load, lanes)
 

@@ -55,7 +55,7 @@ NOTHING = Seq(())
 DEEPEST = 2  # how often a part that is not the main one is cut again: each time there may be three of it
 
 
-def prepare(function: PrimFunc) -> PrimFunc:
+def partition_loops(function: PrimFunc) -> PrimFunc:
     """The function without axes, predicates and unrolled loops; what it computes is the same.
 
     A vectorized loop of the result has a constant extent, and no condition inside depends on its variable.
@@ -72,7 +72,7 @@ class _Cuts:
 
     low: Expr
     high: Expr
-    known: Mapping[Expr, bool]
+    decided: Mapping[Expr, bool]
 
 
 class _Partition:
@@ -84,12 +84,12 @@ class _Partition:
                 return self.loop(stmt, ranges, depth)
             case If(condition, body):
                 condition = simplify(condition, ranges)
-                left = tuple(part for part in conjuncts(condition) if not proves(part, ranges))
-                if FALSE in left:
+                remaining = tuple(conjunct for conjunct in conjuncts(condition) if not proves(conjunct, ranges))
+                if FALSE in remaining:
                     return NOTHING
-                return when(conjunction(*left), self.visit(body, ranges, depth))
-            case Seq(parts):
-                return Seq(tuple(self.visit(part, ranges, depth) for part in parts))
+                return when(conjunction(*remaining), self.visit(body, ranges, depth))
+            case Seq(stmts):
+                return Seq(tuple(self.visit(child, ranges, depth) for child in stmts))
             case Allocate():
                 return replace(stmt, body=self.visit(stmt.body, ranges, depth))
         return stmt
@@ -105,17 +105,17 @@ class _Partition:
         cuts = self.cuts(loop, extent, ranges) if depth <= DEEPEST else None
         if cuts is None:
             return self.finished(replace(loop, extent=extent), inside, depth)
-        main = _decided(loop.body, cuts.known)
+        main = _decided(loop.body, cuts.decided)
         if loop.kind == PARALLEL:
             return self.branches(replace(loop, extent=extent), main, cuts, inside, depth)
-        parts = (
+        segments = (
             (ZERO, cuts.low, loop.body, depth + 1),
             (cuts.low, cuts.high, main, depth),
             (cuts.high, extent, loop.body, depth + 1),
         )
-        return Seq(tuple(self.part(loop, *part, ranges) for part in parts if part[0] != part[1]))
+        return Seq(tuple(self.segment(loop, *segment, ranges) for segment in segments if segment[0] != segment[1]))
 
-    def part(self, loop: For, start: Expr, stop: Expr, body: Stmt, depth: int, ranges: Ranges) -> Stmt:
+    def segment(self, loop: For, start: Expr, stop: Expr, body: Stmt, depth: int, ranges: Ranges) -> Stmt:
         """The iterations of a loop from `start` to `stop`."""
         length = simplify(stop - start, ranges)
         if isinstance(length, Const) and length.value <= 0:
@@ -136,48 +136,43 @@ class _Partition:
         return replace(loop, body=body)
 
     def branches(self, loop: For, main: Stmt, cuts: _Cuts, inside: Ranges, depth: int) -> Stmt:
-        """A parallel loop stays one, so that all its iterations are shared out; each asks which part it is of."""
+        """A parallel loop stays one, so that all its iterations are shared out; each asks which segment it is in."""
         above, below = cuts.low <= loop.var, loop.var < cuts.high
-        within = tuple(part for part in (above, below) if not proves(part, inside))
-        outside = tuple(
-            condition
-            for condition, needed in ((loop.var < cuts.low, above in within), (cuts.high <= loop.var, below in within))
-            if needed
-        )
+        within = tuple(condition for condition in (above, below) if not proves(condition, inside))
+        opposites = {above: loop.var < cuts.low, below: cuts.high <= loop.var}
+        outside = tuple(opposites[condition] for condition in within)
         either = outside[0] if len(outside) == 1 else binary("or", *outside) if outside else FALSE
-        parts = (
-            when(conjunction(*within), self.visit(main, inside, depth)),
-            when(either, self.visit(loop.body, inside, depth + 1)) if outside else NOTHING,
-        )
-        return replace(loop, body=Seq(parts))
+        main = when(conjunction(*within), self.visit(main, inside, depth))
+        rest = when(either, self.visit(loop.body, inside, depth + 1)) if outside else NOTHING
+        return replace(loop, body=Seq((main, rest)))
 
     def cuts(self, loop: For, extent: Expr, ranges: Ranges) -> _Cuts | None:
         """Where to cut the loop; None where no condition inside is decided by its variable."""
         inside: Ranges = {**ranges, loop.var: (0, extent)}  # says too that the loop runs, which its borders can't know
-        low, high, known, unknown = ZERO, extent, {}, set()
+        low, high, decided, unknown = ZERO, extent, {}, set()
         seen: set[object] = set()
-        for condition, around in _conditions(loop.body, {}):
-            moving = {var: range_ for var, range_ in around.items() if var in walk(condition)}
+        for condition, inner_ranges in _conditions(loop.body, {}):
+            moving = {var: range_ for var, range_ in inner_ranges.items() if var in walk(condition)}
             occurrence = condition, tuple(moving.items())  # loops of one name may have different extents
             if occurrence in seen or loop.var not in walk(condition):
                 continue
             seen.add(occurrence)
             if proves(condition, {**inside, **moving}):
-                known[condition] = True
+                decided[condition] = True
                 continue
             border = _border(condition, loop.var, moving, inside)
             if border is None:
                 unknown.add(condition)
                 continue
-            kind, place = border
-            known[condition] = kind != "fails from"
+            kind, position = border
+            decided[condition] = kind != "fails from"
             if kind == "holds below":
-                high = _least(high, _greatest(place, low, ranges), ranges)
+                high = _least(high, _greatest(position, low, ranges), ranges)
             else:
-                low = _least(_greatest(place, low, ranges), high, ranges)
-        known = {condition: holds for condition, holds in known.items() if condition not in unknown}
+                low = _least(_greatest(position, low, ranges), high, ranges)
+        decided = {condition: holds for condition, holds in decided.items() if condition not in unknown}
         empty = simplify(low - high, ranges) == ZERO
-        return _Cuts(low, high, known) if known and not empty else None
+        return _Cuts(low, high, decided) if decided and not empty else None
 
 
 def _divides(block: Block, var: Var) -> bool:
@@ -190,16 +185,16 @@ def _conditions(stmt: Stmt, moving: Ranges) -> Iterator[tuple[Expr, Ranges]]:
     """The conditions inside, each with the ranges of the loops between."""
     match stmt:
         case If(condition, body):
-            for part in conjuncts(condition):
-                yield part, moving
+            for conjunct in conjuncts(condition):
+                yield conjunct, moving
             yield from _conditions(body, moving)
         case For(var, extent, body):
             yield from _conditions(body, {**moving, var: (0, extent)})
         case Allocate(_, body):
             yield from _conditions(body, moving)
-        case Seq(parts):
-            for part in parts:
-                yield from _conditions(part, moving)
+        case Seq(stmts):
+            for child in stmts:
+                yield from _conditions(child, moving)
 
 
 def _border(condition: Expr, var: Var, moving: Ranges, inside: Ranges) -> tuple[str, Expr] | None:
@@ -235,16 +230,16 @@ def _greatest(a: Expr, b: Expr, ranges: Ranges) -> Expr:
     return a if proves(b <= a, ranges) else b if proves(a <= b, ranges) else binary("max", a, b)
 
 
-def _decided(stmt: Stmt, known: Mapping[Expr, bool]) -> Stmt:
+def _decided(stmt: Stmt, decided: Mapping[Expr, bool]) -> Stmt:
     """The statement where some conditions are known to hold, or not to."""
 
     def change(inner: Stmt) -> Stmt | None:
         if not isinstance(inner, If):
             return None
-        parts = conjuncts(inner.condition)
-        if any(known.get(part) is False for part in parts):
+        conditions = conjuncts(inner.condition)
+        if any(decided.get(condition) is False for condition in conditions):
             return NOTHING
-        return when(conjunction(*(part for part in parts if part not in known)), inner.body)
+        return when(conjunction(*(condition for condition in conditions if condition not in decided)), inner.body)
 
     return transform_statement(stmt, change)
 
@@ -252,8 +247,8 @@ def _decided(stmt: Stmt, known: Mapping[Expr, bool]) -> Stmt:
 def _cleaned(stmt: Stmt) -> Stmt | None:
     """Without what is empty, with conditions outside of loops that they don't depend on."""
     match stmt:
-        case Seq(parts):
-            return sequence(*parts)
+        case Seq(stmts):
+            return sequence(*stmts)
         case For(_, _, body) | If(_, body) | Allocate(_, body) if body == NOTHING:
             return NOTHING
         case For(var, _, If(condition, body)) if var not in walk(condition) and stmt.kind != PARALLEL:
@@ -277,9 +272,9 @@ def _extents(stmt: Stmt) -> Iterator[Expr]:
             yield from _extents(body)
         case If(_, body) | Allocate(_, body):
             yield from _extents(body)
-        case Seq(parts):
-            for part in parts:
-                yield from _extents(part)
+        case Seq(stmts):
+            for child in stmts:
+                yield from _extents(child)
 
 
 def without_axes(stmt: Stmt) -> Stmt | None:
@@ -306,8 +301,8 @@ def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
             return when(simplify(condition, ranges), simplified(body, ranges))
         case Allocate():
             return replace(stmt, body=simplified(stmt.body, ranges))
-        case Seq(parts):
-            return Seq(tuple(simplified(part, ranges) for part in parts))
+        case Seq(stmts):
+            return Seq(tuple(simplified(child, ranges) for child in stmts))
         case Block():
             indices = tuple(simplify(index, ranges) for index in stmt.indices)
             return replace(stmt, indices=indices, value=simplify(stmt.value, ranges))

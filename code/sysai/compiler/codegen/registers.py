@@ -46,23 +46,23 @@ def register_segments(
 ) -> tuple[tuple[int, int], ...] | None:
     """The variables that a local buffer becomes, as (first offset, lanes); None where it has to be an array."""
     segments: set[tuple[int, int, bool]] = set()
-    for place, lanes, writes in _accesses(buffer, body, vector_bytes, text):
-        if place is None:
+    for offset, lanes, writes in _accesses(buffer, body, vector_bytes, text):
+        if offset is None:
             return None
-        segments.add((place, lanes, writes))
+        segments.add((offset, lanes, writes))
         if len(segments) > 16 * REGISTERS:
             return None
-    kept: list[tuple[int, int]] = []
+    variables: list[tuple[int, int]] = []
     for first, lanes, writes in sorted(segments, key=lambda segment: (-segment[1], segment[0])):
-        around = [(f, n) for f, n in kept if f < first + lanes and first < f + n]
-        if not around:
-            kept.append((first, lanes))
+        overlapping = [(f, n) for f, n in variables if f < first + lanes and first < f + n]
+        if not overlapping:
+            variables.append((first, lanes))
             continue
-        (start, count), *others = around
-        part = count > lanes > 1
-        if others or first < start or first + lanes > start + count or (part and writes):
+        (start, count), *others = overlapping
+        is_part = count > lanes > 1
+        if others or first < start or first + lanes > start + count or (is_part and writes):
             return None
-    return tuple(sorted(kept)) if len(kept) <= REGISTERS else None
+    return tuple(sorted(variables)) if len(variables) <= REGISTERS else None
 
 
 def _accesses(
@@ -79,32 +79,34 @@ def _accesses(
             yield from _accesses(buffer, body, vector_bytes, text, loop)
         case Allocate(_, body):
             yield from _accesses(buffer, body, vector_bytes, text, loop)
-        case Seq(parts):
-            for part in parts:
-                yield from _accesses(buffer, part, vector_bytes, text, loop)
+        case Seq(stmts):
+            for child in stmts:
+                yield from _accesses(buffer, child, vector_bytes, text, loop)
         case Block():
             loads = [node for expr in (stmt.value, *stmt.indices) for node in walk(expr) if isinstance(node, Load)]
             for number, load in enumerate((stmt.target, *loads)):
                 if load.buffer == buffer:
-                    place = row_major(load.indices, buffer.shape)
-                    for first, lanes in _of_access(place, loop, vector_bytes, text):
+                    offset = row_major(load.indices, buffer.shape)
+                    for first, lanes in _of_access(offset, loop, vector_bytes, text):
                         yield first, lanes, number == 0
 
 
-def _of_access(place: Expr, loop: For | None, vector_bytes: int, text: Expressions) -> Iterator[tuple[int | None, int]]:
-    if loop is None or loop.var not in walk(place):
-        yield place_value(place), 1
+def _of_access(
+    offset: Expr, loop: For | None, vector_bytes: int, text: Expressions
+) -> Iterator[tuple[int | None, int]]:
+    if loop is None or loop.var not in walk(offset):
+        yield constant_offset(offset), 1
         return
-    if text.step(place, loop.var) != 1:
+    if text.step(offset, loop.var) != 1:
         yield None, 1
         return
     for base, count in chunks(loop, vector_bytes):
-        yield place_value(substitute(place, {loop.var: Const(base, INDEX)})), count
+        yield constant_offset(substitute(offset, {loop.var: Const(base, INDEX)})), count
 
 
-def place_value(place: Expr) -> int | None:
+def constant_offset(offset: Expr) -> int | None:
     """The number that an offset is, or None."""
-    return place.value if isinstance(place, Const) else None
+    return offset.value if isinstance(offset, Const) else None
 
 
 def _values(block: Block) -> Iterator[Expr]:

@@ -107,7 +107,7 @@ class Block:
         self._variables: dict[Expr, frozenset[Var]] = {}
         for node in graph.nodes:
             if not operator_of(node).injective:
-                self.elements.known[node.output.name] = lambda _, node=node: _refuse(node.op, node.output)
+                self.elements.computed[node.output.name] = lambda _, node=node: _refuse(node.op, node.output)
 
     def variable(self, name: str, extent: Expr) -> Var:
         """A variable of the block, with its mask."""
@@ -129,7 +129,7 @@ class Block:
                 raise UnsupportedGroup(f"{value.name} is wanted at more than its own place: end the group after it")
             return tir.Load(tir.Buffer(name, value.shape, value.dtype, "local"), place)
 
-        self.elements.known[value.name] = element
+        self.elements.computed[value.name] = element
 
     def pointer(self, value: Value) -> str:
         """The kernel's parameter for a tensor."""

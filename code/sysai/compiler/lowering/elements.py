@@ -51,7 +51,7 @@ class Elements:
         self.producers: Mapping[str, Node] = {node.output.name: node for node in group.nodes}
         self.inputs = {value.name: self._buffer(f"x{k}", value) for k, value in enumerate(group.inputs)}
         self.outputs = {value.name: self._buffer(f"y{k}", value) for k, value in enumerate(group.outputs)}
-        self.known: dict[str, Callable[[Indices], Expr]] = {
+        self.computed: dict[str, Callable[[Indices], Expr]] = {
             name: lambda indices, buffer=buffer: Load(buffer, indices or (ZERO,))
             for name, buffer in self.inputs.items()
         }
@@ -67,8 +67,8 @@ class Elements:
 
     def of(self, value: Value, indices: Indices) -> Expr:
         """The element of a value at an index of its own (merged) shape."""
-        if value.name in self.known:
-            return self.known[value.name](indices)
+        if value.name in self.computed:
+            return self.computed[value.name](indices)
         node = self.producers[value.name]
         if operator_of(node).kind == ELEMENTWISE:
             return scalar(node, [self.of(x, broadcast_indices(self.shape(x), indices)) for x in node.inputs])
@@ -92,18 +92,18 @@ class Elements:
         return indices[node.attributes["axis"]]
 
     def _gather(self, node: Node, indices: Indices) -> Expr:
-        (table, places), axis = node.inputs, node.attributes["axis"]
-        behind = axis + len(places.shape)
-        place = self.of(places, indices[axis:behind])
-        return self.of(table, (*indices[:axis], place, *indices[behind:]))
+        (table, positions), axis = node.inputs, node.attributes["axis"]
+        end = axis + len(positions.shape)
+        position = self.of(positions, indices[axis:end])
+        return self.of(table, (*indices[:axis], position, *indices[end:]))
 
     def _concat(self, node: Node, indices: Indices) -> Expr:
         axis = node.attributes["axis"]
         starts = operand_starts(node)
         result = None
         for value, start in reversed(list(zip(node.inputs, starts, strict=True))):
-            part = self.of(value, (*indices[:axis], indices[axis] - start, *indices[axis + 1 :]))
-            result = part if result is None else Select(indices[axis] < start + value.shape[axis], part, result)
+            element = self.of(value, (*indices[:axis], indices[axis] - start, *indices[axis + 1 :]))
+            result = element if result is None else Select(indices[axis] < start + value.shape[axis], element, result)
         return result
 
     def _pad(self, node: Node, indices: Indices) -> Expr:

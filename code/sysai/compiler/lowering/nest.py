@@ -53,7 +53,7 @@ def block(
     return Block(name, axes, buffer, tuple(at) or (ZERO,), value, init, combine)
 
 
-def around(loops: Sequence[Loop], body: Stmt) -> Stmt:
+def wrap_in_loops(loops: Sequence[Loop], body: Stmt) -> Stmt:
     """The loops, the first one outermost, around a statement."""
     for loop in reversed(loops):
         if not same(loop.extent, 1) or loop.reduces:
@@ -61,7 +61,7 @@ def around(loops: Sequence[Loop], body: Stmt) -> Stmt:
     return body
 
 
-def allocated(buffers: Sequence[Buffer], body: Stmt) -> Stmt:
+def allocate(buffers: Sequence[Buffer], body: Stmt) -> Stmt:
     """A statement in which the buffers exist."""
     for buffer in reversed(buffers):
         body = Allocate(buffer, body)

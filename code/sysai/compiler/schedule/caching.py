@@ -47,7 +47,7 @@ SCOPES = ("global", "local", "shared")
 
 
 @dataclass(frozen=True)
-class Piece:
+class LayoutDimension:
     """A dimension of a layout: dimension `of` of the original, or its quotient ("//") or remainder ("%") by `tile`."""
 
     of: int
@@ -82,21 +82,23 @@ def cache_read(function: PrimFunc, block: str, buffer: str, scope: str, layout: 
         raise IllegalSchedule(f"block {block} does not read {buffer}")
     if consumer.buffer.name == buffer:
         raise IllegalSchedule(f"block {block} writes {buffer} too: a copy made before would not see what it writes")
-    pieces = parse_layout(layout, len(source.shape))
+    dimensions = parse_layout(layout, len(source.shape))
     name = fresh(function, f"{buffer}_{'packed' if layout else scope}")
-    shape = tuple(piece.length(source.shape) for piece in pieces)
+    shape = tuple(dim.length(source.shape) for dim in dimensions)
     copy = Buffer(name, shape, source.dtype, _scope(scope, shape, source.dtype))
-    place = _last_place(function, consumer, buffer)
+    consumer_nest = _outermost_without_writes(function, consumer, buffer)
     copying = fresh(function, f"copy_{name}", name)
-    nest = _copy(function, copying, copy, source, pieces)
+    nest = _copy(function, copying, copy, source, dimensions)
 
     def use(inner: Block) -> Block:
         if inner.name != block:
             return inner
-        return change_accesses(inner, buffer, lambda load: Load(copy, tuple(p.index(load.indices) for p in pieces)))
+        return change_accesses(
+            inner, buffer, lambda load: Load(copy, tuple(dim.index(load.indices) for dim in dimensions))
+        )
 
-    new = Allocate(copy, sequence(nest, change_blocks(place, use)))
-    function = replace(function, body=replace_statement(function.body, place, new))
+    new = Allocate(copy, sequence(nest, change_blocks(consumer_nest, use)))
+    function = replace(function, body=replace_statement(function.body, consumer_nest, new))
     return require_scopes(function, f"copy {buffer} for {block}"), copying
 
 
@@ -125,31 +127,31 @@ def cache_write(function: PrimFunc, block: str, scope: str) -> tuple[PrimFunc, s
         raise IllegalSchedule(f"block {block} is under the condition {conditions[0].condition}: the copy would not be")
     name = fresh(function, f"{buffer.name}_{scope}")
     copy = replace(buffer, name=name, scope=_scope(scope, buffer.shape, buffer.dtype))
-    place = _alone(function, writer)
+    writer_nest = _outermost_alone(function, writer)
     copying = fresh(function, f"copy_{name}", name)
-    pieces = parse_layout(None, len(buffer.shape))
-    nest = _copy(function, copying, buffer, copy, pieces)
-    inside = change_blocks(place, lambda inner: replace(inner, buffer=copy) if inner.name == block else inner)
+    dimensions = parse_layout(None, len(buffer.shape))
+    nest = _copy(function, copying, buffer, copy, dimensions)
+    inside = change_blocks(writer_nest, lambda inner: replace(inner, buffer=copy) if inner.name == block else inner)
     new = Allocate(copy, sequence(inside, nest))
-    return replace(function, body=replace_statement(function.body, place, new)), copying
+    return replace(function, body=replace_statement(function.body, writer_nest, new)), copying
 
 
-def parse_layout(layout: str | None, rank: int) -> list[Piece]:
+def parse_layout(layout: str | None, rank: int) -> list[LayoutDimension]:
     """The pieces of a layout such as "d1 // 16, d0, d1 % 16"; None is the original's own.
 
     Raises:
         IllegalSchedule: it cannot be read, or does not hold every element exactly once.
     """
     if layout is None:
-        return [Piece(dimension) for dimension in range(rank)]
-    pieces = []
+        return [LayoutDimension(dimension) for dimension in range(rank)]
+    dimensions = []
     for text in layout.split(","):
         match = re.fullmatch(r"\s*d(\d+)\s*(?:(//|%)\s*(\d+))?\s*", text)
         if not match:
             raise IllegalSchedule(f"layout {layout!r}: {text.strip()!r} is neither d0, nor d0 // 16, nor d0 % 16")
-        pieces.append(Piece(int(match[1]), match[2], int(match[3] or 1)))
-    for dimension in range(max(rank, 1 + max(piece.of for piece in pieces))):
-        held = sorted((piece.op or "", piece.tile) for piece in pieces if piece.of == dimension)
+        dimensions.append(LayoutDimension(int(match[1]), match[2], int(match[3] or 1)))
+    for dimension in range(max(rank, 1 + max(dim.of for dim in dimensions))):
+        held = sorted((dim.op or "", dim.tile) for dim in dimensions if dim.of == dimension)
         tiles = {tile for _, tile in held}
         whole = [op for op, _ in held] == [""]
         tiled = [op for op, _ in held] == ["%", "//"] and len(tiles) == 1 and tiles.pop() > 0
@@ -157,10 +159,10 @@ def parse_layout(layout: str | None, rank: int) -> list[Piece]:
             raise IllegalSchedule(
                 f"layout {layout!r} must hold each of d0 to d{rank - 1} once, or by // and by % of the same tile"
             )
-    return pieces
+    return dimensions
 
 
-def _copy(function: PrimFunc, name: str, to: Buffer, source: Buffer, pieces: Sequence[Piece]) -> Stmt:
+def _copy(function: PrimFunc, name: str, to: Buffer, source: Buffer, dimensions: Sequence[LayoutDimension]) -> Stmt:
     """Loops over `to`, of the layout `pieces`, with a block that copies an element of `source`."""
     axes, nest = [], []
     for dimension, length in enumerate(to.shape):
@@ -172,11 +174,11 @@ def _copy(function: PrimFunc, name: str, to: Buffer, source: Buffer, pieces: Seq
     indices: list[Expr] = []
     for dimension, length in enumerate(source.shape):
         index: Expr = Const(0, INDEX)
-        tiles = [(axis.var, piece) for axis, piece in zip(axes, pieces, strict=True) if piece.of == dimension]
-        for var, piece in tiles:
-            index = index + (var * piece.tile if piece.op == "//" else var)
+        tiles = [(axis.var, dim) for axis, dim in zip(axes, dimensions, strict=True) if dim.of == dimension]
+        for var, dim in tiles:
+            index = index + (var * dim.tile if dim.op == "//" else var)
         indices.append(index)
-        padded = math.prod(piece.tile for _, piece in tiles)
+        padded = math.prod(dim.tile for _, dim in tiles)
         if padded > 1 and not (isinstance(length, Const) and length.value % tiles[0][1].tile == 0):
             inside = both(inside, index < length)
     value: Expr = Load(source, tuple(indices))
@@ -194,25 +196,25 @@ def _scope(scope: str, shape: Sequence[Expr], dtype: str) -> str:
     return settled_scope(shape, dtype, scope)
 
 
-def _last_place(function: PrimFunc, consumer: Block, buffer: str) -> Stmt:
+def _outermost_without_writes(function: PrimFunc, consumer: Block, buffer: str) -> Stmt:
     """The outermost loop around the consumer, or itself, in which nobody writes the buffer."""
-    way = path_to_block(function.body, consumer.name)
-    for stmt in way:
+    path = path_to_block(function.body, consumer.name)
+    for stmt in path:
         if isinstance(stmt, For) and writers(stmt, buffer):
             raise IllegalSchedule(
                 f"block {writers(stmt, buffer)[0].name} writes {buffer} in loop {stmt.var.name}, which is around "
                 f"{consumer.name} too: a copy of all of it would be made when only a part is there; cache it before"
             )
-    return next(stmt for stmt in way if isinstance(stmt, For | Block))
+    return next(stmt for stmt in path if isinstance(stmt, For | Block))
 
 
-def _alone(function: PrimFunc, writer: Block) -> Stmt:
+def _outermost_alone(function: PrimFunc, writer: Block) -> Stmt:
     """The outermost loop around the writer, or itself."""
-    place = next(stmt for stmt in path_to_block(function.body, writer.name) if isinstance(stmt, For | Block))
-    for block in blocks(place):
+    nest = next(stmt for stmt in path_to_block(function.body, writer.name) if isinstance(stmt, For | Block))
+    for block in blocks(nest):
         if block.name != writer.name and touches(block, writer.buffer.name):
             raise IllegalSchedule(
                 f"block {block.name} uses {writer.buffer.name} in a loop that is around {writer.name} too, before all "
                 "of it would be copied; cache it before moving blocks together"
             )
-    return place
+    return nest

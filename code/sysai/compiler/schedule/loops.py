@@ -168,8 +168,8 @@ def parallel(function: PrimFunc, loop: str) -> PrimFunc:
     """Distribute the iterations of a loop over the cores."""
     old = find_loop(function, loop)
     _require_serial(old, "made parallel")
-    around = [stmt for stmt in path_to_loop(function.body, loop)[:-1] if isinstance(stmt, For)]
-    for other in (*around, *loops(old.body)):
+    enclosing = [stmt for stmt in path_to_loop(function.body, loop)[:-1] if isinstance(stmt, For)]
+    for other in (*enclosing, *loops(old.body)):
         if other.kind == PARALLEL:
             raise IllegalSchedule(f"{other.var.name} is parallel already, and nested with {loop}: fuse the two instead")
     _require_kind(function, old, PARALLEL)
@@ -193,9 +193,9 @@ def _with_kind(function: PrimFunc, loop: str, kind: str) -> PrimFunc:
     return replace_loop(function, loop, replace(find_loop(function, loop), kind=kind))
 
 
-def _require_serial(loop: For, what: str) -> None:
+def _require_serial(loop: For, action: str) -> None:
     if loop.kind != SERIAL:
-        raise IllegalSchedule(f"loop {loop.var.name} is {loop.kind} already and cannot be {what}: do that first")
+        raise IllegalSchedule(f"loop {loop.var.name} is {loop.kind} already and cannot be {action}: do that first")
 
 
 def _require_constant(loop: For, verb: str, then: str) -> None:
@@ -248,8 +248,8 @@ def _describe(stmt: Stmt) -> str:
             return f"loop {var.name}"
         case Block(name):
             return f"block {name}"
-        case Seq(parts):
-            return " and ".join(map(_describe, parts))
+        case Seq(stmts):
+            return " and ".join(map(_describe, stmts))
         case Allocate(buffer):
             return f"the allocation of {buffer.name}"
     return "a condition"

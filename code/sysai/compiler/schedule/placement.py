@@ -16,8 +16,8 @@ from dataclasses import replace
 from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import dependence
 from sysai.compiler.schedule.moving import (
-    around,
-    nest,
+    in_new_loops,
+    loops_down_to,
     require_after,
     require_independent_axes,
     require_loop_for_blocks,
@@ -88,13 +88,15 @@ def compute_at(function: PrimFunc, block: str, loop: str) -> PrimFunc:
                 f"blocks {block} and {consumers[0].name} share loop {outer.var.name}, and {buffer.name} lives on "
                 f"outside it: {block} cannot be computed again at {loop}"
             )
-    needed = [clipped(part, length) for part, length in zip(touched(target.body, buffer), buffer.shape, strict=True)]
+    needed = [
+        clipped(region, length) for region, length in zip(touched(target.body, buffer), buffer.shape, strict=True)
+    ]
     if list(producer.indices) != [axis.var for axis in producer.axes if axis.kind == SPATIAL]:
         raise IllegalSchedule(f"block {block} does not store at its axes themselves, so what {loop} needs is not known")
-    ranges = dict(zip(producer.indices, needed, strict=True))
+    regions = dict(zip(producer.indices, needed, strict=True))
     require_independent_axes(function, producer)
     function = replace(function, body=without_blocks(function.body, {block}))
-    moved = nest(function, producer, ranges, around(function, loop))
+    moved = in_new_loops(function, producer, regions, loops_down_to(function, loop))
     target = find_loop(function, loop)
     body = _insert_before(target.body, {consumer.name for consumer in consumers}, moved)
     function = replace_loop(function, loop, replace(target, body=body))
@@ -107,25 +109,25 @@ def reverse_compute_at(function: PrimFunc, block: str, loop: str) -> PrimFunc:
     if any(inner.name == block for inner in blocks(target.body)):
         raise IllegalSchedule(f"block {block} is inside loop {loop} already")
     require_loop_for_blocks(function, target)
-    made = list(dict.fromkeys(r.buffer.name for r in reads(consumer) if writers(target.body, r.buffer.name)))
-    if not made:
+    produced = list(dict.fromkeys(r.buffer.name for r in reads(consumer) if writers(target.body, r.buffer.name)))
+    if not produced:
         raise IllegalSchedule(f"block {block} reads nothing that is written inside {loop}")
     require_after(function, consumer, target)
     require_no_condition(function, block, loop, f"compute {block} at {loop}")
-    ranges: dict[Var, Interval] = {}
-    for name in made:
-        for var, part in _complete_part(function, consumer, name, target).items():
-            if var in ranges and ranges[var] != part:
+    regions: dict[Var, Interval] = {}
+    for name in produced:
+        for var, region in _complete_regions(function, consumer, name, target).items():
+            if var in regions and regions[var] != region:
                 raise IllegalSchedule(f"the buffers that {block} reads are made in different parts at {loop}")
-            ranges[var] = part
-    ranges = _with_shared_loops(function, consumer, ranges, target)
+            regions[var] = region
+    regions = _with_shared_loops(function, consumer, regions, target)
     require_independent_axes(function, consumer)
     function = replace(function, body=without_blocks(function.body, {block}))
-    moved = nest(function, consumer, ranges, around(function, loop))
+    moved = in_new_loops(function, consumer, regions, loops_down_to(function, loop))
     target = find_loop(function, loop)
     body = _append(target.body, moved)
     function = replace_loop(function, loop, replace(target, body=body))
-    for name in made:
+    for name in produced:
         if _lives_in_one_iteration(function, name, loop):
             function = shrink(function, name, loop)
     return require_scopes(function, f"compute {block} at {loop}")
@@ -183,83 +185,87 @@ def _lives_in_one_iteration(function: PrimFunc, buffer: str, loop: str) -> bool:
     return begins and touched(body, whole_buffer) == touched(body, whole_buffer, written=True)
 
 
-def _complete_part(function: PrimFunc, consumer: Block, name: str, target: For) -> dict[Var, Interval]:
+def _complete_regions(function: PrimFunc, consumer: Block, name: str, target: For) -> dict[Var, Interval]:
     """The range of each of the consumer's axes that indexes the part of a buffer made in one iteration of a loop."""
-    around = [inner for inner in path_to_loop(function.body, target.var.name) if isinstance(inner, For)]
-    alone = [inner for inner in around if inner not in path_to_block(function.body, consumer.name)]
-    what = f"block {consumer.name} cannot be computed at {target.var.name}"
+    enclosing = [inner for inner in path_to_loop(function.body, target.var.name) if isinstance(inner, For)]
+    alone = [inner for inner in enclosing if inner not in path_to_block(function.body, consumer.name)]
+    refusal = f"block {consumer.name} cannot be computed at {target.var.name}"
     for writer in writers(target.body, name):
         for axis in writer.axes:
             over = {loop.var.name for loop in alone} & {var.name for var in variables(axis.binding)}
             if axis.kind == REDUCE and over:
                 raise IllegalSchedule(
-                    f"{what}: {name} is not complete there, {min(over)} is a reduction loop of {writer.name}"
+                    f"{refusal}: {name} is not complete there, {min(over)} is a reduction loop of {writer.name}"
                 )
     inside = {writer.name for writer in writers(target.body, name)}
     for writer in writers(function.body, name):
         if writer.name not in inside:
-            raise IllegalSchedule(f"{what}: block {writer.name}, outside that loop, writes {name} too")
+            raise IllegalSchedule(f"{refusal}: block {writer.name}, outside that loop, writes {name} too")
     written = [access.indices for _, access in dependence.touching(target.body, name) if access.writes]
-    known = dependence.determined(written, [*alone, *loops(target.body)])
+    fixed = dependence.determined(written, [*alone, *loops(target.body)])
     for outer in alone:
-        if outer.var not in known:
+        if outer.var not in fixed:
             raise IllegalSchedule(
-                f"{what}: several iterations of {outer.var.name} may write the same element of {name}"
+                f"{refusal}: several iterations of {outer.var.name} may write the same element of {name}"
             )
     moving = {loop.var: loop.extent for loop in loops(target.body)}
     buffer = next(load.buffer for load in reads(consumer) if load.buffer.name == name)
-    ranges: dict[Var, Interval] = {}
-    for dimension, (length, part) in enumerate(
+    regions: dict[Var, Interval] = {}
+    for dimension, (length, region) in enumerate(
         zip(buffer.shape, touched(target.body, buffer, written=True), strict=True)
     ):
-        if part == whole(length):
+        if region == whole(length):
             continue
-        if part is None or any(not _dense(indices[dimension], moving) for indices in written):
-            raise IllegalSchedule(f"{what}: an iteration does not make consecutive elements of {name}")
+        if region is None or any(not _dense(indices[dimension], moving) for indices in written):
+            raise IllegalSchedule(f"{refusal}: an iteration does not make consecutive elements of {name}")
         for load in (load for load in reads(consumer) if load.buffer.name == name):
             axes = {axis.var: axis for axis in consumer.axes}
             index = load.indices[dimension]
-            if index not in axes or ranges.get(index, part) != part:
+            if index not in axes or regions.get(index, region) != region:
                 raise IllegalSchedule(
-                    f"{what}: it reads {load}, of which an iteration of {target.var.name} has made only a part"
+                    f"{refusal}: it reads {load}, of which an iteration of {target.var.name} has made only a part"
                 )
-            ranges[index] = part
-    _require_first_part_first(consumer, ranges, alone, what)
-    return ranges
+            regions[index] = region
+    _require_first_region_first(consumer, regions, alone, refusal)
+    return regions
 
 
-def _require_first_part_first(consumer: Block, ranges: Mapping[Var, Interval], alone: Sequence[For], what: str) -> None:
+def _require_first_region_first(
+    consumer: Block, regions: Mapping[Var, Interval], alone: Sequence[For], refusal: str
+) -> None:
     """A consumer that reduces over parts must begin with the first, where it initializes."""
-    over = [ranges[axis.var].start for axis in consumer.axes if axis.kind == REDUCE and axis.var in ranges]
-    others = [ranges[axis.var].start for axis in consumer.axes if axis.kind == SPATIAL and axis.var in ranges]
+    over = [regions[axis.var].start for axis in consumer.axes if axis.kind == REDUCE and axis.var in regions]
+    others = [regions[axis.var].start for axis in consumer.axes if axis.kind == SPATIAL and axis.var in regions]
     if not over:
         return
     if any(loop.kind != SERIAL for loop in alone):
-        raise IllegalSchedule(f"{what}: it reduces over parts, which come in order only if all loops there are serial")
+        raise IllegalSchedule(
+            f"{refusal}: it reduces over parts, which come in order only if all loops there are serial"
+        )
     beginning = {loop.var: 0 for loop in alone}
     mixed = {var for a in over for b in others for var in variables(a) & variables(b)} & set(beginning)
     later = any(simplify(substitute(start, beginning)) != ZERO for start in over)
     if consumer.init is not None and (mixed or later):
-        raise IllegalSchedule(f"{what}: it would initialize before a part that is not the first")
+        raise IllegalSchedule(f"{refusal}: it would initialize before a part that is not the first")
 
 
 def _with_shared_loops(
-    function: PrimFunc, consumer: Block, ranges: Mapping[Var, Interval], target: For
+    function: PrimFunc, consumer: Block, regions: Mapping[Var, Interval], target: For
 ) -> dict[Var, Interval]:
     """`ranges`, and those of the axes that loops around both the consumer and `target` determine."""
     outside = path_to_loop(function.body, target.var.name)
-    around = loops_around(function.body, consumer.name)
-    shared = {loop.var for loop in around if loop in outside}
-    private = {loop.var: loop.extent for loop in around if loop not in outside}
-    complete = dict(ranges)
+    enclosing = loops_around(function.body, consumer.name)
+    shared = {loop.var for loop in enclosing if loop in outside}
+    private = {loop.var: loop.extent for loop in enclosing if loop not in outside}
+    complete = dict(regions)
     for axis in consumer.axes:
         others = {var for other in consumer.axes if other is not axis for var in variables(other.binding)}
-        part = ranges.get(axis.var)
-        if not shared & (variables(axis.binding) | (variables(part.start) if part else set())):
+        region = regions.get(axis.var)
+        if not shared & (variables(axis.binding) | (variables(region.start) if region else set())):
             continue
         own = interval(axis.binding, private)
         alone = not others & variables(axis.binding) & set(private) and _dense(axis.binding, private)
-        if own is None or not alone or (part is not None and part != own):
+        if own is None or not alone or (region is not None and region != own):
             raise IllegalSchedule(
                 f"block {consumer.name} cannot be computed at {target.var.name}: which part of axis {axis.var} "
                 "belongs to one iteration of the loops around both is not known"
@@ -287,9 +293,9 @@ def _insert_before(body: Stmt, names: set[str], new: Stmt) -> Stmt:
     match body:
         case Allocate():
             return replace(body, body=_insert_before(body.body, names, new))
-        case Seq(parts):
-            first = next(p for p, part in enumerate(parts) if any(inner.name in names for inner in blocks(part)))
-            return sequence(*parts[:first], new, *parts[first:])
+        case Seq(stmts):
+            first = next(p for p, child in enumerate(stmts) if any(inner.name in names for inner in blocks(child)))
+            return sequence(*stmts[:first], new, *stmts[first:])
     return sequence(new, body)
 
 

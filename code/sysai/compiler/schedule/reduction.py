@@ -51,13 +51,13 @@ def rfactor(function: PrimFunc, block: str, loop: str) -> tuple[PrimFunc, str]:
         The function, and the name of the block that makes the partial results.
     """
     old, lanes = _reduction(function, block), find_loop(function, loop)
-    around = loops_around(function.body, block)
-    _require_around(lanes, around, block)
-    reducing = _reducing(old, around)
+    enclosing = loops_around(function.body, block)
+    _require_enclosing(lanes, enclosing, block)
+    reducing = _reducing(old, enclosing)
     if lanes not in reducing:
         raise IllegalSchedule(f"loop {loop} is not a reduction loop of block {block}: nothing is added up over it")
     outermost = reducing[0]
-    inside = around[around.index(outermost) :]
+    inside = enclosing[enclosing.index(outermost) :]
     _require_alone(old, outermost)
     others = [inner for inner in reducing if inner != lanes]
     unsure = [c for c in conjuncts(old.predicate) if variables(c) & {inner.var for inner in reducing}]
@@ -100,9 +100,9 @@ def rfactor(function: PrimFunc, block: str, loop: str) -> tuple[PrimFunc, str]:
     )
     copied = [inner for inner in inside if inner not in others and inner != lanes]
     nest = _copies(function, total, [*copied, replace(lanes, kind=SERIAL)], "rf")
-    parts = change_blocks(outermost, lambda inner: partial if inner.name == block else inner)
-    outer = around[around.index(outermost) - 1].var.name if outermost != around[0] else None
-    function = replace_loop(function, outermost.var.name, sequence(parts, nest))
+    partial_nest = change_blocks(outermost, lambda inner: partial if inner.name == block else inner)
+    outer = enclosing[enclosing.index(outermost) - 1].var.name if outermost != enclosing[0] else None
+    function = replace_loop(function, outermost.var.name, sequence(partial_nest, nest))
     function = shrink(allocate_at(function, buffer), buffer_name, outer) if outer else allocate_at(function, buffer)
     if unsure and others:  # a lane without a single element must hold the neutral value all the same
         function, _ = decompose_reduction(function, name, others[0].var.name)
@@ -116,10 +116,10 @@ def decompose_reduction(function: PrimFunc, block: str, loop: str) -> tuple[Prim
         The function, and the initializing block's name.
     """
     old, target = _reduction(function, block), find_loop(function, loop)
-    around = loops_around(function.body, block)
-    _require_around(target, around, block)
-    reducing = _reducing(old, around)
-    inside = around[around.index(target) :]
+    enclosing = loops_around(function.body, block)
+    _require_enclosing(target, enclosing, block)
+    reducing = _reducing(old, enclosing)
+    inside = enclosing[enclosing.index(target) :]
     for outer in reducing:
         if outer not in inside:
             raise IllegalSchedule(
@@ -156,9 +156,9 @@ def _reduction(function: PrimFunc, name: str) -> Block:
     return block
 
 
-def _require_around(loop: For, around: list[For], block: str) -> None:
-    if loop not in around:
-        names = ", ".join(inner.var.name for inner in around)
+def _require_enclosing(loop: For, enclosing: list[For], block: str) -> None:
+    if loop not in enclosing:
+        names = ", ".join(inner.var.name for inner in enclosing)
         raise IllegalSchedule(f"loop {loop.var.name} is not around block {block}: those are {names}")
 
 
@@ -174,29 +174,29 @@ def _require_alone(block: Block, loop: For) -> None:
             )
 
 
-def _reducing(block: Block, around: list[For]) -> list[For]:
+def _reducing(block: Block, enclosing: list[For]) -> list[For]:
     """The loops over which a block reduces, from the outermost."""
     over = {var for axis in block.axes if axis.kind == REDUCE for var in variables(axis.binding)}
     used = {var for index in block.indices for var in variables(index)}
     spatial = {
         var for axis in block.axes if axis.kind == SPATIAL and axis.var in used for var in variables(axis.binding)
     }
-    for loop in around:
+    for loop in enclosing:
         if loop.var in over & spatial:
             raise IllegalSchedule(
                 f"loop {loop.var.name} is both a spatial and a reduction loop of block {block.name}, as after fusing "
                 "two such loops: do this before fusing them"
             )
-    return [loop for loop in around if loop.var in over]
+    return [loop for loop in enclosing if loop.var in over]
 
 
-def _copies(function: PrimFunc, block: Block, around: list[For], suffix: str) -> Stmt:
+def _copies(function: PrimFunc, block: Block, loops: list[For], suffix: str) -> Stmt:
     """The block in copies of loops, under new names."""
     renamed: dict[Var, Var] = {}
-    for loop in around:
+    for loop in loops:
         renamed[loop.var] = Var(fresh(function, f"{loop.var.name}_{suffix}", *(var.name for var in renamed.values())))
     stmt: Stmt = block
-    for loop in reversed(around):
+    for loop in reversed(loops):
         stmt = replace(loop, body=stmt)
     return _with_vars(substitute_loops(stmt, renamed), renamed)
 

@@ -21,11 +21,11 @@ from sysai.compiler.schedule.tree import (
     find_loop,
     fresh_axis,
     loops,
-    parts,
     path_to_loop,
     ranges_of,
     reads,
     replace_loop,
+    substatements,
     touches,
 )
 from sysai.compiler.tir.arith import Ranges, bounds, simplify
@@ -94,15 +94,15 @@ def interval(expr: Expr, moving: Mapping[Var, Expr]) -> Interval | None:
         if not changing:
             start = start + factor * coefficient
             continue
-        part = _of_atom(changing[0], moving)
-        if len(changing) > 1 or part is None or not all(isinstance(atom, Var) for atom in variables(factor)):
+        span = _of_atom(changing[0], moving)
+        if len(changing) > 1 or span is None or not all(isinstance(atom, Var) for atom in variables(factor)):
             return None
-        more = (part.size - 1) * factor * abs(coefficient)  # variables are never negative, and so the factor is not
+        more = (span.size - 1) * factor * abs(coefficient)  # variables are never negative, and so the factor is not
         size = size + more
-        start = start + part.start * factor * coefficient - (more if coefficient < 0 else ZERO)
-    known = {var for extent in moving.values() for var in variables(extent)}
+        start = start + span.start * factor * coefficient - (more if coefficient < 0 else ZERO)
+    extent_sizes = {var for extent in moving.values() for var in variables(extent)}
     start, size = simplify(start), simplify(size)
-    return Interval(start, size) if variables(size) <= known else None
+    return Interval(start, size) if variables(size) <= extent_sizes else None
 
 
 def hull(a: Interval, b: Interval) -> Interval | None:
@@ -129,11 +129,11 @@ def _of_atom(atom: Expr, moving: Mapping[Var, Expr]) -> Interval | None:
             if inner is None:
                 return None
             offset = simplify(inner.start % as_expr(divisor))
-            known = isinstance(offset, Const)
+            exact = isinstance(offset, Const)
             if atom.op == "floordiv":
-                longest = (inner.size + (offset.value if known else divisor - 1) - 1) // as_expr(divisor) + 1
+                longest = (inner.size + (offset.value if exact else divisor - 1) - 1) // as_expr(divisor) + 1
                 return Interval(simplify(inner.start // as_expr(divisor)), longest)
-            if known and isinstance(inner.size, Const) and offset.value + inner.size.value <= divisor:
+            if exact and isinstance(inner.size, Const) and offset.value + inner.size.value <= divisor:
                 return Interval(offset, inner.size)
             return whole(Const(divisor, INDEX))
     low, high = bounds(atom, {var: (0, extent) for var, extent in moving.items()})
@@ -151,25 +151,25 @@ def touched(body: Stmt, buffer: Buffer, written: bool = False) -> list[Interval 
         written: count what is written only.
     """
     moving = {loop.var: loop.extent for loop in loops(body)}
-    found: list[Interval | None] = []
+    regions: list[Interval | None] = []
     uses = [access for _, access in touching(body, buffer.name) if access.writes or not written]
     for dimension in range(len(buffer.shape)):
         intervals = [interval(access.indices[dimension], moving) for access in uses]
-        part = intervals[0] if intervals else None
+        region = intervals[0] if intervals else None
         for other in intervals[1:]:
-            part = None if part is None or other is None else hull(part, other)
-        found.append(part)
-    return found
+            region = None if region is None or other is None else hull(region, other)
+        regions.append(region)
+    return regions
 
 
-def clipped(part: Interval | None, length: Expr) -> Interval:
+def clipped(region: Interval | None, length: Expr) -> Interval:
     """The part, or all of the dimension where the part is not known to be less, or moves on and so is a tile."""
-    if part is None:
+    if region is None:
         return whole(length)
-    shorter = difference(length, part.size)
-    if isinstance(part.size, Const) and (shorter is None or not isinstance(part.start, Const)):
-        return part
-    return part if shorter is not None and shorter > 0 else whole(length)
+    shorter = difference(length, region.size)
+    if isinstance(region.size, Const) and (shorter is None or not isinstance(region.start, Const)):
+        return region
+    return region if shorter is not None and shorter > 0 else whole(length)
 
 
 def settled_scope(shape: Sequence[Expr], dtype: str, wanted: str) -> str:
@@ -182,12 +182,12 @@ def settled_scope(shape: Sequence[Expr], dtype: str, wanted: str) -> str:
 def shrink(function: PrimFunc, buffer: str, loop: str) -> PrimFunc:
     """Let a buffer that is used inside one iteration of a loop only live there, as small as its uses allow."""
     target, old = find_loop(function, loop), find_buffer(function, buffer)
-    needed = [clipped(part, length) for part, length in zip(touched(target.body, old), old.shape, strict=True)]
-    shape = tuple(part.size for part in needed)
+    needed = [clipped(region, length) for region, length in zip(touched(target.body, old), old.shape, strict=True)]
+    shape = tuple(region.size for region in needed)
     wanted = "local" if old.scope == "global" else old.scope
     new = replace(old, shape=shape, scope=settled_scope(shape, old.dtype, wanted))
-    around = [stmt for stmt in path_to_loop(function.body, loop) if isinstance(stmt, For)]
-    ranges = ranges_of((*around, *loops(target.body)))
+    enclosing = [stmt for stmt in path_to_loop(function.body, loop) if isinstance(stmt, For)]
+    ranges = ranges_of((*enclosing, *loops(target.body)))
 
     def change(stmt: Stmt) -> Stmt | None:
         if isinstance(stmt, Block) and touches(stmt, buffer):
@@ -200,7 +200,7 @@ def shrink(function: PrimFunc, buffer: str, loop: str) -> PrimFunc:
     return replace_loop(function, loop, replace(target, body=body))
 
 
-def require_scopes(function: PrimFunc, what: str) -> PrimFunc:
+def require_scopes(function: PrimFunc, action: str) -> PrimFunc:
     """The function, if every buffer is used inside its allocation only.
 
     Raises:
@@ -213,9 +213,9 @@ def require_scopes(function: PrimFunc, what: str) -> PrimFunc:
         if isinstance(stmt, Block):
             for name in (stmt.buffer.name, *(load.buffer.name for load in reads(stmt))):
                 if name not in alive:
-                    raise IllegalSchedule(f"cannot {what}: block {stmt.name} uses {name}, which does not live there")
-        for part in parts(stmt):
-            visit(part, alive)
+                    raise IllegalSchedule(f"cannot {action}: block {stmt.name} uses {name}, which does not live there")
+        for child in substatements(stmt):
+            visit(child, alive)
 
     visit(function.body, frozenset(buffer.name for buffer in function.buffers))
     return function
@@ -241,16 +241,16 @@ def _rebased(function: PrimFunc, block: Block, new: Buffer, needed: Sequence[Int
         axes.append(Axis(var, ranges[loop][1], REDUCE if loop in reducing else SPATIAL, loop))
         return var
 
-    def offset(index: Expr, part: Interval) -> Expr:
-        if part.size == ONE:
+    def offset(index: Expr, region: Interval) -> Expr:
+        if region.size == ONE:
             return ZERO
-        if part.start == ZERO:
+        if region.start == ZERO:
             return index
-        from_start = simplify(substitute(index, bindings) - part.start, ranges)
+        from_start = simplify(substitute(index, bindings) - region.start, ranges)
         return substitute(from_start, {var: axis_of(var) for var in variables(from_start) if var in ranges})
 
     def change(load: Load) -> Load:
-        return Load(new, tuple(offset(index, part) for index, part in zip(load.indices, needed, strict=True)))
+        return Load(new, tuple(offset(index, region) for index, region in zip(load.indices, needed, strict=True)))
 
     return replace(change_accesses(block, new.name, change), axes=tuple(axes))
 

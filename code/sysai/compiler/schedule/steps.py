@@ -34,7 +34,7 @@ def vectors(schedule: Schedule, loop: str, width: int | None = None) -> str | No
     return outer
 
 
-def parallel(schedule: Schedule, loops: Sequence[str]) -> None:
+def parallelize(schedule: Schedule, loops: Sequence[str]) -> None:
     """Distribute the iterations of nested loops over the cores."""
     if loops:
         schedule.parallel(schedule.fuse(*loops) if len(loops) > 1 else loops[0])
@@ -42,11 +42,11 @@ def parallel(schedule: Schedule, loops: Sequence[str]) -> None:
 
 def passes(schedule: Schedule, outer: Sequence[str]) -> list[tuple[str, list[Block]]]:
     """What goes over a row inside the loops `outer`: each innermost loop and its blocks; one that reduces is last."""
-    found: dict[str, list[Block]] = {}
+    inner_loops: dict[str, list[Block]] = {}
     for block in blocks(schedule.function.body):
         for loop in schedule.loops_of(block.name)[len(outer) :][-1:]:
-            found.setdefault(loop, []).append(block)
-    return list(found.items())
+            inner_loops.setdefault(loop, []).append(block)
+    return list(inner_loops.items())
 
 
 def add_up(schedule: Schedule, block: str, width: int) -> None:

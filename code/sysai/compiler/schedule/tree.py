@@ -45,8 +45,8 @@ def find_loop(function: PrimFunc, name: str) -> For:
     for loop in loops(function.body):
         if loop.var.name == name:
             return loop
-    there = ", ".join(loop.var.name for loop in loops(function.body))
-    raise IllegalSchedule(f"there is no loop {name!r}: the loops are {there or 'none'}")
+    names = ", ".join(loop.var.name for loop in loops(function.body))
+    raise IllegalSchedule(f"there is no loop {name!r}: the loops are {names or 'none'}")
 
 
 def find_block(function: PrimFunc, name: str) -> Block:
@@ -58,8 +58,8 @@ def find_block(function: PrimFunc, name: str) -> Block:
     for block in blocks(function.body):
         if block.name == name:
             return block
-    there = ", ".join(block.name for block in blocks(function.body))
-    raise IllegalSchedule(f"there is no block {name!r}: the blocks are {there or 'none'}")
+    names = ", ".join(block.name for block in blocks(function.body))
+    raise IllegalSchedule(f"there is no block {name!r}: the blocks are {names or 'none'}")
 
 
 def find_buffer(function: PrimFunc, name: str) -> Buffer:
@@ -68,10 +68,10 @@ def find_buffer(function: PrimFunc, name: str) -> Buffer:
     Raises:
         IllegalSchedule: there is none.
     """
-    known = {buffer.name: buffer for buffer in (*function.buffers, *allocated(function.body))}
-    if name not in known:
-        raise IllegalSchedule(f"there is no buffer {name!r}: the buffers are {', '.join(known)}")
-    return known[name]
+    buffers = {buffer.name: buffer for buffer in (*function.buffers, *allocated(function.body))}
+    if name not in buffers:
+        raise IllegalSchedule(f"there is no buffer {name!r}: the buffers are {', '.join(buffers)}")
+    return buffers[name]
 
 
 def allocated(stmt: Stmt) -> list[Buffer]:
@@ -79,18 +79,18 @@ def allocated(stmt: Stmt) -> list[Buffer]:
     return [inner.buffer for inner in statements(stmt) if isinstance(inner, Allocate)]
 
 
-def path(stmt: Stmt, found: Callable[[Stmt], bool]) -> tuple[Stmt, ...]:
+def path(stmt: Stmt, matches: Callable[[Stmt], bool]) -> tuple[Stmt, ...]:
     """The statements from `stmt` down to the first for which `found` holds, both included; empty if there is none."""
-    if found(stmt):
+    if matches(stmt):
         return (stmt,)
-    for part in parts(stmt):
-        below = path(part, found)
+    for child in substatements(stmt):
+        below = path(child, matches)
         if below:
             return (stmt, *below)
     return ()
 
 
-def parts(stmt: Stmt) -> tuple[Stmt, ...]:
+def substatements(stmt: Stmt) -> tuple[Stmt, ...]:
     """The statements directly inside."""
     match stmt:
         case For() | If() | Allocate():
@@ -128,7 +128,7 @@ def replace_statement(stmt: Stmt, old: Stmt, new: Stmt) -> Stmt:
         case For() | If() | Allocate():
             return replace(stmt, body=replace_statement(stmt.body, old, new))
         case Seq(inner):
-            return sequence(*(replace_statement(part, old, new) for part in inner))
+            return sequence(*(replace_statement(child, old, new) for child in inner))
     return stmt
 
 
@@ -231,7 +231,7 @@ def with_unique_loops(function: PrimFunc) -> PrimFunc:
             case If() | Allocate():
                 return replace(stmt, body=rename(stmt.body))
             case Seq(inner):
-                return Seq(tuple(rename(part) for part in inner))
+                return Seq(tuple(rename(child) for child in inner))
         return stmt
 
     return replace(function, body=rename(function.body))

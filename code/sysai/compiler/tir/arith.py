@@ -67,12 +67,12 @@ def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
     Variables with a range on both sides are eliminated; sizes and other unbounded variables stay in the bounds.
     None stands for a bound that is not found.
     """
-    known = _knowledge(ranges)
-    value = polynomial(known.simplify(expr))
-    known.steps = STEPS
-    low = next((bound for bound in known.least(value, keep=True) if bound.integral), None)
-    high = next((bound * -1 + 1 for bound in known.least(value * -1, keep=True) if bound.integral), None)
-    return tuple(None if bound is None else known.simplify(expression(bound)) for bound in (low, high))
+    knowledge = _knowledge(ranges)
+    value = polynomial(knowledge.simplify(expr))
+    knowledge.steps = STEPS
+    low = next((bound for bound in knowledge.least(value, keep=True) if bound.integral), None)
+    high = next((bound * -1 + 1 for bound in knowledge.least(value * -1, keep=True) if bound.integral), None)
+    return tuple(None if bound is None else knowledge.simplify(expression(bound)) for bound in (low, high))
 
 
 def proves(condition: Expr, ranges: Ranges, assuming: Sequence[Expr] = ()) -> bool:
@@ -96,10 +96,10 @@ def affine(expr: Expr, variables: Iterable[Var]) -> tuple[dict[Var, Expr], Expr]
         factor, rest = rest.factor(variable)
         if factor.terms:
             coefficients[variable] = expression(factor)
-    parts = (*coefficients.values(), expression(rest))
-    if any(variable in walk(part) for part in parts for variable in variables):
+    terms = (*coefficients.values(), expression(rest))
+    if any(variable in walk(term) for term in terms for variable in variables):
         return None
-    return coefficients, parts[-1]
+    return coefficients, terms[-1]
 
 
 class _Knowledge(local):
@@ -123,14 +123,14 @@ class _Knowledge(local):
                 self.facts.append(extent)  # a loop that runs is not empty
 
     def simplify(self, expr: Expr) -> Expr:
-        found = self.simple.get(expr)
-        if found is None:
+        simplified = self.simple.get(expr)
+        if simplified is None:
             operands = children(expr)
             simple = tuple(map(self.simplify, operands))
             node = expr if simple == operands else rebuild(expr, simple)
             self.steps = STEPS
-            found = self.simple[expr] = self._simplified(node) or node
-        return found
+            simplified = self.simple[expr] = self._simplified(node) or node
+        return simplified
 
     def proves(self, condition: Expr) -> bool:
         if condition not in self.proved:

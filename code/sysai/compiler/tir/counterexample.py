@@ -46,7 +46,7 @@ def _choices(function: PrimFunc) -> Iterator[dict[str, int]]:
 def _watch(function: PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
     complete = _count(function.body, dict(sizes)) <= EXECUTIONS
     watcher = _Watcher(function, sizes, complete)
-    depth = max((sum(isinstance(s, For) for s in around) for _, around in nests(function.body)), default=1)
+    depth = max((sum(isinstance(s, For) for s in enclosing) for _, enclosing in nests(function.body)), default=1)
     pick = range if complete else _borders(max(3, int(EXECUTIONS ** (1 / max(depth, 1)))))
     for instance in instances(function.body, sizes, pick, watcher.entered):
         message = watcher.executed(instance)
@@ -64,8 +64,8 @@ def _count(stmt: Stmt, values: dict[str, int]) -> int:
             return count and count * _count(body, {**values, var.name: 0})
         case If() | Allocate():
             return _count(stmt.body, values)
-        case Seq(parts):
-            return sum(_count(part, values) for part in parts)
+        case Seq(stmts):
+            return sum(_count(child, values) for child in stmts)
     return 1
 
 
@@ -99,13 +99,15 @@ class _Watcher:
         self.writers: dict[tuple, tuple] = {}  # by (buffer, its entry, element): block, spatial axes
         self.added: dict[tuple, tuple[str, set]] = {}  # by the same: the block, and its reduction axes so far
         self.stored: set[tuple] = set()
-        found = list(nests(function.body)) if complete else []  # else what is read may have been left out
-        self.tracked = {stmt.buffer.name for _, around in found for stmt in around if isinstance(stmt, Allocate)}
-        self.tracked -= {block.buffer.name for block, _ in found if any(map(depends_on_data, block.indices))}
+        block_nests = list(nests(function.body)) if complete else []  # else what is read may have been left out
+        self.tracked = {
+            stmt.buffer.name for _, enclosing in block_nests for stmt in enclosing if isinstance(stmt, Allocate)
+        }
+        self.tracked -= {block.buffer.name for block, _ in block_nests if any(map(depends_on_data, block.indices))}
         # A reduction over an empty axis initializes nothing; `interpret.require_initialized` refuses it at the call.
         self.tracked -= {
             block.buffer.name
-            for block, _ in found
+            for block, _ in block_nests
             if block.init is not None
             and any(axis.kind == REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)
         }
@@ -143,16 +145,16 @@ class _Watcher:
         shape = self.shapes[buffer.name]
         if not all(0 <= index < extent for index, extent in zip(indices, shape, strict=True)):
             return f"{_element(buffer, indices)} is outside the shape {list(shape)}"
-        place = (buffer.name, self.entries[buffer.name], indices)
+        key = (buffer.name, self.entries[buffer.name], indices)
         if buffer.name in self.tracked:
             own = starts and buffer == instance.block.buffer and indices == instance.touches[-1].indices
             if writes:
-                self.stored.add(place)
-            elif place not in self.stored and not own:
+                self.stored.add(key)
+            elif key not in self.stored and not own:
                 return f"{_element(buffer, indices)} is read before anything is stored there"
-        for loop in self.parallel(instance, buffer.name):
+        for loop in self.concurrent_loops(instance, buffer.name):
             iteration = instance.values[loop.var.name]
-            user = self.users.setdefault((self.entries[loop.var.name], *place), [iteration, False, False])
+            user = self.users.setdefault((self.entries[loop.var.name], *key), [iteration, False, False])
             user[1] |= iteration != user[0]
             user[2] |= writes
             if user[1] and user[2]:
@@ -167,28 +169,28 @@ class _Watcher:
         if target.indices is None or not target.certain:
             return None
         spatial = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == SPATIAL)
-        place = (block.buffer.name, self.entries[block.buffer.name], target.indices)
-        before = self.writers.get((*place, block.name), spatial)
+        key = (block.buffer.name, self.entries[block.buffer.name], target.indices)
+        before = self.writers.get((*key, block.name), spatial)
         if before != spatial:
             element = _element(block.buffer, target.indices)
             return f"{element} is written for spatial axes {list(before)} and again for {list(spatial)}"
-        self.writers[*place, block.name] = spatial
-        if starts or not block.reduces or self.added.get(place, (block.name,))[0] != block.name:
-            self.added.pop(place, None)
+        self.writers[*key, block.name] = spatial
+        if starts or not block.reduces or self.added.get(key, (block.name,))[0] != block.name:
+            self.added.pop(key, None)
         if block.reduces:
-            _, terms = self.added.setdefault(place, (block.name, set()))
+            _, terms = self.added.setdefault(key, (block.name, set()))
             if reduced in terms:
                 element = _element(block.buffer, target.indices)
                 return f"{element} gets the term for reduction axes {list(reduced)} twice"
             terms.add(reduced)
         return None
 
-    def parallel(self, instance: Instance, buffer: str) -> list[For]:
+    def concurrent_loops(self, instance: Instance, buffer: str) -> list[For]:
         """The parallel and vectorized loops around the block in which the buffer lives on."""
         key = (id(instance.block), buffer)
         if key not in self.loops:
-            around = instance.around
-            births = [i for i, s in enumerate(around) if isinstance(s, Allocate) and s.buffer.name == buffer]
-            inside = around[births[0] :] if births else around
+            enclosing = instance.enclosing
+            births = [i for i, s in enumerate(enclosing) if isinstance(s, Allocate) and s.buffer.name == buffer]
+            inside = enclosing[births[0] :] if births else enclosing
             self.loops[key] = [s for s in inside if isinstance(s, For) and s.kind in (PARALLEL, VECTORIZED)]
         return self.loops[key]

@@ -89,10 +89,10 @@ def _node(cls: type) -> type:
     compute = cls.__hash__
 
     def cached(self: object) -> int:
-        found = self.__dict__.get("hash")
-        if found is None:
-            found = self.__dict__["hash"] = compute(self)
-        return found
+        known_hash = self.__dict__.get("hash")
+        if known_hash is None:
+            known_hash = self.__dict__["hash"] = compute(self)
+        return known_hash
 
     cls.__hash__ = cached
     return cls
@@ -259,10 +259,10 @@ def _without_neutral(op: str, a: Expr, b: Expr) -> Expr:
 
 def row_major(indices: Iterable[Expr], shape: Iterable[Expr]) -> Expr:
     """How many elements stand in memory before the one at `indices`."""
-    place: Expr = ZERO
+    offset: Expr = ZERO
     for index, length in zip(indices, shape, strict=True):
-        place = place * length + index
-    return place
+        offset = offset * length + index
+    return offset
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
@@ -374,9 +374,9 @@ def both(a: Expr, b: Expr) -> Expr:
     return a if a == b else binary("and", a, b)
 
 
-def conjunction(*parts: Expr) -> Expr:
+def conjunction(*conditions: Expr) -> Expr:
     """All of them; TRUE if there are none."""
-    return reduce(both, parts, TRUE)
+    return reduce(both, conditions, TRUE)
 
 
 def conjuncts(condition: Expr) -> tuple[Expr, ...]:

@@ -75,7 +75,7 @@ def interpret(
     for buffer in function.buffers:
         if arrays[buffer.name].dtype != numpy_dtype(buffer.dtype):
             raise ValueError(f"{buffer.name} is {buffer.dtype}, the array is {arrays[buffer.name].dtype}: convert it")
-    run = _Run({Var(name): value for name, value in values.items()}, dict(arrays))
+    run = _Interpreter({Var(name): value for name, value in values.items()}, dict(arrays))
     with np.errstate(all="ignore"):
         run.statement(function.body)
     return values
@@ -102,7 +102,7 @@ def infer_sizes(
     for size in function.sizes:
         if size not in values:
             raise ValueError(f"the shapes don't tell {size.name}: pass sizes={{'{size.name}': ...}}")
-    run = _Run(values, {})
+    run = _Interpreter(values, {})
     for buffer in function.buffers:
         expected = [int(run.value(dimension)) for dimension in buffer.shape]
         if list(shapes[buffer.name]) != expected:
@@ -116,7 +116,7 @@ def require_initialized(function: PrimFunc, sizes: Mapping[str, int]) -> None:
     Raises:
         EmptyReduction: a block reduces over an empty axis, and has its init in the first iteration.
     """
-    run = _Run({Var(name): value for name, value in sizes.items()}, {})
+    run = _Interpreter({Var(name): value for name, value in sizes.items()}, {})
     for block in (block for block in blocks(function.body) if block.init is not None):
         empty = {axis.kind for axis in block.axes if run.value(axis.extent) == 0}
         if empty == {REDUCE}:
@@ -131,14 +131,14 @@ def numpy_dtype(dtype: str) -> np.dtype:
     return np.dtype("float32" if dtype == "bfloat16" else dtype)
 
 
-class _Run:
+class _Interpreter:
     """Values of variables, arrays of buffers, and which elements of the allocated ones are stored."""
 
     def __init__(self, values: dict[Var, int], arrays: dict[str, np.ndarray]):
         self.values = values
         self.arrays = arrays
         self.stored: dict[str, np.ndarray] = {}
-        self.place = ""
+        self.where = ""
 
     def statement(self, stmt: Stmt) -> None:
         match stmt:
@@ -146,9 +146,9 @@ class _Run:
                 for index in range(int(self.value(extent))):
                     self.values[var] = index
                     self.statement(body)
-            case Seq(parts):
-                for part in parts:
-                    self.statement(part)
+            case Seq(stmts):
+                for child in stmts:
+                    self.statement(child)
             case If(condition, body):
                 if self.value(condition):
                     self.statement(body)
@@ -162,14 +162,14 @@ class _Run:
                 self.block(stmt)
 
     def block(self, block: Block) -> None:
-        self.place = f"block {block.name}"
+        self.where = f"block {block.name}"
         if not self.value(block.predicate):
             return
         bound = [int(self.value(axis.binding)) for axis in block.axes]
         for axis, index in zip(block.axes, bound, strict=True):
             self.values[axis.var] = index
             if not 0 <= index < self.value(axis.extent):
-                raise UndefinedResult(f"{self.place}: axis {axis.var} is {index}, outside its extent {axis.extent}")
+                raise UndefinedResult(f"{self.where}: axis {axis.var} is {index}, outside its extent {axis.extent}")
         starts = all(index == 0 for axis, index in zip(block.axes, bound, strict=True) if axis.kind == REDUCE)
         if block.init is not None and starts:
             self.store(block.target, self.value(block.init))
@@ -185,14 +185,14 @@ class _Run:
         indices = tuple(int(self.value(index)) for index in load.indices)
         shape = self.arrays[load.buffer.name].shape
         if not all(0 <= index < extent for index, extent in zip(indices, shape, strict=True)):
-            raise UndefinedResult(f"{self.place}: {load} is {load.buffer.name}{list(indices)}, outside {list(shape)}")
+            raise UndefinedResult(f"{self.where}: {load} is {load.buffer.name}{list(indices)}, outside {list(shape)}")
         return indices
 
     def load(self, load: Load) -> Scalar:
         indices = self.indices(load)
         stored = self.stored.get(load.buffer.name)
         if stored is not None and not stored[indices]:
-            raise UndefinedResult(f"{self.place}: {load.buffer.name}{list(indices)} is read before it is stored")
+            raise UndefinedResult(f"{self.where}: {load.buffer.name}{list(indices)} is read before it is stored")
         return self.arrays[load.buffer.name][indices]
 
     def value(self, expr: Expr) -> Scalar:
@@ -215,7 +215,7 @@ class _Run:
             case Binary(op, a, b) if op not in LOGIC:
                 left, right = self.value(a), self.value(b)
                 if op in ("floordiv", "mod") and right == 0 and expr.dtype.startswith("int"):
-                    raise UndefinedResult(f"{self.place}: division by zero in {expr}")
+                    raise UndefinedResult(f"{self.where}: division by zero in {expr}")
                 result = _ARITHMETIC[op](left, right)
                 return result if isinstance(result, int) else rounded(result, expr.dtype)
             case Call(function, argument):

@@ -73,8 +73,8 @@ class Polynomial:
         inside, outside = {}, {}
         for monomial, coefficient in self.terms.items():
             if atom in monomial:
-                place = monomial.index(atom)
-                inside[monomial[:place] + monomial[place + 1 :]] = coefficient
+                position = monomial.index(atom)
+                inside[monomial[:position] + monomial[position + 1 :]] = coefficient
             else:
                 outside[monomial] = coefficient
         return Polynomial(inside), Polynomial(outside)

@@ -141,9 +141,9 @@ def statements(stmt: Stmt) -> Iterator[Stmt]:
     match stmt:
         case For() | If() | Allocate():
             yield from statements(stmt.body)
-        case Seq(parts):
-            for part in parts:
-                yield from statements(part)
+        case Seq(stmts):
+            for child in stmts:
+                yield from statements(child)
 
 
 def blocks(stmt: Stmt) -> Iterator[Block]:
@@ -156,8 +156,8 @@ def transform_statement(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> St
     match stmt:
         case For() | If() | Allocate():
             stmt = replace(stmt, body=transform_statement(stmt.body, change))
-        case Seq(parts):
-            stmt = Seq(tuple(transform_statement(part, change) for part in parts))
+        case Seq(stmts):
+            stmt = Seq(tuple(transform_statement(child, change) for child in stmts))
     replacement = change(stmt)
     return stmt if replacement is None else replacement
 
@@ -185,23 +185,23 @@ def substitute_loops(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
 
 def sequence(*statements: Stmt) -> Stmt:
     """The statements in order, without sequences inside sequences."""
-    flat = [part for stmt in statements for part in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
+    flat = [child for stmt in statements for child in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
     return flat[0] if len(flat) == 1 else Seq(tuple(flat))
 
 
-def with_sizes_by_place(function: PrimFunc) -> tuple[PrimFunc, tuple[Var, ...]]:
+def with_canonical_sizes(function: PrimFunc) -> tuple[PrimFunc, tuple[Var, ...]]:
     """The function with its sizes called size0, size1, ... as they occur in its shapes; and its own, in that order.
 
     Tracers give every tensor sizes of its own: the caches of thirty layers have thirty lengths, equal or not. The same
     program is made for each, and one kernel serves them all: it takes its sizes as arguments.
     """
     shapes = [size for buffer in function.buffers for size in buffer.shape]
-    found = [node for size in shapes for node in walk(size) if isinstance(node, Var)]
-    sizes = tuple(dict.fromkeys((*found, *function.sizes)))
+    mentioned = [node for size in shapes for node in walk(size) if isinstance(node, Var)]
+    sizes = tuple(dict.fromkeys((*mentioned, *function.sizes)))
     if not sizes:
         return function, ()
-    renamed = with_sizes(function, {size: Var(f"size{place}") for place, size in enumerate(sizes)})
-    return replace(renamed, sizes=tuple(Var(f"size{place}") for place in range(len(sizes)))), sizes
+    renamed = with_sizes(function, {size: Var(f"size{position}") for position, size in enumerate(sizes)})
+    return replace(renamed, sizes=tuple(Var(f"size{position}") for position in range(len(sizes)))), sizes
 
 
 def with_sizes(function: PrimFunc, values: Mapping[Var, Expr]) -> PrimFunc:

@@ -92,8 +92,8 @@ def _lines(stmt: Stmt) -> Iterator[str]:
         case Allocate(buffer, body):
             yield f'with allocate({_type(buffer)}, "{buffer.scope}") as {buffer.name}:'
             yield from (INDENT + line for line in _lines(body))
-        case Seq(parts):
-            inside = [line for part in parts if part != Seq(()) for line in _lines(part)]
+        case Seq(stmts):
+            inside = [line for child in stmts if child != Seq(()) for line in _lines(child)]
             yield from inside or ["pass"]
         case Block():
             yield f'with block("{stmt.name}"):'
@@ -176,8 +176,8 @@ class _Parser:
         )
 
     def body(self, nodes: Sequence[ast.stmt]) -> Stmt:
-        parts = tuple(self.statement(node) for node in nodes if not isinstance(node, ast.Pass))
-        return parts[0] if len(parts) == 1 else Seq(parts)
+        stmts = tuple(self.statement(node) for node in nodes if not isinstance(node, ast.Pass))
+        return stmts[0] if len(stmts) == 1 else Seq(stmts)
 
     def statement(self, node: ast.stmt) -> Stmt:
         with self.scope():
@@ -204,7 +204,7 @@ class _Parser:
         axes: list[Axis] = []
         targets: list[ast.expr] = []
         predicate, init, combine, value = TRUE, None, None, None
-        around = dict(self.names)  # bindings and the predicate see the loops, not the axes
+        outside = dict(self.names)  # bindings and the predicate see the loops, not the axes
         for line in body:
             if value is not None:
                 raise _error(line, f"block {name} stores one element, on its last line")
@@ -212,13 +212,13 @@ class _Parser:
                 case ast.Assign(
                     [ast.Name(axis)], ast.Call(ast.Name("spatial" | "reduce" as kind), [extent, binding], [])
                 ):
-                    inside, self.names = self.names, around
+                    inside, self.names = self.names, outside
                     extent, binding = self.index(extent), self.index(binding)
                     self.names = inside
                     var = self.define(line, Var(axis))
                     axes.append(Axis(var, extent, SPATIAL if kind == "spatial" else REDUCE, binding))
                 case ast.Expr(ast.Call(ast.Name("where"), [condition], [])):
-                    inside, self.names = self.names, around
+                    inside, self.names = self.names, outside
                     predicate = self.condition(condition)
                     self.names = inside
                 case ast.Assign([ast.Subscript() as target], ast.Call(ast.Name("init"), [number], [])):
@@ -252,10 +252,10 @@ class _Parser:
     def condition(self, node: ast.expr) -> Expr:
         return self.typed(node, "bool", "a condition")
 
-    def typed(self, node: ast.expr, dtype: str, what: str) -> Expr:
+    def typed(self, node: ast.expr, dtype: str, role: str) -> Expr:
         expr = self.expr(node)
         if expr.dtype != dtype:
-            raise _error(node, f"{ast.unparse(node)} is {expr.dtype}, but {what} is {dtype}")
+            raise _error(node, f"{ast.unparse(node)} is {expr.dtype}, but {role} is {dtype}")
         return expr
 
     def several(self, node: ast.expr) -> tuple[Expr, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from sysai.compiler.errors import InvalidProgram
-from sysai.compiler.tir.accesses import Access, accesses, conditions, nests
+from sysai.compiler.tir.accesses import Access, accesses, guards_of, nests
 from sysai.compiler.tir.arith import Ranges, affine, proves, size_ranges
 from sysai.compiler.tir.counterexample import find_counterexample
 from sysai.compiler.tir.expr import (
@@ -67,8 +67,8 @@ def verify_function(function: PrimFunc) -> None:
     """
     _Names(function).check()
     if not _all_proved(function):
-        found = find_counterexample(function)
-        _require(found is None, f"{function.name}: {found}")
+        counterexample = find_counterexample(function)
+        _require(counterexample is None, f"{function.name}: {counterexample}")
 
 
 def _require(holds: bool, message: str) -> None:
@@ -121,9 +121,9 @@ class _Names:
                 self.expr(condition, variables, visible, "the condition of an if")
                 _require(condition.dtype == "bool", f"if {condition}: this is {condition.dtype}, not bool")
                 self.statement(body, variables, visible)
-            case Seq(parts):
-                for part in parts:
-                    self.statement(part, variables, visible)
+            case Seq(stmts):
+                for child in stmts:
+                    self.statement(child, variables, visible)
             case Allocate(buffer, body):
                 self.buffer(buffer, tuple(var for var in variables if var not in self.sizes))
                 self.statement(body, variables, {**visible, buffer.name: buffer})
@@ -203,8 +203,8 @@ class _Names:
                         )
                 case Binary(op, a, b):
                     _require(a.dtype == b.dtype, f"{where}: {node} has operands of {a.dtype} and {b.dtype}: cast one")
-                    known = op in ARITHMETIC or op in EXTREMES or node.dtype == "bool"
-                    _require(known, f"{where}: no operation {op}")
+                    defined = op in ARITHMETIC or op in EXTREMES or node.dtype == "bool"
+                    _require(defined, f"{where}: no operation {op}")
                     logical = op in LOGIC
                     _require(not logical or a.dtype == "bool", f"{where}: {node} is logic on {a.dtype}")
                     arithmetic = op in ARITHMETIC
@@ -226,10 +226,10 @@ def _all_proved(function: PrimFunc) -> bool:
     """
     if any(isinstance(stmt, Allocate) for stmt in statements(function.body)):
         return False
-    for block, around in nests(function.body):
-        loops = [stmt for stmt in around if isinstance(stmt, For)]
+    for block, enclosing in nests(function.body):
+        loops = [stmt for stmt in enclosing if isinstance(stmt, For)]
         ranges = {**size_ranges(function.sizes), **{loop.var: (0, loop.extent) for loop in loops}}
-        holds = conditions(block, around)
+        holds = guards_of(block, enclosing)
         if block.reduces or not (_inside(block, ranges, holds) and _distinct(block)):
             return False
     parallel = [s for s in _loops(function.body) if s.kind in (PARALLEL, VECTORIZED)]
@@ -237,7 +237,7 @@ def _all_proved(function: PrimFunc) -> bool:
 
 
 def _loops(stmt: Stmt) -> list[For]:
-    return list(dict.fromkeys(s for _, around in nests(stmt) for s in around if isinstance(s, For)))
+    return list(dict.fromkeys(s for _, enclosing in nests(stmt) for s in enclosing if isinstance(s, For)))
 
 
 def _inside(block: Block, ranges: Ranges, holds: tuple[Expr, ...]) -> bool:
@@ -261,16 +261,16 @@ def _distinct(block: Block) -> bool:
 def _independent(loop: For, function: PrimFunc) -> bool:
     """Whether all elements that are touched determine the loop's iteration: by an index c * var + rest, rest < c."""
     inside = list(nests(loop.body))
-    private = {s.buffer.name for _, around in inside for s in around if isinstance(s, Allocate)}
+    private = {s.buffer.name for _, enclosing in inside for s in enclosing if isinstance(s, Allocate)}
     touched: dict[str, list[tuple[Access, Ranges]]] = {}
-    for block, around in inside:
-        ranges = {**size_ranges(function.sizes), **{s.var: (0, s.extent) for s in around if isinstance(s, For)}}
+    for block, enclosing in inside:
+        ranges = {**size_ranges(function.sizes), **{s.var: (0, s.extent) for s in enclosing if isinstance(s, For)}}
         for access in accesses(block):
             touched.setdefault(access.buffer.name, []).append((access, ranges))
     shared = [all_ for name, all_ in touched.items() if name not in private and any(a.writes for a, _ in all_)]
-    for found in shared:
-        dimensions = range(len(found[0][0].indices))
-        digits = [{_digit(access.indices[d], loop.var, ranges) for access, ranges in found} for d in dimensions]
+    for uses in shared:
+        dimensions = range(len(uses[0][0].indices))
+        digits = [{_digit(access.indices[d], loop.var, ranges) for access, ranges in uses} for d in dimensions]
         if not any(len(alike) == 1 and None not in alike for alike in digits):
             return False
     return True

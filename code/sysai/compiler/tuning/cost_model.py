@@ -148,8 +148,8 @@ def features(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> list
     """
     sizes = dict(sizes or {})
     totals = dict.fromkeys(FEATURES, 0.0)
-    for block, around in nests(function.body):
-        loops = [(stmt, evaluate(stmt.extent, sizes)) for stmt in around if isinstance(stmt, For)]
+    for block, enclosing in nests(function.body):
+        loops = [(stmt, evaluate(stmt.extent, sizes)) for stmt in enclosing if isinstance(stmt, For)]
         _add_block(totals, block, loops, sizes)
     for stmt in statements(function.body):
         if isinstance(stmt, Allocate) and stmt.buffer.scope == "local":
@@ -169,19 +169,19 @@ def _add_block(totals: dict[str, float], block: Block, loops: list[tuple[For, in
     nodes = list(walk(block.update))
     operations = sum(isinstance(node, Binary) and node.dtype != "int64" for node in nodes)
     calls = sum(isinstance(node, Call) for node in nodes)
-    found = list(dict.fromkeys(access._replace(guards=()) for access in accesses(block)))
+    touches = list(dict.fromkeys(access._replace(guards=()) for access in accesses(block)))
     totals["iterations"] += iterations
     totals["iterations beyond the domain"] += max(0, iterations - domain)
     totals["operations"] += iterations * (operations + calls)
     totals["functions"] += iterations * calls
-    totals["loads"] += iterations * (len(found) - 1)
+    totals["loads"] += iterations * (len(touches) - 1)
     totals["stores"] += iterations
     _add_loops(totals, loops, iterations)
     values = {**sizes, **{loop.var.name: 0 for loop, _ in loops}}
     vector = next(((loop, extent) for loop, extent in loops if loop.kind == VECTORIZED), None)
     if vector:
-        _add_vectors(totals, found, vector, values, iterations)
-    touched = [_touched(found, loops[depth:], values) for depth in range(len(loops) + 1)]
+        _add_vectors(totals, touches, vector, values, iterations)
+    touched = [_touched(touches, loops[depth:], values) for depth in range(len(loops) + 1)]
     for cache, capacity in CACHES.items():
         totals[f"bytes into {cache}"] += _traffic(touched, [extent for _, extent in loops], capacity)
 
@@ -198,12 +198,12 @@ def _add_loops(totals: dict[str, float], loops: list[tuple[For, int]], iteration
 
 
 def _add_vectors(
-    totals: dict[str, float], found: list[Access], vector: tuple[For, int], values: dict[str, int], iterations: int
+    totals: dict[str, float], touches: list[Access], vector: tuple[For, int], values: dict[str, int], iterations: int
 ) -> None:
     loop, lanes = vector
     totals["iterations in vectors"] += iterations
     totals["vector lanes"] = max(totals["vector lanes"], lanes)
-    for access in found:
+    for access in touches:
         step = _step(access, loop.var, values)
         kind = "uniform" if not any(step) else "contiguous" if not any(step[:-1]) and step[-1] == 1 else "scattered"
         totals[f"{kind} vector accesses"] += iterations / lanes
@@ -227,10 +227,10 @@ def _traffic(touched: list[float], extents: list[int], capacity: int) -> float:
     return touched[depth] * math.prod(extents[:depth])
 
 
-def _touched(found: list[Access], inside: list[tuple[For, int]], values: dict[str, int]) -> float:
+def _touched(touches: list[Access], inside: list[tuple[For, int]], values: dict[str, int]) -> float:
     """Bytes, in whole cache lines, that accesses touch while loops run; each buffer counts once."""
     largest: dict[str, float] = {}
-    for access in found:
+    for access in touches:
         first, spans = _at(access, values), [1] * len(access.indices)
         for loop, extent in inside:
             last = _at(access, {**values, loop.var.name: max(0, extent - 1)})

@@ -76,8 +76,8 @@ class Database:
     def best(self, workload: str, machine: str | None = None) -> Record | None:
         """The fastest record of a workload on a machine, by default on this one."""
         machine = this_machine() if machine is None else machine
-        found = [r for r in self if (r.workload, r.machine) == (workload, machine) and r.seconds is not None]
-        return min(found, key=lambda record: record.seconds, default=None)
+        measured = [r for r in self if (r.workload, r.machine) == (workload, machine) and r.seconds is not None]
+        return min(measured, key=lambda record: record.seconds, default=None)
 
 
 def workload_of(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> str:

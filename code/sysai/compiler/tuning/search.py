@@ -82,12 +82,12 @@ class Tuned:
     @property
     def progress(self) -> list[float | None]:
         """The least seconds after each trial."""
-        best, found = None, []
+        best, least = None, []
         for trial in self.trials:
             seconds = trial.measurement.seconds
             best = seconds if best is None else best if seconds is None else min(best, seconds)
-            found.append(best)
-        return found
+            least.append(best)
+        return least
 
 
 def tune(
