@@ -10,27 +10,15 @@ general (SROA); C's compilers do it for scalars, but not for an array that is re
 
 from collections.abc import Iterator
 
+from sysai.compiler import tir
 from sysai.compiler.codegen.c_expressions import Expressions
-from sysai.compiler.tir.expr import (
-    INDEX,
-    ITEM_BYTES,
-    Buffer,
-    Const,
-    Expr,
-    Load,
-    children,
-    row_major,
-    substitute,
-    walk,
-)
-from sysai.compiler.tir.statement import VECTORIZED, Allocate, Block, For, If, Seq, Stmt, blocks
 
 REGISTERS = 128  # variables of one buffer at most; a compiler keeps in memory what is too much
 
 
-def chunks(loop: For, vector_bytes: int) -> Iterator[tuple[int, int]]:
+def chunks(loop: tir.For, vector_bytes: int) -> Iterator[tuple[int, int]]:
     """(first iteration, number of lanes) of the vectors that a vectorized loop is executed in."""
-    widest = max((ITEM_BYTES[_wide(node)] for block in blocks(loop.body) for node in _values(block)), default=4)
+    widest = max((tir.ITEM_BYTES[_wide(node)] for block in tir.blocks(loop.body) for node in _values(block)), default=4)
     most = max(2, vector_bytes // max(4, widest))
     base, extent = 0, loop.extent.value
     while base < extent:
@@ -42,7 +30,7 @@ def chunks(loop: For, vector_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def register_segments(
-    buffer: Buffer, body: Stmt, vector_bytes: int, text: Expressions
+    buffer: tir.Buffer, body: tir.Stmt, vector_bytes: int, text: Expressions
 ) -> tuple[tuple[int, int], ...] | None:
     """The variables that a local buffer becomes, as (first offset, lanes); None where it has to be an array."""
     segments: set[tuple[int, int, bool]] = set()
@@ -66,58 +54,60 @@ def register_segments(
 
 
 def _accesses(
-    buffer: Buffer, stmt: Stmt, vector_bytes: int, text: Expressions, loop: For | None = None
+    buffer: tir.Buffer, stmt: tir.Stmt, vector_bytes: int, text: Expressions, loop: tir.For | None = None
 ) -> Iterator[tuple[int | None, int, bool]]:
     """(constant offset, lanes, whether it writes) of each access to the buffer; None for an offset that varies."""
     match stmt:
-        case For():
-            vector = stmt if stmt.kind == VECTORIZED else loop
+        case tir.For():
+            vector = stmt if stmt.kind == tir.VECTORIZED else loop
             yield from _accesses(buffer, stmt.body, vector_bytes, text, vector)
-        case If(condition, body):
-            if any(isinstance(node, Load) and node.buffer == buffer for node in walk(condition)):
+        case tir.If(condition, body):
+            if any(isinstance(node, tir.Load) and node.buffer == buffer for node in tir.walk(condition)):
                 yield None, 1, False
             yield from _accesses(buffer, body, vector_bytes, text, loop)
-        case Allocate(_, body):
+        case tir.Allocate(_, body):
             yield from _accesses(buffer, body, vector_bytes, text, loop)
-        case Seq(stmts):
+        case tir.Seq(stmts):
             for child in stmts:
                 yield from _accesses(buffer, child, vector_bytes, text, loop)
-        case Block():
-            loads = [node for expr in (stmt.value, *stmt.indices) for node in walk(expr) if isinstance(node, Load)]
+        case tir.Block():
+            loads = [
+                node for expr in (stmt.value, *stmt.indices) for node in tir.walk(expr) if isinstance(node, tir.Load)
+            ]
             for number, load in enumerate((stmt.target, *loads)):
                 if load.buffer == buffer:
-                    offset = row_major(load.indices, buffer.shape)
+                    offset = tir.row_major(load.indices, buffer.shape)
                     for first, lanes in _of_access(offset, loop, vector_bytes, text):
                         yield first, lanes, number == 0
 
 
 def _of_access(
-    offset: Expr, loop: For | None, vector_bytes: int, text: Expressions
+    offset: tir.Expr, loop: tir.For | None, vector_bytes: int, text: Expressions
 ) -> Iterator[tuple[int | None, int]]:
-    if loop is None or loop.var not in walk(offset):
+    if loop is None or loop.var not in tir.walk(offset):
         yield constant_offset(offset), 1
         return
     if text.step(offset, loop.var) != 1:
         yield None, 1
         return
     for base, count in chunks(loop, vector_bytes):
-        yield constant_offset(substitute(offset, {loop.var: Const(base, INDEX)})), count
+        yield constant_offset(tir.substitute(offset, {loop.var: tir.Const(base, tir.INDEX)})), count
 
 
-def constant_offset(offset: Expr) -> int | None:
+def constant_offset(offset: tir.Expr) -> int | None:
     """The number that an offset is, or None."""
-    return offset.value if isinstance(offset, Const) else None
+    return offset.value if isinstance(offset, tir.Const) else None
 
 
-def _values(block: Block) -> Iterator[Expr]:
+def _values(block: tir.Block) -> Iterator[tir.Expr]:
     """What a block computes with, indices aside."""
     waiting = [block.value]
     while waiting:
         node = waiting.pop()
         yield node
-        if not isinstance(node, Load):
-            waiting += children(node)
+        if not isinstance(node, tir.Load):
+            waiting += tir.children(node)
 
 
-def _wide(node: Expr) -> str:
+def _wide(node: tir.Expr) -> str:
     return node.dtype if node.dtype == "float64" else "float32"

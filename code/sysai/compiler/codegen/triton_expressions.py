@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from sysai.compiler import tir
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import operator_of
@@ -23,7 +24,6 @@ from sysai.compiler.graph.sizes import product
 from sysai.compiler.lowering.elements import Elements
 from sysai.compiler.passes.access import Indices, reshape_indices
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.tir import expr as tir
 from sysai.compiler.tir.arith import proves, simplify, size_ranges
 from sysai.compiler.tir.expr import INDEX, Expr, Var
 

@@ -30,13 +30,12 @@ from torch.nn import functional as F
 from sysai.compiler.codegen.cpu import lanes
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
-from sysai.compiler.lowering.elements import ONE, Elements, mergeable_axes
+from sysai.compiler.lowering.elements import Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocate, block, function, indices, spatial, wrap_in_loops
-from sysai.compiler.passes.access import ZERO
 from sysai.compiler.passes.groups import Group, widens
 from sysai.compiler.tir.accesses import goes_along
-from sysai.compiler.tir.expr import FLOATS, INDEX, Buffer, Cast, Const, Expr, Load, Select
+from sysai.compiler.tir.expr import FLOATS, INDEX, ONE, ZERO, Buffer, Cast, Const, Expr, Load, Select
 from sysai.compiler.tir.statement import PrimFunc, Stmt, sequence
 
 UNPACKED_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product
@@ -109,7 +108,7 @@ class _Product:
     Attributes:
         loops: rows before columns; `order` says for which axes of the domain they are.
         packed: the loop that goes over panels, if one does.
-        copy: what packs the right operand before, and where, if it is not constant.
+        copy: the loops that pack the right operand first, and their buffer, if it is not constant.
     """
 
     loops: list[Loop]
@@ -168,7 +167,7 @@ def _reads_well(a: Expr, b: Expr, loops: Sequence[Loop], k: Loop) -> bool:
 
 
 def _packing(loops: Sequence[Loop], k: Loop, dtype: str, element: Callable[..., Expr]) -> tuple[_Copy, Expr]:
-    """What packs an operand at run time, and an element of what that makes."""
+    """The loops that pack the right operand at run time, with their buffer; and an element of the packed operand."""
     *batch, _, column = loops
     panels = Loop("panel", panels_for(column.extent))
     nest = [*(replace(loop, name=loop.name * 3) for loop in batch), panels, Loop("depth", k.extent)]

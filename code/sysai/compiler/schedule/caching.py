@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.regions import require_scopes, settled_scope
 from sysai.compiler.schedule.tree import (
@@ -28,20 +29,6 @@ from sysai.compiler.schedule.tree import (
     touches,
     writers,
 )
-from sysai.compiler.tir.expr import FLOATS, INDEX, TRUE, Buffer, Const, Expr, Load, Select, Var, as_expr, both
-from sysai.compiler.tir.statement import (
-    SPATIAL,
-    Allocate,
-    Axis,
-    Block,
-    For,
-    If,
-    PrimFunc,
-    Seq,
-    Stmt,
-    blocks,
-    sequence,
-)
 
 SCOPES = ("global", "local", "shared")
 
@@ -54,19 +41,23 @@ class LayoutDimension:
     op: str | None = None
     tile: int = 1
 
-    def index(self, original: Sequence[Expr]) -> Expr:
+    def index(self, original: Sequence[tir.Expr]) -> tir.Expr:
         """Where an element is in this dimension."""
         index = original[self.of]
-        return index // as_expr(self.tile) if self.op == "//" else index % as_expr(self.tile) if self.op else index
+        return (
+            index // tir.as_expr(self.tile) if self.op == "//" else index % tir.as_expr(self.tile) if self.op else index
+        )
 
-    def length(self, shape: Sequence[Expr]) -> Expr:
+    def length(self, shape: Sequence[tir.Expr]) -> tir.Expr:
         """How long this dimension is."""
         if self.op == "//":
-            return (shape[self.of] + (self.tile - 1)) // as_expr(self.tile)
-        return Const(self.tile, INDEX) if self.op else shape[self.of]
+            return (shape[self.of] + (self.tile - 1)) // tir.as_expr(self.tile)
+        return tir.Const(self.tile, tir.INDEX) if self.op else shape[self.of]
 
 
-def cache_read(function: PrimFunc, block: str, buffer: str, scope: str, layout: str | None) -> tuple[PrimFunc, str]:
+def cache_read(
+    function: tir.PrimFunc, block: str, buffer: str, scope: str, layout: str | None
+) -> tuple[tir.PrimFunc, str]:
     """Let `block` read a copy of `buffer`.
 
     Args:
@@ -85,24 +76,24 @@ def cache_read(function: PrimFunc, block: str, buffer: str, scope: str, layout: 
     dimensions = parse_layout(layout, len(source.shape))
     name = fresh(function, f"{buffer}_{'packed' if layout else scope}")
     shape = tuple(dim.length(source.shape) for dim in dimensions)
-    copy = Buffer(name, shape, source.dtype, _scope(scope, shape, source.dtype))
+    copy = tir.Buffer(name, shape, source.dtype, _scope(scope, shape, source.dtype))
     consumer_nest = _outermost_without_writes(function, consumer, buffer)
     copying = fresh(function, f"copy_{name}", name)
     nest = _copy(function, copying, copy, source, dimensions)
 
-    def use(inner: Block) -> Block:
+    def use(inner: tir.Block) -> tir.Block:
         if inner.name != block:
             return inner
         return change_accesses(
-            inner, buffer, lambda load: Load(copy, tuple(dim.index(load.indices) for dim in dimensions))
+            inner, buffer, lambda load: tir.Load(copy, tuple(dim.index(load.indices) for dim in dimensions))
         )
 
-    new = Allocate(copy, sequence(nest, change_blocks(consumer_nest, use)))
+    new = tir.Allocate(copy, tir.sequence(nest, change_blocks(consumer_nest, use)))
     function = replace(function, body=replace_statement(function.body, consumer_nest, new))
     return require_scopes(function, f"copy {buffer} for {block}"), copying
 
 
-def cache_write(function: PrimFunc, block: str, scope: str) -> tuple[PrimFunc, str]:
+def cache_write(function: tir.PrimFunc, block: str, scope: str) -> tuple[tir.PrimFunc, str]:
     """Let `block` write a copy of its buffer, which is copied to the buffer when all of it is done.
 
     Returns:
@@ -117,12 +108,12 @@ def cache_write(function: PrimFunc, block: str, scope: str) -> tuple[PrimFunc, s
         )
     if any(load.buffer.name == buffer.name for load in reads(writer)) or (writer.reduces and writer.init is None):
         raise IllegalSchedule(f"block {block} goes on from what is in {buffer.name}, which a new copy would not hold")
-    extents = {axis.var: axis.extent for axis in writer.axes if axis.kind == SPATIAL}
+    extents = {axis.var: axis.extent for axis in writer.axes if axis.kind == tir.SPATIAL}
     if len(set(writer.indices)) < len(writer.indices) or [extents.get(i) for i in writer.indices] != list(buffer.shape):
         raise IllegalSchedule(
             f"block {block} does not write all of {buffer.name}, but the copy would be copied as a whole"
         )
-    conditions = [stmt for stmt in path_to_block(function.body, block) if isinstance(stmt, If)]
+    conditions = [stmt for stmt in path_to_block(function.body, block) if isinstance(stmt, tir.If)]
     if conditions:
         raise IllegalSchedule(f"block {block} is under the condition {conditions[0].condition}: the copy would not be")
     name = fresh(function, f"{buffer.name}_{scope}")
@@ -132,7 +123,7 @@ def cache_write(function: PrimFunc, block: str, scope: str) -> tuple[PrimFunc, s
     dimensions = parse_layout(None, len(buffer.shape))
     nest = _copy(function, copying, buffer, copy, dimensions)
     inside = change_blocks(writer_nest, lambda inner: replace(inner, buffer=copy) if inner.name == block else inner)
-    new = Allocate(copy, sequence(inside, nest))
+    new = tir.Allocate(copy, tir.sequence(inside, nest))
     return replace(function, body=replace_statement(function.body, writer_nest, new)), copying
 
 
@@ -162,56 +153,58 @@ def parse_layout(layout: str | None, rank: int) -> list[LayoutDimension]:
     return dimensions
 
 
-def _copy(function: PrimFunc, name: str, to: Buffer, source: Buffer, dimensions: Sequence[LayoutDimension]) -> Stmt:
+def _copy(
+    function: tir.PrimFunc, name: str, to: tir.Buffer, source: tir.Buffer, dimensions: Sequence[LayoutDimension]
+) -> tir.Stmt:
     """Loops over `to`, of the layout `pieces`, with a block that copies an element of `source`."""
     axes, nest = [], []
     for dimension, length in enumerate(to.shape):
         var = fresh_axis(function, f"d{dimension}", (axis.var for axis in axes))
-        loop = Var(fresh(function, f"{name}_d{dimension}"))
-        axes.append(Axis(var, length, SPATIAL, loop))
-        nest.append(For(loop, length, Seq(())))
-    inside: Expr = TRUE
-    indices: list[Expr] = []
+        loop = tir.Var(fresh(function, f"{name}_d{dimension}"))
+        axes.append(tir.Axis(var, length, tir.SPATIAL, loop))
+        nest.append(tir.For(loop, length, tir.Seq(())))
+    inside: tir.Expr = tir.TRUE
+    indices: list[tir.Expr] = []
     for dimension, length in enumerate(source.shape):
-        index: Expr = Const(0, INDEX)
+        index: tir.Expr = tir.Const(0, tir.INDEX)
         tiles = [(axis.var, dim) for axis, dim in zip(axes, dimensions, strict=True) if dim.of == dimension]
         for var, dim in tiles:
             index = index + (var * dim.tile if dim.op == "//" else var)
         indices.append(index)
         padded = math.prod(dim.tile for _, dim in tiles)
-        if padded > 1 and not (isinstance(length, Const) and length.value % tiles[0][1].tile == 0):
-            inside = both(inside, index < length)
-    value: Expr = Load(source, tuple(indices))
-    if inside != TRUE:
-        value = Select(inside, value, Const(0.0 if to.dtype in FLOATS else 0, to.dtype))
-    stmt: Stmt = Block(name, tuple(axes), to, tuple(axis.var for axis in axes), value)
+        if padded > 1 and not (isinstance(length, tir.Const) and length.value % tiles[0][1].tile == 0):
+            inside = tir.both(inside, index < length)
+    value: tir.Expr = tir.Load(source, tuple(indices))
+    if inside != tir.TRUE:
+        value = tir.Select(inside, value, tir.Const(0.0 if to.dtype in tir.FLOATS else 0, to.dtype))
+    stmt: tir.Stmt = tir.Block(name, tuple(axes), to, tuple(axis.var for axis in axes), value)
     for loop in reversed(nest):
         stmt = replace(loop, body=stmt)
     return stmt
 
 
-def _scope(scope: str, shape: Sequence[Expr], dtype: str) -> str:
+def _scope(scope: str, shape: Sequence[tir.Expr], dtype: str) -> str:
     if scope not in SCOPES:
         raise IllegalSchedule(f"no scope {scope!r}: one of {', '.join(SCOPES)}")
     return settled_scope(shape, dtype, scope)
 
 
-def _outermost_without_writes(function: PrimFunc, consumer: Block, buffer: str) -> Stmt:
+def _outermost_without_writes(function: tir.PrimFunc, consumer: tir.Block, buffer: str) -> tir.Stmt:
     """The outermost loop around the consumer, or itself, in which nobody writes the buffer."""
     path = path_to_block(function.body, consumer.name)
     for stmt in path:
-        if isinstance(stmt, For) and writers(stmt, buffer):
+        if isinstance(stmt, tir.For) and writers(stmt, buffer):
             raise IllegalSchedule(
                 f"block {writers(stmt, buffer)[0].name} writes {buffer} in loop {stmt.var.name}, which is around "
                 f"{consumer.name} too: a copy of all of it would be made when only a part is there; cache it before"
             )
-    return next(stmt for stmt in path if isinstance(stmt, For | Block))
+    return next(stmt for stmt in path if isinstance(stmt, tir.For | tir.Block))
 
 
-def _outermost_alone(function: PrimFunc, writer: Block) -> Stmt:
+def _outermost_alone(function: tir.PrimFunc, writer: tir.Block) -> tir.Stmt:
     """The outermost loop around the writer, or itself."""
-    nest = next(stmt for stmt in path_to_block(function.body, writer.name) if isinstance(stmt, For | Block))
-    for block in blocks(nest):
+    nest = next(stmt for stmt in path_to_block(function.body, writer.name) if isinstance(stmt, tir.For | tir.Block))
+    for block in tir.blocks(nest):
         if block.name != writer.name and touches(block, writer.buffer.name):
             raise IllegalSchedule(
                 f"block {block.name} uses {writer.buffer.name} in a loop that is around {writer.name} too, before all "

@@ -7,32 +7,20 @@ rule that is broken by neighbours or at a border is found to be, and one that is
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
+from sysai.compiler import tir
 from sysai.compiler.tir.accesses import Instance, Touch, evaluate, instances, nests
-from sysai.compiler.tir.expr import Buffer, depends_on_data
-from sysai.compiler.tir.statement import (
-    PARALLEL,
-    REDUCE,
-    SPATIAL,
-    VECTORIZED,
-    Allocate,
-    For,
-    If,
-    PrimFunc,
-    Seq,
-    Stmt,
-)
 
 SIZES = (1, 2, 3, 5, 9)
 EXECUTIONS = 3000
 """Executions of blocks that are watched for one choice of sizes, about."""
 
 
-def find_counterexample(function: PrimFunc) -> str | None:
+def find_counterexample(function: tir.PrimFunc) -> str | None:
     """What goes wrong, with the values of loop variables and sizes; None where nothing does."""
     return next((message for sizes in _choices(function) for message in _watch(function, sizes)), None)
 
 
-def _choices(function: PrimFunc) -> Iterator[dict[str, int]]:
+def _choices(function: tir.PrimFunc) -> Iterator[dict[str, int]]:
     names = [size.name for size in function.sizes]
     if not names:
         yield {}
@@ -43,10 +31,10 @@ def _choices(function: PrimFunc) -> Iterator[dict[str, int]]:
         yield dict(zip(names, itertools.cycle((5, 1, 4)), strict=False))
 
 
-def _watch(function: PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
+def _watch(function: tir.PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
     complete = _count(function.body, dict(sizes)) <= EXECUTIONS
     watcher = _Watcher(function, sizes, complete)
-    depth = max((sum(isinstance(s, For) for s in enclosing) for _, enclosing in nests(function.body)), default=1)
+    depth = max((sum(isinstance(s, tir.For) for s in enclosing) for _, enclosing in nests(function.body)), default=1)
     pick = range if complete else _borders(max(3, int(EXECUTIONS ** (1 / max(depth, 1)))))
     for instance in instances(function.body, sizes, pick, watcher.entered):
         message = watcher.executed(instance)
@@ -56,15 +44,15 @@ def _watch(function: PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
             return
 
 
-def _count(stmt: Stmt, values: dict[str, int]) -> int:
+def _count(stmt: tir.Stmt, values: dict[str, int]) -> int:
     """Executions of blocks, taking each loop's first iteration for all of them."""
     match stmt:
-        case For(var, extent, body):
+        case tir.For(var, extent, body):
             count = max(evaluate(extent, values), 0)
             return count and count * _count(body, {**values, var.name: 0})
-        case If() | Allocate():
+        case tir.If() | tir.Allocate():
             return _count(stmt.body, values)
-        case Seq(stmts):
+        case tir.Seq(stmts):
             return sum(_count(child, values) for child in stmts)
     return 1
 
@@ -81,45 +69,45 @@ def _borders(count: int) -> Callable[[int], list[int]]:
     return pick
 
 
-def _element(buffer: Buffer, indices: tuple[int, ...]) -> str:
+def _element(buffer: tir.Buffer, indices: tuple[int, ...]) -> str:
     return f"{buffer.name}{list(indices)}"
 
 
 class _Watcher:
     """What has touched which element so far."""
 
-    def __init__(self, function: PrimFunc, sizes: Mapping[str, int], complete: bool):
+    def __init__(self, function: tir.PrimFunc, sizes: Mapping[str, int], complete: bool):
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.sizes = sizes
         self.extents: dict[int, tuple[int, ...]] = {}  # of a block's axes
         self.serial = itertools.count()
         self.entries: dict[str, int] = {}  # of loops and of allocated buffers: the number of their latest entry
-        self.loops: dict[tuple[int, str], list[For]] = {}
+        self.loops: dict[tuple[int, str], list[tir.For]] = {}
         self.users: dict[tuple, list] = {}  # by (entry of a loop, buffer, element): [iteration, several, written]
         self.writers: dict[tuple, tuple] = {}  # by (buffer, its entry, element): block, spatial axes
         self.added: dict[tuple, tuple[str, set]] = {}  # by the same: the block, and its reduction axes so far
         self.stored: set[tuple] = set()
         block_nests = list(nests(function.body)) if complete else []  # else what is read may have been left out
         self.tracked = {
-            stmt.buffer.name for _, enclosing in block_nests for stmt in enclosing if isinstance(stmt, Allocate)
+            stmt.buffer.name for _, enclosing in block_nests for stmt in enclosing if isinstance(stmt, tir.Allocate)
         }
-        self.tracked -= {block.buffer.name for block, _ in block_nests if any(map(depends_on_data, block.indices))}
+        self.tracked -= {block.buffer.name for block, _ in block_nests if any(map(tir.depends_on_data, block.indices))}
         # A reduction over an empty axis initializes nothing; `interpret.require_initialized` refuses it at the call.
         self.tracked -= {
             block.buffer.name
             for block, _ in block_nests
             if block.init is not None
-            and any(axis.kind == REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)
+            and any(axis.kind == tir.REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)
         }
         for buffer in function.buffers:
             self.entries[buffer.name] = 0
             self.shapes[buffer.name] = tuple(evaluate(extent, sizes) for extent in buffer.shape)
 
-    def entered(self, stmt: Stmt, values: Mapping[str, int]) -> None:
+    def entered(self, stmt: tir.Stmt, values: Mapping[str, int]) -> None:
         match stmt:
-            case For(var):
+            case tir.For(var):
                 self.entries[var.name] = next(self.serial)
-            case Allocate(buffer):
+            case tir.Allocate(buffer):
                 self.entries[buffer.name] = next(self.serial)
                 self.shapes[buffer.name] = tuple(evaluate(extent, values) for extent in buffer.shape)
 
@@ -130,7 +118,7 @@ class _Watcher:
         for axis, value, extent in zip(block.axes, instance.axes, self.extents[id(block)], strict=True):
             if not 0 <= value < extent:
                 return f"axis {axis.var} is {value}, outside its extent {axis.extent}"
-        reduced = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == REDUCE)
+        reduced = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == tir.REDUCE)
         starts = block.init is not None and not any(reduced)
         for touch in instance.touches:
             message = self.touched(instance, touch, starts)
@@ -168,7 +156,7 @@ class _Watcher:
         block, target = instance.block, instance.touches[-1]
         if target.indices is None or not target.certain:
             return None
-        spatial = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == SPATIAL)
+        spatial = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == tir.SPATIAL)
         key = (block.buffer.name, self.entries[block.buffer.name], target.indices)
         before = self.writers.get((*key, block.name), spatial)
         if before != spatial:
@@ -185,12 +173,12 @@ class _Watcher:
             terms.add(reduced)
         return None
 
-    def concurrent_loops(self, instance: Instance, buffer: str) -> list[For]:
+    def concurrent_loops(self, instance: Instance, buffer: str) -> list[tir.For]:
         """The parallel and vectorized loops around the block in which the buffer lives on."""
         key = (id(instance.block), buffer)
         if key not in self.loops:
             enclosing = instance.enclosing
-            births = [i for i, s in enumerate(enclosing) if isinstance(s, Allocate) and s.buffer.name == buffer]
+            births = [i for i, s in enumerate(enclosing) if isinstance(s, tir.Allocate) and s.buffer.name == buffer]
             inside = enclosing[births[0] :] if births else enclosing
-            self.loops[key] = [s for s in inside if isinstance(s, For) and s.kind in (PARALLEL, VECTORIZED)]
+            self.loops[key] = [s for s in inside if isinstance(s, tir.For) and s.kind in (tir.PARALLEL, tir.VECTORIZED)]
         return self.loops[key]
