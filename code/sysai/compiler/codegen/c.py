@@ -193,7 +193,7 @@ class _Writer:
         self.line(f"store_{STORED[buffer.dtype]}x{lanes.count}({address}, {bare(value)});")
 
     def store_lanes(self, block: tir.Block, offset: tir.Expr, lanes: Lanes) -> None:
-        """Each lane to its own place; if they may meet, one lane after the other, as the loop would do."""
+        """Store each lane at its own offset; lanes that may meet one after another, as the loop would do."""
         apart = self.text.step(offset, lanes.var) not in (0, None)
         reads_itself = any(isinstance(node, tir.Load) and node.buffer == block.buffer for node in tir.walk(block.value))
         if lanes.count == 1 or not apart or reads_itself:
@@ -252,7 +252,7 @@ class _Writer:
         raise AssertionError(f"{buffer.name} has no element {wanted} in a register")
 
     def use_scratch(self, buffer: tir.Buffer) -> None:
-        """Where a buffer begins in the memory of this call, or of this thread."""
+        """Declare the pointer to a buffer in the memory of this call, or of this thread."""
         variable, each_thread = self.scratch[buffer]
         self.names[buffer] = variable
         kind = C_TYPES[buffer.dtype]
@@ -260,7 +260,7 @@ class _Writer:
         self.line(f"{kind} *restrict {variable} = ({kind} *)(scratch + {variable}_start{thread});")
 
     def allocate_scratch(self) -> None:
-        """At the function's begin: one piece of memory for all buffers that are not local."""
+        """Allocate, at the function's start, the memory of all buffers that are not local."""
         if not self.scratch:
             return
         self.line("int64_t scratch_bytes = 0;")

@@ -1,7 +1,7 @@
 """Expressions in C: for one element, or for several lanes of a vectorized loop at once.
 
 In a vectorized loop an expression that does not depend on the loop's variable stays a scalar, and is copied to all
-lanes where it meets a vector. A load whose place grows by one from lane to lane is a vector load; any other is
+lanes where it meets a vector. A load whose offset grows by one from lane to lane is a vector load; any other is
 gathered lane by lane, and so is whatever has no vector form.
 
     x[i, k] with lanes over k    load_f32x16(x + (i * 64 + k))
@@ -20,16 +20,16 @@ from sysai.compiler.tir.polynomial import polynomial
 
 C_TYPES = {"float32": "float", "float64": "double", "float16": "_Float16", "bfloat16": "uint16_t", "int64": "int64_t",
            "int32": "int32_t", "int8": "int8_t", "bool": "uint8_t"}  # fmt: skip
-"""What memory holds."""
+"""The C type of an element in memory, by dtype."""
 STORED = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16", "int64": "i64", "int32": "i32",
           "int8": "i8", "bool": "b8"}  # fmt: skip
-"""In the names of the header's loads and stores."""
+"""The suffix of the header's loads and stores, by dtype."""
 COMPUTED = {**STORED, "float16": "f32", "bfloat16": "f32", "bool": "i32"}
-"""What is computed with; in vectors, bool is a mask: all bits of a 32-bit lane, or none."""
+"""The type that an element is computed in; in vectors, bool is a mask: all bits of a 32-bit lane, or none."""
 COMPUTED_C = {"f32": "float", "f64": "double", "i64": "int64_t", "i32": "int32_t", "i8": "int8_t"}
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _KEEP_NATURAL = ("add", "mul", "floordiv", "mod", "min", "max")
-"""Of numbers that are not negative they give such a number."""
+"""Operations on numbers that are not negative whose result is not negative either."""
 _AGAINST_ZERO = {"lt": ">", "le": ">=", "eq": "==", "ne": "!="}
 
 
@@ -129,7 +129,7 @@ class Expressions:
 
     @property
     def ranges(self) -> Ranges:
-        """What the variables are between at the place that is printed."""
+        """The ranges of variables at the statement that is printed."""
         return self._ranges
 
     @ranges.setter

@@ -29,7 +29,7 @@ def build(function: PrimFunc, flags: tuple[str, ...] = ()) -> "Kernel":
 
     Args:
         function: scheduled, or as it was lowered.
-        flags: for the compiler, behind `toolchain.FLAGS`.
+        flags: for the compiler, after `toolchain.FLAGS`.
 
     Raises:
         ValueError: the function can't be expressed in C.

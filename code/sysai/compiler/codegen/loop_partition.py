@@ -1,7 +1,7 @@
 """From a scheduled function to one that C can print: no axes, no unrolled loops, conditions only where they matter.
 
     blocks      axes become what loops bind them to; `init` becomes a block, on the condition that a reduction starts
-    unrolling   a loop of constant extent becomes its iterations, one behind the other
+    unrolling   a loop of constant extent becomes its iterations, one after another
     partition   where a condition holds for all but some iterations of a loop, the loop is cut in up to three: in the
                 main part the condition is gone
 
@@ -34,7 +34,7 @@ def partition_loops(function: tir.PrimFunc) -> tir.PrimFunc:
 
 @dataclass(frozen=True)
 class _Cuts:
-    """From `low` to `high`, `known` says of conditions whether they hold; elsewhere they have to be looked at."""
+    """Between `low` and `high`, `decided` says of conditions whether they hold; elsewhere they are evaluated."""
 
     low: tir.Expr
     high: tir.Expr
@@ -201,7 +201,7 @@ def _greatest(a: tir.Expr, b: tir.Expr, ranges: Ranges) -> tir.Expr:
 
 
 def _decided(stmt: tir.Stmt, decided: Mapping[tir.Expr, bool]) -> tir.Stmt:
-    """The statement where some conditions are known to hold, or not to."""
+    """The statement after some of its conditions are decided."""
 
     def change(inner: tir.Stmt) -> tir.Stmt | None:
         if not isinstance(inner, tir.If):
@@ -215,7 +215,7 @@ def _decided(stmt: tir.Stmt, decided: Mapping[tir.Expr, bool]) -> tir.Stmt:
 
 
 def _cleaned(stmt: tir.Stmt) -> tir.Stmt | None:
-    """Without what is empty, with conditions outside of loops that they don't depend on."""
+    """The statement without empty parts, and with conditions outside of loops that they don't depend on."""
     match stmt:
         case tir.Seq(stmts):
             return tir.sequence(*stmts)
@@ -248,7 +248,7 @@ def _extents(stmt: tir.Stmt) -> Iterator[tir.Expr]:
 
 
 def without_axes(stmt: tir.Stmt) -> tir.Stmt | None:
-    """A block as one that stores, with what the loops bind its axes to; its conditions around it."""
+    """A block without axes, init and combiner: it stores, inside an `if` for its predicate."""
     if not isinstance(stmt, tir.Block):
         return None
     values = {axis.var: axis.binding for axis in stmt.axes}
@@ -262,7 +262,7 @@ def without_axes(stmt: tir.Stmt) -> tir.Stmt | None:
 
 
 def simplified(stmt: tir.Stmt, ranges: Ranges) -> tir.Stmt:
-    """With simple indices and conditions; before unrolling, as then there are many more of them."""
+    """The statement with simple indices and conditions; before unrolling, as then there are many more of them."""
     match stmt:
         case tir.For():
             extent = simplify(stmt.extent, ranges)

@@ -95,12 +95,12 @@ def _of_access(
 
 
 def constant_offset(offset: tir.Expr) -> int | None:
-    """The number that an offset is, or None."""
+    """The value of an offset that is a constant, else None."""
     return offset.value if isinstance(offset, tir.Const) else None
 
 
 def _values(block: tir.Block) -> Iterator[tir.Expr]:
-    """What a block computes with, indices aside."""
+    """The nodes of a block's value, those of indices aside."""
     waiting = [block.value]
     while waiting:
         node = waiting.pop()

@@ -42,7 +42,7 @@ Guard = tuple[str, frozenset[Var]]
 
 
 def compute_dtype(dtype: str) -> str:
-    """In which dtype a value is computed: half precision in float32."""
+    """The dtype in which a value is computed: float32 for half precision."""
     return "float32" if dtype in HALF else dtype
 
 
@@ -153,7 +153,7 @@ class Block:
         return self.simple([tir.row_major(place, shape)])[0]
 
     def place(self, index: Expr, shape: Sequence[Expr]) -> Indices:
-        """The element that has a row-major index."""
+        """The indices of the element that has a row-major index."""
         return self.simple(reshape_indices([product(shape)], shape, (index,)))
 
     def rounds_down(self, a: Expr, b: Expr) -> bool:

@@ -35,7 +35,7 @@ COMBINE = {
 
 @dataclass(frozen=True)
 class KernelText:
-    """One kernel.
+    """The text of one kernel, and what its launch needs.
 
     Attributes:
         suffix: what its name ends with.

@@ -23,11 +23,11 @@ class Elements:
 
     Args:
         group: what is lowered.
-        merge: axes of the domain that are merged with the one behind them; see `mergeable_axes`.
+        merge: axes of the domain that are merged with the next one; see `mergeable_axes`.
 
     Attributes:
         inputs, outputs: the buffers of the group's inputs and outputs, by the values' names.
-        known: where an element of a value is found that has been computed; lowering adds to it.
+        computed: for values that are in memory or a register, the expression of an element; lowering adds to it.
     """
 
     def __init__(self, group: Group, merge: Iterable[int] = ()) -> None:
@@ -43,7 +43,7 @@ class Elements:
 
     @property
     def buffers(self) -> tuple[tir.Buffer, ...]:
-        """Those of the inputs, then those of the outputs: the parameters of the function."""
+        """The parameters of the function: buffers of the inputs, then of the outputs."""
         return (*self.inputs.values(), *self.outputs.values())
 
     def shape(self, value: Value) -> tuple[tir.Expr, ...]:
@@ -104,7 +104,7 @@ class Elements:
 
 
 def operand_starts(node: Node) -> list[tir.Expr]:
-    """Where along its axis each operand of a concat begins."""
+    """The index along its axis at which each operand of a concat begins."""
     starts: list[tir.Expr] = [tir.ZERO]
     for value in node.inputs[:-1]:
         starts.append(starts[-1] + value.shape[node.attributes["axis"]])
@@ -112,7 +112,7 @@ def operand_starts(node: Node) -> list[tir.Expr]:
 
 
 def scalar(node: Node, operands: Sequence[tir.Expr]) -> tir.Expr:
-    """What an elementwise operator does to an element of each operand."""
+    """The expression of an elementwise operator, given an element of each operand."""
     if node.op in tir.MATH:
         return tir.Call(node.op, *operands)
     if node.op == "select":
@@ -123,7 +123,7 @@ def scalar(node: Node, operands: Sequence[tir.Expr]) -> tir.Expr:
 
 
 def mergeable_axes(group: Group, border: int | None = None) -> frozenset[int]:
-    """Axes of the domain that can be one with the axis behind them, so that loops are few and long.
+    """Axes of the domain that can be one with the next axis, so that loops are few and long.
 
     Two axes are one where every value goes along both or along none, or where one of them has a single index.
     Operators that look at indices forbid it.

@@ -45,7 +45,7 @@ def label(elements: Elements, value: str) -> str:
 
 
 def size_attributes(group: Group) -> list:
-    """Sizes that operators mention beside shapes of what is in memory."""
+    """Sizes that the operators of a group mention in attributes and in shapes of values that are not in memory."""
     sizes = []
     for node in group.nodes:
         for attribute in (*node.attributes.values(), *node.output.shape):

@@ -34,7 +34,7 @@ INTEGER_IDENTITY = {"max": lambda bits: -(2 ** (bits - 1)), "min": lambda bits: 
 
 
 def identity(combine: str, dtype: str) -> Const:
-    """What changes nothing when it is combined with a number."""
+    """The identity element of a combiner: combining it with a number gives that number."""
     if dtype.startswith("int") and combine in INTEGER_IDENTITY:
         return Const(INTEGER_IDENTITY[combine](int(dtype.removeprefix("int"))), dtype)
     return Const(IDENTITY[combine] if dtype.startswith("int") else float(IDENTITY[combine]), dtype)
@@ -128,7 +128,7 @@ class _Rows:
         return len(loads) > 2
 
     def _keep_shared(self, stage: str) -> list[Block]:
-        """What a pass does first for each place: it keeps elements that it shares with later passes."""
+        """Blocks at the start of a pass that store the elements which later passes need too."""
         stored: list[Block] = []
         for node in () if self.apart else self.group.nodes:
             name = node.output.name
@@ -190,7 +190,7 @@ class _Rows:
         self._is_known(node.output, buffer, at)
 
     def _row_result(self, value: Value) -> Buffer:
-        """Where the row's one element of a value is kept."""
+        """The buffer of a value that has one element for each row: an output, or a local one."""
         if value.name in self.elements.outputs:
             self.done.add(value.name)
             return self.elements.outputs[value.name]
@@ -206,7 +206,7 @@ class _Rows:
         return (ZERO,) if buffer.scope == "local" else self._own(value) or (ZERO,)
 
     def _own(self, value: Value) -> Indices:
-        """The index of a value's element at the loops' place in the domain."""
+        """The index of the element of a value that belongs to the current iteration."""
         shape = self.elements.shape(value)
         loops = self.loops if len(shape) == len(self.loops) else self.row
         return tuple(ZERO if same(size, 1) else loop.index for size, loop in zip(shape, loops, strict=True))

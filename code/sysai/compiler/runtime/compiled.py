@@ -103,7 +103,7 @@ class Compiled:
         return tuple(step.node.attributes["target"] for step in steps if isinstance(step, Fallback))
 
     def __call__(self, *inputs: object, **keywords: object) -> object:
-        """What the module gives, for inputs of its example's structure.
+        """The module's outputs, for inputs of the structure of its example.
 
         Raises:
             ValueError: another structure, dtypes or shapes than it was compiled for.

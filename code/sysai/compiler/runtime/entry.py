@@ -74,5 +74,5 @@ def make_entry(
 
 
 def address(kernel: CFunction) -> int:
-    """Where a kernel's function is in this process."""
+    """The address of a kernel's function in this process."""
     return ctypes.cast(ctypes.CDLL(str(kernel.library))[kernel.name], ctypes.c_void_p).value

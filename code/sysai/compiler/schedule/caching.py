@@ -42,14 +42,14 @@ class LayoutDimension:
     tile: int = 1
 
     def index(self, original: Sequence[tir.Expr]) -> tir.Expr:
-        """Where an element is in this dimension."""
+        """The index of an element in this dimension, from its index in the original."""
         index = original[self.of]
         return (
             index // tir.as_expr(self.tile) if self.op == "//" else index % tir.as_expr(self.tile) if self.op else index
         )
 
     def length(self, shape: Sequence[tir.Expr]) -> tir.Expr:
-        """How long this dimension is."""
+        """The length of this dimension."""
         if self.op == "//":
             return (shape[self.of] + (self.tile - 1)) // tir.as_expr(self.tile)
         return tir.Const(self.tile, tir.INDEX) if self.op else shape[self.of]
@@ -63,7 +63,7 @@ def cache_read(
     Args:
         scope: where the copy lives; "local" comes true when compute_at has made it small enough.
         layout: the copy's dimensions in terms of the original's: "d1 // 16, d0, d1 % 16" is one panel of 16 columns
-            behind the other, with a row of 16 consecutive in memory. Tiles at the border are filled up with zeros.
+            after the other, with a row of 16 consecutive in memory. Tiles at the border are filled up with zeros.
 
     Returns:
         The function, and the copying block's name.
@@ -128,7 +128,7 @@ def cache_write(function: tir.PrimFunc, block: str, scope: str) -> tuple[tir.Pri
 
 
 def parse_layout(layout: str | None, rank: int) -> list[LayoutDimension]:
-    """The pieces of a layout such as "d1 // 16, d0, d1 % 16"; None is the original's own.
+    """The dimensions of a layout such as "d1 // 16, d0, d1 % 16"; None is the original's own.
 
     Raises:
         IllegalSchedule: it cannot be read, or does not hold every element exactly once.
@@ -156,7 +156,7 @@ def parse_layout(layout: str | None, rank: int) -> list[LayoutDimension]:
 def _copy(
     function: tir.PrimFunc, name: str, to: tir.Buffer, source: tir.Buffer, dimensions: Sequence[LayoutDimension]
 ) -> tir.Stmt:
-    """Loops over `to`, of the layout `pieces`, with a block that copies an element of `source`."""
+    """Loops over the `dimensions` of `to`, with a block that copies an element of `source`."""
     axes, nest = [], []
     for dimension, length in enumerate(to.shape):
         var = fresh_axis(function, f"d{dimension}", (axis.var for axis in axes))

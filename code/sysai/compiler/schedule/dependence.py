@@ -21,7 +21,7 @@ from sysai.compiler.tir.statement import REDUCE, Block, For, PrimFunc, Stmt, blo
 
 
 def touching(stmt: Stmt, buffer: str) -> list[tuple[Block, Access]]:
-    """Who touches the buffer inside; the element that a reduction updates counts as its write."""
+    """The blocks inside that touch the buffer, with their accesses; a reduction's own element counts as its write."""
     touches = []
     for block in blocks(stmt):
         *others, write = accesses(block)
@@ -112,7 +112,7 @@ def _facts(indices: Sequence[Expr], ranges: Ranges) -> set[Fact]:
 
 
 def _digits(index: Polynomial, ranges: Ranges) -> Iterable[Fact]:
-    """What the value of an index tells: for every divisor that cuts it between two of its terms, the upper part.
+    """The facts that the value of an index tells: for every divisor that cuts it between two terms, the upper part.
 
     24 a + 8 b + c with b < 3 and c < 8 tells all of it, 3 a + b (divided by 8) and a (divided by 24).
     """

@@ -50,6 +50,7 @@ def split(function: tir.PrimFunc, loop: str, factors: Sequence[int | None]) -> t
             f"splitting {loop} by {list(factors)} would execute {product} of its {old.extent} iterations: "
             "make one factor None"
         )
+    # The old index is the new ones as digits, the innermost the last; beyond the extent, blocks are not executed.
     names: list[str] = []
     for position in range(len(factors)):
         names.append(fresh(function, f"{loop}_{position}", *names))
@@ -166,7 +167,7 @@ def parallel(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
 
 
 def unroll(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
-    """Write the iterations of a loop of constant extent one behind the other."""
+    """Write the iterations of a loop of constant extent one after another."""
     old = find_loop(function, loop)
     _require_serial(old, "unrolled")
     _require_constant(old, "unroll", f"unroll {loop}_1")

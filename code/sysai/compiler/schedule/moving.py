@@ -28,12 +28,12 @@ from sysai.compiler.tir.statement import REDUCE, VECTORIZED, Block, For, If, Pri
 
 
 def loops_down_to(function: PrimFunc, loop: str) -> list[For]:
-    """A loop and those around it."""
+    """The loops from the outermost down to the one of a name."""
     return [inner for inner in path_to_loop(function.body, loop) if isinstance(inner, For)]
 
 
 def in_new_loops(function: PrimFunc, block: Block, regions: Mapping[Var, Interval], enclosing: Sequence[For]) -> Stmt:
-    """The block in new loops of its own: axes of `ranges` over these, all others over their extents."""
+    """The block in new loops of its own: its axes run over `regions` where these name them, else over their extents."""
     sizes = size_ranges(function.sizes)
     bindings: dict[Var, Expr] = {}
     new: list[For] = []
@@ -69,7 +69,7 @@ def require_independent_axes(function: PrimFunc, block: Block) -> None:
 
 
 def _guards(value: Expr, extent: Expr, region: Interval, ranges: Ranges) -> list[Expr]:
-    """What must hold for `value` to lie in 0 to `extent`, apart from what is sure."""
+    """The conditions for `value` to lie in 0 to `extent` that are not proved."""
     needed = [] if region == whole(extent) else [as_expr(0) <= value, value < extent]
     return [condition for condition in needed if not proves(condition, ranges)]
 
@@ -158,7 +158,7 @@ def require_order(function: PrimFunc, producer: Block, consumers: Sequence[Block
 
 
 def require_unchanged(function: PrimFunc, producer: Block, destination: str) -> None:
-    """What `producer` reads must not be written behind it, up to the end of all loops around `place` only."""
+    """The inputs of `producer` are not written after it, up to the end of the loops around `destination`."""
     order = _order(function.body)
     until = _order(apart(function, destination, producer.name))[-1]
     between = set(order[order.index(producer.name) + 1 : order.index(until) + 1])

@@ -132,6 +132,7 @@ def compute_inline(function: tir.PrimFunc, block: str) -> tir.PrimFunc:
         for outer in path_to_block(function.body, block):
             if isinstance(outer, tir.If) and not path_to_block(outer, consumer.name):
                 raise IllegalSchedule(f"cannot inline {block}: it would leave the condition {outer.condition}")
+    # Indices that are distinct axes: then an element's own indices say what its value is made from.
     used = {axis.var for axis in producer.axes if axis.var in tir.variables(producer.value)}
     distinct = len(set(producer.indices)) == len(producer.indices)
     if (
@@ -140,6 +141,7 @@ def compute_inline(function: tir.PrimFunc, block: str) -> tir.PrimFunc:
         or not used <= {*producer.indices}
     ):
         raise IllegalSchedule(f"block {block} does not store at its axes themselves: what an element is, is not known")
+    # A buffer that outlives an iteration keeps values of inputs that the next iteration overwrites.
     inputs = {load.buffer.name for load in reads(producer)}
     for outer in path_to_block(function.body, block):
         rewrites = isinstance(outer, tir.For) and any(inner.buffer.name in inputs for inner in tir.blocks(outer))
@@ -179,10 +181,11 @@ def _lives_in_one_iteration(function: tir.PrimFunc, buffer: str, loop: str) -> b
 def _complete_regions(
     function: tir.PrimFunc, consumer: tir.Block, name: str, target: tir.For
 ) -> dict[tir.Var, Interval]:
-    """The range of each of the consumer's axes that indexes the part of a buffer made in one iteration of a loop."""
+    """For the consumer's axes that index a buffer: the region that one iteration of a loop completes."""
     enclosing = [inner for inner in path_to_loop(function.body, target.var.name) if isinstance(inner, tir.For)]
     alone = [inner for inner in enclosing if inner not in path_to_block(function.body, consumer.name)]
     refusal = f"block {consumer.name} cannot be computed at {target.var.name}"
+    # Complete: no loop that only the producers are in reduces, and nothing outside writes the buffer.
     for writer in writers(target.body, name):
         for axis in writer.axes:
             over = {loop.var.name for loop in alone} & {var.name for var in tir.variables(axis.binding)}
@@ -194,6 +197,7 @@ def _complete_regions(
     for writer in writers(function.body, name):
         if writer.name not in inside:
             raise IllegalSchedule(f"{refusal}: block {writer.name}, outside that loop, writes {name} too")
+    # Once: different iterations write different elements.
     written = [access.indices for _, access in dependence.touching(target.body, name) if access.writes]
     fixed = dependence.determined(written, [*alone, *loops(target.body)])
     for outer in alone:
@@ -201,6 +205,7 @@ def _complete_regions(
             raise IllegalSchedule(
                 f"{refusal}: several iterations of {outer.var.name} may write the same element of {name}"
             )
+    # Dense, and read at the consumer's own axes: then a region of the buffer is a range of these axes.
     moving = {loop.var: loop.extent for loop in loops(target.body)}
     buffer = next(load.buffer for load in reads(consumer) if load.buffer.name == name)
     regions: dict[tir.Var, Interval] = {}

@@ -46,8 +46,10 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
     inside = enclosing[enclosing.index(outermost) :]
     _require_alone(old, outermost)
     others = [inner for inner in reducing if inner != lanes]
+    # Conditions on reduction loops: a partial result for which none holds gets no term.
     unsure = [c for c in tir.conjuncts(old.predicate) if tir.variables(c) & {inner.var for inner in reducing}]
 
+    # In the partial block the loop `lanes` is a spatial axis; each other reduction loop is a reduction axis.
     own = [axis.var for axis in old.axes]
     for inner in (lanes, *others):
         own.append(fresh_axis(function, f"v{inner.var.name}", own))
@@ -73,6 +75,7 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
         combine=old.combine if others else None,
     )
 
+    # The block itself now adds up the lanes, under the conditions that do not depend on the reduction loops.
     used = {var for index in old.indices for var in tir.variables(index)}
     predicate: tir.Expr = tir.TRUE
     for condition in tir.conjuncts(old.predicate):
@@ -84,13 +87,14 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
         value=tir.Load(buffer, (*old.indices, lane)),
         predicate=predicate,
     )
+    # Its nest follows the partial one: copies of the spatial loops inside, and of `lanes`.
     copied = [inner for inner in inside if inner not in others and inner != lanes]
     nest = _copies(function, total, [*copied, replace(lanes, kind=tir.SERIAL)], "rf")
     partial_nest = change_blocks(outermost, lambda inner: partial if inner.name == block else inner)
     outer = enclosing[enclosing.index(outermost) - 1].var.name if outermost != enclosing[0] else None
     function = replace_loop(function, outermost.var.name, tir.sequence(partial_nest, nest))
     function = shrink(allocate_at(function, buffer), buffer_name, outer) if outer else allocate_at(function, buffer)
-    if unsure and others:  # a lane without a single element must hold the neutral value all the same
+    if unsure and others:  # a lane without a single element must hold the identity element all the same
         function, _ = decompose_reduction(function, name, others[0].var.name)
     return function, name
 
@@ -199,6 +203,6 @@ def _with_vars(stmt: tir.Stmt, renamed: dict[tir.Var, tir.Var]) -> tir.Stmt:
 
 
 def _neutral(block: tir.Block) -> tir.Expr:
-    """What does not change a result when combined with it; the init of a maximum may be taken into account twice."""
+    """The identity element of a reduction; for extremes its init, which may be combined twice."""
     neutral = {"add": 0, "mul": 1}.get(block.combine)
     return block.init if neutral is None else tir.Const(type(block.init.value)(neutral), block.init.dtype)

@@ -119,7 +119,7 @@ LOCAL_BYTES = 1 << 15
 
 
 def touched(body: tir.Stmt, buffer: tir.Buffer, written: bool = False) -> list[Interval | None]:
-    """What blocks inside `body` touch of a buffer in each dimension, in terms of variables outside; None if unknown.
+    """The region of a buffer that blocks inside `body` touch, an interval for each dimension; None if unknown.
 
     Args:
         written: count what is written only.

@@ -79,7 +79,7 @@ class Trace:
 
     @classmethod
     def from_json(cls, text: str) -> "Trace":
-        """What `to_json` wrote.
+        """The trace that `to_json` wrote.
 
         Raises:
             ValueError: the text is something else.
@@ -119,7 +119,7 @@ class Schedule:
     """A function under transformation.
 
     Args:
-        function: where a loop's name occurs again, the later loops get a number behind it.
+        function: where a loop's name occurs again, the later loops get a number after it.
 
     Attributes:
         function: what the primitives have made of it so far.
@@ -163,17 +163,17 @@ class Schedule:
 
     @_primitive
     def vectorize(self, loop: str) -> None:
-        """One iteration in each lane of a vector."""
+        """Execute one iteration in each lane of a vector; see `loops.vectorize`."""
         self.function = _loops.vectorize(self.function, loop)
 
     @_primitive
     def parallel(self, loop: str) -> None:
-        """Iterations distributed over cores."""
+        """Distribute the iterations over cores; see `loops.parallel`."""
         self.function = _loops.parallel(self.function, loop)
 
     @_primitive
     def unroll(self, loop: str) -> None:
-        """Iterations written one behind the other."""
+        """Write the iterations one after another; see `loops.unroll`."""
         self.function = _loops.unroll(self.function, loop)
 
     @_primitive

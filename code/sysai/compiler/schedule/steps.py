@@ -25,7 +25,7 @@ def extent_of(schedule: Schedule, loop: str) -> Expr:
 
 
 def vectors(schedule: Schedule, loop: str, width: int | None = None) -> str | None:
-    """Let a loop run in pieces of `width`, by default one vector; return the loop over these. A shorter one stays."""
+    """Vectorize a loop by `width`, by default one vector; return the loop over vectors. A shorter loop stays."""
     width, extent = width or lanes(), extent_of(schedule, loop)
     if isinstance(extent, Const) and extent.value < width:
         return None
@@ -41,7 +41,7 @@ def parallelize(schedule: Schedule, loops: Sequence[str]) -> None:
 
 
 def passes(schedule: Schedule, outer: Sequence[str]) -> list[tuple[str, list[Block]]]:
-    """What goes over a row inside the loops `outer`: each innermost loop and its blocks; one that reduces is last."""
+    """The passes over a row inside the loops `outer`: each innermost loop and its blocks, one that reduces last."""
     inner_loops: dict[str, list[Block]] = {}
     for block in blocks(schedule.function.body):
         for loop in schedule.loops_of(block.name)[len(outer) :][-1:]:

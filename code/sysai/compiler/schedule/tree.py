@@ -156,7 +156,7 @@ def change_accesses(block: tir.Block, buffer: str, change: Callable[[tir.Load], 
 
 
 def reads(block: tir.Block) -> list[tir.Load]:
-    """What the value and the indices are made from; a reduction's own element aside."""
+    """The loads in the value and the indices; the element that a reduction updates is not among them."""
     expressions = (block.value, *block.indices)
     return [inner for expr in expressions for inner in tir.walk(expr) if isinstance(inner, tir.Load)]
 
@@ -177,7 +177,7 @@ def readers(stmt: tir.Stmt, buffer: str) -> list[tir.Block]:
 
 
 def fresh(function: tir.PrimFunc, wanted: str, *also: str) -> str:
-    """A name for a loop, block or buffer: `wanted`, or with a number behind it where that is taken."""
+    """A name for a loop, block or buffer: `wanted`, or with a number after it where that is taken."""
     axes = {axis.var.name for block in tir.blocks(function.body) for axis in block.axes}
     return numbered(wanted, _names(function) | axes | set(also))
 
@@ -196,14 +196,14 @@ def numbered(wanted: str, taken: Container[str]) -> str:
 
 
 def _names(function: tir.PrimFunc) -> set[str]:
-    """Of sizes, buffers, loops and blocks."""
+    """The names of sizes, buffers, loops and blocks."""
     names = {thing.name for thing in (*function.sizes, *function.buffers, *allocated(function.body))}
     names |= {loop.var.name for loop in loops(function.body)}
     return names | {block.name for block in tir.blocks(function.body)}
 
 
 def with_unique_loops(function: tir.PrimFunc) -> tir.PrimFunc:
-    """The function, where a loop variable that occurs again has a number behind its name."""
+    """The function, where a loop variable that occurs again has a number after its name."""
     taken = {thing.name for thing in (*function.sizes, *function.buffers, *allocated(function.body))}
     taken |= {axis.var.name for block in tir.blocks(function.body) for axis in block.axes}
 

@@ -35,7 +35,7 @@ from sysai.compiler.tir.statement import Allocate, Block, For, If, Seq, Stmt
 
 
 class Access(NamedTuple):
-    """A read or a write of `buffer[indices]`, which happens where all of `guards` hold; in loop variables and sizes."""
+    """A read or a write of `buffer[indices]` where all of `guards` hold; in terms of loop variables and sizes."""
 
     buffer: Buffer
     indices: tuple[Expr, ...]
@@ -44,7 +44,7 @@ class Access(NamedTuple):
 
 
 def accesses(block: Block) -> tuple[Access, ...]:
-    """What the block touches, in order: what its value reads, its element if it combines with it, its write.
+    """The elements that the block touches, in order: its value's reads, its own element if it combines, its write.
 
     Reads in a branch of a Select are guarded by the branch's condition; reads in the branch for "else" by its opposite,
     where that can be written.
@@ -78,7 +78,7 @@ def nests(stmt: Stmt, enclosing: tuple[Stmt, ...] = ()) -> Iterator[tuple[Block,
 
 
 def guards_of(block: Block, enclosing: Iterable[Stmt]) -> tuple[Expr, ...]:
-    """What holds where the block is executed: conditions around it and its predicate."""
+    """The conditions under which a block is executed: those around it, and its predicate."""
     inside = [stmt.condition for stmt in enclosing if isinstance(stmt, If)]
     return (*inside, block.predicate) if block.predicate != TRUE else tuple(inside)
 

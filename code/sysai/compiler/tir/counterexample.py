@@ -12,11 +12,11 @@ from sysai.compiler.tir.accesses import Instance, Touch, evaluate, instances, ne
 
 SIZES = (1, 2, 3, 5, 9)
 EXECUTIONS = 3000
-"""Executions of blocks that are watched for one choice of sizes, about."""
+"""About how many executions of blocks are watched for one choice of sizes."""
 
 
 def find_counterexample(function: tir.PrimFunc) -> str | None:
-    """What goes wrong, with the values of loop variables and sizes; None where nothing does."""
+    """A message that names the broken rule, the loop variables and the sizes; None where no rule is broken."""
     return next((message for sizes in _choices(function) for message in _watch(function, sizes)), None)
 
 
@@ -45,7 +45,7 @@ def _watch(function: tir.PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def _count(stmt: tir.Stmt, values: dict[str, int]) -> int:
-    """Executions of blocks, taking each loop's first iteration for all of them."""
+    """The number of executions of blocks, as if every iteration of a loop were like its first."""
     match stmt:
         case tir.For(var, extent, body):
             count = max(evaluate(extent, values), 0)
@@ -74,7 +74,7 @@ def _element(buffer: tir.Buffer, indices: tuple[int, ...]) -> str:
 
 
 class _Watcher:
-    """What has touched which element so far."""
+    """The blocks and iterations that have touched each element so far, to compare the next ones with."""
 
     def __init__(self, function: tir.PrimFunc, sizes: Mapping[str, int], complete: bool):
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -174,7 +174,7 @@ class _Watcher:
         return None
 
     def concurrent_loops(self, instance: Instance, buffer: str) -> list[tir.For]:
-        """The parallel and vectorized loops around the block in which the buffer lives on."""
+        """The parallel and vectorized loops around the block whose iterations share the buffer."""
         key = (id(instance.block), buffer)
         if key not in self.loops:
             enclosing = instance.enclosing

@@ -1,4 +1,4 @@
-"""What a tensor program means: element after element, in numpy's arithmetic of the declared dtype.
+"""The meaning of a tensor program: element after element, in numpy's arithmetic of the declared dtype.
 
 This is the reference that schedules and generated code are compared with, so it is slow and obvious. Loops of every
 kind run serially and in order. It refuses what would be undefined in C: an index outside, a read of an element of an
@@ -173,7 +173,7 @@ class _Interpreter:
         return self.arrays[load.buffer.name][indices]
 
     def value(self, expr: tir.Expr) -> Scalar:
-        """Of an expression: a Python integer for index arithmetic, else a numpy scalar of the dtype."""
+        """The value of an expression: a Python integer for index arithmetic, else a numpy scalar of the dtype."""
         match expr:
             case tir.Const(value, dtype):
                 return value if dtype == tir.INDEX else rounded(value, dtype)

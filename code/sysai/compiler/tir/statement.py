@@ -65,7 +65,7 @@ class Block(Stmt):
 
     @property
     def reduces(self) -> bool:
-        """Whether the block combines with what stands in its buffer."""
+        """Whether the block combines its value with the element in its buffer."""
         return self.combine is not None
 
     @property
@@ -75,13 +75,13 @@ class Block(Stmt):
 
     @property
     def update(self) -> Expr:
-        """What is stored at each iteration, the init aside."""
+        """The value that is stored at each iteration, the init aside."""
         return binary(self.combine, self.target, self.value) if self.combine else self.value
 
 
 @dataclass(frozen=True)
 class For(Stmt):
-    """`for var in range(extent)`, executed as `kind` says."""
+    """`for var in range(extent)`: serial, parallel, vectorized or unrolled, as `kind` says."""
 
     var: Var
     extent: Expr
@@ -190,7 +190,7 @@ def sequence(*statements: Stmt) -> Stmt:
 
 
 def with_canonical_sizes(function: PrimFunc) -> tuple[PrimFunc, tuple[Var, ...]]:
-    """The function with its sizes called size0, size1, ... as they occur in its shapes; and its own, in that order.
+    """The function with sizes called size0, size1, ... in the order of its shapes; and its own sizes in that order.
 
     Tracers give every tensor sizes of its own: the caches of thirty layers have thirty lengths, equal or not. The same
     program is made for each, and one kernel serves them all: it takes its sizes as arguments.

@@ -39,7 +39,7 @@ _OPERATORS = {
 
 
 def print_function(function: tir.PrimFunc) -> str:
-    """The function's text, lines ended."""
+    """The text of a function; every line ends with a newline."""
     parameters = [f"{size.name}: size" for size in function.sizes]
     parameters += [f"{buffer.name}: {_type(buffer)}" for buffer in function.buffers]
     head = f"def {function.name}({', '.join(parameters)}):"
@@ -102,7 +102,7 @@ def parse(text: str) -> tir.PrimFunc:
 
 
 class _Parser:
-    """`names` has what is in scope: variables and buffers."""
+    """Reads a function; `names` holds the variables and buffers that are in scope."""
 
     def __init__(self):
         self.names: dict[str, tir.Var | tir.Buffer] = {}

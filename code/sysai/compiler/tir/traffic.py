@@ -1,4 +1,4 @@
-"""Count what a program loads and stores, and the bytes that it moves between a cache and the memory behind it.
+"""Count what a program loads and stores, and the bytes that it moves between a cache and the next level of memory.
 
 The counts are exact: executions of blocks times the elements that each touches. The bytes follow a model of a fully
 associative cache of `capacity` bytes that keeps what was used last (LRU), in lines of `line` bytes:
@@ -41,14 +41,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Moved:
-    """Bytes loaded into the cache from behind it, and bytes written back."""
+    """Bytes loaded into the cache from the next level of memory, and bytes written back to it."""
 
     loaded: int
     stored: int
 
     @property
     def total(self) -> int:
-        """Both."""
+        """Bytes in both directions."""
         return self.loaded + self.stored
 
 
@@ -65,7 +65,7 @@ def count(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> dict[st
 
 
 def moved(function: PrimFunc, sizes: Mapping[str, int] | None, capacity: int, line: int = 64) -> dict[str, Moved]:
-    """Bytes between a cache and what is behind it, by the buffers' names, as the model above defines.
+    """Bytes between a cache and the next level of memory, by the buffers' names, as the model above defines.
 
     Args:
         function: the program; loop kinds make no difference.
@@ -85,7 +85,7 @@ def moved(function: PrimFunc, sizes: Mapping[str, int] | None, capacity: int, li
 
 
 def executions(loops: Iterable[For], holds: Iterable[Expr], sizes: Mapping[str, int]) -> int:
-    """How many iterations of a nest the conditions hold in; variables that have nothing to do with each other multiply.
+    """The number of iterations of a nest in which the conditions hold; counts of unrelated variables multiply.
 
     Conditions on data are taken to hold.
     """
@@ -130,7 +130,7 @@ def _names(expr: Expr) -> set[str]:
 
 
 class _Model:
-    """Lines moved. `at` has what is known of outer variables: one value, or the two of consecutive iterations."""
+    """Counts cache lines. `at` gives outer variables one value, or the two values of consecutive iterations."""
 
     def __init__(self, capacity: int, line: int):
         self.capacity, self.line = capacity // line, line
@@ -164,7 +164,7 @@ class _Model:
         return self.footprint(stmt, at)
 
     def footprint(self, stmt: Stmt, at: Mapping[str, Span]) -> dict[str, int]:
-        """Distinct lines of each buffer."""
+        """The number of distinct lines of each buffer that a statement touches."""
         boxes: dict[str, list[_Box]] = {}
         for block, enclosing in nests(stmt):
             spans = dict(at)

@@ -31,7 +31,7 @@ RESERVED = {
     "reduce",
     "size",
 }
-"""Names that have a meaning in a program's text."""
+"""Names that are words of the text form, and so cannot name a variable or a buffer."""
 
 
 @lru_cache(maxsize=256)
@@ -53,7 +53,7 @@ def _require(holds: bool, message: str) -> None:
 
 
 class _Names:
-    """Names, scopes, dtypes: what can be checked statement by statement."""
+    """Checks names, scopes and dtypes, statement by statement."""
 
     def __init__(self, function: tir.PrimFunc):
         self.function = function
@@ -121,6 +121,7 @@ class _Names:
             _require(axis.kind in (tir.SPATIAL, tir.REDUCE), f"{where}: axis {axis.var} is {axis.kind}")
             self.index(axis.extent, tuple(self.sizes), f"{where}: the extent of axis {axis.var}")
             self.index(axis.binding, variables, f"{where}: the binding of axis {axis.var}", visible)
+        # Bindings and the predicate see the loops, and all that follows only the block's own axes.
         self.expr(block.predicate, variables, visible, f"{where}: the predicate")
         _require(block.predicate.dtype == "bool", f"{where}: the predicate {block.predicate} is no condition")
         inside = (*self.sizes, *own)

@@ -1,7 +1,7 @@
 """Records of measurements, in a file of JSON lines that only grows.
 
 A record is one line, and is appended by one write to a file that is opened for appending, under a lock: several
-processes may share a database, and a process that dies leaves at most one incomplete line behind, which readers skip
+processes may share a database, and a process that dies leaves at most one incomplete line, which readers skip
 and the next writer ends. A workload is named by its function and sizes, a machine by its processor, as times mean
 nothing elsewhere. TVM's databases hold the same, with a structural hash that forgives renaming.
 """

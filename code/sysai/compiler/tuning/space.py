@@ -5,9 +5,9 @@
         outer, inner = schedule.split("i", tile)
         ...
 
-A candidate is what the rule made, with all decisions that were asked for. Run again with some of these given, the rule
-follows them where they still fit and decides the rest anew: that is mutation (all but one are given) and crossover
-(given by two parents). Candidates that a primitive refuses are not in the space.
+A candidate is what the rule made, with all decisions that were asked for. Run again with some of these wanted, the rule
+follows them where they still fit and decides the rest anew: that is mutation (all but one are kept) and crossover
+(kept from two parents). Candidates that a primitive refuses are not in the space.
 
 MetaSchedule (Shao et al., arXiv 2205.13603, sections 3 and 4) has the same idea: sampling is part of the trace, and
 evolution changes the sampled values. Its rules are generated from the program; ours are written in `rules.py`.
@@ -53,7 +53,7 @@ class Candidate:
 
 
 class _Chooser:
-    """Answers a rule's questions: as given where that is an option, else at random."""
+    """Answers a rule's questions: as wanted where that is an option, else at random."""
 
     def __init__(self, rng: random.Random, wanted: Mapping[str, Decision]) -> None:
         self.rng, self.wanted = rng, wanted
@@ -85,7 +85,7 @@ class Space:
         self.refused = 0
 
     def make(self, rng: random.Random, wanted: Mapping[str, Decision] | None = None) -> Candidate | None:
-        """A candidate that follows what is given; None if its schedule is illegal."""
+        """A candidate that makes the wanted decisions where it can; None if its schedule is illegal."""
         schedule, chooser = Schedule(self.function), _Chooser(rng, wanted or {})
         try:
             self.rule(schedule, chooser)
