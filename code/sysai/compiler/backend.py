@@ -1,4 +1,4 @@
-"""`torch.compile(model, backend="sysai")`: the compiler behind torch's own front end.
+"""`torch.compile(model, backend="sysai")`: the compiler as a backend of torch's own front end.
 
 Dynamo reads the model's bytecode and gives FX graphs, of which AOTAutograd makes graphs of ATen operators without
 side effects. Those for inference are compiled; those for training are run as they are, with a note. Parameters
@@ -30,7 +30,7 @@ from sysai.compiler.runtime.compiled import Compiled, compile_graph
 
 @dataclass
 class Statistics:
-    """What the backend has done in this process.
+    """Counts of the backend's work in this process.
 
     Attributes:
         compiled: the compiled graphs, in order.
@@ -80,7 +80,7 @@ def sysai(module: fx.GraphModule, example_inputs: Sequence[object], **_: object)
 
 
 def _boxed(function: Callable) -> Callable:
-    """As AOTAutograd calls it: with one list of arguments, which it may empty."""
+    """The function as AOTAutograd calls it: with one list of arguments, which it may empty."""
 
     def call(arguments: list) -> Sequence[object]:
         values = tuple(arguments)
@@ -92,7 +92,7 @@ def _boxed(function: Callable) -> Callable:
 
 
 def _weights(module: fx.GraphModule, example_inputs: Sequence[object]) -> dict[int, Tensor]:
-    """Which inputs are parameters or buffers of the user's module."""
+    """The inputs that are parameters or buffers of the user's module, by position."""
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     found = {}
     for place, (node, value) in enumerate(zip(placeholders, example_inputs, strict=True)):
@@ -112,7 +112,7 @@ class _Inference:
         self.numbers = _numbers_as_lengths(module)
         self.graph = from_graph_module(module, fallback=True)
         names = [value.name for value in self.graph.inputs]
-        self.names = dict(zip(self.tensors, names, strict=False))  # behind them are the lengths
+        self.names = dict(zip(self.tensors, names, strict=False))  # after these come the lengths
         self.places = [place for place in self.tensors if place in weights]
         self.others = [place for place in self.tensors if place not in weights]
         self.compile([weights[place] for place in self.places])
@@ -181,7 +181,7 @@ class _Results:
 
 
 def _version(tensor: Tensor) -> int:
-    """Grows whenever the tensor is changed in place; inference tensors do not count, and count as never changed."""
+    """A number that grows when the tensor is changed in place; 0 for inference tensors, which do not count changes."""
     return 0 if tensor.is_inference() else tensor._version
 
 

@@ -23,7 +23,7 @@ from sysai.compiler.passes.legalize import legalize
 from sysai.compiler.runtime.plan import Call, ExecutionPlan, Fallback, Step
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.statement import PrimFunc, with_sizes_by_place
+from sysai.compiler.tir.statement import PrimFunc, with_canonical_sizes
 from sysai.compiler.tir.verify import verify_function
 
 Scheduler = Callable[[PrimFunc, str], Schedule]
@@ -65,7 +65,7 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
         elif group.kind != "view":
             weight = packable(group, graph) if group.kind == "matmul" else None
             function = _verified(timings.measure("lowering", lower, group, kernel_name(group), weight is not None))
-            alike, sizes = with_sizes_by_place(function)
+            alike, sizes = with_canonical_sizes(function)
             if alike not in kernels:
                 kernels[alike] = len(schedules)
                 orders.append([sizes.index(size) for size in function.sizes])

@@ -10,7 +10,7 @@ from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import build
-from sysai.compiler.codegen.loop_partition import prepare
+from sysai.compiler.codegen.loop_partition import partition_loops
 from sysai.compiler.errors import EmptyReduction, IllegalSchedule
 from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule
 from sysai.compiler.tir.expr import Const
@@ -63,7 +63,7 @@ def run(function: PrimFunc, arrays: dict[str, np.ndarray], sizes: dict[str, int]
 @given(programs(), st.data())
 def test_prepared_programs_compute_the_same(function, data):
     schedule = scheduled(data, function)
-    prepared = prepare(schedule.function)
+    prepared = partition_loops(schedule.function)
     sizes = data.draw(sizes_of(function, least=0))
     expected, got = arrays_for(function, sizes), arrays_for(function, sizes)
     try:

@@ -59,7 +59,7 @@ def check(trial: Trial) -> None:
         computed = sum(any(_is_exp(part) for part in walk(each.block.value)) for each in executed)
         trial.expect_at_most(computed, rows * columns, what=EXPONENTIALS, hints=[Hint(lambda _: True, TWICE)])
         _check_vectors(trial, function, lanes)
-        scalar = sum(not any(_is_vector(stmt) for stmt in each.around) for each in executed)
+        scalar = sum(not any(_is_vector(stmt) for stmt in each.enclosing) for each in executed)
         inside = [Hint(lambda _: True, COMBINED_INSIDE)]
         trial.expect_at_most(scalar // rows, 4 * lanes + 4, what=STEPS, hints=inside)
 

@@ -1,7 +1,7 @@
 """From a scheduled function to one that C can print: no axes, no unrolled loops, conditions only where they matter.
 
     blocks      axes become what loops bind them to; `init` becomes a block, on the condition that a reduction starts
-    unrolling   a loop of constant extent becomes its iterations, one behind the other
+    unrolling   a loop of constant extent becomes its iterations, one after another
     partition   where a condition holds for all but some iterations of a loop, the loop is cut in up to three: in the
                 main part the condition is gone
 
@@ -13,307 +13,272 @@ PrimFunc: what the interpreter makes of it must be the same. Halide and TVM part
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from sysai.compiler import tir
 from sysai.compiler.tir.arith import affine, bounds, proves, simplify, size_ranges
-from sysai.compiler.tir.expr import (
-    FALSE,
-    INDEX,
-    ONE,
-    TRUE,
-    ZERO,
-    Binary,
-    Const,
-    Expr,
-    Operand,
-    Var,
-    binary,
-    conjunction,
-    conjuncts,
-    substitute,
-    walk,
-)
-from sysai.compiler.tir.statement import (
-    PARALLEL,
-    REDUCE,
-    SERIAL,
-    UNROLLED,
-    VECTORIZED,
-    Allocate,
-    Block,
-    For,
-    If,
-    PrimFunc,
-    Seq,
-    Stmt,
-    blocks,
-    sequence,
-    substitute_loops,
-    transform_statement,
-)
 
-Ranges = dict[Var, tuple[Operand, Operand]]
-NOTHING = Seq(())
+Ranges = dict[tir.Var, tuple[tir.Operand, tir.Operand]]
+NOTHING = tir.Seq(())
 DEEPEST = 2  # how often a part that is not the main one is cut again: each time there may be three of it
 
 
-def prepare(function: PrimFunc) -> PrimFunc:
+def partition_loops(function: tir.PrimFunc) -> tir.PrimFunc:
     """The function without axes, predicates and unrolled loops; what it computes is the same.
 
     A vectorized loop of the result has a constant extent, and no condition inside depends on its variable.
     """
     ranges: Ranges = dict(size_ranges(function.sizes))
-    body = simplified(transform_statement(function.body, without_axes), ranges)
+    body = simplified(tir.transform_statement(function.body, without_axes), ranges)
     body = _Partition().visit(body, ranges, 0)
-    return replace(function, body=transform_statement(body, _cleaned))
+    return replace(function, body=tir.transform_statement(body, _cleaned))
 
 
 @dataclass(frozen=True)
 class _Cuts:
-    """From `low` to `high`, `known` says of conditions whether they hold; elsewhere they have to be looked at."""
+    """Between `low` and `high`, `decided` says of conditions whether they hold; elsewhere they are evaluated."""
 
-    low: Expr
-    high: Expr
-    known: Mapping[Expr, bool]
+    low: tir.Expr
+    high: tir.Expr
+    decided: Mapping[tir.Expr, bool]
 
 
 class _Partition:
     """Unrolls and cuts loops from the outermost, with the ranges of the variables around."""
 
-    def visit(self, stmt: Stmt, ranges: Ranges, depth: int) -> Stmt:
+    def visit(self, stmt: tir.Stmt, ranges: Ranges, depth: int) -> tir.Stmt:
         match stmt:
-            case For():
+            case tir.For():
                 return self.loop(stmt, ranges, depth)
-            case If(condition, body):
+            case tir.If(condition, body):
                 condition = simplify(condition, ranges)
-                left = tuple(part for part in conjuncts(condition) if not proves(part, ranges))
-                if FALSE in left:
+                remaining = tuple(conjunct for conjunct in tir.conjuncts(condition) if not proves(conjunct, ranges))
+                if tir.FALSE in remaining:
                     return NOTHING
-                return when(conjunction(*left), self.visit(body, ranges, depth))
-            case Seq(parts):
-                return Seq(tuple(self.visit(part, ranges, depth) for part in parts))
-            case Allocate():
+                return when(tir.conjunction(*remaining), self.visit(body, ranges, depth))
+            case tir.Seq(stmts):
+                return tir.Seq(tuple(self.visit(child, ranges, depth) for child in stmts))
+            case tir.Allocate():
                 return replace(stmt, body=self.visit(stmt.body, ranges, depth))
         return stmt
 
-    def loop(self, loop: For, ranges: Ranges, depth: int) -> Stmt:
+    def loop(self, loop: tir.For, ranges: Ranges, depth: int) -> tir.Stmt:
         extent = simplify(loop.extent, ranges)
-        if isinstance(extent, Const) and extent.value <= 0:
+        if isinstance(extent, tir.Const) and extent.value <= 0:
             return NOTHING
-        if (loop.kind == UNROLLED and isinstance(extent, Const)) or extent == ONE:
-            copies = (substitute_loops(loop.body, {loop.var: value}) for value in range(extent.value))
-            return Seq(tuple(self.visit(copy, ranges, depth) for copy in copies))
+        if (loop.kind == tir.UNROLLED and isinstance(extent, tir.Const)) or extent == tir.ONE:
+            copies = (tir.substitute_loops(loop.body, {loop.var: value}) for value in range(extent.value))
+            return tir.Seq(tuple(self.visit(copy, ranges, depth) for copy in copies))
         inside: Ranges = {**ranges, loop.var: (0, extent)}
         cuts = self.cuts(loop, extent, ranges) if depth <= DEEPEST else None
         if cuts is None:
             return self.finished(replace(loop, extent=extent), inside, depth)
-        main = _decided(loop.body, cuts.known)
-        if loop.kind == PARALLEL:
+        main = _decided(loop.body, cuts.decided)
+        if loop.kind == tir.PARALLEL:
             return self.branches(replace(loop, extent=extent), main, cuts, inside, depth)
-        parts = (
-            (ZERO, cuts.low, loop.body, depth + 1),
+        segments = (
+            (tir.ZERO, cuts.low, loop.body, depth + 1),
             (cuts.low, cuts.high, main, depth),
             (cuts.high, extent, loop.body, depth + 1),
         )
-        return Seq(tuple(self.part(loop, *part, ranges) for part in parts if part[0] != part[1]))
+        return tir.Seq(tuple(self.segment(loop, *segment, ranges) for segment in segments if segment[0] != segment[1]))
 
-    def part(self, loop: For, start: Expr, stop: Expr, body: Stmt, depth: int, ranges: Ranges) -> Stmt:
+    def segment(
+        self, loop: tir.For, start: tir.Expr, stop: tir.Expr, body: tir.Stmt, depth: int, ranges: Ranges
+    ) -> tir.Stmt:
         """The iterations of a loop from `start` to `stop`."""
         length = simplify(stop - start, ranges)
-        if isinstance(length, Const) and length.value <= 0:
+        if isinstance(length, tir.Const) and length.value <= 0:
             return NOTHING
-        if start != ZERO:
-            body = substitute_loops(body, {loop.var: loop.var + start})
-        kind = SERIAL if loop.kind == VECTORIZED and not isinstance(length, Const) else loop.kind
-        cut = For(loop.var, length, body, kind)
-        if length == ONE:
-            return self.visit(substitute_loops(body, {loop.var: 0}), ranges, depth)
+        if start != tir.ZERO:
+            body = tir.substitute_loops(body, {loop.var: loop.var + start})
+        kind = tir.SERIAL if loop.kind == tir.VECTORIZED and not isinstance(length, tir.Const) else loop.kind
+        cut = tir.For(loop.var, length, body, kind)
+        if length == tir.ONE:
+            return self.visit(tir.substitute_loops(body, {loop.var: 0}), ranges, depth)
         inside: Ranges = {**ranges, loop.var: (0, length)}
         return self.finished(cut, inside, depth)
 
-    def finished(self, loop: For, inside: Ranges, depth: int) -> Stmt:
+    def finished(self, loop: tir.For, inside: Ranges, depth: int) -> tir.Stmt:
         body = self.visit(loop.body, inside, depth)
-        if loop.kind == VECTORIZED and any(_divides(block, loop.var) for block in blocks(body)):
+        if loop.kind == tir.VECTORIZED and any(_divides(block, loop.var) for block in tir.blocks(body)):
             body = simplified(body, inside)  # (16 + lane) // 32 is 0, now that it is not (16 i + lane) // 32 any more
         return replace(loop, body=body)
 
-    def branches(self, loop: For, main: Stmt, cuts: _Cuts, inside: Ranges, depth: int) -> Stmt:
-        """A parallel loop stays one, so that all its iterations are shared out; each asks which part it is of."""
+    def branches(self, loop: tir.For, main: tir.Stmt, cuts: _Cuts, inside: Ranges, depth: int) -> tir.Stmt:
+        """A parallel loop stays one, so that all its iterations are shared out; each asks which segment it is in."""
         above, below = cuts.low <= loop.var, loop.var < cuts.high
-        within = tuple(part for part in (above, below) if not proves(part, inside))
-        outside = tuple(
-            condition
-            for condition, needed in ((loop.var < cuts.low, above in within), (cuts.high <= loop.var, below in within))
-            if needed
-        )
-        either = outside[0] if len(outside) == 1 else binary("or", *outside) if outside else FALSE
-        parts = (
-            when(conjunction(*within), self.visit(main, inside, depth)),
-            when(either, self.visit(loop.body, inside, depth + 1)) if outside else NOTHING,
-        )
-        return replace(loop, body=Seq(parts))
+        within = tuple(condition for condition in (above, below) if not proves(condition, inside))
+        opposites = {above: loop.var < cuts.low, below: cuts.high <= loop.var}
+        outside = tuple(opposites[condition] for condition in within)
+        either = outside[0] if len(outside) == 1 else tir.binary("or", *outside) if outside else tir.FALSE
+        main = when(tir.conjunction(*within), self.visit(main, inside, depth))
+        rest = when(either, self.visit(loop.body, inside, depth + 1)) if outside else NOTHING
+        return replace(loop, body=tir.Seq((main, rest)))
 
-    def cuts(self, loop: For, extent: Expr, ranges: Ranges) -> _Cuts | None:
+    def cuts(self, loop: tir.For, extent: tir.Expr, ranges: Ranges) -> _Cuts | None:
         """Where to cut the loop; None where no condition inside is decided by its variable."""
         inside: Ranges = {**ranges, loop.var: (0, extent)}  # says too that the loop runs, which its borders can't know
-        low, high, known, unknown = ZERO, extent, {}, set()
+        low, high, decided, unknown = tir.ZERO, extent, {}, set()
         seen: set[object] = set()
-        for condition, around in _conditions(loop.body, {}):
-            moving = {var: range_ for var, range_ in around.items() if var in walk(condition)}
+        for condition, inner_ranges in _conditions(loop.body, {}):
+            moving = {var: range_ for var, range_ in inner_ranges.items() if var in tir.walk(condition)}
             occurrence = condition, tuple(moving.items())  # loops of one name may have different extents
-            if occurrence in seen or loop.var not in walk(condition):
+            if occurrence in seen or loop.var not in tir.walk(condition):
                 continue
             seen.add(occurrence)
             if proves(condition, {**inside, **moving}):
-                known[condition] = True
+                decided[condition] = True
                 continue
             border = _border(condition, loop.var, moving, inside)
             if border is None:
                 unknown.add(condition)
                 continue
-            kind, place = border
-            known[condition] = kind != "fails from"
+            kind, position = border
+            decided[condition] = kind != "fails from"
             if kind == "holds below":
-                high = _least(high, _greatest(place, low, ranges), ranges)
+                high = _least(high, _greatest(position, low, ranges), ranges)
             else:
-                low = _least(_greatest(place, low, ranges), high, ranges)
-        known = {condition: holds for condition, holds in known.items() if condition not in unknown}
-        empty = simplify(low - high, ranges) == ZERO
-        return _Cuts(low, high, known) if known and not empty else None
+                low = _least(_greatest(position, low, ranges), high, ranges)
+        decided = {condition: holds for condition, holds in decided.items() if condition not in unknown}
+        empty = simplify(low - high, ranges) == tir.ZERO
+        return _Cuts(low, high, decided) if decided and not empty else None
 
 
-def _divides(block: Block, var: Var) -> bool:
+def _divides(block: tir.Block, var: tir.Var) -> bool:
     """Whether a quotient or a remainder of the variable occurs in a block."""
-    nodes = (node for expr in (*block.indices, block.value) for node in walk(expr))
-    return any(isinstance(node, Binary) and node.op in ("floordiv", "mod") and var in walk(node) for node in nodes)
+    nodes = (node for expr in (*block.indices, block.value) for node in tir.walk(expr))
+    return any(
+        isinstance(node, tir.Binary) and node.op in ("floordiv", "mod") and var in tir.walk(node) for node in nodes
+    )
 
 
-def _conditions(stmt: Stmt, moving: Ranges) -> Iterator[tuple[Expr, Ranges]]:
+def _conditions(stmt: tir.Stmt, moving: Ranges) -> Iterator[tuple[tir.Expr, Ranges]]:
     """The conditions inside, each with the ranges of the loops between."""
     match stmt:
-        case If(condition, body):
-            for part in conjuncts(condition):
-                yield part, moving
+        case tir.If(condition, body):
+            for conjunct in tir.conjuncts(condition):
+                yield conjunct, moving
             yield from _conditions(body, moving)
-        case For(var, extent, body):
+        case tir.For(var, extent, body):
             yield from _conditions(body, {**moving, var: (0, extent)})
-        case Allocate(_, body):
+        case tir.Allocate(_, body):
             yield from _conditions(body, moving)
-        case Seq(parts):
-            for part in parts:
-                yield from _conditions(part, moving)
+        case tir.Seq(stmts):
+            for child in stmts:
+                yield from _conditions(child, moving)
 
 
-def _border(condition: Expr, var: Var, moving: Ranges, inside: Ranges) -> tuple[str, Expr] | None:
+def _border(condition: tir.Expr, var: tir.Var, moving: Ranges, inside: Ranges) -> tuple[str, tir.Expr] | None:
     """("holds below" | "holds from" | "fails from", value of the variable), whatever the inner loops do."""
     match condition:
-        case Binary("lt" | "le", a, b) if a.dtype == INDEX:
+        case tir.Binary("lt" | "le", a, b) if a.dtype == tir.INDEX:
             margin = b - a - 1 if condition.op == "lt" else b - a
-        case Binary("eq", a, b) if a.dtype == INDEX:
+        case tir.Binary("eq", a, b) if a.dtype == tir.INDEX:
             margin = a - b
         case _:
             return None
     split = affine(margin, [var])
-    if split is None or not isinstance(split[0].get(var), Const):
+    if split is None or not isinstance(split[0].get(var), tir.Const):
         return None
     factor, rest = split[0][var].value, split[1]
     least = bounds(rest, moving)[0] if moving else rest
-    if least is None or any(inner in walk(least) for inner in moving):
+    if least is None or any(inner in tir.walk(least) for inner in moving):
         return None
     if condition.op == "eq":
         never_below = factor > 0 and proves(rest >= 0, {**inside, **moving})
-        return ("fails from", ONE) if never_below else None
+        return ("fails from", tir.ONE) if never_below else None
     if factor > 0:
         return "holds from", (0 - least + (factor - 1)) // factor
     return "holds below", least // -factor + 1
 
 
-def _least(a: Expr, b: Expr, ranges: Ranges) -> Expr:
-    return a if proves(a <= b, ranges) else b if proves(b <= a, ranges) else binary("min", a, b)
+def _least(a: tir.Expr, b: tir.Expr, ranges: Ranges) -> tir.Expr:
+    return a if proves(a <= b, ranges) else b if proves(b <= a, ranges) else tir.binary("min", a, b)
 
 
-def _greatest(a: Expr, b: Expr, ranges: Ranges) -> Expr:
+def _greatest(a: tir.Expr, b: tir.Expr, ranges: Ranges) -> tir.Expr:
     a = simplify(a, ranges)
-    return a if proves(b <= a, ranges) else b if proves(a <= b, ranges) else binary("max", a, b)
+    return a if proves(b <= a, ranges) else b if proves(a <= b, ranges) else tir.binary("max", a, b)
 
 
-def _decided(stmt: Stmt, known: Mapping[Expr, bool]) -> Stmt:
-    """The statement where some conditions are known to hold, or not to."""
+def _decided(stmt: tir.Stmt, decided: Mapping[tir.Expr, bool]) -> tir.Stmt:
+    """The statement after some of its conditions are decided."""
 
-    def change(inner: Stmt) -> Stmt | None:
-        if not isinstance(inner, If):
+    def change(inner: tir.Stmt) -> tir.Stmt | None:
+        if not isinstance(inner, tir.If):
             return None
-        parts = conjuncts(inner.condition)
-        if any(known.get(part) is False for part in parts):
+        conditions = tir.conjuncts(inner.condition)
+        if any(decided.get(condition) is False for condition in conditions):
             return NOTHING
-        return when(conjunction(*(part for part in parts if part not in known)), inner.body)
+        return when(tir.conjunction(*(condition for condition in conditions if condition not in decided)), inner.body)
 
-    return transform_statement(stmt, change)
+    return tir.transform_statement(stmt, change)
 
 
-def _cleaned(stmt: Stmt) -> Stmt | None:
-    """Without what is empty, with conditions outside of loops that they don't depend on."""
+def _cleaned(stmt: tir.Stmt) -> tir.Stmt | None:
+    """The statement without empty parts, and with conditions outside of loops that they don't depend on."""
     match stmt:
-        case Seq(parts):
-            return sequence(*parts)
-        case For(_, _, body) | If(_, body) | Allocate(_, body) if body == NOTHING:
+        case tir.Seq(stmts):
+            return tir.sequence(*stmts)
+        case tir.For(_, _, body) | tir.If(_, body) | tir.Allocate(_, body) if body == NOTHING:
             return NOTHING
-        case For(var, _, If(condition, body)) if var not in walk(condition) and stmt.kind != PARALLEL:
-            return If(condition, replace(stmt, body=body))
-        case For(var, _, _, "vectorized") if _varies(stmt.body, var) or not isinstance(stmt.extent, Const):
-            return replace(stmt, kind=SERIAL)
+        case tir.For(var, _, tir.If(condition, body)) if var not in tir.walk(condition) and stmt.kind != tir.PARALLEL:
+            return tir.If(condition, replace(stmt, body=body))
+        case tir.For(var, _, _, "vectorized") if _varies(stmt.body, var) or not isinstance(stmt.extent, tir.Const):
+            return replace(stmt, kind=tir.SERIAL)
     return None
 
 
-def _varies(stmt: Stmt, var: Var) -> bool:
+def _varies(stmt: tir.Stmt, var: tir.Var) -> bool:
     """Whether what is executed inside depends on the variable."""
-    if any(var in walk(condition) for condition, _ in _conditions(stmt, {})):
+    if any(var in tir.walk(condition) for condition, _ in _conditions(stmt, {})):
         return True
-    return any(var in walk(extent) for extent in _extents(stmt))
+    return any(var in tir.walk(extent) for extent in _extents(stmt))
 
 
-def _extents(stmt: Stmt) -> Iterator[Expr]:
+def _extents(stmt: tir.Stmt) -> Iterator[tir.Expr]:
     match stmt:
-        case For(_, extent, body):
+        case tir.For(_, extent, body):
             yield extent
             yield from _extents(body)
-        case If(_, body) | Allocate(_, body):
+        case tir.If(_, body) | tir.Allocate(_, body):
             yield from _extents(body)
-        case Seq(parts):
-            for part in parts:
-                yield from _extents(part)
+        case tir.Seq(stmts):
+            for child in stmts:
+                yield from _extents(child)
 
 
-def without_axes(stmt: Stmt) -> Stmt | None:
-    """A block as one that stores, with what the loops bind its axes to; its conditions around it."""
-    if not isinstance(stmt, Block):
+def without_axes(stmt: tir.Stmt) -> tir.Stmt | None:
+    """A block without axes, init and combiner: it stores, inside an `if` for its predicate."""
+    if not isinstance(stmt, tir.Block):
         return None
     values = {axis.var: axis.binding for axis in stmt.axes}
-    indices = tuple(substitute(index, values) for index in stmt.indices)
-    plain = replace(stmt, axes=(), indices=indices, init=None, combine=None, predicate=TRUE)
-    body: Stmt = replace(plain, value=substitute(stmt.update, values))
+    indices = tuple(tir.substitute(index, values) for index in stmt.indices)
+    plain = replace(stmt, axes=(), indices=indices, init=None, combine=None, predicate=tir.TRUE)
+    body: tir.Stmt = replace(plain, value=tir.substitute(stmt.update, values))
     if stmt.init is not None:
-        starts = tuple(binary("eq", axis.binding, 0) for axis in stmt.axes if axis.kind == REDUCE)
-        body = Seq((when(conjunction(*starts), replace(plain, value=stmt.init)), body))
+        starts = tuple(tir.binary("eq", axis.binding, 0) for axis in stmt.axes if axis.kind == tir.REDUCE)
+        body = tir.Seq((when(tir.conjunction(*starts), replace(plain, value=stmt.init)), body))
     return when(stmt.predicate, body)
 
 
-def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
-    """With simple indices and conditions; before unrolling, as then there are many more of them."""
+def simplified(stmt: tir.Stmt, ranges: Ranges) -> tir.Stmt:
+    """The statement with simple indices and conditions; before unrolling, as then there are many more of them."""
     match stmt:
-        case For():
+        case tir.For():
             extent = simplify(stmt.extent, ranges)
             return replace(stmt, extent=extent, body=simplified(stmt.body, {**ranges, stmt.var: (0, extent)}))
-        case If(condition, body):
+        case tir.If(condition, body):
             return when(simplify(condition, ranges), simplified(body, ranges))
-        case Allocate():
+        case tir.Allocate():
             return replace(stmt, body=simplified(stmt.body, ranges))
-        case Seq(parts):
-            return Seq(tuple(simplified(part, ranges) for part in parts))
-        case Block():
+        case tir.Seq(stmts):
+            return tir.Seq(tuple(simplified(child, ranges) for child in stmts))
+        case tir.Block():
             indices = tuple(simplify(index, ranges) for index in stmt.indices)
             return replace(stmt, indices=indices, value=simplify(stmt.value, ranges))
     raise TypeError(f"not a statement: {stmt!r}")
 
 
-def when(condition: Expr, body: Stmt) -> Stmt:
+def when(condition: tir.Expr, body: tir.Stmt) -> tir.Stmt:
     """The statement under a condition, if there is one."""
-    return body if condition == TRUE else NOTHING if condition == FALSE else If(condition, body)
+    return body if condition == tir.TRUE else NOTHING if condition == tir.FALSE else tir.If(condition, body)

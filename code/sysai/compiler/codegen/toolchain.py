@@ -163,8 +163,8 @@ def _compile(
         except OSError as error:
             raise ToolchainError(f"{name} can't be started ({error}): set CC to a C compiler") from None
         if done.returncode:
-            kept = library.with_suffix(".c")
-            kept.write_text(source)
+            kept_source = library.with_suffix(".c")
+            kept_source.write_text(source)
             message = "\n".join((done.stderr or done.stdout).strip().splitlines()[:20])
-            raise ToolchainError(f"{name} refused a kernel, which is kept as {kept}:\n{message}")
+            raise ToolchainError(f"{name} refused a kernel, which is kept as {kept_source}:\n{message}")
         os.replace(Path(folder, "kernel.so"), library)

@@ -16,13 +16,13 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from sysai.compiler import tir
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import operator_of
 from sysai.compiler.graph.sizes import Indices, product, reshape_indices
 from sysai.compiler.lowering.elements import Elements
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.tir import expr as tir
 from sysai.compiler.tir.arith import proves, simplify, size_ranges
 from sysai.compiler.tir.expr import INDEX, Expr, Var
 
@@ -41,7 +41,7 @@ Guard = tuple[str, frozenset[Var]]
 
 
 def compute_dtype(dtype: str) -> str:
-    """In which dtype a value is computed: half precision in float32."""
+    """The dtype in which a value is computed: float32 for half precision."""
     return "float32" if dtype in HALF else dtype
 
 
@@ -106,7 +106,7 @@ class Block:
         self._variables: dict[Expr, frozenset[Var]] = {}
         for node in graph.nodes:
             if not operator_of(node).injective:
-                self.elements.known[node.output.name] = lambda _, node=node: _refuse(node.op, node.output)
+                self.elements.computed[node.output.name] = lambda _, node=node: _refuse(node.op, node.output)
 
     def variable(self, name: str, extent: Expr) -> Var:
         """A variable of the block, with its mask."""
@@ -128,7 +128,7 @@ class Block:
                 raise UnsupportedGroup(f"{value.name} is wanted at more than its own place: end the group after it")
             return tir.Load(tir.Buffer(name, value.shape, value.dtype, "local"), place)
 
-        self.elements.known[value.name] = element
+        self.elements.computed[value.name] = element
 
     def pointer(self, value: Value) -> str:
         """The kernel's parameter for a tensor."""
@@ -152,7 +152,7 @@ class Block:
         return self.simple([tir.row_major(place, shape)])[0]
 
     def place(self, index: Expr, shape: Sequence[Expr]) -> Indices:
-        """The element that has a row-major index."""
+        """The indices of the element that has a row-major index."""
         return self.simple(reshape_indices([product(shape)], shape, (index,)))
 
     def rounds_down(self, a: Expr, b: Expr) -> bool:

@@ -34,7 +34,7 @@ COMBINE = {
 
 @dataclass(frozen=True)
 class KernelText:
-    """One kernel.
+    """The text of one kernel, and what its launch needs.
 
     Attributes:
         suffix: what its name ends with.
@@ -89,10 +89,10 @@ def _columns(node: Node) -> tuple[Expr, ...]:
 def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when: str) -> KernelText:
     block = Block(graph, rank=2)
     shape, axes = reductions[0].inputs[0].shape, tuple(sorted(reductions[0].attributes["axes"]))
-    kept = [axis for axis in range(len(shape)) if axis not in axes]
-    r = block.variable("r", product(shape[axis] for axis in kept))
+    kept_axes = [axis for axis in range(len(shape)) if axis not in axes]
+    r = block.variable("r", product(shape[axis] for axis in kept_axes))
     c = block.variable("c", product(shape[axis] for axis in axes))
-    at = dict(zip(kept, block.place(r, [shape[axis] for axis in kept]), strict=True))
+    at = dict(zip(kept_axes, block.place(r, [shape[axis] for axis in kept_axes]), strict=True))
     at |= zip(axes, block.place(c, [shape[axis] for axis in axes]), strict=True)
     domain = tuple(at[axis] for axis in range(len(shape)))
     row = Scope(block)
@@ -131,17 +131,17 @@ def _reduce(nodes: list[Node], row: Scope, domain: Indices, axes: tuple[int, ...
         neutral = neutral if dtype in FLOATS else block.full(neutral, dtype)
         total = f"tl.where({block.masks[c]}, {inside.element(x, broadcast_indices(x.shape, domain))}, {neutral})"
         if looped:
-            parts = row.emit(f"{node.output.name}_parts", f"tl.full((BLOCK_R, BLOCK_C), {neutral}, tl.{dtype})")
-            inside.lines.append(f"{parts} = combine_{combine}({parts}, {total})")
-            total = parts
+            partials = row.emit(f"{node.output.name}_parts", f"tl.full((BLOCK_R, BLOCK_C), {neutral}, tl.{dtype})")
+            inside.lines.append(f"{partials} = combine_{combine}({partials}, {total})")
+            total = partials
         totals.append(total)
     if looped:
         row.lines += _loop(inside, c)
     for node, total in zip(nodes, totals, strict=True):
         combine, keepdim = node.attributes["combine"], node.attributes["keepdim"]
         name = row.emit(node.output.name, f"tl.reduce({total}, 1, combine_{combine}, keep_dims=True)")
-        kept = [ZERO if axis in axes else at for axis, at in enumerate(domain) if keepdim or axis not in axes]
-        block.accumulate(node.output, tuple(kept), name)
+        kept_indices = [ZERO if axis in axes else at for axis, at in enumerate(domain) if keepdim or axis not in axes]
+        block.accumulate(node.output, tuple(kept_indices), name)
 
 
 def _loop(inside: Scope, c: Var) -> list[str]:

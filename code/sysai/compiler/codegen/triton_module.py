@@ -51,7 +51,7 @@ TILES = {"float16": (128, 64), "bfloat16": (128, 64), "float32": (128, 32), "flo
 
 
 def module_text(graph: Graph, kernels: list[KernelText]) -> str:
-    """The whole file."""
+    """The text of the whole module."""
     read = {name for kernel in kernels for name in kernel.block.read}
     operands = [value for value in operands_of(graph) if value.name in read]
     combiners = dict.fromkeys(name for kernel in kernels for name in kernel.combiners)

@@ -103,7 +103,7 @@ class Compiled:
         return tuple(step.node.attributes["target"] for step in steps if isinstance(step, Fallback))
 
     def __call__(self, *inputs: object, **keywords: object) -> object:
-        """What the module gives, for inputs of its example's structure.
+        """The module's outputs, for inputs of the structure of its example.
 
         Raises:
             ValueError: another structure, dtypes or shapes than it was compiled for.
@@ -130,14 +130,14 @@ class Compiled:
         calls = [step for step in self.plan.steps if isinstance(step, Call)]
         lines = [f"{'kernel':42} {'operators':>9} {'MB fused':>9} {'MB apart':>9}"]
         names = iter(calls)
-        for part in moved:
-            if part.group.kind in ("view", "opaque"):
-                name = f"({part.group.kind}: {part.group.nodes[-1].op})"
+        for group_traffic in moved:
+            if group_traffic.group.kind in ("view", "opaque"):
+                name = f"({group_traffic.group.kind}: {group_traffic.group.nodes[-1].op})"
             else:
                 name = self.kernels[next(names).kernel].function.name
-            operators = sum(node.op not in ("full", "reshape") for node in part.group.nodes)
-            lines.append(f"{name:42} {operators:9} {part.fused / 1e6:9.3f} {part.apart / 1e6:9.3f}")
-        fused, apart = (sum(getattr(part, which) for part in moved) for which in ("fused", "apart"))
+            operators = sum(node.op not in ("full", "reshape") for node in group_traffic.group.nodes)
+            lines.append(f"{name:42} {operators:9} {group_traffic.fused / 1e6:9.3f} {group_traffic.apart / 1e6:9.3f}")
+        fused, apart = (sum(getattr(group_traffic, which) for group_traffic in moved) for which in ("fused", "apart"))
         lines.append(f"{'all':42} {len(self.graph.nodes):9} {fused / 1e6:9.3f} {apart / 1e6:9.3f}")
         memory = self.executable.memory(sizes)
         lines.append(

@@ -34,13 +34,13 @@ class CFunction(Protocol):
 
 def entry_source(calls: Sequence[Call], slots: Mapping[str, int], sizes: Sequence[Var]) -> str:
     """The C source of the function that makes `calls`, in order."""
-    places = {var.name: place for place, var in enumerate(sizes)}
+    positions = {var.name: position for position, var in enumerate(sizes)}
     shapes, lines = set(), []
     for call in calls:
         shape = len(call.operands), len(call.sizes)
         shapes.add(shape)
         pointers = [f"p[{slots[name]}]" for name in call.operands]
-        numbers = [f"n[{places[var.name]}]" for var in call.sizes]
+        numbers = [f"n[{positions[var.name]}]" for var in call.sizes]
         arguments = ", ".join([*pointers, *numbers, "threads"])
         lines.append(f"    if (((call_{shape[0]}_{shape[1]})kernels[{call.kernel}])({arguments})) return 1;")
     types = [
@@ -74,5 +74,5 @@ def make_entry(
 
 
 def address(kernel: CFunction) -> int:
-    """Where a kernel's function is in this process."""
+    """The address of a kernel's function in this process."""
     return ctypes.cast(ctypes.CDLL(str(kernel.library))[kernel.name], ctypes.c_void_p).value

@@ -263,5 +263,5 @@ class Executable:
 
 def sizes_function(sizes: Sequence[Expr | int], variables: Sequence[Var]) -> Callable[..., tuple[int, ...]]:
     """A fast function from the variables' values to the sizes' values."""
-    parts = "".join(f"{size}, " if isinstance(size, int) else f"{print_expr(size)}, " for size in sizes)
-    return eval(f"lambda {', '.join(var.name for var in variables)}: ({parts})", {"min": min, "max": max})
+    texts = "".join(f"{size}, " if isinstance(size, int) else f"{print_expr(size)}, " for size in sizes)
+    return eval(f"lambda {', '.join(var.name for var in variables)}: ({texts})", {"min": min, "max": max})

@@ -15,7 +15,7 @@ from sysai.compiler.tir.expr import Var
 
 @dataclass(frozen=True)
 class Call:
-    """A call of the kernel of a number.
+    """A call of a kernel, which is named by its number.
 
     Attributes:
         operands: names of values, in the order of its function's buffers.

@@ -20,7 +20,7 @@ from sysai.compiler.schedule.steps import (
     block_names,
     extent_of,
     is_small,
-    parallel,
+    parallelize,
     passes,
     reduces_over,
     vectors,
@@ -46,7 +46,7 @@ def _elementwise(schedule: Schedule) -> None:
         vectors(schedule, loops[-1])
         outer = schedule.loops_of(block)[:-1]
         if not small:
-            parallel(schedule, outer)
+            parallelize(schedule, outer)
 
 
 def _window(schedule: Schedule) -> None:
@@ -54,33 +54,33 @@ def _window(schedule: Schedule) -> None:
     small = is_small(schedule, loops)
     schedule.decompose_reduction("pool", loops[-2])
     if not small:
-        parallel(schedule, loops[:-2])
+        parallelize(schedule, loops[:-2])
 
 
 def _nests(schedule: Schedule) -> list[str]:
     """The first block in each outermost loop."""
-    found: dict[str, str] = {}
+    first_blocks: dict[str, str] = {}
     for block in blocks(schedule.function.body):
         for outermost in schedule.loops_of(block.name)[:1]:
-            found.setdefault(outermost, block.name)
-    return list(found.values())
+            first_blocks.setdefault(outermost, block.name)
+    return list(first_blocks.values())
 
 
 def _rows(schedule: Schedule) -> None:
     function = schedule.function
     first = next(block for block in blocks(function.body) if block.reduces)
-    around = schedule.loops_of(first.name)
-    if not reduces_over(first, around[-1]):
+    enclosing = schedule.loops_of(first.name)
+    if not reduces_over(first, enclosing[-1]):
         return _columns(schedule)
-    small = is_small(schedule, around)
-    outer = [loop for loop in around if not reduces_over(first, loop)]
+    small = is_small(schedule, enclosing)
+    outer = [loop for loop in enclosing if not reduces_over(first, loop)]
     for loop, inside in passes(schedule, outer):
         if inside[-1].reduces:
             _partial_results(schedule, inside[-1].name, schedule.loops_of(inside[-1].name)[len(outer) :], len(inside))
         else:
             vectors(schedule, loop)
     if not small:
-        parallel(schedule, tuple(outer))
+        parallelize(schedule, tuple(outer))
 
 
 def _columns(schedule: Schedule) -> None:
@@ -99,7 +99,7 @@ def _columns(schedule: Schedule) -> None:
             schedule.vectorize(schedule.loops_of(init)[-1])
         schedule.vectorize(lane)
         if not small:
-            parallel(schedule, outer)
+            parallelize(schedule, outer)
 
 
 def _partial_results(schedule: Schedule, block: str, loops: Sequence[str], share: int) -> None:

@@ -15,7 +15,7 @@ from sysai.compiler.schedule.steps import (
     block_names,
     extent_of,
     is_small,
-    parallel,
+    parallelize,
     reduces_over,
     vectors,
 )
@@ -50,12 +50,12 @@ def schedule_product(schedule: Schedule) -> None:
         panel, inner = schedule.split("column", width)
         tile.append(inner)
         blocked.insert(len(blocked) - 1, panel) if blocked else blocked.append(panel)
-    around = [*outer, *blocked]
-    if not around:
+    enclosing = [*outer, *blocked]
+    if not enclosing:
         return
     small = is_small(schedule, schedule.loops_of("product"))
-    schedule.reorder(*around, *tile)
-    schedule.compute_at("product", around[-1])
+    schedule.reorder(*enclosing, *tile)
+    schedule.compute_at("product", enclosing[-1])
     if "pack" in block_names(schedule) and "column" in loops:
         schedule.compute_at("pack", panel)
         vectors(schedule, schedule.loops_of("pack")[-1])
@@ -64,13 +64,13 @@ def schedule_product(schedule: Schedule) -> None:
     else:
         _outer_products(schedule)
     if "column" in loops and not dots:
-        found = vectors(schedule, tile.pop())
-        tile += [found] if found else []
+        vector_loop = vectors(schedule, tile.pop())
+        tile += [vector_loop] if vector_loop else []
     for loop in tile:  # or the accumulators could not stay in registers
         schedule.unroll(loop)
     if small:
         return
-    parallel(schedule, _shared(schedule, outer, blocked, tiled="row" in loops))
+    parallelize(schedule, _shared(schedule, outer, blocked, tiled="row" in loops))
 
 
 def _shared(schedule: Schedule, outer: list[str], blocked: list[str], tiled: bool) -> list[str]:
@@ -114,8 +114,8 @@ def _panel_columns(rows: Expr, columns: Expr, tiles: int) -> int:
     Args:
         tiles: how many there have to be, for the cores to share out.
     """
-    width, known = 2 * lanes(), rows.value if isinstance(rows, Const) else UNKNOWN_ROWS
-    while known * width <= lanes() * most_rows() and is_at_least(columns, 2 * width * tiles):
+    width, height = 2 * lanes(), rows.value if isinstance(rows, Const) else UNKNOWN_ROWS
+    while height * width <= lanes() * most_rows() and is_at_least(columns, 2 * width * tiles):
         width *= 2
     return min(width, 8 * lanes())
 
@@ -129,13 +129,13 @@ def _dot_tile(rows: Expr) -> tuple[int, int]:
 
 def _outer_products(schedule: Schedule) -> None:
     """All sums of a tile at once: the summed index outermost, the tile's elements in registers."""
-    around, summed, elements = _nest(schedule)
+    enclosing, summed, elements = _nest(schedule)
     if not summed:
         return
     schedule.reorder(*summed, *elements)
     init = schedule.decompose_reduction("product", summed[0])
     for block in (init, "product"):
-        own = [loop for loop in schedule.loops_of(block) if loop not in around and loop not in summed]
+        own = [loop for loop in schedule.loops_of(block) if loop not in enclosing and loop not in summed]
         if own:
             outer = vectors(schedule, own[-1])
             for loop in [*own[:-1], *([outer] if outer else [])]:
@@ -144,7 +144,7 @@ def _outer_products(schedule: Schedule) -> None:
 
 def _dot_products(schedule: Schedule) -> None:
     """A vector of partial sums for each element of a tile, which are added up at the end, in a tree."""
-    around, (summed,), elements = _nest(schedule)
+    enclosing, (summed,), elements = _nest(schedule)
     vector, lane = schedule.split(summed, lanes())
     schedule.reorder(vector, *elements, lane)
     partial = schedule.rfactor("product", lane)
@@ -152,11 +152,11 @@ def _dot_products(schedule: Schedule) -> None:
     if init not in block_names(schedule):
         schedule.decompose_reduction(partial, vector)
     for block in (init, partial):
-        *own, lane = [loop for loop in schedule.loops_of(block) if loop not in (*around, vector)]
+        *own, lane = [loop for loop in schedule.loops_of(block) if loop not in (*enclosing, vector)]
         schedule.vectorize(lane)
         for loop in own:
             schedule.unroll(loop)
-    *own, lane = [loop for loop in schedule.loops_of("product") if loop not in around]
+    *own, lane = [loop for loop in schedule.loops_of("product") if loop not in enclosing]
     for loop in own:
         schedule.unroll(loop)
     add_up(schedule, "product", lanes())
@@ -164,8 +164,8 @@ def _dot_products(schedule: Schedule) -> None:
 
 def _nest(schedule: Schedule) -> tuple[list[str], list[str], list[str]]:
     """The loops around the product: those that the store is in too, those that it sums over, those over the tile."""
-    around = [loop for loop in schedule.loops_of("store") if loop in schedule.loops_of("product")]
-    inside = [loop for loop in schedule.loops_of("product") if loop not in around]
+    enclosing = [loop for loop in schedule.loops_of("store") if loop in schedule.loops_of("product")]
+    inside = [loop for loop in schedule.loops_of("product") if loop not in enclosing]
     product = find_block(schedule.function, "product")
     summed = [loop for loop in inside if reduces_over(product, loop)]
-    return around, summed, [loop for loop in inside if loop not in summed]
+    return enclosing, summed, [loop for loop in inside if loop not in summed]

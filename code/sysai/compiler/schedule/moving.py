@@ -27,27 +27,27 @@ from sysai.compiler.tir.expr import ONE, TRUE, Expr, Operand, Var, as_expr, both
 from sysai.compiler.tir.statement import REDUCE, VECTORIZED, Block, For, If, PrimFunc, Seq, Stmt, blocks
 
 
-def around(function: PrimFunc, loop: str) -> list[For]:
-    """A loop and those around it."""
+def loops_down_to(function: PrimFunc, loop: str) -> list[For]:
+    """The loops from the outermost down to the one of a name."""
     return [inner for inner in path_to_loop(function.body, loop) if isinstance(inner, For)]
 
 
-def nest(function: PrimFunc, block: Block, ranges: Mapping[Var, Interval], around: Sequence[For]) -> Stmt:
-    """The block in new loops of its own: axes of `ranges` over these, all others over their extents."""
+def in_new_loops(function: PrimFunc, block: Block, regions: Mapping[Var, Interval], enclosing: Sequence[For]) -> Stmt:
+    """The block in new loops of its own: its axes run over `regions` where these name them, else over their extents."""
     sizes = size_ranges(function.sizes)
     bindings: dict[Var, Expr] = {}
     new: list[For] = []
     predicate = TRUE
     axes = sorted(block.axes, key=lambda axis: axis.kind == REDUCE)
     for axis in axes:
-        part = ranges.get(axis.var, whole(axis.extent))
+        region = regions.get(axis.var, whole(axis.extent))
         name = fresh(function, f"{block.name}_{axis.var.name}", *(loop.var.name for loop in new))
-        if part.size == ONE:
-            bindings[axis.var] = part.start
+        if region.size == ONE:
+            bindings[axis.var] = region.start
         else:
-            new.append(For(Var(name), part.size, Seq(())))
-            bindings[axis.var] = part.start + Var(name)
-        for condition in _guards(bindings[axis.var], axis.extent, part, {**sizes, **ranges_of((*around, *new))}):
+            new.append(For(Var(name), region.size, Seq(())))
+            bindings[axis.var] = region.start + Var(name)
+        for condition in _guards(bindings[axis.var], axis.extent, region, {**sizes, **ranges_of((*enclosing, *new))}):
             predicate = both(predicate, condition)
     stmt: Stmt = rebind(block, bindings, predicate)
     for loop in reversed(new):
@@ -57,20 +57,20 @@ def nest(function: PrimFunc, block: Block, ranges: Mapping[Var, Interval], aroun
 
 def require_independent_axes(function: PrimFunc, block: Block) -> None:
     """No axis may follow from the others, as those do that index a buffer which has shrunk (`regions.py`)."""
-    around = loops_around(function.body, block.name)
+    enclosing = loops_around(function.body, block.name)
     for axis in block.axes:
         others = tuple(other.binding for other in block.axes if other is not axis)
-        own = {loop.var for loop in around if not proves(loop.extent <= 1, {})} & variables(axis.binding)
-        if own and own <= dependence.determined([others], around):
+        own = {loop.var for loop in enclosing if not proves(loop.extent <= 1, {})} & variables(axis.binding)
+        if own and own <= dependence.determined([others], enclosing):
             raise IllegalSchedule(
                 f"block {block.name} uses a buffer that has shrunk to a part for the loops around it: move the block "
                 "before the buffers that it uses"
             )
 
 
-def _guards(value: Expr, extent: Expr, part: Interval, ranges: Ranges) -> list[Expr]:
-    """What must hold for `value` to lie in 0 to `extent`, apart from what is sure."""
-    needed = [] if part == whole(extent) else [as_expr(0) <= value, value < extent]
+def _guards(value: Expr, extent: Expr, region: Interval, ranges: Ranges) -> list[Expr]:
+    """The conditions for `value` to lie in 0 to `extent` that are not proved."""
+    needed = [] if region == whole(extent) else [as_expr(0) <= value, value < extent]
     return [condition for condition in needed if not proves(condition, ranges)]
 
 
@@ -103,21 +103,21 @@ def _sizes(block: Block) -> set[Var]:
     }
 
 
-def require_movable(function: PrimFunc, producer: Block, what: str) -> list[Block]:
+def require_movable(function: PrimFunc, producer: Block, action: str) -> list[Block]:
     """The consumers of a block's buffer, in order, if nobody else can see that buffer."""
     buffer = producer.buffer.name
     if buffer in {parameter.name for parameter in function.buffers}:
-        raise IllegalSchedule(f"cannot {what}: {buffer} is an output of the function, and must be complete")
+        raise IllegalSchedule(f"cannot {action}: {buffer} is an output of the function, and must be complete")
     others = [block.name for block in writers(function.body, buffer) if block.name != producer.name]
     if others:
-        raise IllegalSchedule(f"cannot {what}: block {others[0]} writes {buffer} too")
+        raise IllegalSchedule(f"cannot {action}: block {others[0]} writes {buffer} too")
     consumers = readers(function.body, buffer)
     if producer.name in {consumer.name for consumer in consumers}:
-        raise IllegalSchedule(f"cannot {what}: the block reads its own buffer {buffer}")
+        raise IllegalSchedule(f"cannot {action}: the block reads its own buffer {buffer}")
     if not consumers:
-        raise IllegalSchedule(f"cannot {what}: no block reads {buffer}")
+        raise IllegalSchedule(f"cannot {action}: no block reads {buffer}")
     if producer.reduces and producer.init is None:
-        raise IllegalSchedule(f"cannot {what}: the block does not initialize {buffer}")
+        raise IllegalSchedule(f"cannot {action}: the block does not initialize {buffer}")
     return consumers
 
 
@@ -127,17 +127,17 @@ def _order(stmt: Stmt) -> list[str]:
 
 def apart(function: PrimFunc, name: str, block: str) -> Stmt:
     """The outermost statement around the loop or block `name` that does not contain `block`."""
-    way = path_to_loop(function.body, name) or path_to_block(function.body, name)
-    return next(stmt for stmt in way if not path_to_block(stmt, block))
+    path = path_to_loop(function.body, name) or path_to_block(function.body, name)
+    return next(stmt for stmt in path if not path_to_block(stmt, block))
 
 
-def require_no_condition(function: PrimFunc, block: str, loop: str, what: str) -> None:
+def require_no_condition(function: PrimFunc, block: str, loop: str, action: str) -> None:
     """No `if` is around one of the two only: the block would run where it should not, or not where it should."""
-    ways = path_to_block(function.body, block), path_to_loop(function.body, loop)
-    for way, other in (ways, reversed(ways)):
-        for stmt in way:
+    paths = path_to_block(function.body, block), path_to_loop(function.body, loop)
+    for path, other in (paths, reversed(paths)):
+        for stmt in path:
             if isinstance(stmt, If) and stmt not in other:
-                raise IllegalSchedule(f"cannot {what}: it would enter or leave the condition {stmt.condition}")
+                raise IllegalSchedule(f"cannot {action}: it would enter or leave the condition {stmt.condition}")
 
 
 def require_loop_for_blocks(function: PrimFunc, target: For) -> None:
@@ -157,10 +157,10 @@ def require_order(function: PrimFunc, producer: Block, consumers: Sequence[Block
             )
 
 
-def require_unchanged(function: PrimFunc, producer: Block, place: str) -> None:
-    """What `producer` reads must not be written behind it, up to the end of all loops around `place` only."""
+def require_unchanged(function: PrimFunc, producer: Block, destination: str) -> None:
+    """The inputs of `producer` are not written after it, up to the end of the loops around `destination`."""
     order = _order(function.body)
-    until = _order(apart(function, place, producer.name))[-1]
+    until = _order(apart(function, destination, producer.name))[-1]
     between = set(order[order.index(producer.name) + 1 : order.index(until) + 1])
     inputs = {load.buffer.name for load in reads(producer)}
     for block in blocks(function.body):

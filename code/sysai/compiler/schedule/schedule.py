@@ -53,8 +53,8 @@ class Step:
                 written += map(repr, value)
             else:
                 written.append(repr(value) if name in LEADING else f"{name}={value!r}")
-        made = f"  # makes {', '.join(self.results)}" if self.results else ""
-        return f"schedule.{self.primitive}({', '.join(written)}){made}"
+        suffix = f"  # makes {', '.join(self.results)}" if self.results else ""
+        return f"schedule.{self.primitive}({', '.join(written)}){suffix}"
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Trace:
 
     @classmethod
     def from_json(cls, text: str) -> "Trace":
-        """What `to_json` wrote.
+        """The trace that `to_json` wrote.
 
         Raises:
             ValueError: the text is something else.
@@ -104,22 +104,22 @@ def _primitive(method: Callable) -> Callable:
         bound = signature.bind(self, *args, **kwargs)
         result = method(self, *args, **kwargs)
         arguments = {name: _plain(value) for name, value in bound.arguments.items() if name != "self"}
-        made = (result,) if isinstance(result, str) else result or ()
-        self.trace.steps.append(Step(method.__name__, arguments, tuple(made)))
+        results = (result,) if isinstance(result, str) else result or ()
+        self.trace.steps.append(Step(method.__name__, arguments, tuple(results)))
         return result
 
     return recorded
 
 
 def _plain(value: object) -> object:
-    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 class Schedule:
     """A function under transformation.
 
     Args:
-        function: where a loop's name occurs again, the later loops get a number behind it.
+        function: where a loop's name occurs again, the later loops get a number after it.
 
     Attributes:
         function: what the primitives have made of it so far.
@@ -163,17 +163,17 @@ class Schedule:
 
     @_primitive
     def vectorize(self, loop: str) -> None:
-        """One iteration in each lane of a vector."""
+        """Execute one iteration in each lane of a vector; see `loops.vectorize`."""
         self.function = _loops.vectorize(self.function, loop)
 
     @_primitive
     def parallel(self, loop: str) -> None:
-        """Iterations distributed over cores."""
+        """Distribute the iterations over cores; see `loops.parallel`."""
         self.function = _loops.parallel(self.function, loop)
 
     @_primitive
     def unroll(self, loop: str) -> None:
-        """Iterations written one behind the other."""
+        """Write the iterations one after another; see `loops.unroll`."""
         self.function = _loops.unroll(self.function, loop)
 
     @_primitive
@@ -239,7 +239,7 @@ def replay(trace: Trace, function: PrimFunc) -> Schedule:
             result = getattr(schedule, step.primitive)(*names, **arguments)
         except (TypeError, IllegalSchedule) as error:
             raise IllegalSchedule(f"step {number}, {step}: {error}") from error
-        made = (result,) if isinstance(result, str) else result or ()
-        if tuple(made) != step.results:
-            raise IllegalSchedule(f"step {number}, {step}, makes {', '.join(made)} in this function")
+        results = (result,) if isinstance(result, str) else result or ()
+        if tuple(results) != step.results:
+            raise IllegalSchedule(f"step {number}, {step}, makes {', '.join(results)} in this function")
     return schedule

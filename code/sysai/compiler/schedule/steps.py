@@ -25,7 +25,7 @@ def extent_of(schedule: Schedule, loop: str) -> Expr:
 
 
 def vectors(schedule: Schedule, loop: str, width: int | None = None) -> str | None:
-    """Let a loop run in pieces of `width`, by default one vector; return the loop over these. A shorter one stays."""
+    """Vectorize a loop by `width`, by default one vector; return the loop over vectors. A shorter loop stays."""
     width, extent = width or lanes(), extent_of(schedule, loop)
     if isinstance(extent, Const) and extent.value < width:
         return None
@@ -34,19 +34,19 @@ def vectors(schedule: Schedule, loop: str, width: int | None = None) -> str | No
     return outer
 
 
-def parallel(schedule: Schedule, loops: Sequence[str]) -> None:
+def parallelize(schedule: Schedule, loops: Sequence[str]) -> None:
     """Distribute the iterations of nested loops over the cores."""
     if loops:
         schedule.parallel(schedule.fuse(*loops) if len(loops) > 1 else loops[0])
 
 
 def passes(schedule: Schedule, outer: Sequence[str]) -> list[tuple[str, list[Block]]]:
-    """What goes over a row inside the loops `outer`: each innermost loop and its blocks; one that reduces is last."""
-    found: dict[str, list[Block]] = {}
+    """The passes over a row inside the loops `outer`: each innermost loop and its blocks, one that reduces last."""
+    inner_loops: dict[str, list[Block]] = {}
     for block in blocks(schedule.function.body):
         for loop in schedule.loops_of(block.name)[len(outer) :][-1:]:
-            found.setdefault(loop, []).append(block)
-    return list(found.items())
+            inner_loops.setdefault(loop, []).append(block)
+    return list(inner_loops.items())
 
 
 def add_up(schedule: Schedule, block: str, width: int) -> None:

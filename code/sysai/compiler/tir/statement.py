@@ -65,7 +65,7 @@ class Block(Stmt):
 
     @property
     def reduces(self) -> bool:
-        """Whether the block combines with what stands in its buffer."""
+        """Whether the block combines its value with the element in its buffer."""
         return self.combine is not None
 
     @property
@@ -75,13 +75,13 @@ class Block(Stmt):
 
     @property
     def update(self) -> Expr:
-        """What is stored at each iteration, the init aside."""
+        """The value that is stored at each iteration, the init aside."""
         return binary(self.combine, self.target, self.value) if self.combine else self.value
 
 
 @dataclass(frozen=True)
 class For(Stmt):
-    """`for var in range(extent)`, executed as `kind` says."""
+    """`for var in range(extent)`: serial, parallel, vectorized or unrolled, as `kind` says."""
 
     var: Var
     extent: Expr
@@ -141,9 +141,9 @@ def statements(stmt: Stmt) -> Iterator[Stmt]:
     match stmt:
         case For() | If() | Allocate():
             yield from statements(stmt.body)
-        case Seq(parts):
-            for part in parts:
-                yield from statements(part)
+        case Seq(stmts):
+            for child in stmts:
+                yield from statements(child)
 
 
 def blocks(stmt: Stmt) -> Iterator[Block]:
@@ -156,8 +156,8 @@ def transform_statement(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> St
     match stmt:
         case For() | If() | Allocate():
             stmt = replace(stmt, body=transform_statement(stmt.body, change))
-        case Seq(parts):
-            stmt = Seq(tuple(transform_statement(part, change) for part in parts))
+        case Seq(stmts):
+            stmt = Seq(tuple(transform_statement(child, change) for child in stmts))
     replacement = change(stmt)
     return stmt if replacement is None else replacement
 
@@ -185,23 +185,23 @@ def substitute_loops(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
 
 def sequence(*statements: Stmt) -> Stmt:
     """The statements in order, without sequences inside sequences."""
-    flat = [part for stmt in statements for part in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
+    flat = [child for stmt in statements for child in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
     return flat[0] if len(flat) == 1 else Seq(tuple(flat))
 
 
-def with_sizes_by_place(function: PrimFunc) -> tuple[PrimFunc, tuple[Var, ...]]:
-    """The function with its sizes called size0, size1, ... as they occur in its shapes; and its own, in that order.
+def with_canonical_sizes(function: PrimFunc) -> tuple[PrimFunc, tuple[Var, ...]]:
+    """The function with sizes called size0, size1, ... in the order of its shapes; and its own sizes in that order.
 
     Tracers give every tensor sizes of its own: the caches of thirty layers have thirty lengths, equal or not. The same
     program is made for each, and one kernel serves them all: it takes its sizes as arguments.
     """
     shapes = [size for buffer in function.buffers for size in buffer.shape]
-    found = [node for size in shapes for node in walk(size) if isinstance(node, Var)]
-    sizes = tuple(dict.fromkeys((*found, *function.sizes)))
+    mentioned = [node for size in shapes for node in walk(size) if isinstance(node, Var)]
+    sizes = tuple(dict.fromkeys((*mentioned, *function.sizes)))
     if not sizes:
         return function, ()
-    renamed = with_sizes(function, {size: Var(f"size{place}") for place, size in enumerate(sizes)})
-    return replace(renamed, sizes=tuple(Var(f"size{place}") for place in range(len(sizes)))), sizes
+    renamed = with_sizes(function, {size: Var(f"size{position}") for position, size in enumerate(sizes)})
+    return replace(renamed, sizes=tuple(Var(f"size{position}") for position in range(len(sizes)))), sizes
 
 
 def with_sizes(function: PrimFunc, values: Mapping[Var, Expr]) -> PrimFunc:

@@ -25,21 +25,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sysai.compiler import tir
 from sysai.compiler.errors import ModelUnavailable
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.tir.accesses import Access, accesses, nests
-from sysai.compiler.tir.expr import ITEM_BYTES, Binary, Call, Var, walk
-from sysai.compiler.tir.statement import (
-    PARALLEL,
-    SERIAL,
-    UNROLLED,
-    VECTORIZED,
-    Allocate,
-    Block,
-    For,
-    PrimFunc,
-    statements,
-)
 
 Features = Sequence[float]
 LEAST_SAMPLES = 8
@@ -137,7 +126,7 @@ FEATURES = (
 """Names of the numbers of `features`, in order."""
 
 
-def features(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> list[float]:
+def features(function: tir.PrimFunc, sizes: Mapping[str, int] | None = None) -> list[float]:
     """The numbers of FEATURES: logarithms to base 2 of one plus the counts.
 
     Args:
@@ -148,68 +137,76 @@ def features(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> list
     """
     sizes = dict(sizes or {})
     totals = dict.fromkeys(FEATURES, 0.0)
-    for block, around in nests(function.body):
-        loops = [(stmt, evaluate(stmt.extent, sizes)) for stmt in around if isinstance(stmt, For)]
+    for block, enclosing in nests(function.body):
+        loops = [(stmt, evaluate(stmt.extent, sizes)) for stmt in enclosing if isinstance(stmt, tir.For)]
         _add_block(totals, block, loops, sizes)
-    for stmt in statements(function.body):
-        if isinstance(stmt, Allocate) and stmt.buffer.scope == "local":
+    for stmt in tir.statements(function.body):
+        if isinstance(stmt, tir.Allocate) and stmt.buffer.scope == "local":
             totals["local bytes"] += (
-                math.prod(evaluate(size, sizes) for size in stmt.buffer.shape) * ITEM_BYTES[stmt.buffer.dtype]
+                math.prod(evaluate(size, sizes) for size in stmt.buffer.shape) * tir.ITEM_BYTES[stmt.buffer.dtype]
             )
-    totals["parallel regions"] = sum(isinstance(s, For) and s.kind == PARALLEL for s in statements(function.body))
+    totals["parallel regions"] = sum(
+        isinstance(s, tir.For) and s.kind == tir.PARALLEL for s in tir.statements(function.body)
+    )
     for cache in CACHES:
         traffic = max(totals[f"bytes into {cache}"], 1.0)
         totals[f"operations a byte into {cache}"] = totals["operations"] / traffic
     return [math.log2(1 + max(0.0, totals[name])) for name in FEATURES]
 
 
-def _add_block(totals: dict[str, float], block: Block, loops: list[tuple[For, int]], sizes: dict[str, int]) -> None:
+def _add_block(
+    totals: dict[str, float], block: tir.Block, loops: list[tuple[tir.For, int]], sizes: dict[str, int]
+) -> None:
     iterations = math.prod(extent for _, extent in loops)
     domain = math.prod(evaluate(axis.extent, sizes) for axis in block.axes)
-    nodes = list(walk(block.update))
-    operations = sum(isinstance(node, Binary) and node.dtype != "int64" for node in nodes)
-    calls = sum(isinstance(node, Call) for node in nodes)
-    found = list(dict.fromkeys(access._replace(guards=()) for access in accesses(block)))
+    nodes = list(tir.walk(block.update))
+    operations = sum(isinstance(node, tir.Binary) and node.dtype != "int64" for node in nodes)
+    calls = sum(isinstance(node, tir.Call) for node in nodes)
+    touches = list(dict.fromkeys(access._replace(guards=()) for access in accesses(block)))
     totals["iterations"] += iterations
     totals["iterations beyond the domain"] += max(0, iterations - domain)
     totals["operations"] += iterations * (operations + calls)
     totals["functions"] += iterations * calls
-    totals["loads"] += iterations * (len(found) - 1)
+    totals["loads"] += iterations * (len(touches) - 1)
     totals["stores"] += iterations
     _add_loops(totals, loops, iterations)
     values = {**sizes, **{loop.var.name: 0 for loop, _ in loops}}
-    vector = next(((loop, extent) for loop, extent in loops if loop.kind == VECTORIZED), None)
+    vector = next(((loop, extent) for loop, extent in loops if loop.kind == tir.VECTORIZED), None)
     if vector:
-        _add_vectors(totals, found, vector, values, iterations)
-    touched = [_touched(found, loops[depth:], values) for depth in range(len(loops) + 1)]
+        _add_vectors(totals, touches, vector, values, iterations)
+    touched = [_touched(touches, loops[depth:], values) for depth in range(len(loops) + 1)]
     for cache, capacity in CACHES.items():
         totals[f"bytes into {cache}"] += _traffic(touched, [extent for _, extent in loops], capacity)
 
 
-def _add_loops(totals: dict[str, float], loops: list[tuple[For, int]], iterations: int) -> None:
-    shared = math.prod(extent for loop, extent in loops if loop.kind == PARALLEL)
+def _add_loops(totals: dict[str, float], loops: list[tuple[tir.For, int]], iterations: int) -> None:
+    shared = math.prod(extent for loop, extent in loops if loop.kind == tir.PARALLEL)
     totals["parallel iterations"] = max(totals["parallel iterations"], shared)
     totals["work of a parallel iteration"] = max(totals["work of a parallel iteration"], iterations / max(1, shared))
-    totals["copies by unrolling"] += math.prod(extent for loop, extent in loops if loop.kind == UNROLLED)
+    totals["copies by unrolling"] += math.prod(extent for loop, extent in loops if loop.kind == tir.UNROLLED)
     entered = 1
     for loop, extent in loops:
         entered *= extent
-        totals["iterations of serial loops"] += entered * (loop.kind == SERIAL)
+        totals["iterations of serial loops"] += entered * (loop.kind == tir.SERIAL)
 
 
 def _add_vectors(
-    totals: dict[str, float], found: list[Access], vector: tuple[For, int], values: dict[str, int], iterations: int
+    totals: dict[str, float],
+    touches: list[Access],
+    vector: tuple[tir.For, int],
+    values: dict[str, int],
+    iterations: int,
 ) -> None:
     loop, lanes = vector
     totals["iterations in vectors"] += iterations
     totals["vector lanes"] = max(totals["vector lanes"], lanes)
-    for access in found:
+    for access in touches:
         step = _step(access, loop.var, values)
         kind = "uniform" if not any(step) else "contiguous" if not any(step[:-1]) and step[-1] == 1 else "scattered"
         totals[f"{kind} vector accesses"] += iterations / lanes
 
 
-def _step(access: Access, var: Var, values: dict[str, int]) -> list[int]:
+def _step(access: Access, var: tir.Var, values: dict[str, int]) -> list[int]:
     """How far each index moves in one iteration."""
     first, second = _at(access, values), _at(access, {**values, var.name: 1})
     return [b - a for a, b in zip(first, second, strict=True)]
@@ -227,17 +224,21 @@ def _traffic(touched: list[float], extents: list[int], capacity: int) -> float:
     return touched[depth] * math.prod(extents[:depth])
 
 
-def _touched(found: list[Access], inside: list[tuple[For, int]], values: dict[str, int]) -> float:
+def _touched(touches: list[Access], inside: list[tuple[tir.For, int]], values: dict[str, int]) -> float:
     """Bytes, in whole cache lines, that accesses touch while loops run; each buffer counts once."""
     largest: dict[str, float] = {}
-    for access in found:
+    for access in touches:
         first, spans = _at(access, values), [1] * len(access.indices)
         for loop, extent in inside:
             last = _at(access, {**values, loop.var.name: max(0, extent - 1)})
             spans = [span + abs(b - a) for span, a, b in zip(spans, first, last, strict=True)]
         shape = [evaluate(size, values) for size in access.buffer.shape]
         spans = [min(span, size) for span, size in zip(spans, shape, strict=True)]
-        row = math.ceil(spans[-1] * ITEM_BYTES[access.buffer.dtype] / LINE_BYTES) * LINE_BYTES if spans else LINE_BYTES
+        row = (
+            math.ceil(spans[-1] * tir.ITEM_BYTES[access.buffer.dtype] / LINE_BYTES) * LINE_BYTES
+            if spans
+            else LINE_BYTES
+        )
         touched = float(row * math.prod(spans[:-1]))
         largest[access.buffer.name] = max(largest.get(access.buffer.name, 0.0), touched)
     return sum(largest.values())

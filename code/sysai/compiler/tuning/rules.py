@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from sysai.compiler.codegen.cpu import lanes
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.schedule.steps import add_up, extent_of, parallel, passes, reduces_over, vectors
+from sysai.compiler.schedule.steps import add_up, extent_of, parallelize, passes, reduces_over, vectors
 from sysai.compiler.schedule.tree import find_block, find_loop
 from sysai.compiler.tir.expr import Const, Expr
 from sysai.compiler.tir.statement import SERIAL, blocks
@@ -73,11 +73,11 @@ def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choo
         inner[:0] = rest[-1:] if register > 1 else []
     outer = _ordered(outer, f"{name}: order of outer loops", choose)
     middle = _ordered(middle, f"{name}: order of middle loops", choose)
-    parts = []
+    splits = []
     for loop in summed:
         size = choose(f"{name}: tile of {loop}", REDUCE_TILES)
-        parts.append(_split(schedule, loop, (size,)))
-    long, short = [part[0] for part in parts], [part[1] for part in parts if len(part) > 1]
+        splits.append(_split(schedule, loop, (size,)))
+    long, short = [pieces[0] for pieces in splits], [pieces[1] for pieces in splits if len(pieces) > 1]
     in_registers = bool(summed and spatial) and choose(f"{name}: sum in registers", (True, False))
     blocked = bool(summed and middle) and not in_registers and choose(f"{name}: sum in blocks", (False, True))
     schedule.reorder(*outer, *(long + middle if blocked else middle + long), *short, *inner)
@@ -90,7 +90,7 @@ def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choo
         if inner and isinstance(extent_of(schedule, last), Const):
             schedule.vectorize(last)
     count = choose(f"{name}: loops over cores", tuple(range(len(outer) + 1)))
-    parallel(schedule, outer[:count])
+    parallelize(schedule, outer[:count])
 
 
 def _cache_tiles(extent: Expr, register: int) -> tuple[int, ...]:
@@ -113,10 +113,10 @@ def _ordered(loops: list[str], question: str, choose: Choose) -> list[str]:
     return [loops[int(position)] for position in choose(question, orders[:24]).split(",")]
 
 
-def _keep_in_registers(schedule: Schedule, name: str, around: Sequence[str], first_summed: str) -> list[str]:
+def _keep_in_registers(schedule: Schedule, name: str, enclosing: Sequence[str], first_summed: str) -> list[str]:
     """Sum into a local copy of the tile; return the blocks that clear and that store it."""
     copy = schedule.cache_write(name, "local")
-    schedule.reverse_compute_at(copy, around[-1])
+    schedule.reverse_compute_at(copy, enclosing[-1])
     return [schedule.decompose_reduction(name, first_summed), copy]
 
 
@@ -146,20 +146,20 @@ def product(schedule: Schedule, choose: Choose) -> None:
         panel, inner = schedule.split("column", wide * lanes())
         tile.append(inner)
         blocked.insert(choose("panels outside of", tuple(range(len(blocked) + 1))), panel)
-    around = [*outer, *blocked]
-    schedule.reorder(*around, *tile)
-    schedule.compute_at("product", around[-1])
-    own = [loop for loop in schedule.loops_of("product") if loop not in around]
+    enclosing = [*outer, *blocked]
+    schedule.reorder(*enclosing, *tile)
+    schedule.compute_at("product", enclosing[-1])
+    own = [loop for loop in schedule.loops_of("product") if loop not in enclosing]
     summed = [loop for loop in own if reduces_over(find_block(schedule.function, "product"), loop)]
     if summed:
         schedule.reorder(*summed, *(loop for loop in own if loop not in summed))
         init = schedule.decompose_reduction("product", summed[0])
         for block in (init, "product"):
-            _registers(schedule, [loop for loop in schedule.loops_of(block) if loop not in {*around, *summed}])
+            _registers(schedule, [loop for loop in schedule.loops_of(block) if loop not in {*enclosing, *summed}])
     if "column" in loops:
         vectors(schedule, tile[-1])
-    count = choose("loops over cores", tuple(range(1, len(around) + 1)))
-    parallel(schedule, around[:count])
+    count = choose("loops over cores", tuple(range(1, len(enclosing) + 1)))
+    parallelize(schedule, enclosing[:count])
 
 
 def _registers(schedule: Schedule, loops: Sequence[str]) -> None:
@@ -174,18 +174,18 @@ def rows(schedule: Schedule, choose: Choose) -> None:
     """The schedule of lowered reductions along rows, its numbers left open; rows whose elements lie apart are tiled."""
     first = next(block for block in blocks(schedule.function.body) if block.reduces)
     loops = schedule.loops_of(first.name)
-    around = [loop for loop in loops if not reduces_over(first, loop)]
-    if loops[-1] in around:
+    enclosing = [loop for loop in loops if not reduces_over(first, loop)]
+    if loops[-1] in enclosing:
         return tiled(schedule, choose)
-    for loop, inside in passes(schedule, around):
+    for loop, inside in passes(schedule, enclosing):
         name, extent = inside[-1].name, extent_of(schedule, loop)
         width = lanes() * choose(f"{name}: vectors", (1, 2, 4, 8))
         if not inside[-1].reduces:
             vectors(schedule, loop, width)
         elif not (isinstance(extent, Const) and extent.value < 2 * width):
             _partial_results(schedule, name, loop, width)
-    count = choose("loops over cores", tuple(range(len(around) + 1)))
-    parallel(schedule, around[:count])
+    count = choose("loops over cores", tuple(range(len(enclosing) + 1)))
+    parallelize(schedule, enclosing[:count])
 
 
 def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> None:

@@ -24,7 +24,7 @@ from sysai.compiler.tuning.space import Candidate, Space
 
 ELITE = 12
 MUTATIONS = 0.7
-"""How many children have one parent; the others have two."""
+"""The share of children that have one parent; the others have two."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         trials: all measurements, in order.
@@ -82,12 +82,12 @@ class Tuned:
     @property
     def progress(self) -> list[float | None]:
         """The least seconds after each trial."""
-        best, found = None, []
+        best, least = None, []
         for trial in self.trials:
             seconds = trial.measurement.seconds
             best = seconds if best is None else best if seconds is None else min(best, seconds)
-            found.append(best)
-        return found
+            least.append(best)
+        return least
 
 
 def tune(
@@ -156,7 +156,7 @@ class _Search:
             self.model.fit()
 
     def run(self, candidate: Candidate, score: float | None, measure: Callable[[PrimFunc], Measurement]) -> None:
-        """Measure a candidate, and tell everybody."""
+        """Measure a candidate; add it to the trials, the model, the elite and the database."""
         measurement = measure(candidate.function)
         self.trials.append(Trial(candidate, score, measurement))
         self._learn(candidate, measurement.seconds)
