@@ -30,12 +30,12 @@ from sysai.compiler.tir.expr import DTYPES, FLOATS, Expr
 Operand = Value | Expr | float
 
 
-def _broadcast_bools(*operands: Value) -> Type:
+def _bools_type(*operands: Value) -> Type:
     dtype = bool_dtype(*operands)
     return broadcast(*(value.shape for value in operands)), dtype
 
 
-def _compare_types(*operands: Value) -> Type:
+def _comparison_type(*operands: Value) -> Type:
     one_dtype(*operands)
     return broadcast(*(value.shape for value in operands)), "bool"
 
@@ -60,7 +60,7 @@ def _as_torch(function: str) -> Callable:
     return lambda torch, *operands: attrgetter(function)(torch)(*operands)
 
 
-def arithmetic(t, op: str, a: Operand, b: Operand) -> Value:
+def _arithmetic(t, op: str, a: Operand, b: Operand) -> Value:
     """A binary operator on operands cast to the dtype of the result; of bools, the logic that it comes to."""
     if t.dtype == "bool":
         logic = {"mul": "and", "min": "and", "max": "or", "add": "or"}.get(op)
@@ -82,7 +82,7 @@ def as_bool(t, x: Operand) -> Value:
 def _scaled(t, op: str, a: Operand, b: Operand, alpha: float = 1) -> Value:
     """A sum or difference of a and alpha b."""
     scaled = b if alpha == 1 else t.emit("mul", t.operand(b, t.dtype), t.operand(alpha, t.dtype))
-    return arithmetic(t, op, a, scaled)
+    return _arithmetic(t, op, a, scaled)
 
 
 def _compared(t, op: str, a: Operand, b: Operand) -> Value:
@@ -118,7 +118,7 @@ def _where(t, condition: Value, a: Operand, b: Operand) -> Value:
 
 def _binary(
     name: str, function: str, aten: tuple[str, ...], infer: Callable[..., Type] = broadcast_numbers,
-    translate: Callable[..., Value] = arithmetic,
+    translate: Callable[..., Value] = _arithmetic,
 ) -> Operator:  # fmt: skip
     """Arithmetic on two operands, `function` of torch."""
 
@@ -130,14 +130,14 @@ def _binary(
 
 def _comparison(name: str) -> Operator:
     return Operator(
-        name, ELEMENTWISE, 2, infer=_compare_types, reference=_as_torch(name),
+        name, ELEMENTWISE, 2, infer=_comparison_type, reference=_as_torch(name),
         aten=(f"{name}.Tensor", f"{name}.Scalar"), translate=lambda t, a, b: _compared(t, name, a, b),
     )  # fmt: skip
 
 
 def _logic(name: str) -> Operator:
     return Operator(
-        name, ELEMENTWISE, 2, infer=_broadcast_bools, reference=_as_torch(f"logical_{name}"),
+        name, ELEMENTWISE, 2, infer=_bools_type, reference=_as_torch(f"logical_{name}"),
         aten=tuple(f"{torch}.{kind}" for torch in (f"bitwise_{name}", f"__{name}__") for kind in ("Tensor", "Scalar")),
         translate=_bitwise(name),
     )  # fmt: skip
@@ -205,7 +205,7 @@ OPERATORS = (
         "silu", "nn.functional.silu", Decomposition("silu(x)", "mul(x, sigmoid(x))"), broadcast_floats, in_float32=True
     ),
     Operator(
-        "not", COMPOSITE, 1, infer=_broadcast_bools, reference=_as_torch("logical_not"),
+        "not", COMPOSITE, 1, infer=_bools_type, reference=_as_torch("logical_not"),
         decompositions=(Decomposition("not_(x)", "eq(x, False)", exact=True),),
         aten=("bitwise_not.default", "logical_not.default"), translate=_not,
     ),
@@ -244,7 +244,7 @@ OPERATORS = (
 def _div_mode(t, a: Operand, b: Operand, rounding_mode: str | None) -> Value:
     if rounding_mode == "trunc":
         raise NotTranslatable("division rounded towards zero: use rounding_mode='floor'")
-    return arithmetic(t, "floordiv" if rounding_mode else "div", a, b)
+    return _arithmetic(t, "floordiv" if rounding_mode else "div", a, b)
 
 
 def _masked_fill(t, x: Value, mask: Value, number: Operand) -> Value:
