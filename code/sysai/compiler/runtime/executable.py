@@ -251,9 +251,9 @@ class Executable:
                     sizes.setdefault(size.name, number)
         for value, shape in zip(graph.inputs, shapes, strict=True):
             if [evaluate(size, sizes) for size in value.shape] != list(shape):
-                known = ", ".join(f"{name} = {number}" for name, number in sizes.items())
+                bound = ", ".join(f"{name} = {number}" for name, number in sizes.items())
                 raise ValueError(
-                    f"input {value} does not have the shape {list(shape)}{f' with {known}' if known else ''}: "
+                    f"input {value} does not have the shape {list(shape)}{f' with {bound}' if bound else ''}: "
                     f"pass that shape, or compile with this size as dynamic"
                 )
         for condition in graph.conditions:
