@@ -4,7 +4,7 @@ Each pair runs interleaved in one process (ours, theirs, theirs, ours), and the 
 result: above 1 ours is faster. A sample of decode begins with `--context` positions in everybody's cache and lets each
 sequence of the batch take its likeliest token, step after step. Ours is the whole engine, from scheduler to text;
 theirs is the pass and an argmax. Their caches go back to the context between samples, ours finds it in its prefix
-cache. A context of 192 is what 128 tokens behind a prompt of 128 have on average. A sample of prefill reads a whole
+cache. A context of 192 is what 128 tokens after a prompt of 128 have on average. A sample of prefill reads a whole
 prompt and gives one token. "same" is the share of tokens in which both agree: of 16 and 8 bits not all.
 
 The roofline is the bytes and FLOPs of sysai.models.formulas (weights as they are stored, keys and values in 4 bytes,
@@ -76,7 +76,7 @@ class Ours:
         return program
 
     def decode(self, prompts: Sequence[Sequence[int]], steps: int) -> Program:
-        """`steps` tokens behind each prompt; all of it but the last token is in the prefix cache, once it has run."""
+        """`steps` tokens after each prompt; all of it but the last token is in the prefix cache, once it has run."""
         assert (len(prompts[0]) - 1) % BLOCK_SIZE == 0, "the prefix cache keeps whole blocks"
         return lambda: self._generate(prompts, steps)
 
@@ -101,7 +101,7 @@ class Transformers:
         return lambda: self.model(tokens_BT, use_cache=True, logits_to_keep=1).logits[:, -1:].argmax(-1).tolist()
 
     def decode(self, prompts: Sequence[Sequence[int]], steps: int) -> Program:
-        """`steps` tokens behind each prompt; all of it but the last token is in the cache."""
+        """`steps` tokens after each prompt; all of it but the last token is in the cache."""
         tokens_BT = torch.tensor(prompts)
         parts = [  # a few at a time: of all at once the logits alone would take gigabytes
             self.model(part_BT[:, :-1], use_cache=True, logits_to_keep=1).past_key_values

@@ -71,13 +71,13 @@ def _timeline(language: str, pass_: Overlap, layers: int) -> dict:
     }
     rows = [
         {
-            "row": names["backward" if part == "computing" else "all-reduce"],
-            "part": names[part],
+            "row": names["backward" if lane == "computing" else "all-reduce"],
+            "part": names[lane],
             "start": 1e3 * begin,
             "end": 1e3 * until,
             "shade": 1 - 0.3 * (i % 2),
         }
-        for part, intervals in lanes.items()
+        for lane, intervals in lanes.items()
         for i, (begin, until) in enumerate(_joined(intervals, least))
     ]
     x = marks.linear(0, 1e3 * end)
@@ -107,13 +107,13 @@ def _joined(intervals: list[tuple[float, float]], least: float) -> list[tuple[fl
 
 
 def _exposed(language: str, sizes: dict[int, Overlap], bucket: int) -> dict:
-    """What is exposed at each size of buckets, and a point at the chosen one."""
+    """The exposed time at each size of buckets, and a point at the chosen one."""
     names = in_language(_TEXTS, language)
     rows = [{"bucket": size, "exposed": 1e3 * pass_.exposed} for size, pass_ in sizes.items()]
     ticks = marks.decades([row["exposed"] for row in rows])
     x, y = marks.logarithmic(_BUCKET.values[0], _BUCKET.values[-1]), marks.logarithmic(ticks[0], ticks[-1])
     axis = {"values": _BUCKET.values[::2], "format": ",", "grid": False}
-    place = {
+    encoding = {
         "x": {"field": "bucket", **x, "title": names["bucket"], "axis": axis},
         "y": {"field": "exposed", **y, "title": names["exposed (ms)"], "axis": {"values": ticks, "format": ",~g"}},
     }
@@ -122,11 +122,11 @@ def _exposed(language: str, sizes: dict[int, Overlap], bucket: int) -> dict:
         "width": WIDTH,
         "height": 120,
         "layer": [
-            {"data": {"values": rows}, "mark": {"type": "line", "color": red}, "encoding": place},
+            {"data": {"values": rows}, "mark": {"type": "line", "color": red}, "encoding": encoding},
             {
                 "data": {"values": [row for row in rows if row["bucket"] == bucket]},
                 "mark": {"type": "point", "filled": True, "size": 110, "color": INK, "opacity": 1},
-                "encoding": place,
+                "encoding": encoding,
             },
         ],
     }

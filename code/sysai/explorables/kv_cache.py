@@ -12,7 +12,7 @@ from dataclasses import replace
 from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import BYTES, CHIPS, MODELS
-from sysai.explorables.explorable import Choice, Explorable, Prediction
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction
 from sysai.explorables.units import quantity
 from sysai.models.config import ModelConfig
 from sysai.models.formulas.memory import kv_cache_bytes
@@ -37,7 +37,7 @@ def attention(config: ModelConfig, heads: str) -> ModelConfig:
 
 
 def kind(config: ModelConfig, language: str) -> str:
-    """What a model's attention is called: `GQA, 8 heads`."""
+    """The name of a model's kind of attention: `GQA, 8 heads`."""
     if config.mla:
         return Text("MLA, one latent", "MLA，一个潜在向量")[language]
     number = config.n_kv_heads
@@ -207,7 +207,7 @@ kv_cache = Explorable(
                 "层数、键值头数和头大小，决定上下文中每个词元要占多少内存。",
             )
         ),
-        Choice(
+        Dropdown(
             "heads",
             Text("Key-value heads", "键值头"),
             _HEADS,

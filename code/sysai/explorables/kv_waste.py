@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.units import digits
 from sysai.serving.waste import Waste, measure_waste, memories
 from sysai.serving.workload import AZURE_CODE, AZURE_CONVERSATION, Trace
@@ -92,10 +92,10 @@ def _shares(language: str, results: dict[str, Waste]) -> dict:
     says = in_language(_TEXTS, language)
     rows = []
     for policy, waste in results.items():
-        ours = {says[part]: 100 * getattr(waste, part) for part in COLOURS}
-        theirs = {says[part]: 100 * share for part, share in PUBLISHED[policy].items()}
-        rows += [row | {"whose": "ours"} for row in marks.stacked(says[policy], ours)]
-        rows += [row | {"whose": "published"} for row in marks.stacked(says[policy], theirs)]
+        simulated = {says[part]: 100 * getattr(waste, part) for part in COLOURS}
+        printed = {says[part]: 100 * share for part, share in PUBLISHED[policy].items()}
+        rows += [row | {"whose": "ours"} for row in marks.stacked(says[policy], simulated)]
+        rows += [row | {"whose": "published"} for row in marks.stacked(says[policy], printed)]
     bars = marks.bars(rows, {says[part]: colour for part, colour in COLOURS.items()}, says["share"], 300)
     bars["encoding"]["x"] |= marks.linear(0, 100)
     size = {key: bars.pop(key) for key in ("width", "height")} | {"height": HEIGHT}
@@ -120,7 +120,7 @@ def _running(language: str, results: dict[str, Waste]) -> dict:
     ]
     x = marks.linear(0, 1.45 * max(row["running"] for row in rows))
     axis = {"tickCount": 3, "grid": False}
-    place = {
+    encoding = {
         "y": {"field": "row", "type": "nominal", "sort": [row["row"] for row in rows], "axis": None},
         "x": {"field": "running", **x, "title": says["running"], "axis": axis},
     }
@@ -130,8 +130,8 @@ def _running(language: str, results: dict[str, Waste]) -> dict:
         "height": HEIGHT,
         "data": {"values": rows},
         "layer": [
-            {"mark": {"type": "bar", "height": 20, "yOffset": -6, "color": PALETTE["purple"]}, "encoding": place},
-            {"mark": text, "encoding": place | {"text": {"field": "text"}}},
+            {"mark": {"type": "bar", "height": 20, "yOffset": -6, "color": PALETTE["purple"]}, "encoding": encoding},
+            {"mark": text, "encoding": encoding | {"text": {"field": "text"}}},
         ],
     }
 
@@ -195,7 +195,7 @@ kv_waste = Explorable(
     name="kv_waste",
     title=Text("Waste of KV memory", "KV缓存浪费了多少内存"),
     controls=(
-        Choice(
+        Dropdown(
             "dataset",
             Text("Lengths", "长度分布"),
             _DATASETS,

@@ -1,4 +1,4 @@
-"""What the shape of a model costs: parameters, FLOPs, and memory to train and to serve it.
+"""The costs of a model's shape: parameters, FLOPs, and memory to train and to serve it.
 
 The model is a preset, whose depth and width can be multiplied. Rules of thumb stand beside the exact FLOPs:
 
@@ -76,7 +76,7 @@ def _work(language: str, config: ModelConfig, batch: int, sequence: int) -> dict
     ticks = marks.decades([row["flops"] for row in rows])
     middle = (ticks[0] * ticks[-1]) ** 0.5
     x = marks.logarithmic(ticks[0], ticks[-1])
-    place = {
+    encoding = {
         "x": {
             "field": "flops",
             **x,
@@ -91,13 +91,14 @@ def _work(language: str, config: ModelConfig, batch: int, sequence: int) -> dict
             "axis": {"domain": False, "ticks": False, "grid": True},
         },
     }
+    # the number stands on the side of the dot that has more room
     label = {"type": "text", "baseline": "middle"}
     sides = ((f"datum.flops <= {middle}", "left", 10), (f"datum.flops > {middle}", "right", -10))
     return {
         "width": 420,
         "height": 72,
         "data": {"values": rows},
-        "encoding": place,
+        "encoding": encoding,
         "layer": [
             {"mark": {"type": "point", "filled": True, "size": 90, "color": PALETTE["red"], "opacity": 1}},
             *(

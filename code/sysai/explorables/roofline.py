@@ -8,7 +8,7 @@ device does not multiply are stored in it and multiplied in bf16.
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
-from sysai.explorables.calls import Call, decode, prefill
+from sysai.explorables.calls import ModelCall, decode, prefill
 from sysai.explorables.controls import BYTES, CHIPS, MODELS
 from sysai.explorables.explorable import Explorable, Prediction
 from sysai.explorables.units import digits, quantity
@@ -28,7 +28,7 @@ def roof_of(device: str, devices: int, precision: str) -> Roofline:
     return Roofline(devices * one.peak_flops, devices * one.bandwidth, one.name)
 
 
-def tokens_per_second(roof: Roofline, call: Call) -> float:
+def tokens_per_second(roof: Roofline, call: ModelCall) -> float:
     """The most tokens a second that the roofline allows."""
     return call.tokens / roof.time(call.flops, call.bytes)
 
@@ -60,10 +60,11 @@ def _roof(language: str, roof: Roofline, config: ModelConfig, precision: str, ba
     ]
     x_ticks = marks.decades([0.1, 10_000, *(row["x"] for row in rows)])
     corners = [x_ticks[0], roof.ridge, x_ticks[-1]]
+    # three points draw the roof: both ends and the ridge
     line = [{"x": intensity, "y": roof.attainable(intensity) / 1e12} for intensity in corners]
     y_ticks = marks.decades([point["y"] for point in line])
     x, y = marks.logarithmic(x_ticks[0], x_ticks[-1]), marks.logarithmic(y_ticks[0], y_ticks[-1])
-    place = {
+    encoding = {
         "x": {"field": "x", **x, "title": names["intensity"], "axis": {"values": x_ticks, "format": ",~g"}},
         "y": {"field": "y", **y, "title": "TFLOP/s", "axis": {"values": y_ticks, "format": ",~g"}},
     }
@@ -75,28 +76,28 @@ def _roof(language: str, roof: Roofline, config: ModelConfig, precision: str, ba
             {
                 "data": {"values": line},
                 "mark": {"type": "line", "color": INK, "strokeWidth": 2},
-                "encoding": place,
+                "encoding": encoding,
             },
             {
                 "data": {"values": [ridge]},
                 "mark": {"type": "text", "dy": -8, "baseline": "bottom"},
-                "encoding": {**place, "text": {"field": "text"}},
+                "encoding": {**encoding, "text": {"field": "text"}},
             },
             {
                 "data": {"values": [row for row in rows if not row["here"]]},
                 "mark": {"type": "point", "filled": True, "size": 34, "opacity": 0.45},
-                "encoding": {**place, "color": marks.colours(colours)},
+                "encoding": {**encoding, "color": marks.colours(colours)},
             },
             {
                 "data": {"values": [row for row in rows if row["here"]]},
                 "mark": {"type": "point", "filled": True, "size": 170, "opacity": 1, "stroke": INK, "strokeWidth": 1.5},
-                "encoding": {**place, "color": marks.colours(colours)},
+                "encoding": {**encoding, "color": marks.colours(colours)},
             },
         ],
     }
 
 
-def _step(language: str, roof: Roofline, step: Call) -> dict:
+def _step(language: str, roof: Roofline, step: ModelCall) -> dict:
     """Two bars, what a decode step reads and what it computes, in milliseconds: the longer one is its time."""
     names = in_language(_TEXTS, language)
     per_byte = 1e3 / roof.bandwidth

@@ -28,8 +28,8 @@ WAITING, PREFILL, RECOMPUTATION, DECODE, PREEMPTED = "waiting", "prefill", "reco
 
 
 @dataclass(frozen=True)
-class Interval:
-    """What a request does from one time to another, in seconds; one for each step that computes anything of it."""
+class RequestInterval:
+    """The state of a request from one time to another, in seconds; one for each step that computes anything of it."""
 
     request: int
     state: str
@@ -52,11 +52,11 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Run:
+class ServingRun:
     """All that happened; `recomputed` counts tokens that were computed more than once."""
 
     workload: list[WorkItem]
-    intervals: list[Interval]
+    intervals: list[RequestInterval]
     moments: list[Moment]
     recomputed: int
     result: SimulationResult
@@ -67,7 +67,7 @@ class _Recorder:
     """The simulator's observer: turns steps into intervals and moments."""
 
     def __init__(self, workload: list[WorkItem]) -> None:
-        self.intervals: list[Interval] = []
+        self.intervals: list[RequestInterval] = []
         self.moments: list[Moment] = []
         self.recomputed = 0
         self._since = [item.arrival for item in workload]  # when the last interval of each request ended
@@ -84,12 +84,12 @@ class _Recorder:
         for part in step.parts:
             i, filled[i] = int(part.request_id), part.start + len(part.token_ids)
             self._pause(i, start)
-            known = self._computed[i]
-            self.recomputed += max(0, min(filled[i], known) - part.start)
-            state = RECOMPUTATION if part.start < known else DECODE if part.start >= self._prompts[i] else PREFILL
-            self.intervals.append(Interval(i, state, start, start + seconds))
+            before = self._computed[i]
+            self.recomputed += max(0, min(filled[i], before) - part.start)
+            state = RECOMPUTATION if part.start < before else DECODE if part.start >= self._prompts[i] else PREFILL
+            self.intervals.append(RequestInterval(i, state, start, start + seconds))
             self._since[i], self._idle_state[i] = start + seconds, WAITING
-            self._computed[i] = max(known, filled[i])
+            self._computed[i] = max(before, filled[i])
         memory = scheduler.memory
         tables = {int(request.request_id): memory.block_table(request) for request in scheduler.running}
         idle = frozenset(filter(memory.pool.is_idle, range(memory.pool.num_blocks)))
@@ -98,7 +98,7 @@ class _Recorder:
 
     def _pause(self, request: int, until: float) -> None:
         if until > self._since[request]:
-            self.intervals.append(Interval(request, self._idle_state[request], self._since[request], until))
+            self.intervals.append(RequestInterval(request, self._idle_state[request], self._since[request], until))
             self._since[request] = until
 
 
@@ -108,7 +108,7 @@ def step_budget(policy: str, budget: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def serve(policy: str, budget: int, rate: float, blocks: int, prefix_caching: bool, seed: int) -> Run:
+def serve(policy: str, budget: int, rate: float, blocks: int, prefix_caching: bool, seed: int) -> ServingRun:
     """Serve the requests of `seed`, `rate` a second in the mean."""
     lengths = (Lengths.uniform(16, LONGEST_PROMPT), Lengths.uniform(4, LONGEST_OUTPUT))
     workload = make_workload(REQUESTS, rate, *lengths, seed, sharing=SYSTEM_PROMPT)
@@ -122,4 +122,4 @@ def serve(policy: str, budget: int, rate: float, blocks: int, prefix_caching: bo
     recorder = _Recorder(workload)
     result = simulate(workload, config, COST, POLICIES[policy], recorder.observe)
     report = summarize(result.timings, percents=(50, 100))
-    return Run(workload, recorder.intervals, recorder.moments, recorder.recomputed, result, report)
+    return ServingRun(workload, recorder.intervals, recorder.moments, recorder.recomputed, result, report)

@@ -6,13 +6,13 @@ from textwrap import dedent
 
 import pytest
 from sysai.core.language import Text
-from sysai.exercises.report import Report
+from sysai.exercises.report import CheckReport
 
 LANGUAGES = ("en", "zh")
 
 
 @pytest.fixture
-def wrong(grade) -> Report:
+def wrong(grade) -> CheckReport:
     source = """
         def area(width, height):
             print("<script>", width)
@@ -106,9 +106,9 @@ def test_html_escapes_what_the_answer_says(wrong):
 
 
 def test_data_survive_json(wrong):
-    assert Report.from_data(json.loads(json.dumps(wrong.data()))) == wrong
+    assert CheckReport.from_data(json.loads(json.dumps(wrong.data()))) == wrong
     other = dataclasses.replace(wrong, frames=((1, "x"),), picture=Text("·", "·"))
-    assert Report.from_data(json.loads(json.dumps(other.data()))) == other
+    assert CheckReport.from_data(json.loads(json.dumps(other.data()))) == other
 
 
 def test_lines_are_no_wider_than_a_terminal(grade):

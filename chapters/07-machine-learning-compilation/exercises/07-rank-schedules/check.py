@@ -188,6 +188,6 @@ def _missed(lines: list[int], capacity: int) -> list[int]:
 
 def spearman(a: list[float], b: list[float]) -> float:
     """The correlation of ranks; equal values share the mean of their ranks."""
-    x, y = (np.sign(np.subtract.outer(values, values)).sum(axis=1) for values in (a, b))  # twice the rank, from -n to n
+    x, y = (np.sign(np.subtract.outer(v, v)).sum(axis=1) for v in np.array([a, b], float))  # twice the rank, centred
     scale = math.sqrt((x @ x) * (y @ y))
     return float(x @ y) / scale if scale else 0.0

@@ -143,7 +143,7 @@ def _norm_activations(config: ModelConfig, tokens: int) -> int:
 
 
 def _attention_activations(config: ModelConfig, batch: int, sequence: int) -> int:
-    """What attention keeps of one layer besides its input, in elements."""
+    """Elements that attention keeps of one layer for the backward pass, besides its input."""
     tokens, H, N, K = batch * sequence, config.n_heads, config.n_kv_heads, config.head_dim
     normed = (H + N) * (K + K + 1) * tokens if config.qk_norm else 0
     return tokens * K * (H + 2 * N) + batch * H * sequence**2 + tokens * H * K + normed
