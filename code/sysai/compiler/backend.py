@@ -25,7 +25,8 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from sysai.compiler.graph.from_fx import from_graph_module
 from sysai.compiler.graph.graph import Graph
-from sysai.compiler.runtime.compiled import Compiled, compile_graph
+from sysai.compiler.pipeline import compile_graph
+from sysai.compiler.runtime.compiled import Compiled
 
 
 @dataclass

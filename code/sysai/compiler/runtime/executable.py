@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sysai.compiler.codegen.cpu import ALIGNMENT
+from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.interpret import run_node
 from sysai.compiler.graph.references import TORCH_DTYPES

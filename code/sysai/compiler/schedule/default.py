@@ -12,7 +12,7 @@ A schedule keeps its trace, so that one may print what was done, and a tuner may
 
 from collections.abc import Sequence
 
-from sysai.compiler.codegen.cpu import lanes
+from sysai.compiler.cpu import lanes
 from sysai.compiler.schedule import steps
 from sysai.compiler.schedule.default_matmul import schedule_product
 from sysai.compiler.schedule.schedule import Schedule

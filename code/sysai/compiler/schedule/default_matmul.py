@@ -8,7 +8,7 @@ The second form is for operands that are read as they are stored (`lowering/matm
 columns (or vectors of columns): r + c loads for r c multiplications of vectors.
 """
 
-from sysai.compiler.codegen.cpu import lanes
+from sysai.compiler.cpu import lanes
 from sysai.compiler.schedule import steps
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block

@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.codegen.cpu import lanes
+from sysai.compiler.cpu import lanes
 from sysai.compiler.schedule import steps
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block, find_loop
