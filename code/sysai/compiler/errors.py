@@ -1,6 +1,22 @@
 """The exceptions that callers of the compiler catch; each message says what is wrong and what to do."""
 
-# ruff: noqa: N818, the names say what the program, the schedule or the group is
+# ruff: noqa: N818, the names say what the graph, the program or the schedule is
+
+
+class InvalidGraph(ValueError):
+    """A graph, or a node of it, that has no meaning; the message names the node and what does not go together."""
+
+
+class UnsupportedOperator(ValueError):
+    """The user's module applies an operator that the compiler lacks; the message names it and its line."""
+
+
+class InvalidRule(ValueError):
+    """A rewrite rule that cannot be read, or whose replacement is not of the type of the pattern."""
+
+
+class IllegalFusion(ValueError):
+    """Nodes that cannot run as one kernel; the message says why."""
 
 
 class InvalidProgram(ValueError):

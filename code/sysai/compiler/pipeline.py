@@ -2,8 +2,8 @@
 
     graph --optimize, legalize--> core operators --fuse--> groups --lower--> tensor programs --schedule--> kernels
 
-Groups of layers that are alike give the same program (buffers are named by their place, sizes do not count), so that
-a model of thirty layers has a dozen kernels.
+Groups of layers that are alike give the same program, as buffers are named by their position and names of sizes do not
+count: a model of thirty layers has a dozen kernels.
 """
 
 import os
@@ -51,7 +51,7 @@ def compile_module(
         "export", lambda: import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback)
     )
     compiled = compile_graph(imported.graph, schedule or default_schedule, timings)
-    compiled.call_spec = imported.program.call_spec
+    compiled.call_spec = imported.exported.call_spec
     return compiled
 
 
@@ -86,9 +86,9 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
     groups = timings.measure("fusion", fuse, graph)
     constants = dict(graph.constants)
     steps: list[Step] = []
-    kernels: dict[PrimFunc, int] = {}  # the numbers of programs, whatever their sizes are called
+    kernels: dict[PrimFunc, int] = {}  # the number of each function's kernel, whatever its sizes are called
     schedules: list[Schedule] = []
-    orders: list[list[int]] = []  # of a kernel's sizes, by their places
+    orders: list[list[int]] = []  # of each kernel's sizes, as positions in the order of its shapes
     for group in groups:
         if group.kind == "opaque":
             steps.append(Fallback(group.nodes[0]))
@@ -105,14 +105,15 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
             if weight is not None:
                 operands[operands.index(weight)] = _packed(group, weight, constants)
             kernel = kernels[alike]
-            steps.append(Call(kernel, tuple(operands), tuple(sizes[place] for place in orders[kernel])))
+            steps.append(Call(kernel, tuple(operands), tuple(sizes[position] for position in orders[kernel])))
+    # A weight that is only read in packed form is not kept in its own.
     used = {name for step in steps if isinstance(step, Call) for name in step.operands}
     used |= {value.name for step in steps if isinstance(step, Fallback) for value in step.node.inputs}
     used |= {value.name for value in graph.outputs}
     owners = {group.outputs[0].name: group.inputs[0].name for group in groups if group.kind == "view"}
     used |= {owners[name] for name in used & set(owners)}
-    kept = {name: tensor for name, tensor in constants.items() if name in used}
-    return ExecutionPlan(graph, groups, tuple(steps), tuple(schedules), kept)
+    constants = {name: tensor for name, tensor in constants.items() if name in used}
+    return ExecutionPlan(graph, groups, tuple(steps), tuple(schedules), constants)
 
 
 def _verified(function: PrimFunc) -> PrimFunc:

@@ -90,7 +90,12 @@ def test_lowered_groups_compute_the_same(name, seed):
 
 
 def test_each_class_of_groups_has_a_rule():
-    assert [rule_for(kind) for kind in ("matmul", "rows", "elementwise", "window")] == [product, rows, tiled, tiled]
+    assert [rule_for(kind) for kind in ("matmul", "reduction", "elementwise", "pooling")] == [
+        product,
+        rows,
+        tiled,
+        tiled,
+    ]
 
 
 def test_given_decisions_make_the_same_candidate():

@@ -20,9 +20,8 @@ from sysai.compiler import tir
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import operator_of
-from sysai.compiler.graph.sizes import product
+from sysai.compiler.graph.sizes import Indices, product, reshape_indices
 from sysai.compiler.lowering.elements import Elements
-from sysai.compiler.passes.access import Indices, reshape_indices
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.tir.arith import proves, simplify, size_ranges
 from sysai.compiler.tir.expr import INDEX, Expr, Var

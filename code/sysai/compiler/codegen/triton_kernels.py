@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from sysai.compiler.codegen.triton_expressions import Block, Scope, compute_dtype, number
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Node, Value
-from sysai.compiler.graph.sizes import product, same
+from sysai.compiler.graph.sizes import Indices, broadcast_indices, product, reshape_indices, same
 from sysai.compiler.lowering.reduction import identity
-from sysai.compiler.passes.access import Indices, broadcast_indices, reshape_indices
 from sysai.compiler.tir.expr import FLOATS, ZERO, Const, Expr, Var
 
 RESIDENT_COLUMNS = 8192

@@ -19,4 +19,4 @@ def lower(group: Group, name: str, packed: bool = False) -> PrimFunc:
     """
     if group.kind == "matmul":
         return lower_product(group, name, packed)
-    return {"elementwise": lower_elementwise, "rows": lower_rows, "window": lower_window}[group.kind](group, name)
+    return {"elementwise": lower_elementwise, "reduction": lower_rows, "pooling": lower_window}[group.kind](group, name)

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sysai.compiler import tir
 from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, operator_of
-from sysai.compiler.graph.sizes import product, same
-from sysai.compiler.passes.access import Indices, broadcast_indices, moved_indices
+from sysai.compiler.graph.sizes import Indices, broadcast_indices, moved_indices, product, same
 from sysai.compiler.passes.groups import Group
 
 

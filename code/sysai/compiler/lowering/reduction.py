@@ -19,11 +19,10 @@ import math
 from collections.abc import Sequence
 
 from sysai.compiler.graph.graph import Node, Value
-from sysai.compiler.graph.sizes import same
+from sysai.compiler.graph.sizes import Indices, same
 from sysai.compiler.lowering.elements import Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocate, block, function, indices, spatial, wrap_in_loops
-from sysai.compiler.passes.access import Indices
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
 from sysai.compiler.tir.expr import INDEX, ONE, TRUE, ZERO, Buffer, Const, Expr, Load, Select, binary
 from sysai.compiler.tir.statement import Block, PrimFunc, Stmt, sequence

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.graph.graph import Node, Value
-from sysai.compiler.graph.interpret import run_node
-from sysai.compiler.graph.references import TORCH_DTYPES
+from sysai.compiler.graph.interpret import TORCH_DTYPES, run_node
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.memory_plan import MemoryPlan, lifetimes, plan_memory, storage
 from sysai.compiler.runtime.plan import BoundPlan, Call, ExecutionPlan, Fallback, RunKernels

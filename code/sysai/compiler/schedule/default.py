@@ -26,7 +26,7 @@ PARTIAL_VECTORS = 4  # of a reduction: so that an addition need not wait for the
 def default_schedule(function: PrimFunc, kind: str) -> Schedule:
     """The schedule of a lowered group of a class, see `groups.Group.kind`."""
     schedule = Schedule(function)
-    {"elementwise": _elementwise, "rows": _rows, "matmul": schedule_product, "window": _window}[kind](schedule)
+    {"elementwise": _elementwise, "reduction": _rows, "matmul": schedule_product, "pooling": _window}[kind](schedule)
     return schedule
 
 

@@ -201,7 +201,7 @@ def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> No
     steps.add_up(schedule, name, width)
 
 
-RULES: dict[str, Rule] = {"matmul": product, "rows": rows}
+RULES: dict[str, Rule] = {"matmul": product, "reduction": rows}
 
 
 def rule_for(kind: str) -> Rule:
