@@ -176,7 +176,7 @@ def require_scopes(function: tir.PrimFunc, action: str) -> tir.PrimFunc:
             for name in (stmt.buffer.name, *(load.buffer.name for load in tree.reads(stmt))):
                 if name not in alive:
                     raise IllegalSchedule(f"cannot {action}: block {stmt.name} uses {name}, which does not live there")
-        for child in tree.substatements(stmt):
+        for child in tir.substatements(stmt):
             visit(child, alive)
 
     visit(function.body, frozenset(buffer.name for buffer in function.buffers))
