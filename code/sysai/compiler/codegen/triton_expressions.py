@@ -79,7 +79,7 @@ def operands_of(graph: Graph) -> list[Value]:
     return list({value.name: value for value in (*graph.inputs, *used) if value.name not in produced}.values())
 
 
-class Block:
+class KernelBlock:
     """The block of elements that a program computes: what all scopes of one kernel share.
 
     Attributes:
@@ -176,7 +176,7 @@ class Scope:
         own: variables that exist in this scope only; what depends on none of them is computed in the parent.
     """
 
-    def __init__(self, block: Block, parent: "Scope | None" = None, own: Iterable[Var] = ()) -> None:
+    def __init__(self, block: KernelBlock, parent: "Scope | None" = None, own: Iterable[Var] = ()) -> None:
         self.block = block
         self.parent = parent
         self.own = frozenset(own)

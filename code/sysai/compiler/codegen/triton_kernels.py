@@ -15,7 +15,7 @@ templates that are written by hand for matrix products and attention.
 
 from dataclasses import dataclass
 
-from sysai.compiler.codegen.triton_expressions import Block, Scope, compute_dtype, number
+from sysai.compiler.codegen.triton_expressions import KernelBlock, Scope, compute_dtype, number
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, product, reshape_indices, same
@@ -47,7 +47,7 @@ class KernelText:
 
     suffix: str
     lines: list[str]
-    block: Block
+    block: KernelBlock
     constants: tuple[str, ...]
     extents: dict[str, Expr]
     combiners: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class KernelText:
 
 def pointwise(graph: Graph) -> list[KernelText]:
     """Elements that depend on no other element of the output."""
-    block = Block(graph, rank=1)
+    block = KernelBlock(graph, rank=1)
     count = product(graph.outputs[0].shape)
     i = block.variable("i", count)
     scope = Scope(block)
@@ -87,7 +87,7 @@ def _columns(node: Node) -> tuple[Expr, ...]:
 
 
 def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when: str) -> KernelText:
-    block = Block(graph, rank=2)
+    block = KernelBlock(graph, rank=2)
     shape, axes = reductions[0].inputs[0].shape, tuple(sorted(reductions[0].attributes["axes"]))
     kept_axes = [axis for axis in range(len(shape)) if axis not in axes]
     r = block.variable("r", product(shape[axis] for axis in kept_axes))
@@ -173,7 +173,7 @@ def matmul(graph: Graph) -> list[KernelText]:
     (a, b), shape = node.inputs, node.output.shape
     if a.dtype not in FLOATS:
         raise UnsupportedGroup(f"matmul {node.output.name} is of {a.dtype}: only floats have tensor cores here")
-    block = Block(graph, rank=2)
+    block = KernelBlock(graph, rank=2)
     M, N, K, batch_shape = shape[-2], shape[-1], a.shape[-1], shape[:-2]
     m, n, kr, kc = (block.variable(*axis) for axis in (("m", M), ("n", N), ("k_row", K), ("k_column", K)))
     batch = block.loop_variable("batch", product(batch_shape))
@@ -230,13 +230,13 @@ def _tiles(M: Expr, N: Expr, batch: Var | None) -> list[str]:
     ]
 
 
-def _program(block: Block) -> list[str]:
+def _program(block: KernelBlock) -> list[str]:
     """The program's number; it and the sizes are of 64 bits where a tensor has 2^31 elements or more."""
     wide = [f"    {name} = tl.cast({name}, tl.int64)" for name in ("pid", *block.sizes)]
     return ["pid = tl.program_id(0)", "if WIDE:", *wide]
 
 
-def _mask_line(block: Block, var: Var) -> str:
+def _mask_line(block: KernelBlock, var: Var) -> str:
     return f"{block.masks[var]} = {var} < {block.extents[var]}"
 
 
