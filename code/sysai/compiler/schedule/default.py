@@ -1,11 +1,11 @@
 """Default schedules: for each class of groups, the primitives that make its program fast without any tuning.
 
     elementwise   outer loops over cores, the innermost one in vectors
-    rows          rows over cores; along a row, vectors, and in reductions one partial result a lane (rfactor), which a
+    reduction     rows over cores; along a row, vectors, and in reductions one partial result a lane (rfactor), which a
                   tree of vectors, half vectors, ... then combines
-    columns       rows whose elements lie apart: vectors across rows, cores over blocks of them
+                  rows whose elements lie apart: vectors across rows, cores over blocks of them
     matmul        tiles of registers; a panel of columns for each core at a time; the epilogue on the tile
-    window        outer loops over cores
+    pooling       outer loops over cores
 
 A schedule keeps its trace, so that one may print what was done, and a tuner may begin where this ends.
 """
@@ -26,7 +26,8 @@ PARTIAL_VECTORS = 4  # of a reduction: so that an addition need not wait for the
 def default_schedule(function: PrimFunc, kind: str) -> Schedule:
     """The schedule of a lowered group of a class, see `groups.Group.kind`."""
     schedule = Schedule(function)
-    {"elementwise": _elementwise, "reduction": _rows, "matmul": schedule_product, "pooling": _window}[kind](schedule)
+    schedulers = {"elementwise": _elementwise, "reduction": _reduction, "matmul": schedule_product, "pooling": _pooling}
+    schedulers[kind](schedule)
     return schedule
 
 
@@ -40,7 +41,7 @@ def _elementwise(schedule: Schedule) -> None:
             steps.parallelize(schedule, outer)
 
 
-def _window(schedule: Schedule) -> None:
+def _pooling(schedule: Schedule) -> None:
     loops = schedule.loops_of("pool")
     small = steps.is_small(schedule, loops)
     schedule.decompose_reduction("pool", loops[-2])
@@ -57,7 +58,7 @@ def _nests(schedule: Schedule) -> list[str]:
     return list(first_blocks.values())
 
 
-def _rows(schedule: Schedule) -> None:
+def _reduction(schedule: Schedule) -> None:
     function = schedule.function
     first = next(block for block in blocks(function.body) if block.reduces)
     enclosing = schedule.loops_of(first.name)
