@@ -110,7 +110,7 @@ def _check_start(trial: Trial, where: Text, cache: Cache, text: str, got: object
     pair = type(got) is tuple and [type(part) for part in got] == [int, list]
     (hits, victims), evicted = expected or (0, []), got[1] if pair else []
     trial.picture(_picture(cache, victims, evicted))
-    lacking, idle, wanted = cache.lacking(text), len(cache.idle()), "(hits, victims)" if expected else "None"
+    lacking, idle, wanted = cache.lacking(text), len(cache.idle()), "(hits, [victim, ...])" if expected else "None"
     message = Text(
         f"blocks lacking: {lacking}; not in use: {idle}. Return {wanted}, not {got!r:.60}.",
         f"缺{lacking}个块，没有在使用的有{idle}个。应返回{wanted}，而不是{got!r:.60}。",
@@ -118,7 +118,7 @@ def _check_start(trial: Trial, where: Text, cache: Cache, text: str, got: object
     why = _why(cache, text, evicted, victims)
     trial.expect(pair if expected else got is None, about(where, message), None if expected else why)
     found = Text(
-        f"Found is {text[:hits]!r}: a block is named by the whole text up to its end, the first not kept is the limit.",
+        f"Found is {text[:hits]!r}: a block is named by the whole text up to its end, and the first not kept ends it.",
         f"找到的是{text[:hits]!r}：块以到它末尾为止的整段文本命名，遇到第一个不在缓存里的为止。",
     )
     refused = Text(
