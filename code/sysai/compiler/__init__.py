@@ -5,8 +5,8 @@
     print(compiled.report({"B": 8}))
 
 The package's levels import each other downwards only: `graph` and `passes` work on operators, `lowering` makes tensor
-programs (`tir`) of them, `schedule` transforms those, `codegen` prints C or Triton, `pipeline` puts them in a row, and
-`runtime` runs what comes out. What a page in the browser shows (`tir`) needs the standard library only, which is why
+programs (`tir`) of them, `schedule` transforms those, `codegen` prints C or Triton, `runtime` runs what comes out, and
+`pipeline` puts them in a row. What a page in the browser shows (`tir`) needs the standard library only, which is why
 nothing is imported here.
 """
 
@@ -45,6 +45,6 @@ def compile(
         ValueError: the module cannot be exported; the message says where and why.
         ToolchainError: there is no C compiler, or it fails.
     """
-    from sysai.compiler.runtime.compiled import compile_module
+    from sysai.compiler.pipeline import compile_module
 
     return compile_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback, schedule=schedule)

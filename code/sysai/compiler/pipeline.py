@@ -7,12 +7,15 @@ count: a model of thirty layers has a dozen kernels.
 """
 
 import os
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from sysai.compiler.codegen.c import generate_c
+from sysai.compiler.codegen.kernel import Kernel
+from sysai.compiler.graph.from_export import import_module
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.lowering import lower
 from sysai.compiler.lowering.matmul import pack, packable
@@ -20,6 +23,9 @@ from sysai.compiler.passes import optimize
 from sysai.compiler.passes.fusion import fuse
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.legalize import legalize
+from sysai.compiler.runtime.compiled import Compiled, Timings
+from sysai.compiler.runtime.entry import make_entry
+from sysai.compiler.runtime.executable import Executable
 from sysai.compiler.runtime.plan import Call, ExecutionPlan, Fallback, Step
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
@@ -30,18 +36,42 @@ Scheduler = Callable[[PrimFunc, str], Schedule]
 LONGEST_NAME = 40
 
 
-@dataclass
-class Timings:
-    """How long each part of a compilation took, by its name."""
+def compile_module(
+    module: nn.Module,
+    example_inputs: Sequence[object],
+    dynamic: Mapping[str | int, Mapping[int, str]] | None = None,
+    *,
+    keywords: Mapping[str, object] | None = None,
+    fallback: bool = False,
+    schedule: Scheduler | None = None,
+) -> Compiled:
+    """Compile a module; see `sysai.compiler.compile`."""
+    timings = Timings()
+    imported = timings.measure(
+        "export", lambda: import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback)
+    )
+    compiled = compile_graph(imported.graph, schedule or default_schedule, timings)
+    compiled.call_spec = imported.exported.call_spec
+    return compiled
 
-    seconds: dict[str, float] = field(default_factory=dict)
 
-    def measure(self, name: str, work: Callable, *arguments: object) -> object:
-        """Call `work(*arguments)`, and note how long that takes."""
-        start = time.perf_counter()
-        result = work(*arguments)
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-        return result
+def compile_graph(graph: Graph, schedule: Scheduler = default_schedule, timings: Timings | None = None) -> Compiled:
+    """Compile a graph; the result takes and gives flat tensors."""
+    timings = timings or Timings()
+    plan = make_plan(graph, schedule, timings)
+    kernels = timings.measure("C", build_all, plan.schedules)
+    executable = timings.measure(
+        "entry", Executable, plan, lambda calls, slots: make_entry(calls, kernels, slots, plan.graph.sizes)
+    )
+    return Compiled(plan, executable, kernels, timings)
+
+
+def build_all(schedules: Sequence[Schedule]) -> list[Kernel]:
+    """A kernel for each schedule; the C compiler runs on all cores, while this thread prints the next ones."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        functions = (schedule.function for schedule in schedules)
+        kernels = [pool.submit(Kernel, function, generate_c(function)) for function in functions]
+        return [kernel.result() for kernel in kernels]
 
 
 def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Timings | None = None) -> ExecutionPlan:

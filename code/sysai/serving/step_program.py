@@ -22,8 +22,7 @@ from sysai.compiler.graph.from_export import import_module
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.lowering.matmul import pack
 from sysai.compiler.passes.memory_plan import storage
-from sysai.compiler.pipeline import make_plan
-from sysai.compiler.runtime.compiled import build_all
+from sysai.compiler.pipeline import build_all, make_plan
 from sysai.compiler.runtime.entry import CFunction, make_entry
 from sysai.compiler.runtime.plan import Call, ExecutionPlan, RunKernels
 from sysai.compiler.schedule.default import default_schedule

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lowered_graphs import interpreted
 from random_graphs import graphs, inputs_for
 from sysai.compiler.graph.from_export import from_module
-from sysai.compiler.runtime.compiled import compile_graph
+from sysai.compiler.pipeline import compile_graph
 from sysai.models.config import ModelConfig
 from sysai.models.transformer import Transformer
 from test_lowering import assert_close, expected

@@ -5,13 +5,12 @@ import re
 import pytest
 import torch
 from lowered_graphs import interpreted
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import as_shape
-from sysai.compiler.pipeline import make_plan
-from sysai.compiler.runtime.compiled import compile_graph, compile_module
+from sysai.compiler.pipeline import compile_graph, compile_module, make_plan
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.tir.expr import Var
 

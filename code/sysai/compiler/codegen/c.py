@@ -14,13 +14,12 @@ import keyword
 import math
 from dataclasses import dataclass
 
-from sysai.compiler import tir
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu, tir
 from sysai.compiler.codegen.c_expressions import C_TYPES, COMPUTED, COMPUTED_C, STORED, Expressions, Lanes, bare
-from sysai.compiler.codegen.cpu import ALIGNMENT
 from sysai.compiler.codegen.loop_partition import partition_loops
 from sysai.compiler.codegen.registers import chunks, constant_offset, register_segments
 from sysai.compiler.codegen.vector_header import HEADER_NAME
+from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.tir.arith import bounds, size_ranges
 
 _WORDS = (

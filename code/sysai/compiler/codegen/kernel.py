@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.codegen.vector_header import HEADER_NAME, vector_header

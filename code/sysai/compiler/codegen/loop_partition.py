@@ -54,11 +54,7 @@ class _Partition:
                 if tir.FALSE in remaining:
                     return NOTHING
                 return when(tir.conjunction(*remaining), self.visit(body, ranges, depth))
-            case tir.Seq(stmts):
-                return tir.Seq(tuple(self.visit(child, ranges, depth) for child in stmts))
-            case tir.Allocate():
-                return replace(stmt, body=self.visit(stmt.body, ranges, depth))
-        return stmt
+        return tir.map_substatements(stmt, lambda child: self.visit(child, ranges, depth))
 
     def loop(self, loop: tir.For, ranges: Ranges, depth: int) -> tir.Stmt:
         extent = simplify(loop.extent, ranges)
@@ -160,10 +156,8 @@ def _conditions(stmt: tir.Stmt, moving: Ranges) -> Iterator[tuple[tir.Expr, Rang
             yield from _conditions(body, moving)
         case tir.For(var, extent, body):
             yield from _conditions(body, {**moving, var: (0, extent)})
-        case tir.Allocate(_, body):
-            yield from _conditions(body, moving)
-        case tir.Seq(stmts):
-            for child in stmts:
+        case _:
+            for child in tir.substatements(stmt):
                 yield from _conditions(child, moving)
 
 
@@ -232,19 +226,7 @@ def _varies(stmt: tir.Stmt, var: tir.Var) -> bool:
     """Whether what is executed inside depends on the variable."""
     if any(var in tir.walk(condition) for condition, _ in _conditions(stmt, {})):
         return True
-    return any(var in tir.walk(extent) for extent in _extents(stmt))
-
-
-def _extents(stmt: tir.Stmt) -> Iterator[tir.Expr]:
-    match stmt:
-        case tir.For(_, extent, body):
-            yield extent
-            yield from _extents(body)
-        case tir.If(_, body) | tir.Allocate(_, body):
-            yield from _extents(body)
-        case tir.Seq(stmts):
-            for child in stmts:
-                yield from _extents(child)
+    return any(var in tir.walk(loop.extent) for loop in tir.statements(stmt) if isinstance(loop, tir.For))
 
 
 def without_axes(stmt: tir.Stmt) -> tir.Stmt | None:
@@ -269,14 +251,10 @@ def simplified(stmt: tir.Stmt, ranges: Ranges) -> tir.Stmt:
             return replace(stmt, extent=extent, body=simplified(stmt.body, {**ranges, stmt.var: (0, extent)}))
         case tir.If(condition, body):
             return when(simplify(condition, ranges), simplified(body, ranges))
-        case tir.Allocate():
-            return replace(stmt, body=simplified(stmt.body, ranges))
-        case tir.Seq(stmts):
-            return tir.Seq(tuple(simplified(child, ranges) for child in stmts))
         case tir.Block():
             indices = tuple(simplify(index, ranges) for index in stmt.indices)
             return replace(stmt, indices=indices, value=simplify(stmt.value, ranges))
-    raise TypeError(f"not a statement: {stmt!r}")
+    return tir.map_substatements(stmt, lambda child: simplified(child, ranges))
 
 
 def when(condition: tir.Expr, body: tir.Stmt) -> tir.Stmt:

@@ -65,10 +65,8 @@ def _accesses(
             if any(isinstance(node, tir.Load) and node.buffer == buffer for node in tir.walk(condition)):
                 yield None, 1, False
             yield from _accesses(buffer, body, vector_bytes, text, loop)
-        case tir.Allocate(_, body):
-            yield from _accesses(buffer, body, vector_bytes, text, loop)
-        case tir.Seq(stmts):
-            for child in stmts:
+        case tir.Allocate() | tir.Seq():
+            for child in tir.substatements(stmt):
                 yield from _accesses(buffer, child, vector_bytes, text, loop)
         case tir.Block():
             loads = [

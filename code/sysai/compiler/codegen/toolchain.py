@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
 from sysai.compiler.errors import ToolchainError
 from sysai.models.smollm2 import cache_folder
 

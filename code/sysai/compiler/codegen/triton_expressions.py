@@ -79,7 +79,7 @@ def operands_of(graph: Graph) -> list[Value]:
     return list({value.name: value for value in (*graph.inputs, *used) if value.name not in produced}.values())
 
 
-class Block:
+class KernelBlock:
     """The block of elements that a program computes: what all scopes of one kernel share.
 
     Attributes:
@@ -120,13 +120,13 @@ class Block:
         self.extents[var], self.ranges[var] = extent, (0, extent)
         return var
 
-    def accumulate(self, value: Value, place: Indices, name: str) -> None:
-        """Let `name` hold the elements of a value, which are known at `place` only."""
+    def accumulate(self, value: Value, known_indices: Indices, name: str) -> None:
+        """Let `name` hold the elements of a value, which are known at `known_indices` only."""
 
         def element(indices: Indices) -> Expr:
-            if self.simple(indices) != place:
+            if self.simple(indices) != known_indices:
                 raise UnsupportedGroup(f"{value.name} is wanted at more than its own place: end the group after it")
-            return tir.Load(tir.Buffer(name, value.shape, value.dtype, "local"), place)
+            return tir.Load(tir.Buffer(name, value.shape, value.dtype, "local"), known_indices)
 
         self.elements.computed[value.name] = element
 
@@ -147,11 +147,11 @@ class Block:
         """Indices as simple as the extents of the block's variables allow."""
         return tuple(simplify(index, self.ranges) for index in indices)
 
-    def index(self, place: Indices, shape: Sequence[Expr]) -> Expr:
+    def ravel(self, indices: Indices, shape: Sequence[Expr]) -> Expr:
         """The row-major index of an element."""
-        return self.simple([tir.row_major(place, shape)])[0]
+        return self.simple([tir.row_major(indices, shape)])[0]
 
-    def place(self, index: Expr, shape: Sequence[Expr]) -> Indices:
+    def unravel(self, index: Expr, shape: Sequence[Expr]) -> Indices:
         """The indices of the element that has a row-major index."""
         return self.simple(reshape_indices([product(shape)], shape, (index,)))
 
@@ -176,20 +176,20 @@ class Scope:
         own: variables that exist in this scope only; what depends on none of them is computed in the parent.
     """
 
-    def __init__(self, block: Block, parent: "Scope | None" = None, own: Iterable[Var] = ()) -> None:
+    def __init__(self, block: KernelBlock, parent: "Scope | None" = None, own: Iterable[Var] = ()) -> None:
         self.block = block
         self.parent = parent
         self.own = frozenset(own)
         self.lines: list[str] = []
         self.values: dict[tuple[object, tuple[Guard, ...]], str] = {}
 
-    def element(self, value: Value, place: Indices) -> str:
+    def element(self, value: Value, indices: Indices) -> str:
         """The name of a variable with the elements of a value of the graph.
 
         Raises:
             UnsupportedGroup: there is a node of another kind, or a sum is wanted at more than its own place.
         """
-        return self.value(self.block.elements.of(value, place))
+        return self.value(self.block.elements.of(value, indices))
 
     def value(self, expr: Expr, guards: tuple[Guard, ...] = ()) -> str:
         """The name of a variable with the values of an expression, in the dtype in which it is computed.
@@ -224,7 +224,7 @@ class Scope:
         """The text that loads elements of a tensor, in the dtype in which they are stored."""
         value = self.block.operands[load.buffer.name]
         self.block.read.add(value.name)
-        index = self.block.index(load.indices, load.buffer.shape)
+        index = self.block.ravel(load.indices, load.buffer.shape)
         mask = self.mask(index, guards)
         masked = f", mask={mask}, other=0" if mask else ""
         return f"tl.load({self.block.pointer(value)} + {self.address(index, guards)}{masked})"
@@ -251,7 +251,7 @@ class Scope:
         """
         if isinstance(expr, tir.Load):
             text = self.emit(self.block.operands[expr.buffer.name].name, self.load(expr))
-            if self.block.variables(self.block.index(expr.indices, expr.buffer.shape)) == needed:
+            if self.block.variables(self.block.ravel(expr.indices, expr.buffer.shape)) == needed:
                 return text
         else:
             text = self.value(expr) + (f".to(tl.{dtype})" if dtype in HALF else "")

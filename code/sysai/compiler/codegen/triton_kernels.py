@@ -15,7 +15,7 @@ templates that are written by hand for matrix products and attention.
 
 from dataclasses import dataclass
 
-from sysai.compiler.codegen.triton_expressions import Block, Scope, compute_dtype, number
+from sysai.compiler.codegen.triton_expressions import KernelBlock, Scope, compute_dtype, number
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, product, reshape_indices, same
@@ -47,7 +47,7 @@ class KernelText:
 
     suffix: str
     lines: list[str]
-    block: Block
+    block: KernelBlock
     constants: tuple[str, ...]
     extents: dict[str, Expr]
     combiners: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class KernelText:
 
 def pointwise(graph: Graph) -> list[KernelText]:
     """Elements that depend on no other element of the output."""
-    block = Block(graph, rank=1)
+    block = KernelBlock(graph, rank=1)
     count = product(graph.outputs[0].shape)
     i = block.variable("i", count)
     scope = Scope(block)
@@ -87,13 +87,13 @@ def _columns(node: Node) -> tuple[Expr, ...]:
 
 
 def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when: str) -> KernelText:
-    block = Block(graph, rank=2)
+    block = KernelBlock(graph, rank=2)
     shape, axes = reductions[0].inputs[0].shape, tuple(sorted(reductions[0].attributes["axes"]))
     kept_axes = [axis for axis in range(len(shape)) if axis not in axes]
     r = block.variable("r", product(shape[axis] for axis in kept_axes))
     c = block.variable("c", product(shape[axis] for axis in axes))
-    at = dict(zip(kept_axes, block.place(r, [shape[axis] for axis in kept_axes]), strict=True))
-    at |= zip(axes, block.place(c, [shape[axis] for axis in axes]), strict=True)
+    at = dict(zip(kept_axes, block.unravel(r, [shape[axis] for axis in kept_axes]), strict=True))
+    at |= zip(axes, block.unravel(c, [shape[axis] for axis in axes]), strict=True)
     domain = tuple(at[axis] for axis in range(len(shape)))
     row = Scope(block)
     row.lines += _program(block)
@@ -154,7 +154,7 @@ def _loop(inside: Scope, c: Var) -> list[str]:
 def _store_rows(graph: Graph, row: Scope, domain: Indices, shape: tuple[Expr, ...], c: Var, looped: bool) -> None:
     block = row.block
     inside = Scope(block, row, [c]) if looped else row
-    index = block.index(domain, shape)
+    index = block.ravel(domain, shape)
     (r,) = (var for var in block.extents if var != c)
     for output in graph.outputs:
         if same(product(output.shape), product(shape)):
@@ -173,19 +173,19 @@ def matmul(graph: Graph) -> list[KernelText]:
     (a, b), shape = node.inputs, node.output.shape
     if a.dtype not in FLOATS:
         raise UnsupportedGroup(f"matmul {node.output.name} is of {a.dtype}: only floats have tensor cores here")
-    block = Block(graph, rank=2)
+    block = KernelBlock(graph, rank=2)
     M, N, K, batch_shape = shape[-2], shape[-1], a.shape[-1], shape[:-2]
     m, n, kr, kc = (block.variable(*axis) for axis in (("m", M), ("n", N), ("k_row", K), ("k_column", K)))
     batch = block.loop_variable("batch", product(batch_shape))
-    batch_place = block.place(batch, batch_shape)
+    batch_indices = block.unravel(batch, batch_shape)
     scope = Scope(block)
     scope.lines += _program(block) + _tiles(M, N, batch if batch_shape else None)
     scope.lines += [f"{m} = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]", _mask_line(block, m)]
     scope.lines += [f"{n} = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]", _mask_line(block, n)]
     inside = Scope(block, scope, [kr, kc])
-    a_text = _factor(inside, a, (*batch_place, m, kr), "(BLOCK_M, BLOCK_K)", {m, kr}, block.masks[kr])
-    b_place = (n, kc) if node.attributes["transpose_b"] else (kc, n)
-    b_text = _factor(inside, b, (*batch_place, *b_place), "(BLOCK_K, BLOCK_N)", {kc, n}, block.masks[kc])
+    a_text = _factor(inside, a, (*batch_indices, m, kr), "(BLOCK_M, BLOCK_K)", {m, kr}, block.masks[kr])
+    b_indices = (n, kc) if node.attributes["transpose_b"] else (kc, n)
+    b_text = _factor(inside, b, (*batch_indices, *b_indices), "(BLOCK_K, BLOCK_N)", {kc, n}, block.masks[kc])
     dtype = compute_dtype(a.dtype)
     total = scope.emit(node.output.name, f"tl.full((BLOCK_M, BLOCK_N), 0.0, tl.{dtype})")
     options = {"float32": ', input_precision="ieee"', "float64": ", out_dtype=tl.float64"}.get(a.dtype, "")
@@ -194,9 +194,9 @@ def matmul(graph: Graph) -> list[KernelText]:
     k_lines += [_mask_line(block, kr), _mask_line(block, kc)]
     scope.lines.append(f"for start in range(0, {K}, BLOCK_K):")
     scope.lines += ["    " + line for line in k_lines + inside.lines]
-    place = broadcast_indices(shape, (*batch_place, m, n))
-    block.accumulate(node.output, place, total)
-    index = block.index(place, shape)
+    indices = broadcast_indices(shape, (*batch_indices, m, n))
+    block.accumulate(node.output, indices, total)
+    index = block.ravel(indices, shape)
     for output in graph.outputs:
         if not same(product(output.shape), product(shape)):
             raise UnsupportedGroup(f"{output} has another number of elements than the product: split the group")
@@ -206,8 +206,8 @@ def matmul(graph: Graph) -> list[KernelText]:
     return [KernelText("kernel", scope.lines, block, constants, extents)]
 
 
-def _factor(inside: Scope, value: Value, place: Indices, shape: str, needed: set[Var], mask: str) -> str:
-    element = inside.block.elements.of(value, broadcast_indices(value.shape, place))
+def _factor(inside: Scope, value: Value, indices: Indices, shape: str, needed: set[Var], mask: str) -> str:
+    element = inside.block.elements.of(value, broadcast_indices(value.shape, indices))
     text = inside.dot_operand(element, value.dtype, shape, frozenset(needed), mask)
     return f"{text}.to(DOT_TYPE)" if value.dtype == "bfloat16" else text
 
@@ -230,13 +230,13 @@ def _tiles(M: Expr, N: Expr, batch: Var | None) -> list[str]:
     ]
 
 
-def _program(block: Block) -> list[str]:
+def _program(block: KernelBlock) -> list[str]:
     """The program's number; it and the sizes are of 64 bits where a tensor has 2^31 elements or more."""
     wide = [f"    {name} = tl.cast({name}, tl.int64)" for name in ("pid", *block.sizes)]
     return ["pid = tl.program_id(0)", "if WIDE:", *wide]
 
 
-def _mask_line(block: Block, var: Var) -> str:
+def _mask_line(block: KernelBlock, var: Var) -> str:
     return f"{block.masks[var]} = {var} < {block.extents[var]}"
 
 
@@ -252,19 +252,19 @@ def _store(
     block, root, moved = scope.block, output, []
     while (node := block.elements.producers.get(root.name)) is not None and node.op in moves:
         root, moved = node.inputs[0], [node, *moved]
-    place = block.place(index, root.shape)
-    text = scope.element(root, place)
+    indices = block.unravel(index, root.shape)
+    text = scope.element(root, indices)
     for node in moved:
-        place = block.simple(_target(node, place))
-    address = block.index(place, output.shape)
+        indices = block.simple(_target(node, indices))
+    address = block.ravel(indices, output.shape)
     for var in variables:  # one along which there is but one element is 0 where the mask holds
         address = address if var in block.variables(address) else address + var
     pointer = block.stored.setdefault(output.name, block.names.fresh(f"{output.name}_ptr"))
     scope.lines.append(f"tl.store({pointer} + {scope.address(address)}, {text}, mask={scope.mask(address)})")
 
 
-def _target(node: Node, place: Indices) -> Indices:
-    """Where a reshape or permute puts the element at `place` of its operand."""
+def _target(node: Node, indices: Indices) -> Indices:
+    """Where a reshape or permute puts the element at `indices` of its operand."""
     if node.op == "permute":
-        return tuple(place[axis] for axis in node.attributes["order"])
-    return reshape_indices(node.inputs[0].shape, node.output.shape, place)
+        return tuple(indices[axis] for axis in node.attributes["order"])
+    return reshape_indices(node.inputs[0].shape, node.output.shape, indices)

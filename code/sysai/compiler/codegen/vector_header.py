@@ -47,42 +47,42 @@ def _sections() -> dict[str, Template]:
 def vector_header(vector_bytes: int) -> str:
     """The text of `sysai_vector.h` for vectors of up to `vector_bytes` (16, 32 or 64) of 4-byte elements."""
     sections = _sections()
-    parts = [
+    texts = [
         sections["scalars"].substitute(),
         sections["division"].substitute(t="f32", c="float", f="f"),
         sections["division"].substitute(t="f64", c="double", f=""),
     ]
-    parts += [
+    texts += [
         sections["extremes"].substitute(t=t, c=c, nan=" || a != a" if t.startswith("f") else "")
         for t, c in TYPES.items()
     ]
     lanes = 2
     while lanes <= max(4, vector_bytes // 4):
-        parts.append(_of_lanes(lanes, vector_bytes))
+        texts.append(_of_lanes(lanes, vector_bytes))
         lanes *= 2
     functions = ("exp", "log", "tanh", "erf", "sigmoid", "abs", "pow2", *_F32_BY_LANES)
-    parts += [sections["scalar_math"].substitute(f=function) for function in functions]
-    return "".join(parts)
+    texts += [sections["scalar_math"].substitute(f=function) for function in functions]
+    return "".join(texts)
 
 
 def _of_lanes(lanes: int, vector_bytes: int) -> str:
     sections = _sections()
-    parts = [sections["vectors"].substitute(L=lanes)]
+    texts = [sections["vectors"].substitute(L=lanes)]
     for t, c in TYPES.items():
-        parts.append(sections["type"].substitute(t=t, c=c, L=lanes, copies=", ".join("x" * lanes)))
+        texts.append(sections["type"].substitute(t=t, c=c, L=lanes, copies=", ".join("x" * lanes)))
     for t, m in _MASKS.items():
         nan = f" | ({m}x{lanes})(a != a)" if t.startswith("f") else ""
-        parts.append(sections["choice"].substitute(t=t, m=m, L=lanes, nan=nan))
+        texts.append(sections["choice"].substitute(t=t, m=m, L=lanes, nan=nan))
     widen = {f"widen_{of}": _widen(of, lanes) for of in _WIDEN}
-    parts.append(sections["halves"].substitute(L=lanes, **widen))
-    parts.append(sections["math"].substitute(L=lanes))
+    texts.append(sections["halves"].substitute(L=lanes, **widen))
+    texts.append(sections["math"].substitute(L=lanes))
     for function, text in _F32_BY_LANES.items():
         each = ", ".join(text.format(lane) for lane in range(lanes))
-        parts.append(sections["by_lanes"].substitute(t="f32", f=function, L=lanes, lanes=each))
+        texts.append(sections["by_lanes"].substitute(t="f32", f=function, L=lanes, lanes=each))
     for function in _F64_BY_LANES:
         each = ", ".join(f"{function}_f64(x[{lane}])" for lane in range(lanes))
-        parts.append(sections["by_lanes"].substitute(t="f64", f=function, L=lanes, lanes=each))
-    return "".join(parts)
+        texts.append(sections["by_lanes"].substitute(t="f64", f=function, L=lanes, lanes=each))
+    return "".join(texts)
 
 
 def _widen(of: str, lanes: int) -> str:

@@ -2,7 +2,7 @@
 
 from sysai.compiler.lowering.elementwise import lower_elementwise
 from sysai.compiler.lowering.matmul import lower_product
-from sysai.compiler.lowering.reduction import lower_rows, lower_window
+from sysai.compiler.lowering.reduction import lower_pooling, lower_reduction
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.tir.statement import PrimFunc
 
@@ -19,4 +19,6 @@ def lower(group: Group, name: str, packed: bool = False) -> PrimFunc:
     """
     if group.kind == "matmul":
         return lower_product(group, name, packed)
-    return {"elementwise": lower_elementwise, "reduction": lower_rows, "pooling": lower_window}[group.kind](group, name)
+    return {"elementwise": lower_elementwise, "reduction": lower_reduction, "pooling": lower_pooling}[group.kind](
+        group, name
+    )

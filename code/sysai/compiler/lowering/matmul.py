@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.nn import functional as F
 
-from sysai.compiler.codegen.cpu import lanes
+from sysai.compiler.cpu import lanes
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.lowering.elements import Elements, mergeable_axes

@@ -39,7 +39,7 @@ def identity(combine: str, dtype: str) -> Const:
     return Const(IDENTITY[combine] if dtype.startswith("int") else float(IDENTITY[combine]), dtype)
 
 
-def lower_rows(group: Group, name: str) -> PrimFunc:
+def lower_reduction(group: Group, name: str) -> PrimFunc:
     """The function of a group over rows: buffers are its inputs, then its outputs."""
     return _Rows(group).lower(name)
 
@@ -225,7 +225,7 @@ def length(loops: Sequence[Loop]) -> int:
     return math.prod(loop.extent.value for loop in loops)
 
 
-def lower_window(group: Group, name: str) -> PrimFunc:
+def lower_pooling(group: Group, name: str) -> PrimFunc:
     """The function of a group around a pooling: buffers are its inputs, then its output.
 
     y[b, c, i, j] = combine over p, q of x[b, c, i * stride + p - padding, j * stride + q - padding], where it is inside

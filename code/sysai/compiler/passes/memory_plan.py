@@ -14,7 +14,7 @@ numbers: a run with symbolic sizes plans when it knows them, and keeps the plan 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sysai.compiler.codegen.cpu import ALIGNMENT
+from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.graph.graph import Value
 from sysai.compiler.passes.groups import Group
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sysai.compiler.codegen.cpu import ALIGNMENT
+from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.interpret import TORCH_DTYPES, run_node
 from sysai.compiler.graph.sizes import evaluate, product
@@ -250,9 +250,9 @@ class Executable:
                     sizes.setdefault(size.name, number)
         for value, shape in zip(graph.inputs, shapes, strict=True):
             if [evaluate(size, sizes) for size in value.shape] != list(shape):
-                known = ", ".join(f"{name} = {number}" for name, number in sizes.items())
+                bound = ", ".join(f"{name} = {number}" for name, number in sizes.items())
                 raise ValueError(
-                    f"input {value} does not have the shape {list(shape)}{f' with {known}' if known else ''}: "
+                    f"input {value} does not have the shape {list(shape)}{f' with {bound}' if bound else ''}: "
                     f"pass that shape, or compile with this size as dynamic"
                 )
         for condition in graph.conditions:

@@ -15,20 +15,8 @@ from dataclasses import dataclass, replace
 
 from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule import tree
 from sysai.compiler.schedule.regions import require_scopes, settled_scope
-from sysai.compiler.schedule.tree import (
-    change_accesses,
-    change_blocks,
-    find_block,
-    find_buffer,
-    fresh,
-    fresh_axis,
-    path_to_block,
-    reads,
-    replace_statement,
-    touches,
-    writers,
-)
 
 SCOPES = ("global", "local", "shared")
 
@@ -68,28 +56,28 @@ def cache_read(
     Returns:
         The function, and the copying block's name.
     """
-    consumer, source = find_block(function, block), find_buffer(function, buffer)
-    if not any(load.buffer.name == buffer for load in reads(consumer)):
+    consumer, source = tree.find_block(function, block), tree.find_buffer(function, buffer)
+    if not any(load.buffer.name == buffer for load in tree.reads(consumer)):
         raise IllegalSchedule(f"block {block} does not read {buffer}")
     if consumer.buffer.name == buffer:
         raise IllegalSchedule(f"block {block} writes {buffer} too: a copy made before would not see what it writes")
     dimensions = parse_layout(layout, len(source.shape))
-    name = fresh(function, f"{buffer}_{'packed' if layout else scope}")
+    name = tree.fresh(function, f"{buffer}_{'packed' if layout else scope}")
     shape = tuple(dim.length(source.shape) for dim in dimensions)
     copy = tir.Buffer(name, shape, source.dtype, _scope(scope, shape, source.dtype))
     consumer_nest = _outermost_without_writes(function, consumer, buffer)
-    copying = fresh(function, f"copy_{name}", name)
+    copying = tree.fresh(function, f"copy_{name}", name)
     nest = _copy(function, copying, copy, source, dimensions)
 
     def use(inner: tir.Block) -> tir.Block:
         if inner.name != block:
             return inner
-        return change_accesses(
+        return tree.change_accesses(
             inner, buffer, lambda load: tir.Load(copy, tuple(dim.index(load.indices) for dim in dimensions))
         )
 
-    new = tir.Allocate(copy, tir.sequence(nest, change_blocks(consumer_nest, use)))
-    function = replace(function, body=replace_statement(function.body, consumer_nest, new))
+    new = tir.Allocate(copy, tir.sequence(nest, tree.change_blocks(consumer_nest, use)))
+    function = replace(function, body=tree.replace_statement(function.body, consumer_nest, new))
     return require_scopes(function, f"copy {buffer} for {block}"), copying
 
 
@@ -99,32 +87,34 @@ def cache_write(function: tir.PrimFunc, block: str, scope: str) -> tuple[tir.Pri
     Returns:
         The function, and the copying block's name.
     """
-    writer = find_block(function, block)
+    writer = tree.find_block(function, block)
     buffer = writer.buffer
-    others = [other.name for other in writers(function.body, buffer.name) if other.name != block]
+    others = [other.name for other in tree.writers(function.body, buffer.name) if other.name != block]
     if others:
         raise IllegalSchedule(
             f"block {others[0]} writes {buffer.name} too: cache it before it is decomposed or written twice"
         )
-    if any(load.buffer.name == buffer.name for load in reads(writer)) or (writer.reduces and writer.init is None):
+    if any(load.buffer.name == buffer.name for load in tree.reads(writer)) or (writer.reduces and writer.init is None):
         raise IllegalSchedule(f"block {block} goes on from what is in {buffer.name}, which a new copy would not hold")
     extents = {axis.var: axis.extent for axis in writer.axes if axis.kind == tir.SPATIAL}
     if len(set(writer.indices)) < len(writer.indices) or [extents.get(i) for i in writer.indices] != list(buffer.shape):
         raise IllegalSchedule(
             f"block {block} does not write all of {buffer.name}, but the copy would be copied as a whole"
         )
-    conditions = [stmt for stmt in path_to_block(function.body, block) if isinstance(stmt, tir.If)]
+    conditions = [stmt for stmt in tree.path_to_block(function.body, block) if isinstance(stmt, tir.If)]
     if conditions:
         raise IllegalSchedule(f"block {block} is under the condition {conditions[0].condition}: the copy would not be")
-    name = fresh(function, f"{buffer.name}_{scope}")
+    name = tree.fresh(function, f"{buffer.name}_{scope}")
     copy = replace(buffer, name=name, scope=_scope(scope, buffer.shape, buffer.dtype))
     writer_nest = _outermost_alone(function, writer)
-    copying = fresh(function, f"copy_{name}", name)
+    copying = tree.fresh(function, f"copy_{name}", name)
     dimensions = parse_layout(None, len(buffer.shape))
     nest = _copy(function, copying, buffer, copy, dimensions)
-    inside = change_blocks(writer_nest, lambda inner: replace(inner, buffer=copy) if inner.name == block else inner)
+    inside = tree.change_blocks(
+        writer_nest, lambda inner: replace(inner, buffer=copy) if inner.name == block else inner
+    )
     new = tir.Allocate(copy, tir.sequence(inside, nest))
-    return replace(function, body=replace_statement(function.body, writer_nest, new)), copying
+    return replace(function, body=tree.replace_statement(function.body, writer_nest, new)), copying
 
 
 def parse_layout(layout: str | None, rank: int) -> list[LayoutDimension]:
@@ -159,8 +149,8 @@ def _copy(
     """Loops over the `dimensions` of `to`, with a block that copies an element of `source`."""
     axes, nest = [], []
     for dimension, length in enumerate(to.shape):
-        var = fresh_axis(function, f"d{dimension}", (axis.var for axis in axes))
-        loop = tir.Var(fresh(function, f"{name}_d{dimension}"))
+        var = tree.fresh_axis(function, f"d{dimension}", (axis.var for axis in axes))
+        loop = tir.Var(tree.fresh(function, f"{name}_d{dimension}"))
         axes.append(tir.Axis(var, length, tir.SPATIAL, loop))
         nest.append(tir.For(loop, length, tir.Seq(())))
     inside: tir.Expr = tir.TRUE
@@ -191,11 +181,11 @@ def _scope(scope: str, shape: Sequence[tir.Expr], dtype: str) -> str:
 
 def _outermost_without_writes(function: tir.PrimFunc, consumer: tir.Block, buffer: str) -> tir.Stmt:
     """The outermost loop around the consumer, or itself, in which nobody writes the buffer."""
-    path = path_to_block(function.body, consumer.name)
+    path = tree.path_to_block(function.body, consumer.name)
     for stmt in path:
-        if isinstance(stmt, tir.For) and writers(stmt, buffer):
+        if isinstance(stmt, tir.For) and tree.writers(stmt, buffer):
             raise IllegalSchedule(
-                f"block {writers(stmt, buffer)[0].name} writes {buffer} in loop {stmt.var.name}, which is around "
+                f"block {tree.writers(stmt, buffer)[0].name} writes {buffer} in loop {stmt.var.name}, which is around "
                 f"{consumer.name} too: a copy of all of it would be made when only a part is there; cache it before"
             )
     return next(stmt for stmt in path if isinstance(stmt, tir.For | tir.Block))
@@ -203,9 +193,11 @@ def _outermost_without_writes(function: tir.PrimFunc, consumer: tir.Block, buffe
 
 def _outermost_alone(function: tir.PrimFunc, writer: tir.Block) -> tir.Stmt:
     """The outermost loop around the writer, or itself."""
-    nest = next(stmt for stmt in path_to_block(function.body, writer.name) if isinstance(stmt, tir.For | tir.Block))
+    nest = next(
+        stmt for stmt in tree.path_to_block(function.body, writer.name) if isinstance(stmt, tir.For | tir.Block)
+    )
     for block in tir.blocks(nest):
-        if block.name != writer.name and touches(block, writer.buffer.name):
+        if block.name != writer.name and tree.touches(block, writer.buffer.name):
             raise IllegalSchedule(
                 f"block {block.name} uses {writer.buffer.name} in a loop that is around {writer.name} too, before all "
                 "of it would be copied; cache it before moving blocks together"

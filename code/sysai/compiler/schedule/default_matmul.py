@@ -8,17 +8,9 @@ The second form is for operands that are read as they are stored (`lowering/matm
 columns (or vectors of columns): r + c loads for r c multiplications of vectors.
 """
 
-from sysai.compiler.codegen.cpu import lanes
+from sysai.compiler.cpu import lanes
+from sysai.compiler.schedule import steps
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.schedule.steps import (
-    add_up,
-    block_names,
-    extent_of,
-    is_small,
-    parallelize,
-    reduces_over,
-    vectors,
-)
 from sysai.compiler.schedule.tree import find_block
 from sysai.compiler.tir.accesses import goes_along
 from sysai.compiler.tir.expr import ONE, Const, Expr, children
@@ -39,43 +31,43 @@ def schedule_product(schedule: Schedule) -> None:
     """Blocks of rows, panels of columns, tiles of both; the product moves to the tile, where its result is stored."""
     loops = schedule.loops_of("store")
     outer, tile, blocked = [loop for loop in loops if loop not in ("row", "column")], [], []
-    rows = extent_of(schedule, "row") if "row" in loops else ONE
+    rows = steps.extent_of(schedule, "row") if "row" in loops else ONE
     dots = _is_of_dots(schedule)
     if "row" in loops:
         *blocked, inner = schedule.split("row", [None, _dot_tile(rows)[0]] if dots else _row_factors(rows))
         tile.append(inner)
     if "column" in loops:
-        tiles = 1 if any(is_at_least(extent_of(schedule, loop), ENOUGH) for loop in outer) else ENOUGH_TILES
-        width = _dot_tile(rows)[1] if dots else _panel_columns(rows, extent_of(schedule, "column"), tiles)
+        tiles = 1 if any(is_at_least(steps.extent_of(schedule, loop), ENOUGH) for loop in outer) else ENOUGH_TILES
+        width = _dot_tile(rows)[1] if dots else _panel_columns(rows, steps.extent_of(schedule, "column"), tiles)
         panel, inner = schedule.split("column", width)
         tile.append(inner)
         blocked.insert(len(blocked) - 1, panel) if blocked else blocked.append(panel)
     enclosing = [*outer, *blocked]
     if not enclosing:
         return
-    small = is_small(schedule, schedule.loops_of("product"))
+    small = steps.is_small(schedule, schedule.loops_of("product"))
     schedule.reorder(*enclosing, *tile)
     schedule.compute_at("product", enclosing[-1])
-    if "pack" in block_names(schedule) and "column" in loops:
+    if "pack" in steps.block_names(schedule) and "column" in loops:
         schedule.compute_at("pack", panel)
-        vectors(schedule, schedule.loops_of("pack")[-1])
+        steps.vectors(schedule, schedule.loops_of("pack")[-1])
     if dots:
         _dot_products(schedule)
     else:
         _outer_products(schedule)
     if "column" in loops and not dots:
-        vector_loop = vectors(schedule, tile.pop())
+        vector_loop = steps.vectors(schedule, tile.pop())
         tile += [vector_loop] if vector_loop else []
     for loop in tile:  # or the accumulators could not stay in registers
         schedule.unroll(loop)
     if small:
         return
-    parallelize(schedule, _shared(schedule, outer, blocked, tiled="row" in loops))
+    steps.parallelize(schedule, _shared(schedule, outer, blocked, tiled="row" in loops))
 
 
 def _shared(schedule: Schedule, outer: list[str], blocked: list[str], tiled: bool) -> list[str]:
     """The loops that cores share out; where rows are `tiled`, the last one of `blocked` goes over tiles of them."""
-    enough = [loop for loop in outer if is_at_least(extent_of(schedule, loop), ENOUGH)]
+    enough = [loop for loop in outer if is_at_least(steps.extent_of(schedule, loop), ENOUGH)]
     if enough:  # alone: to fuse would put divisions into every index
         schedule.reorder(enough[0], *(loop for loop in outer if loop != enough[0]))
         return enough[:1]
@@ -137,7 +129,7 @@ def _outer_products(schedule: Schedule) -> None:
     for block in (init, "product"):
         own = [loop for loop in schedule.loops_of(block) if loop not in enclosing and loop not in summed]
         if own:
-            outer = vectors(schedule, own[-1])
+            outer = steps.vectors(schedule, own[-1])
             for loop in [*own[:-1], *([outer] if outer else [])]:
                 schedule.unroll(loop)
 
@@ -149,7 +141,7 @@ def _dot_products(schedule: Schedule) -> None:
     schedule.reorder(vector, *elements, lane)
     partial = schedule.rfactor("product", lane)
     init = f"{partial}_init"
-    if init not in block_names(schedule):
+    if init not in steps.block_names(schedule):
         schedule.decompose_reduction(partial, vector)
     for block in (init, partial):
         *own, lane = [loop for loop in schedule.loops_of(block) if loop not in (*enclosing, vector)]
@@ -159,7 +151,7 @@ def _dot_products(schedule: Schedule) -> None:
     *own, lane = [loop for loop in schedule.loops_of("product") if loop not in enclosing]
     for loop in own:
         schedule.unroll(loop)
-    add_up(schedule, "product", lanes())
+    steps.add_up(schedule, "product", lanes())
 
 
 def _nest(schedule: Schedule) -> tuple[list[str], list[str], list[str]]:
@@ -167,5 +159,5 @@ def _nest(schedule: Schedule) -> tuple[list[str], list[str], list[str]]:
     enclosing = [loop for loop in schedule.loops_of("store") if loop in schedule.loops_of("product")]
     inside = [loop for loop in schedule.loops_of("product") if loop not in enclosing]
     product = find_block(schedule.function, "product")
-    summed = [loop for loop in inside if reduces_over(product, loop)]
+    summed = [loop for loop in inside if steps.reduces_over(product, loop)]
     return enclosing, summed, [loop for loop in inside if loop not in summed]

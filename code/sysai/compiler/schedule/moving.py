@@ -9,19 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sysai.compiler.errors import IllegalSchedule
-from sysai.compiler.schedule import dependence
+from sysai.compiler.schedule import dependence, tree
 from sysai.compiler.schedule.regions import Interval, whole
-from sysai.compiler.schedule.tree import (
-    fresh,
-    loops_around,
-    path_to_block,
-    path_to_loop,
-    ranges_of,
-    readers,
-    reads,
-    touches,
-    writers,
-)
 from sysai.compiler.tir.arith import Ranges, proves, size_ranges
 from sysai.compiler.tir.expr import ONE, TRUE, Expr, Operand, Var, as_expr, both, conjuncts, substitute, variables
 from sysai.compiler.tir.statement import REDUCE, VECTORIZED, Block, For, If, PrimFunc, Seq, Stmt, blocks
@@ -29,7 +18,7 @@ from sysai.compiler.tir.statement import REDUCE, VECTORIZED, Block, For, If, Pri
 
 def loops_down_to(function: PrimFunc, loop: str) -> list[For]:
     """The loops from the outermost down to the one of a name."""
-    return [inner for inner in path_to_loop(function.body, loop) if isinstance(inner, For)]
+    return [inner for inner in tree.path_to_loop(function.body, loop) if isinstance(inner, For)]
 
 
 def in_new_loops(function: PrimFunc, block: Block, regions: Mapping[Var, Interval], enclosing: Sequence[For]) -> Stmt:
@@ -41,13 +30,15 @@ def in_new_loops(function: PrimFunc, block: Block, regions: Mapping[Var, Interva
     axes = sorted(block.axes, key=lambda axis: axis.kind == REDUCE)
     for axis in axes:
         region = regions.get(axis.var, whole(axis.extent))
-        name = fresh(function, f"{block.name}_{axis.var.name}", *(loop.var.name for loop in new))
+        name = tree.fresh(function, f"{block.name}_{axis.var.name}", *(loop.var.name for loop in new))
         if region.size == ONE:
             bindings[axis.var] = region.start
         else:
             new.append(For(Var(name), region.size, Seq(())))
             bindings[axis.var] = region.start + Var(name)
-        for condition in _guards(bindings[axis.var], axis.extent, region, {**sizes, **ranges_of((*enclosing, *new))}):
+        for condition in _guards(
+            bindings[axis.var], axis.extent, region, {**sizes, **tree.ranges_of((*enclosing, *new))}
+        ):
             predicate = both(predicate, condition)
     stmt: Stmt = rebind(block, bindings, predicate)
     for loop in reversed(new):
@@ -57,7 +48,7 @@ def in_new_loops(function: PrimFunc, block: Block, regions: Mapping[Var, Interva
 
 def require_independent_axes(function: PrimFunc, block: Block) -> None:
     """No axis may follow from the others, as those do that index a buffer which has shrunk (`regions.py`)."""
-    enclosing = loops_around(function.body, block.name)
+    enclosing = tree.loops_around(function.body, block.name)
     for axis in block.axes:
         others = tuple(other.binding for other in block.axes if other is not axis)
         own = {loop.var for loop in enclosing if not proves(loop.extent <= 1, {})} & variables(axis.binding)
@@ -108,10 +99,10 @@ def require_movable(function: PrimFunc, producer: Block, action: str) -> list[Bl
     buffer = producer.buffer.name
     if buffer in {parameter.name for parameter in function.buffers}:
         raise IllegalSchedule(f"cannot {action}: {buffer} is an output of the function, and must be complete")
-    others = [block.name for block in writers(function.body, buffer) if block.name != producer.name]
+    others = [block.name for block in tree.writers(function.body, buffer) if block.name != producer.name]
     if others:
         raise IllegalSchedule(f"cannot {action}: block {others[0]} writes {buffer} too")
-    consumers = readers(function.body, buffer)
+    consumers = tree.readers(function.body, buffer)
     if producer.name in {consumer.name for consumer in consumers}:
         raise IllegalSchedule(f"cannot {action}: the block reads its own buffer {buffer}")
     if not consumers:
@@ -127,13 +118,13 @@ def _order(stmt: Stmt) -> list[str]:
 
 def apart(function: PrimFunc, name: str, block: str) -> Stmt:
     """The outermost statement around the loop or block `name` that does not contain `block`."""
-    path = path_to_loop(function.body, name) or path_to_block(function.body, name)
-    return next(stmt for stmt in path if not path_to_block(stmt, block))
+    path = tree.path_to_loop(function.body, name) or tree.path_to_block(function.body, name)
+    return next(stmt for stmt in path if not tree.path_to_block(stmt, block))
 
 
 def require_no_condition(function: PrimFunc, block: str, loop: str, action: str) -> None:
     """No `if` is around one of the two only: the block would run where it should not, or not where it should."""
-    paths = path_to_block(function.body, block), path_to_loop(function.body, loop)
+    paths = tree.path_to_block(function.body, block), tree.path_to_loop(function.body, loop)
     for path, other in (paths, reversed(paths)):
         for stmt in path:
             if isinstance(stmt, If) and stmt not in other:
@@ -142,7 +133,7 @@ def require_no_condition(function: PrimFunc, block: str, loop: str, action: str)
 
 def require_loop_for_blocks(function: PrimFunc, target: For) -> None:
     """The loop can take in other loops."""
-    for outer in path_to_loop(function.body, target.var.name):
+    for outer in tree.path_to_loop(function.body, target.var.name):
         if isinstance(outer, For) and outer.kind == VECTORIZED:
             raise IllegalSchedule(f"loop {outer.var.name} is vectorized already, and can take in no loops: move first")
 
@@ -162,7 +153,7 @@ def require_unchanged(function: PrimFunc, producer: Block, destination: str) -> 
     order = _order(function.body)
     until = _order(apart(function, destination, producer.name))[-1]
     between = set(order[order.index(producer.name) + 1 : order.index(until) + 1])
-    inputs = {load.buffer.name for load in reads(producer)}
+    inputs = {load.buffer.name for load in tree.reads(producer)}
     for block in blocks(function.body):
         if block.name in between and block.buffer.name in inputs:
             raise IllegalSchedule(
@@ -179,9 +170,9 @@ def require_after(function: PrimFunc, consumer: Block, target: For) -> None:
         raise IllegalSchedule(f"block {consumer.name} runs before loop {target.var.name}")
     up_to = set(order[order.index(_order(outside)[0]) : order.index(consumer.name)])
     inside = set(_order(target.body))
-    inputs = {load.buffer.name for load in reads(consumer)}
+    inputs = {load.buffer.name for load in tree.reads(consumer)}
     for block in blocks(function.body):
-        if block.name in up_to and touches(block, consumer.buffer.name):
+        if block.name in up_to and tree.touches(block, consumer.buffer.name):
             raise IllegalSchedule(
                 f"block {block.name} uses {consumer.buffer.name}, which {consumer.name} writes, and runs before it"
             )

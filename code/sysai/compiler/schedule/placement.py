@@ -15,58 +15,31 @@ from dataclasses import replace
 
 from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
-from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.moving import (
-    in_new_loops,
-    loops_down_to,
-    require_after,
-    require_independent_axes,
-    require_loop_for_blocks,
-    require_movable,
-    require_no_condition,
-    require_order,
-    require_unchanged,
-)
+from sysai.compiler.schedule import dependence, moving, tree
 from sysai.compiler.schedule.regions import Interval, clipped, interval, require_scopes, shrink, touched, whole
-from sysai.compiler.schedule.tree import (
-    change_blocks,
-    find_block,
-    find_buffer,
-    find_loop,
-    loops,
-    loops_around,
-    path_to_block,
-    path_to_loop,
-    readers,
-    reads,
-    replace_loop,
-    touches,
-    without_blocks,
-    writers,
-)
 from sysai.compiler.tir.arith import simplify
 from sysai.compiler.tir.polynomial import polynomial
 
 
 def compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.PrimFunc:
     """Compute a producer inside a loop that contains all its consumers, just what each iteration needs."""
-    producer, target = find_block(function, block), find_loop(function, loop)
+    producer, target = tree.find_block(function, block), tree.find_loop(function, loop)
     buffer = producer.buffer
-    consumers = require_movable(function, producer, f"compute {block} at {loop}")
+    consumers = moving.require_movable(function, producer, f"compute {block} at {loop}")
     inside = {inner.name for inner in tir.blocks(target.body)}
     if block in inside:
         raise IllegalSchedule(f"block {block} is inside loop {loop} already")
-    require_loop_for_blocks(function, target)
+    moving.require_loop_for_blocks(function, target)
     outside = [consumer.name for consumer in consumers if consumer.name not in inside]
     if outside:
         raise IllegalSchedule(
             f"block {outside[0]} needs {buffer.name} too, and is outside {loop}: move it there first, "
             f"or compute {block} at a loop around both"
         )
-    require_order(function, producer, consumers)
-    require_unchanged(function, producer, loop)
-    require_no_condition(function, block, loop, f"compute {block} at {loop}")
-    shared = set(path_to_loop(function.body, loop)) & set(path_to_block(function.body, block))
+    moving.require_order(function, producer, consumers)
+    moving.require_unchanged(function, producer, loop)
+    moving.require_no_condition(function, block, loop, f"compute {block} at {loop}")
+    shared = set(tree.path_to_loop(function.body, loop)) & set(tree.path_to_block(function.body, block))
     for outer in shared:
         if isinstance(outer, tir.For) and not _allocated_in(outer, buffer.name):
             raise IllegalSchedule(
@@ -79,26 +52,28 @@ def compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.PrimFunc:
     if list(producer.indices) != [axis.var for axis in producer.axes if axis.kind == tir.SPATIAL]:
         raise IllegalSchedule(f"block {block} does not store at its axes themselves, so what {loop} needs is not known")
     regions = dict(zip(producer.indices, needed, strict=True))
-    require_independent_axes(function, producer)
-    function = replace(function, body=without_blocks(function.body, {block}))
-    moved = in_new_loops(function, producer, regions, loops_down_to(function, loop))
-    target = find_loop(function, loop)
+    moving.require_independent_axes(function, producer)
+    function = replace(function, body=tree.without_blocks(function.body, {block}))
+    moved = moving.in_new_loops(function, producer, regions, moving.loops_down_to(function, loop))
+    target = tree.find_loop(function, loop)
     body = _insert_before(target.body, {consumer.name for consumer in consumers}, moved)
-    function = replace_loop(function, loop, replace(target, body=body))
+    function = tree.replace_loop(function, loop, replace(target, body=body))
     return require_scopes(shrink(function, buffer.name, loop), f"compute {block} at {loop}")
 
 
 def reverse_compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.PrimFunc:
     """Compute a consumer inside a loop of its producers, just for the elements that are complete in each iteration."""
-    consumer, target = find_block(function, block), find_loop(function, loop)
+    consumer, target = tree.find_block(function, block), tree.find_loop(function, loop)
     if any(inner.name == block for inner in tir.blocks(target.body)):
         raise IllegalSchedule(f"block {block} is inside loop {loop} already")
-    require_loop_for_blocks(function, target)
-    produced = list(dict.fromkeys(r.buffer.name for r in reads(consumer) if writers(target.body, r.buffer.name)))
+    moving.require_loop_for_blocks(function, target)
+    produced = list(
+        dict.fromkeys(r.buffer.name for r in tree.reads(consumer) if tree.writers(target.body, r.buffer.name))
+    )
     if not produced:
         raise IllegalSchedule(f"block {block} reads nothing that is written inside {loop}")
-    require_after(function, consumer, target)
-    require_no_condition(function, block, loop, f"compute {block} at {loop}")
+    moving.require_after(function, consumer, target)
+    moving.require_no_condition(function, block, loop, f"compute {block} at {loop}")
     regions: dict[tir.Var, Interval] = {}
     for name in produced:
         for var, region in _complete_regions(function, consumer, name, target).items():
@@ -106,12 +81,12 @@ def reverse_compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.Pri
                 raise IllegalSchedule(f"the buffers that {block} reads are made in different parts at {loop}")
             regions[var] = region
     regions = _with_shared_loops(function, consumer, regions, target)
-    require_independent_axes(function, consumer)
-    function = replace(function, body=without_blocks(function.body, {block}))
-    moved = in_new_loops(function, consumer, regions, loops_down_to(function, loop))
-    target = find_loop(function, loop)
+    moving.require_independent_axes(function, consumer)
+    function = replace(function, body=tree.without_blocks(function.body, {block}))
+    moved = moving.in_new_loops(function, consumer, regions, moving.loops_down_to(function, loop))
+    target = tree.find_loop(function, loop)
     body = _append(target.body, moved)
-    function = replace_loop(function, loop, replace(target, body=body))
+    function = tree.replace_loop(function, loop, replace(target, body=body))
     for name in produced:
         if _lives_in_one_iteration(function, name, loop):
             function = shrink(function, name, loop)
@@ -120,17 +95,17 @@ def reverse_compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.Pri
 
 def compute_inline(function: tir.PrimFunc, block: str) -> tir.PrimFunc:
     """Compute a block's elements where they are read, as often as they are."""
-    producer = find_block(function, block)
+    producer = tree.find_block(function, block)
     if producer.reduces:
         raise IllegalSchedule(
             f"block {block} is a reduction: its value takes a loop, and cannot stand in an expression"
         )
-    consumers = require_movable(function, producer, f"inline {block}")
-    require_order(function, producer, consumers)
+    consumers = moving.require_movable(function, producer, f"inline {block}")
+    moving.require_order(function, producer, consumers)
     for consumer in consumers:
-        require_unchanged(function, producer, consumer.name)
-        for outer in path_to_block(function.body, block):
-            if isinstance(outer, tir.If) and not path_to_block(outer, consumer.name):
+        moving.require_unchanged(function, producer, consumer.name)
+        for outer in tree.path_to_block(function.body, block):
+            if isinstance(outer, tir.If) and not tree.path_to_block(outer, consumer.name):
                 raise IllegalSchedule(f"cannot inline {block}: it would leave the condition {outer.condition}")
     # Indices that are distinct axes: then an element's own indices say what its value is made from.
     used = {axis.var for axis in producer.axes if axis.var in tir.variables(producer.value)}
@@ -142,8 +117,8 @@ def compute_inline(function: tir.PrimFunc, block: str) -> tir.PrimFunc:
     ):
         raise IllegalSchedule(f"block {block} does not store at its axes themselves: what an element is, is not known")
     # A buffer that outlives an iteration keeps values of inputs that the next iteration overwrites.
-    inputs = {load.buffer.name for load in reads(producer)}
-    for outer in path_to_block(function.body, block):
+    inputs = {load.buffer.name for load in tree.reads(producer)}
+    for outer in tree.path_to_block(function.body, block):
         rewrites = isinstance(outer, tir.For) and any(inner.buffer.name in inputs for inner in tir.blocks(outer))
         if rewrites and not _allocated_in(outer, producer.buffer.name):
             raise IllegalSchedule(
@@ -161,20 +136,20 @@ def compute_inline(function: tir.PrimFunc, block: str) -> tir.PrimFunc:
         indices = tuple(tir.transform(index, inlined) for index in inner.indices)
         return replace(inner, value=tir.transform(inner.value, inlined), indices=indices)
 
-    body = without_blocks(change_blocks(function.body, change), {block})
+    body = tree.without_blocks(tree.change_blocks(function.body, change), {block})
     return require_scopes(replace(function, body=body), f"inline {block}")
 
 
 def _lives_in_one_iteration(function: tir.PrimFunc, buffer: str, loop: str) -> bool:
     """Whether an allocated buffer is used inside `loop` only, and each iteration reads only what it has written."""
-    body = find_loop(function, loop).body
-    users = [block for block in tir.blocks(body) if touches(block, buffer)]
+    body = tree.find_loop(function, loop).body
+    users = [block for block in tir.blocks(body) if tree.touches(block, buffer)]
     if not _allocated_in(function.body, buffer) or users != [
-        b for b in tir.blocks(function.body) if touches(b, buffer)
+        b for b in tir.blocks(function.body) if tree.touches(b, buffer)
     ]:
         return False
-    whole_buffer = find_buffer(function, buffer)
-    begins = users[0].name not in {block.name for block in readers(body, buffer)}
+    whole_buffer = tree.find_buffer(function, buffer)
+    begins = users[0].name not in {block.name for block in tree.readers(body, buffer)}
     return begins and touched(body, whole_buffer) == touched(body, whole_buffer, written=True)
 
 
@@ -182,41 +157,41 @@ def _complete_regions(
     function: tir.PrimFunc, consumer: tir.Block, name: str, target: tir.For
 ) -> dict[tir.Var, Interval]:
     """For the consumer's axes that index a buffer: the region that one iteration of a loop completes."""
-    enclosing = [inner for inner in path_to_loop(function.body, target.var.name) if isinstance(inner, tir.For)]
-    alone = [inner for inner in enclosing if inner not in path_to_block(function.body, consumer.name)]
+    enclosing = [inner for inner in tree.path_to_loop(function.body, target.var.name) if isinstance(inner, tir.For)]
+    alone = [inner for inner in enclosing if inner not in tree.path_to_block(function.body, consumer.name)]
     refusal = f"block {consumer.name} cannot be computed at {target.var.name}"
     # Complete: no loop that only the producers are in reduces, and nothing outside writes the buffer.
-    for writer in writers(target.body, name):
+    for writer in tree.writers(target.body, name):
         for axis in writer.axes:
             over = {loop.var.name for loop in alone} & {var.name for var in tir.variables(axis.binding)}
             if axis.kind == tir.REDUCE and over:
                 raise IllegalSchedule(
                     f"{refusal}: {name} is not complete there, {min(over)} is a reduction loop of {writer.name}"
                 )
-    inside = {writer.name for writer in writers(target.body, name)}
-    for writer in writers(function.body, name):
+    inside = {writer.name for writer in tree.writers(target.body, name)}
+    for writer in tree.writers(function.body, name):
         if writer.name not in inside:
             raise IllegalSchedule(f"{refusal}: block {writer.name}, outside that loop, writes {name} too")
     # Once: different iterations write different elements.
     written = [access.indices for _, access in dependence.touching(target.body, name) if access.writes]
-    fixed = dependence.determined(written, [*alone, *loops(target.body)])
+    fixed = dependence.determined(written, [*alone, *tree.loops(target.body)])
     for outer in alone:
         if outer.var not in fixed:
             raise IllegalSchedule(
                 f"{refusal}: several iterations of {outer.var.name} may write the same element of {name}"
             )
     # Dense, and read at the consumer's own axes: then a region of the buffer is a range of these axes.
-    moving = {loop.var: loop.extent for loop in loops(target.body)}
-    buffer = next(load.buffer for load in reads(consumer) if load.buffer.name == name)
+    inner_extents = {loop.var: loop.extent for loop in tree.loops(target.body)}
+    buffer = next(load.buffer for load in tree.reads(consumer) if load.buffer.name == name)
     regions: dict[tir.Var, Interval] = {}
     for dimension, (length, region) in enumerate(
         zip(buffer.shape, touched(target.body, buffer, written=True), strict=True)
     ):
         if region == whole(length):
             continue
-        if region is None or any(not _dense(indices[dimension], moving) for indices in written):
+        if region is None or any(not _dense(indices[dimension], inner_extents) for indices in written):
             raise IllegalSchedule(f"{refusal}: an iteration does not make consecutive elements of {name}")
-        for load in (load for load in reads(consumer) if load.buffer.name == name):
+        for load in (load for load in tree.reads(consumer) if load.buffer.name == name):
             axes = {axis.var: axis for axis in consumer.axes}
             index = load.indices[dimension]
             if index not in axes or regions.get(index, region) != region:
@@ -251,8 +226,8 @@ def _with_shared_loops(
     function: tir.PrimFunc, consumer: tir.Block, regions: Mapping[tir.Var, Interval], target: tir.For
 ) -> dict[tir.Var, Interval]:
     """`ranges`, and those of the axes that loops around both the consumer and `target` determine."""
-    outside = path_to_loop(function.body, target.var.name)
-    enclosing = loops_around(function.body, consumer.name)
+    outside = tree.path_to_loop(function.body, target.var.name)
+    enclosing = tree.loops_around(function.body, consumer.name)
     shared = {loop.var for loop in enclosing if loop in outside}
     private = {loop.var: loop.extent for loop in enclosing if loop not in outside}
     complete = dict(regions)
@@ -272,12 +247,14 @@ def _with_shared_loops(
     return complete
 
 
-def _dense(index: tir.Expr, moving: Mapping[tir.Var, tir.Expr]) -> bool:
+def _dense(index: tir.Expr, extents: Mapping[tir.Var, tir.Expr]) -> bool:
     """Whether the index takes every value of its interval."""
-    terms = [(m, c) for m, c in polynomial(index).terms.items() if any(tir.variables(atom) & set(moving) for atom in m)]
+    terms = [
+        (m, c) for m, c in polynomial(index).terms.items() if any(tir.variables(atom) & set(extents) for atom in m)
+    ]
     reach = 1
     for monomial, coefficient in sorted(terms, key=lambda term: abs(term[1])):
-        extent = moving.get(monomial[0]) if len(monomial) == 1 else None
+        extent = extents.get(monomial[0]) if len(monomial) == 1 else None
         if extent is None or abs(coefficient) > reach:
             return False
         if not isinstance(extent, tir.Const):

@@ -12,19 +12,8 @@ from dataclasses import replace
 
 from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule import tree
 from sysai.compiler.schedule.regions import allocate_at, shrink
-from sysai.compiler.schedule.tree import (
-    change_blocks,
-    find_block,
-    find_loop,
-    fresh,
-    fresh_axis,
-    loops_around,
-    path_to_block,
-    reads,
-    replace_loop,
-    touches,
-)
 
 
 def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc, str]:
@@ -36,8 +25,8 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
     Returns:
         The function, and the name of the block that makes the partial results.
     """
-    old, lanes = _reduction(function, block), find_loop(function, loop)
-    enclosing = loops_around(function.body, block)
+    old, lanes = _reduction(function, block), tree.find_loop(function, loop)
+    enclosing = tree.loops_around(function.body, block)
     _require_enclosing(lanes, enclosing, block)
     reducing = _reducing(old, enclosing)
     if lanes not in reducing:
@@ -52,13 +41,13 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
     # In the partial block the loop `lanes` is a spatial axis; each other reduction loop is a reduction axis.
     own = [axis.var for axis in old.axes]
     for inner in (lanes, *others):
-        own.append(fresh_axis(function, f"v{inner.var.name}", own))
+        own.append(tree.fresh_axis(function, f"v{inner.var.name}", own))
     lane, *rest = own[len(old.axes) :]
     spatial = tuple(axis for axis in old.axes if axis.kind == tir.SPATIAL)
     to_axes = {inner.var: var for inner, var in zip((lanes, *others), (lane, *rest), strict=True)}
     values = {axis.var: tir.substitute(axis.binding, to_axes) for axis in old.axes if axis.kind == tir.REDUCE}
-    name = fresh(function, f"{block}_rf")
-    buffer_name = fresh(function, f"{old.buffer.name}_rf", name)
+    name = tree.fresh(function, f"{block}_rf")
+    buffer_name = tree.fresh(function, f"{old.buffer.name}_rf", name)
     buffer = tir.Buffer(buffer_name, (*old.buffer.shape, lanes.extent), old.buffer.dtype)
     partial = replace(
         old,
@@ -90,9 +79,9 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
     # Its nest follows the partial one: copies of the spatial loops inside, and of `lanes`.
     copied = [inner for inner in inside if inner not in others and inner != lanes]
     nest = _copies(function, total, [*copied, replace(lanes, kind=tir.SERIAL)], "rf")
-    partial_nest = change_blocks(outermost, lambda inner: partial if inner.name == block else inner)
+    partial_nest = tree.change_blocks(outermost, lambda inner: partial if inner.name == block else inner)
     outer = enclosing[enclosing.index(outermost) - 1].var.name if outermost != enclosing[0] else None
-    function = replace_loop(function, outermost.var.name, tir.sequence(partial_nest, nest))
+    function = tree.replace_loop(function, outermost.var.name, tir.sequence(partial_nest, nest))
     function = shrink(allocate_at(function, buffer), buffer_name, outer) if outer else allocate_at(function, buffer)
     if unsure and others:  # a lane without a single element must hold the identity element all the same
         function, _ = decompose_reduction(function, name, others[0].var.name)
@@ -105,8 +94,8 @@ def decompose_reduction(function: tir.PrimFunc, block: str, loop: str) -> tuple[
     Returns:
         The function, and the initializing block's name.
     """
-    old, target = _reduction(function, block), find_loop(function, loop)
-    enclosing = loops_around(function.body, block)
+    old, target = _reduction(function, block), tree.find_loop(function, loop)
+    enclosing = tree.loops_around(function.body, block)
     _require_enclosing(target, enclosing, block)
     reducing = _reducing(old, enclosing)
     inside = enclosing[enclosing.index(target) :]
@@ -126,20 +115,20 @@ def decompose_reduction(function: tir.PrimFunc, block: str, loop: str) -> tuple[
     for condition in tir.conjuncts(old.predicate):
         if not tir.variables(condition) & dropped:
             predicate = tir.both(predicate, condition)
-    name = fresh(function, f"{block}_init")
+    name = tree.fresh(function, f"{block}_init")
     start = tir.Block(name, axes, old.buffer, old.indices, old.init, predicate=predicate)
     nest = _copies(function, start, copied, "init")
-    rest = change_blocks(target, lambda inner: replace(inner, init=None) if inner.name == block else inner)
-    return replace_loop(function, loop, tir.sequence(nest, rest)), name
+    rest = tree.change_blocks(target, lambda inner: replace(inner, init=None) if inner.name == block else inner)
+    return tree.replace_loop(function, loop, tir.sequence(nest, rest)), name
 
 
 def _reduction(function: tir.PrimFunc, name: str) -> tir.Block:
-    block = find_block(function, name)
+    block = tree.find_block(function, name)
     if not block.reduces:
         raise IllegalSchedule(f"block {name} is not a reduction")
     if block.init is None:
         raise IllegalSchedule(f"block {name} does not initialize its elements itself: it has been decomposed already")
-    if any(load.buffer.name == block.buffer.name for load in reads(block)):
+    if any(load.buffer.name == block.buffer.name for load in tree.reads(block)):
         raise IllegalSchedule(
             f"block {name} also reads elements of {block.buffer.name}, so that sums depend on each other"
         )
@@ -154,11 +143,11 @@ def _require_enclosing(loop: tir.For, enclosing: list[tir.For], block: str) -> N
 
 def _require_alone(block: tir.Block, loop: tir.For) -> None:
     """Only the block uses its buffer in the loop, and under no condition."""
-    for stmt in path_to_block(loop, block.name):
+    for stmt in tree.path_to_block(loop, block.name):
         if isinstance(stmt, tir.If):
             raise IllegalSchedule(f"block {block.name} is under the condition {stmt.condition} inside {loop.var.name}")
     for other in tir.blocks(loop.body):
-        if other.name != block.name and touches(other, block.buffer.name):
+        if other.name != block.name and tree.touches(other, block.buffer.name):
             raise IllegalSchedule(
                 f"block {other.name} inside {loop.var.name} uses {block.buffer.name} too, and would see other values"
             )
@@ -188,7 +177,7 @@ def _copies(function: tir.PrimFunc, block: tir.Block, loops: list[tir.For], suff
     renamed: dict[tir.Var, tir.Var] = {}
     for loop in loops:
         renamed[loop.var] = tir.Var(
-            fresh(function, f"{loop.var.name}_{suffix}", *(var.name for var in renamed.values()))
+            tree.fresh(function, f"{loop.var.name}_{suffix}", *(var.name for var in renamed.values()))
         )
     stmt: tir.Stmt = block
     for loop in reversed(loops):

@@ -15,20 +15,8 @@ from dataclasses import dataclass, replace
 
 from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule import tree
 from sysai.compiler.schedule.dependence import touching
-from sysai.compiler.schedule.tree import (
-    change_accesses,
-    find_buffer,
-    find_loop,
-    fresh_axis,
-    loops,
-    path_to_loop,
-    ranges_of,
-    reads,
-    replace_loop,
-    substatements,
-    touches,
-)
 from sysai.compiler.tir.arith import Ranges, bounds, simplify
 from sysai.compiler.tir.polynomial import polynomial
 
@@ -124,7 +112,7 @@ def touched(body: tir.Stmt, buffer: tir.Buffer, written: bool = False) -> list[I
     Args:
         written: count what is written only.
     """
-    moving = {loop.var: loop.extent for loop in loops(body)}
+    moving = {loop.var: loop.extent for loop in tree.loops(body)}
     regions: list[Interval | None] = []
     uses = [access for _, access in touching(body, buffer.name) if access.writes or not written]
     for dimension in range(len(buffer.shape)):
@@ -155,23 +143,23 @@ def settled_scope(shape: Sequence[tir.Expr], dtype: str, wanted: str) -> str:
 
 def shrink(function: tir.PrimFunc, buffer: str, loop: str) -> tir.PrimFunc:
     """Let a buffer that is used inside one iteration of a loop only live there, as small as its uses allow."""
-    target, old = find_loop(function, loop), find_buffer(function, buffer)
+    target, old = tree.find_loop(function, loop), tree.find_buffer(function, buffer)
     needed = [clipped(region, length) for region, length in zip(touched(target.body, old), old.shape, strict=True)]
     shape = tuple(region.size for region in needed)
     wanted = "local" if old.scope == "global" else old.scope
     new = replace(old, shape=shape, scope=settled_scope(shape, old.dtype, wanted))
-    enclosing = [stmt for stmt in path_to_loop(function.body, loop) if isinstance(stmt, tir.For)]
-    ranges = ranges_of((*enclosing, *loops(target.body)))
+    enclosing = [stmt for stmt in tree.path_to_loop(function.body, loop) if isinstance(stmt, tir.For)]
+    ranges = tree.ranges_of((*enclosing, *tree.loops(target.body)))
 
     def change(stmt: tir.Stmt) -> tir.Stmt | None:
-        if isinstance(stmt, tir.Block) and touches(stmt, buffer):
+        if isinstance(stmt, tir.Block) and tree.touches(stmt, buffer):
             return _rebased(function, stmt, new, needed, ranges)
         return None
 
     function = replace(function, body=_without_allocation(function.body, buffer))
-    target = find_loop(function, loop)
+    target = tree.find_loop(function, loop)
     body = tir.Allocate(new, tir.transform_statement(target.body, change))
-    return replace_loop(function, loop, replace(target, body=body))
+    return tree.replace_loop(function, loop, replace(target, body=body))
 
 
 def require_scopes(function: tir.PrimFunc, action: str) -> tir.PrimFunc:
@@ -185,10 +173,10 @@ def require_scopes(function: tir.PrimFunc, action: str) -> tir.PrimFunc:
         if isinstance(stmt, tir.Allocate):
             alive |= {stmt.buffer.name}
         if isinstance(stmt, tir.Block):
-            for name in (stmt.buffer.name, *(load.buffer.name for load in reads(stmt))):
+            for name in (stmt.buffer.name, *(load.buffer.name for load in tree.reads(stmt))):
                 if name not in alive:
                     raise IllegalSchedule(f"cannot {action}: block {stmt.name} uses {name}, which does not live there")
-        for child in substatements(stmt):
+        for child in tir.substatements(stmt):
             visit(child, alive)
 
     visit(function.body, frozenset(buffer.name for buffer in function.buffers))
@@ -213,7 +201,7 @@ def _rebased(
                 f"{new.name} cannot shrink: loop {loop.name} is both a spatial and a reduction loop of block "
                 f"{block.name}, as after fusing two such loops; do this before fusing them"
             )
-        var = fresh_axis(function, f"v{loop.name}", (axis.var for axis in axes))
+        var = tree.fresh_axis(function, f"v{loop.name}", (axis.var for axis in axes))
         axes.append(tir.Axis(var, ranges[loop][1], tir.REDUCE if loop in reducing else tir.SPATIAL, loop))
         return var
 
@@ -228,7 +216,7 @@ def _rebased(
     def change(load: tir.Load) -> tir.Load:
         return tir.Load(new, tuple(offset(index, region) for index, region in zip(load.indices, needed, strict=True)))
 
-    return replace(change_accesses(block, new.name, change), axes=tuple(axes))
+    return replace(tree.change_accesses(block, new.name, change), axes=tuple(axes))
 
 
 def _without_allocation(stmt: tir.Stmt, buffer: str) -> tir.Stmt:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.codegen.cpu import lanes
+from sysai.compiler.cpu import lanes
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_loop
 from sysai.compiler.tir.expr import Const, Expr, variables

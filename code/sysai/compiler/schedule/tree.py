@@ -69,20 +69,10 @@ def path(stmt: tir.Stmt, matches: Callable[[tir.Stmt], bool]) -> tuple[tir.Stmt,
     """The statements from `stmt` down to the first for which `found` holds, both included; empty if there is none."""
     if matches(stmt):
         return (stmt,)
-    for child in substatements(stmt):
+    for child in tir.substatements(stmt):
         below = path(child, matches)
         if below:
             return (stmt, *below)
-    return ()
-
-
-def substatements(stmt: tir.Stmt) -> tuple[tir.Stmt, ...]:
-    """The statements directly inside."""
-    match stmt:
-        case tir.For() | tir.If() | tir.Allocate():
-            return (stmt.body,)
-        case tir.Seq(inner):
-            return inner
     return ()
 
 
@@ -110,12 +100,8 @@ def replace_statement(stmt: tir.Stmt, old: tir.Stmt, new: tir.Stmt) -> tir.Stmt:
     """The tree with `new` where `old` was (both as values: names make them unique)."""
     if stmt == old:
         return new
-    match stmt:
-        case tir.For() | tir.If() | tir.Allocate():
-            return replace(stmt, body=replace_statement(stmt.body, old, new))
-        case tir.Seq(inner):
-            return tir.sequence(*(replace_statement(child, old, new) for child in inner))
-    return stmt
+    stmt = tir.map_substatements(stmt, lambda child: replace_statement(child, old, new))
+    return tir.sequence(*stmt.statements) if isinstance(stmt, tir.Seq) else stmt
 
 
 def without_blocks(stmt: tir.Stmt, names: set[str]) -> tir.Stmt:
@@ -208,16 +194,11 @@ def with_unique_loops(function: tir.PrimFunc) -> tir.PrimFunc:
     taken |= {axis.var.name for block in tir.blocks(function.body) for axis in block.axes}
 
     def rename(stmt: tir.Stmt) -> tir.Stmt:
-        match stmt:
-            case tir.For():
-                var = tir.Var(numbered(stmt.var.name, taken))
-                taken.add(var.name)
-                body = stmt.body if var == stmt.var else tir.substitute_loops(stmt.body, {stmt.var: var})
-                return replace(stmt, var=var, body=rename(body))
-            case tir.If() | tir.Allocate():
-                return replace(stmt, body=rename(stmt.body))
-            case tir.Seq(inner):
-                return tir.Seq(tuple(rename(child) for child in inner))
-        return stmt
+        if not isinstance(stmt, tir.For):
+            return tir.map_substatements(stmt, rename)
+        var = tir.Var(numbered(stmt.var.name, taken))
+        taken.add(var.name)
+        body = stmt.body if var == stmt.var else tir.substitute_loops(stmt.body, {stmt.var: var})
+        return replace(stmt, var=var, body=rename(body))
 
     return replace(function, body=rename(function.body))

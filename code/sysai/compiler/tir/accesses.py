@@ -31,7 +31,7 @@ from sysai.compiler.tir.expr import (
     substitute,
     walk,
 )
-from sysai.compiler.tir.statement import Allocate, Block, For, If, Seq, Stmt
+from sysai.compiler.tir.statement import Allocate, Block, For, If, Seq, Stmt, substatements
 
 
 class Access(NamedTuple):
@@ -67,14 +67,11 @@ def accesses(block: Block) -> tuple[Access, ...]:
 
 def nests(stmt: Stmt, enclosing: tuple[Stmt, ...] = ()) -> Iterator[tuple[Block, tuple[Stmt, ...]]]:
     """Every block with the loops, conditions and allocations around it, from the outermost, in order of execution."""
-    match stmt:
-        case Block():
-            yield stmt, enclosing
-        case For() | If() | Allocate():
-            yield from nests(stmt.body, (*enclosing, stmt))
-        case Seq(stmts):
-            for child in stmts:
-                yield from nests(child, enclosing)
+    if isinstance(stmt, Block):
+        yield stmt, enclosing
+    inner = enclosing if isinstance(stmt, Seq) else (*enclosing, stmt)
+    for child in substatements(stmt):
+        yield from nests(child, inner)
 
 
 def guards_of(block: Block, enclosing: Iterable[Stmt]) -> tuple[Expr, ...]:

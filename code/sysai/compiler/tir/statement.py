@@ -135,15 +135,31 @@ class PrimFunc:
         return tuple(buffer for buffer in self.buffers if buffer.name in written)
 
 
+def substatements(stmt: Stmt) -> tuple[Stmt, ...]:
+    """The statements directly inside."""
+    match stmt:
+        case For() | If() | Allocate():
+            return (stmt.body,)
+        case Seq(stmts):
+            return stmts
+    return ()
+
+
+def map_substatements(stmt: Stmt, change: Callable[[Stmt], Stmt]) -> Stmt:
+    """The statement with `change` of each statement directly inside."""
+    match stmt:
+        case For() | If() | Allocate():
+            return replace(stmt, body=change(stmt.body))
+        case Seq(stmts):
+            return Seq(tuple(map(change, stmts)))
+    return stmt
+
+
 def statements(stmt: Stmt) -> Iterator[Stmt]:
     """The statement and all inside it, in the order of execution, itself first."""
     yield stmt
-    match stmt:
-        case For() | If() | Allocate():
-            yield from statements(stmt.body)
-        case Seq(stmts):
-            for child in stmts:
-                yield from statements(child)
+    for child in substatements(stmt):
+        yield from statements(child)
 
 
 def blocks(stmt: Stmt) -> Iterator[Block]:
@@ -153,11 +169,7 @@ def blocks(stmt: Stmt) -> Iterator[Block]:
 
 def transform_statement(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
     """Rebuild from the leaves up; `change` gives a replacement for a statement whose parts are done, or None."""
-    match stmt:
-        case For() | If() | Allocate():
-            stmt = replace(stmt, body=transform_statement(stmt.body, change))
-        case Seq(stmts):
-            stmt = Seq(tuple(transform_statement(child, change) for child in stmts))
+    stmt = map_substatements(stmt, lambda child: transform_statement(child, change))
     replacement = change(stmt)
     return stmt if replacement is None else replacement
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
 from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tir.text import print_function
 
