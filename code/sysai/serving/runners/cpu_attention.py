@@ -25,7 +25,7 @@ import math
 from pathlib import Path
 from string import Template
 
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.codegen.vector_header import HEADER_NAME, vector_header
 from sysai.models.config import ModelConfig

@@ -18,19 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sysai.compiler.compiled import build_all
-from sysai.compiler.entry import CFunction, make_entry
-from sysai.compiler.executable import Call, Program, RunKernels
 from sysai.compiler.graph.from_export import import_module
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.lowering.matmul import pack
-from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.passes.memory_plan import storage
-from sysai.compiler.pipeline import make_program
+from sysai.compiler.pipeline import build_all, make_plan
+from sysai.compiler.runtime.entry import CFunction, make_entry
+from sysai.compiler.runtime.plan import Call, ExecutionPlan, RunKernels
+from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.expr import INDEX, Const, Var
-from sysai.compiler.tir.rename import with_sizes
-from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.statement import PrimFunc, with_sizes
 
 FEW_ROWS = (1, 2, 4, 8)  # numbers of rows that have kernels of their own
 _PACKED, _ROWS = ".packed", "T"
@@ -47,13 +45,13 @@ class ModuleKernels:
 
     Attributes:
         name: the prefix of the names of the memory in which its kernels hand values to each other.
-        program: for any number of rows.
+        plan: for any number of rows.
         functions: each kernel's computation, not scheduled yet, and its class.
-        tensors: for each constant of the program, the name of the module's tensor that it is.
+        tensors: for each constant of the plan, the name of the module's tensor that it is.
     """
 
     name: str
-    program: Program
+    plan: ExecutionPlan
     functions: list[tuple[PrimFunc, str]]
     tensors: dict[str, str]
 
@@ -68,34 +66,34 @@ class ModuleKernels:
 
         examples = [torch.zeros(max(FEW_ROWS) + 3, width) for width in widths]
         graph = import_module(module, examples, {i: {0: _ROWS} for i in range(len(widths))}).graph
-        program = make_program(graph, remember)
+        plan = make_plan(graph, remember)
         names = {tensor.data_ptr(): name for name, tensor in _tensors(module).items()}
-        constants = {constant.removesuffix(_PACKED) for constant in program.constants}
+        constants = {constant.removesuffix(_PACKED) for constant in plan.constants}
         tensors = {constant: names[graph.constants[constant].data_ptr()] for constant in constants}
-        return cls(name, program, functions, tensors)
+        return cls(name, plan, functions, tensors)
 
     @property
     def inputs(self) -> list[str]:
         """The names of the module's inputs."""
-        return [value.name for value in self.program.graph.inputs]
+        return [value.name for value in self.plan.graph.inputs]
 
     @property
     def outputs(self) -> list[str]:
         """The names of the memory in which the module's outputs lie."""
-        memory_of = storage(self.program.groups)
-        return [memory_of.get(value.name, value.name) for value in self.program.graph.outputs]
+        memory_of = storage(self.plan.groups)
+        return [memory_of.get(value.name, value.name) for value in self.plan.graph.outputs]
 
     def columns(self) -> dict[str, int]:
         """Elements of a row of each value that the kernels write."""
-        written = {name for call in self.program.steps for name in call.operands}
-        values = {value.name: value for value in self.program.graph.values()}
-        others = {*self.program.constants, *self.inputs}
+        written = {name for call in self.plan.steps for name in call.operands}
+        values = {value.name: value for value in self.plan.graph.values()}
+        others = {*self.plan.constants, *self.inputs}
         return {name: evaluate(product(values[name].shape), {_ROWS: 1}) for name in written - others}
 
     def constants(self, module: nn.Module) -> dict[str, Tensor]:
-        """The program's constants for a module of this shape."""
+        """The plan's constants for a module of this shape."""
         tensors, constants = _tensors(module), {}
-        for name in self.program.constants:
+        for name in self.plan.constants:
             tensor = tensors[self.tensors[name.removesuffix(_PACKED)]].detach()
             constants[name] = pack(tensor, transposed=True) if name.endswith(_PACKED) else tensor.contiguous()
         return constants
@@ -103,7 +101,7 @@ class ModuleKernels:
     def schedules(self, rows: int | None) -> list[Schedule]:
         """The schedules of its kernels, for a number of rows or, with None, for any."""
         if rows is None:
-            return list(self.program.schedules)
+            return list(self.plan.schedules)
         return [
             default_schedule(with_sizes(function, dict.fromkeys(function.sizes, Const(rows, INDEX))), kind)
             for function, kind in self.functions

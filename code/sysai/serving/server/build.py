@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from sysai.compiler.codegen.toolchain import ToolchainError, find_compiler
+from sysai.compiler.codegen.toolchain import find_compiler
+from sysai.compiler.errors import ToolchainError
 from sysai.core.device import select_device
 from sysai.models.config import ModelConfig
 from sysai.models.gguf_file import open_gguf

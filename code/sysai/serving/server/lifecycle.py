@@ -14,7 +14,7 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from sysai.compiler.codegen.toolchain import ToolchainError
+from sysai.compiler.errors import ToolchainError
 from sysai.models.smollm2 import WeightsError
 from sysai.serving.engine.async_engine import AsyncEngine
 from sysai.serving.engine.llm_engine import Engine
