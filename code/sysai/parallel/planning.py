@@ -4,7 +4,7 @@ With Ψ parameters, T tokens a step and p stages of a pipeline on each of d data
 
     arithmetic   6 Ψ T / (d p P)
     collectives  `memory.step_traffic` of Ψ/p parameters on d devices, at the collective bandwidth of the cluster
-    messages     2 m of an activation each way (m micro-batches, 2 bytes an element), by one NIC
+    messages     2 m activations of 2 bytes per element (m micro-batches: m forward, m gradients back), by one NIC
     bubble       (p - 1) / (m + p - 1) of the time
 
 A step takes at least the larger of arithmetic with its bubble and of all sending, and at most their sum. Held to the
