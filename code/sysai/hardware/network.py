@@ -11,8 +11,9 @@ all-reduce are the same rings. A message from one GPU to another in another node
 the messages of an all-to-all: those do not add up.
 
 Source: the same count in NCCL's own benchmark, NVIDIA/nccl-tests, doc/PERFORMANCE.md and its authors' answers in
-issues 119 (four NICs of 200 Gb/s: 96 GB/s of bus bandwidth) and 267 ("Alltoall cannot aggregate the bandwidth of
-multiple NICs"). Left out: latency, trees, reduction in the switches (SHARP), contention above the node's switches.
+issues 119 (four NICs of 200 Gb/s: 96 GB/s of bus bandwidth), 319 (eight of 400 Gb/s: "up to ~396GB/s with the RING
+protocol") and 267 ("Alltoall cannot aggregate the bandwidth of multiple NICs"). Left out: latency, trees, reduction in
+the switches (SHARP), contention above the node's switches.
 """
 
 from dataclasses import dataclass
