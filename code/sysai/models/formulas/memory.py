@@ -31,6 +31,7 @@ class Recipe:
 
 PLAIN_ADAM = Recipe("fp32 Adam", weights=4, gradients=4, optimizer=8)
 MIXED_ADAM = Recipe("mixed-precision Adam", weights=2, gradients=2, optimizer=12)  # fp32 copy and two moments
+MIXED_ADAM_FP32_GRADIENTS = Recipe("mixed-precision Adam, fp32 gradients", weights=2, gradients=4, optimizer=12)
 
 
 @dataclass(frozen=True)
