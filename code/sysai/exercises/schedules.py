@@ -1,8 +1,7 @@
 """For checks of schedules: the trace that an answer returns, replayed."""
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import replay
-from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule.schedule import Trace, replay
 from sysai.compiler.tir.accesses import nests
 from sysai.compiler.tir.statement import For, PrimFunc
 from sysai.core.language import Text

@@ -10,8 +10,8 @@ from functools import lru_cache
 from itertools import permutations
 
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import For, PrimFunc, statements
+from sysai.compiler.tir.text import parse
 from sysai.compiler.tir.traffic import Moved, moved
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks

@@ -22,7 +22,8 @@ from fused_groups import (
 from hypothesis import given
 from random_groups import pointwise_groups, row_groups
 from sysai.compiler.codegen import triton as backend
-from sysai.compiler.codegen.triton import TritonKernel, UnsupportedGroup, build_triton, generate_triton, graph_of
+from sysai.compiler.codegen.triton import TritonKernel, build_triton, generate_triton, graph_of
+from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.from_export import from_module
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes, interpret, run_node

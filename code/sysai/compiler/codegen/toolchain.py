@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
+from sysai.compiler.errors import ToolchainError
 from sysai.models.smollm2 import cache_folder
 
 TIMEOUT = 120.0  # seconds for one compilation
@@ -30,10 +31,6 @@ FLAGS = (
     "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi", "-Wno-unknown-pragmas",
 )  # fmt: skip
 """No -ffast-math: NaN, infinities, -0 and the order of sums stay as written. Products and sums may be contracted."""
-
-
-class ToolchainError(RuntimeError):
-    """There is no C compiler, or it does not do its work; the message says which and what to do."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +163,8 @@ def _compile(
         except OSError as error:
             raise ToolchainError(f"{name} can't be started ({error}): set CC to a C compiler") from None
         if done.returncode:
-            kept = library.with_suffix(".c")
-            kept.write_text(source)
+            kept_source = library.with_suffix(".c")
+            kept_source.write_text(source)
             message = "\n".join((done.stderr or done.stdout).strip().splitlines()[:20])
-            raise ToolchainError(f"{name} refused a kernel, which is kept as {kept}:\n{message}")
+            raise ToolchainError(f"{name} refused a kernel, which is kept as {kept_source}:\n{message}")
         os.replace(Path(folder, "kernel.so"), library)

@@ -17,7 +17,7 @@ Triton in the same manner, with many more operators, and measures candidates of 
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +27,18 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.codegen import triton_kernels
-from sysai.compiler.codegen.triton_body import RESERVED, UnsupportedGroup
+from sysai.compiler.codegen.triton_expressions import RESERVED
 from sysai.compiler.codegen.triton_module import module_text
+from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.tir.expr import variables
 from sysai.kernels.loading import import_module, require_triton
+from sysai.kernels.report import POINTERS, TARGETS, KernelReport, Launch, compile_ahead
 from sysai.models.smollm2 import cache_folder
 
-__all__ = ["TritonKernel", "UnsupportedGroup", "build_triton", "generate_triton"]
+__all__ = ["TritonKernel", "build_triton", "generate_triton"]
 
 
 @dataclass(frozen=True)
@@ -146,3 +148,34 @@ def write_module(source: str, name: str) -> Path:
             continue
         return path
     raise RuntimeError(f"neither {cache_folder()} nor {tempfile.gettempdir()} can be used: set SYSAI_CACHE")
+
+
+def report(
+    kernels: Sequence[tuple[TritonKernel, Mapping[str, int]]],
+    targets: Sequence[str] = tuple(TARGETS),
+    timeout_s: float = 300,
+) -> list[KernelReport]:
+    """Compile kernels, each for given sizes, in a process of its own.
+
+    Args:
+        kernels: what `build_triton` gave, with a number for each size of its graph.
+
+    Returns:
+        For each kernel in turn, a report for each target.
+
+    Raises:
+        ValueError: an unknown target, or sizes that the graph does not have.
+        CompilationFailed: the compiler refused a kernel, crashed, or took longer than `timeout_s`.
+    """
+    return compile_ahead([_launch(kernel, sizes) for kernel, sizes in kernels], targets, timeout_s)
+
+
+def _launch(kernel: TritonKernel, sizes: Mapping[str, int]) -> Launch:
+    graph = kernel.graph
+    wanted = [size.name for size in graph.sizes]
+    if set(sizes) != set(wanted):
+        raise ValueError(f"{graph.name} has the sizes {wanted}, not {sorted(sizes)}")
+    outputs = {value.name: value.dtype for value in graph.outputs}
+    pointers = tuple(POINTERS[dtype] for dtype in (*kernel.module.OPERAND_DTYPES, *outputs.values()))
+    numbers = tuple(sizes[name] for name in wanted)
+    return Launch(graph.name, kernel.path, "launch", numbers, pointers, numbers)
