@@ -7,7 +7,8 @@ take a row for a token and don't ask whose it is, so that their weights are read
 
 Only attention goes by sequence (`attention_backends`). The head, 2 * D * V FLOPs a row, is computed for those rows only
 from which a token will be sampled (Yu et al., Orca, OSDI 2022, section 3.2: selective batching). The weights are those
-of `sysai.models.Transformer`, in place. On a CPU `compiled_runner` does the same by kernels of chapter 07's compiler.
+of `sysai.models.transformer.Transformer`, in place. On a CPU `compiled_runner` does the same by kernels of chapter
+07's compiler.
 
 Shapes: T tokens of the step, D model, H query heads, N key-value heads, K head size, R rows to sample from, V
 vocabulary.
