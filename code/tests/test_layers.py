@@ -7,9 +7,11 @@ import ast
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
 import sysai
 
 FOLDER = Path(sysai.__file__).parent
+GUIDES = [Path(__file__).resolve().parents[2] / name for name in ("CONTRIBUTING.md", "CONTRIBUTING.zh.md")]
 LAYERS = (
     *("core", "recorded", "hardware", "models", "kernels", "autograd", "compiler", "quantization", "distributed"),
     *("parallel", "training", "serving", "offload", "rl", "viz", "explorables", "exercises", "cli", "__main__"),
@@ -90,3 +92,15 @@ def test_no_modules_import_each_other():
     assert "sysai.parallel.unit" in graph["sysai.parallel.fsdp"]
     graph["sysai.parallel.unit"].add("sysai.parallel.fsdp")
     assert set(circle(graph)) == {"sysai.parallel.unit", "sysai.parallel.fsdp"}
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
+def test_the_guide_draws_these_layers(guide):
+    top, _, serving = (
+        guide.read_text(encoding="utf-8").partition("```text\ncore < ")[2].partition("```")[0].partition("\n")
+    )
+    present = [layer for layer in LAYERS[:-1] if (FOLDER / layer).is_dir() or (FOLDER / f"{layer}.py").is_file()]
+    assert ["core", *top.split(" < ")] == present
+    folders = [line.partition(" imports ") for line in serving.replace("serving/", "").splitlines() if line.strip()]
+    drawn = {folder.strip(): set(others.split(", ")) - {""} for folder, _, others in folders}
+    assert drawn == SERVING
