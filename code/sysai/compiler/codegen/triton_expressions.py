@@ -8,7 +8,7 @@ once, and what does not depend on the variable of a loop is computed before it.
 Half precision is computed in float32 and rounded where it is stored or cast, so a fused kernel is more accurate than
 operators that run one after another. Only Triton's built-in functions are used, no function of its library that is
 itself a kernel (`tl.sum`, `tl.sigmoid`): those were made for the interpreter or for the compiler when Triton was first
-imported, by whoever did it.
+imported, anywhere in the process.
 """
 
 import keyword
@@ -55,7 +55,7 @@ def number(value: float, dtype: str) -> str:
 
 
 class Names:
-    """Names for Python's variables: what is asked for, or that with a number."""
+    """Fresh names for Python's variables: the wanted one, or that with a number."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = RESERVED | set(taken)
@@ -170,7 +170,7 @@ def _refuse(op: str, value: Value) -> Expr:
 
 
 class Scope:
-    """Lines that run one after another, and what they have computed.
+    """Lines that run one after another, and the values that they have computed.
 
     Attributes:
         own: variables that exist in this scope only; what depends on none of them is computed in the parent.

@@ -21,7 +21,7 @@ class Elements:
     """Elements of the values of a group.
 
     Args:
-        group: what is lowered.
+        group: the group that is lowered.
         merge: axes of the domain that are merged with the next one; see `mergeable_axes`.
 
     Attributes:

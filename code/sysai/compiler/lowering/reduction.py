@@ -1,4 +1,4 @@
-"""Groups over rows: reductions, and what is done with their results, one row at a time.
+"""Groups over rows: reductions, and the elementwise operators on their results, one row at a time.
 
 For each row, one after the other while the row is in the nearest cache:
 
