@@ -34,11 +34,11 @@ from sysai.models.presets import SMOLLM2_135M
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
 from sysai.models.weights import load_smollm2
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.engine import Engine
-from sysai.serving.request import SamplingParams
-from sysai.serving.runner import ModelRunner
-from sysai.serving.scheduler_config import SchedulerConfig
+from sysai.serving.core.sampling_params import SamplingParams
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.runners.compiled_runner import CompiledRunner
+from sysai.serving.runners.model_runner import ModelRunner
 from transformers import DynamicCache
 
 WEIGHT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "F32": 4, "F16": 2, "Q8_0": 34 / 32}
@@ -60,9 +60,9 @@ class Ours:
 
     def __init__(self, model: Transformer, tokenizer: Tokenizer, name: str, batch: int, positions: int) -> None:
         blocks = batch * -(-positions // BLOCK_SIZE) + 2
-        self.config = SchedulerConfig(blocks, BLOCK_SIZE, token_budget=512, max_running=batch, watermark=0.0)
-        kind, weights = name.split()
-        runner = partial(CompiledRunner, weights=weights) if kind == "compiled" else ModelRunner
+        self.config = SchedulerConfig(blocks, BLOCK_SIZE, max_num_batched_tokens=512, max_num_seqs=batch, watermark=0.0)
+        kind, weight_dtype = name.split()
+        runner = partial(CompiledRunner, weight_dtype=weight_dtype) if kind == "compiled" else ModelRunner
         self.engine = Engine(model, tokenizer, self.config, make_runner=runner)
         self.kv_bytes = 4
 
@@ -135,11 +135,11 @@ class Bench:
         self.contestant, self.decode = cache(self._contestant), cache(self._decode)
 
     def _contestant(self, name: str) -> Ours | Transformers | LlamaCpp:
-        kind, weights = name.split()
+        kind, dtype = name.split()
         if kind == "transformers":
-            return Transformers(self.model, getattr(torch, weights))
+            return Transformers(self.model, getattr(torch, dtype))
         if kind == "llama.cpp":
-            return LlamaCpp(weights, self.batch, self.positions, torch.get_num_threads())
+            return LlamaCpp(dtype, self.batch, self.positions, torch.get_num_threads())
         return Ours(self.model, self.tokenizer, name, self.batch, self.positions)
 
     def steps(self, batch: int) -> int:

@@ -10,8 +10,8 @@ from sysai.core.language import LANGUAGES, Text, reader_language
 from sysai.exercises.catalogue import Exercise, UnknownExercise, find_exercises, select
 from sysai.exercises.faults import fault_sources
 from sysai.exercises.report import FAILED, PASSED
-from sysai.serving import load_generator
 from sysai.serving.server.arguments import add_arguments
+from sysai.serving.simulation import load_generator
 
 USAGE = 2  # an exit code, beside PASSED and FAILED
 

@@ -16,6 +16,17 @@ LAYERS = (
 )
 
 
+# Within serving, what a folder may import besides itself.
+SERVING = {
+    "core": set(),
+    "structured_output": set(),
+    "runners": {"core"},
+    "engine": {"core", "structured_output", "runners"},
+    "simulation": {"core"},
+    "server": {"core", "runners", "engine"},
+}
+
+
 def imports():
     """For each module, those of the package that it names in an import."""
     trees = {}
@@ -51,8 +62,26 @@ def circle(graph):
 def test_each_layer_imports_only_those_before_it():
     graph = imports()
     assert upward(graph) == []
-    graph["sysai.models.config"].add("sysai.serving.request")
-    assert upward(graph) == [("sysai.models.config", "sysai.serving.request")]
+    graph["sysai.models.config"].add("sysai.serving.core.sequence")
+    assert upward(graph) == [("sysai.models.config", "sysai.serving.core.sequence")]
+
+
+def through_other_doors(graph):
+    """The imports between folders of serving that SERVING does not allow."""
+    folder = {module: module.split(".")[2] for module in graph if module.startswith("sysai.serving.")}
+    return [
+        (module, other)
+        for module in folder
+        for other in graph[module] & folder.keys()
+        if folder[other] not in {folder[module], *SERVING[folder[module]]}
+    ]
+
+
+def test_the_folders_of_serving_import_only_what_they_may():
+    graph = imports()
+    assert through_other_doors(graph) == []
+    graph["sysai.serving.core.scheduler"].add("sysai.serving.engine.llm_engine")
+    assert through_other_doors(graph) == [("sysai.serving.core.scheduler", "sysai.serving.engine.llm_engine")]
 
 
 def test_no_modules_import_each_other():

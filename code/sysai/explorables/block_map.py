@@ -57,7 +57,7 @@ def _cell(block: int, moment: Moment) -> dict:
     """Where a block is drawn, its use, and the share of its positions that the step's end finds computed."""
     row, column = divmod(block, COLUMNS)
     holders = [request for request, table in moment.tables.items() if block in table]
-    share = float(block in moment.idle)
+    share = float(block in moment.evictable)
     for request in holders:
         before = moment.tables[request].index(block) * BLOCK_SIZE
         share = max(share, min(1.0, max(0, moment.filled[request] - before) / BLOCK_SIZE))

@@ -12,7 +12,7 @@ from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slide
 from sysai.explorables.serving_runs import (
     BLOCK_SIZE,
     DECODE,
-    MAX_RUNNING,
+    MAX_NUM_SEQS,
     PREEMPTED,
     PREFILL,
     RECOMPUTATION,
@@ -114,7 +114,7 @@ def _describe(language: str, run: ServingRun, number: int, **settings: float | s
     return "".join(parts).format(
         policy=_POLICIES[settings["policy"]][language],
         budget=step_budget(settings["policy"], settings["budget"]),
-        most=MAX_RUNNING,
+        most=MAX_NUM_SEQS,
         rate=digits(settings["rate"]),
         blocks=settings["blocks"],
         size=BLOCK_SIZE,

@@ -8,7 +8,7 @@ from random import Random
 
 from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
-from sysai.serving.latency import percentiles
+from sysai.serving.simulation.latency import percentiles
 
 MS = Text("ms", "ms")
 COLUMNS, LEVELS = 64, " ▁▂▃▄▅▆▇█"

@@ -1,4 +1,4 @@
-"""What Prometheus reads agrees with what was asked and answered."""
+"""The metrics that Prometheus reads agree with what was asked and answered."""
 
 from prometheus_client.parser import text_string_to_metric_families
 from service import Service, tiny_engine
@@ -48,7 +48,7 @@ def test_counts_and_latencies():
 
 
 def test_gauges_tell_what_runs_and_waits():
-    with Service(tiny_engine(step_seconds=0.01, max_running=2, token_budget=16)) as service:
+    with Service(tiny_engine(step_seconds=0.01, max_num_seqs=2, max_num_batched_tokens=16)) as service:
         client = service.client()
         body = {"ignore_eos": True}
         stream = client.completions.create(model="tiny", prompt="x", max_tokens=450, n=3, stream=True, extra_body=body)
