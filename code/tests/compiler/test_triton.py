@@ -313,6 +313,17 @@ def test_random_row_groups(case):
     check(graph, *inputs, tolerance=0)
 
 
+def test_a_value_that_is_used_twice_is_computed_once():
+    def doubled(g, x):
+        for _ in range(40):
+            x = g.emit("add", x, x)
+        return x
+
+    graph = group("doubled", {"x": ((T,), "float64")}, doubled)
+    assert generate_triton(graph).count(" + ") < 60
+    check(graph, torch.ones(3, dtype=torch.float64))
+
+
 def test_groups_without_a_kernel_are_refused():
     def two_axes(g, x):
         rows = g.emit("reduce", x, combine="add", axes=(1,), keepdim=True)

@@ -106,7 +106,7 @@ class KernelBlock:
         self._variables: dict[Expr, frozenset[Var]] = {}
         for node in graph.nodes:
             if not operator_of(node).injective:
-                self.elements.computed[node.output.name] = lambda _, node=node: _refuse(node.op, node.output)
+                self.elements.set_computed(node.output, lambda _, node=node: _refuse(node.op, node.output))
 
     def variable(self, name: str, extent: Expr) -> Var:
         """A variable of the block, with its mask."""
@@ -128,7 +128,7 @@ class KernelBlock:
                 raise UnsupportedGroup(f"{value.name} is wanted at more than its own place: end the group after it")
             return tir.Load(tir.Buffer(name, value.shape, value.dtype, "local"), known_indices)
 
-        self.elements.computed[value.name] = element
+        self.elements.set_computed(value, element)
 
     def pointer(self, value: Value) -> str:
         """The kernel's parameter for a tensor."""

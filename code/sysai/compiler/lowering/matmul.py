@@ -232,7 +232,7 @@ def _with_epilogue(elements: Elements, name: str, product: _Product) -> PrimFunc
     acc = Buffer("acc", tuple(whole[axis].extent for axis in acc_axes) or (ONE,), node.output.dtype)
     element = [loops[axis].index for axis in acc_axes]
     multiply = block("product", [*whole, *product.summed], acc, element, product.a * product.b, "add", zero(acc.dtype))
-    elements.computed[node.output.name] = lambda at: Load(acc, tuple(at[order[axis]] for axis in acc_axes) or (ZERO,))
+    elements.set_computed(node.output, lambda at: Load(acc, tuple(at[order[axis]] for axis in acc_axes) or (ZERO,)))
     names = [*(loop.name * 2 for loop in loops[:-2]), "row", "column"]
     stored = [replace(loop, name=name) for loop, name in zip(loops, names, strict=True)]
     at = tuple(stored[order.index(axis)].index for axis in range(len(order)))

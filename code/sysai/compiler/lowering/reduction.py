@@ -199,7 +199,7 @@ class _Rows:
         return buffer
 
     def _is_known(self, value: Value, buffer: Buffer, at: Indices) -> None:
-        self.elements.computed[value.name] = lambda _: Load(buffer, at)
+        self.elements.set_computed(value, lambda _: Load(buffer, at))
 
     def _at(self, value: Value, buffer: Buffer) -> Indices:
         return (ZERO,) if buffer.scope == "local" else self._own(value) or (ZERO,)
