@@ -27,6 +27,7 @@ class Elements:
     Attributes:
         inputs, outputs: the buffers of the group's inputs and outputs, by the values' names.
         computed: for values that are in memory or a register, the expression of an element; see `set_computed`.
+        names: the name of the value that an expression is an element of.
     """
 
     def __init__(self, group: Group, merge: Iterable[int] = ()) -> None:
@@ -39,6 +40,7 @@ class Elements:
             name: lambda indices, buffer=buffer: tir.Load(buffer, indices or (tir.ZERO,))
             for name, buffer in self.inputs.items()
         }
+        self.names: dict[tir.Expr, str] = {}
         self._expressions: dict[tuple[str, Indices], tir.Expr] = {}  # a value that is used twice is one expression
 
     @property
@@ -62,6 +64,7 @@ class Elements:
         key = value.name, indices
         if key not in self._expressions:
             self._expressions[key] = self._of_node(self.producers[value.name], indices)
+            self.names.setdefault(self._expressions[key], value.name)
         return self._expressions[key]
 
     def _of_node(self, node: Node, indices: Indices) -> tir.Expr:
