@@ -161,7 +161,7 @@ _TEXTS: dict[str, Text] = {
     "optimizer": Text("optimizer", "优化器"),
     "activations": Text("activations", "激活值"),
     "kv_cache": Text("KV cache", "KV缓存"),
-    "memory": Text("memory (GB)", "内存（GB）"),
+    "memory": Text("memory (GB)", "显存（GB）"),
     "training": Text("training step", "一步训练"),
     "prefill": Text("prefill", "预填充"),
     "decode": Text("decode step", "一步解码"),
@@ -182,7 +182,7 @@ _TEXTS: dict[str, Text] = {
     ),
     "expanded": Text(
         "(Each step here expands all cached latents into keys and values; servers avoid that.) ",
-        "（这里的每一步都把缓存的潜在向量全部展开成键和值；推理服务会避免这样做。）",
+        "（这里的每一步都把KV缓存里的潜在向量全部展开成键和值；推理服务会避免这样做。）",
     ),
     "held": Text(
         "Training in {recipe} with Adam holds {states} of weights, gradients and optimizer state",
@@ -215,7 +215,7 @@ model_shape = Explorable(
             label=Text("Layers", "层数"),
             help=Text(
                 "Blocks are alike: parameters, FLOPs and cache grow in proportion; embedding and head stay.",
-                "各层相同，所以参数、运算量和缓存都成比例增长；嵌入与输出头不变。",
+                "各层相同，所以参数、运算量和KV缓存都成比例增长；嵌入与输出头不变。",
             ),
             **_TIMES,
         ),
@@ -263,7 +263,7 @@ model_shape = Explorable(
         question=Text(
             "Llama 3 8B is trained with Adam in mixed precision, operator by operator, on one sequence of 8,192 "
             "tokens. How much memory does the step hold?",
-            "用Adam和混合精度训练Llama 3 8B，逐算子执行，批次里只有一条8,192个词元的序列。一步训练占多少内存？",
+            "用Adam和混合精度训练Llama 3 8B，逐算子执行，批次里只有一条8,192个词元的序列。一步训练占多少显存？",
         ),
         unit=Text("GB", "GB"),
         answer=lambda *, model, depth, width, sequence, batch, precision: (

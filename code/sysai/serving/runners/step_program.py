@@ -137,7 +137,7 @@ class StepProgram:
             weights: the name of the constants of `module`, which may be added twice.
             names: where the module's inputs lie, and those of its results that are not left in memory of its own.
         """
-        memory_of = storage(kernels.program.groups)
+        memory_of = storage(kernels.plan.groups)
         name_of = dict(names)
         for name, tensor in kernels.constants(module).items():
             name_of[name] = f"{weights}.{name}"
@@ -147,7 +147,7 @@ class StepProgram:
                 name_of[name] = f"{kernels.name}.{name}"
                 if name_of[name] not in self.memory:
                     self.hold(name_of[name], torch.zeros(self.rows, columns))
-        for call in kernels.program.steps:
+        for call in kernels.plan.steps:
             operands = tuple(name_of[memory_of.get(name, name)] for name in call.operands)
             self._calls.append((kernels, Call(call.kernel, operands, call.sizes and (Var(_ROWS),))))
 
