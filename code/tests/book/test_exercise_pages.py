@@ -284,11 +284,13 @@ def test_in_a_live_kernel_the_cell_gives_the_report(book, tmp_path, monkeypatch)
     assert after.outputs[0].data["text/plain"] == "'decode_tokens_per_second'"
 
 
-def test_an_unknown_exercise_is_an_error_that_says_what_there_is(tmp_path):
+def test_a_build_tells_of_an_unknown_exercise_what_there_is_and_of_a_text_its_faults(tmp_path):
     text = FILES[f"{CHAPTER}.md"].replace("{exercise} half", "{exercise} halve").replace("exercise-01-half", "demo")
-    source = write_book(tmp_path / "book", FILES | {f"{CHAPTER}.md": text})
-    app, warnings = build_book(source, tmp_path, "en")
+    explanation = "chapters/01-demo/exercises/01-half/explanation.md"
+    wrong = {f"{CHAPTER}.md": text, explanation: FILES[explanation].replace("，", ",")}
+    app, warnings = build_book(write_book(tmp_path / "book", FILES | wrong), tmp_path, "en")
     assert re.search(r"chapter\.md:28: ERROR: .*'halve'.*01/half", warnings), warnings
+    assert re.search(r"explanation\.md:7: WARNING: half-width punctuation", warnings), warnings
     with pytest.raises(ValueError, match=r"'halve'.*01/half"):
         export(app, CHAPTER)
 
