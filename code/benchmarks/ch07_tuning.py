@@ -18,8 +18,8 @@ from sysai.compiler.codegen.kernel import build
 from sysai.compiler.graph.from_export import from_module
 from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.pipeline import make_program
-from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tuning.cost_model import CostModel, pairs_in_order
 from sysai.compiler.tuning.database import Database
 from sysai.compiler.tuning.measure import Measurer
@@ -60,12 +60,12 @@ KERNELS = {
 }
 
 
-def lowered(name: str) -> tuple[Function, str, Schedule]:
+def lowered(name: str) -> tuple[PrimFunc, str, Schedule]:
     """The costliest kernel of an expression before any schedule, the class of its group, and its default schedule."""
     function, *shapes = KERNELS[name]
-    found: list[tuple[Function, str, Schedule]] = []
+    found: list[tuple[PrimFunc, str, Schedule]] = []
 
-    def keep(kernel: Function, kind: str) -> Schedule:
+    def keep(kernel: PrimFunc, kind: str) -> Schedule:
         found.append((kernel, kind, default_schedule(kernel, kind)))
         return found[-1][2]
 
@@ -73,7 +73,7 @@ def lowered(name: str) -> tuple[Function, str, Schedule]:
     return found[0]
 
 
-def programs(kernels: Mapping[str, Function]) -> dict[str, Callable[[], None]]:
+def programs(kernels: Mapping[str, PrimFunc]) -> dict[str, Callable[[], None]]:
     """Programs that call kernels on equal operands of their own, each as often as the fastest needs for CALLS_S."""
     runs = {}
     for name, function in kernels.items():

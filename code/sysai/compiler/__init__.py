@@ -6,7 +6,7 @@
 
 The package's levels import each other downwards only: `graph` and `passes` work on operators, `lowering` makes tensor
 programs of them, `schedule` transforms those, `codegen` prints C or Triton, and `pipeline` puts them in a row. What a
-page in the browser shows (`program`) needs the standard library only, which is why nothing is imported here.
+page in the browser shows (`tir`) needs the standard library only, which is why nothing is imported here.
 """
 
 from collections.abc import Mapping, Sequence

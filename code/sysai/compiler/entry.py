@@ -19,7 +19,7 @@ import torch
 
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.executable import Call, RunKernels
-from sysai.compiler.program.expr import Var
+from sysai.compiler.tir.expr import Var
 
 
 class CFunction(Protocol):

@@ -25,9 +25,9 @@ from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.memory_plan import ALIGNMENT, MemoryPlan, lifetimes, plan_memory, storage
-from sysai.compiler.program.expr import ITEM_BYTES, Expr, Var, print_expr
 from sysai.compiler.result_memory import ResultMemory
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.expr import ITEM_BYTES, Expr, Var, print_expr
 
 MOST_RUNS = 4096  # combinations of shapes that are remembered
 

@@ -15,17 +15,17 @@ from torch import Tensor
 from sysai.compiler.executable import Call, Fallback, Program, Step
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.lowering import lower
-from sysai.compiler.lowering.product import pack, packable
+from sysai.compiler.lowering.matmul import pack, packable
 from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.passes import optimize
 from sysai.compiler.passes.fusion import fuse
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.legalize import legalize
-from sysai.compiler.program.rename import with_sizes_by_place
-from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.rename import with_sizes_by_place
+from sysai.compiler.tir.statement import PrimFunc
 
-Scheduler = Callable[[Function, str], Schedule]
+Scheduler = Callable[[PrimFunc, str], Schedule]
 LONGEST_NAME = 40
 
 
@@ -55,7 +55,7 @@ def make_program(graph: Graph, schedule: Scheduler = default_schedule, seconds: 
     groups = seconds.measure("fusion", fuse, graph)
     constants = dict(graph.constants)
     steps: list[Step] = []
-    kernels: dict[Function, int] = {}  # the numbers of programs, whatever their sizes are called
+    kernels: dict[PrimFunc, int] = {}  # the numbers of programs, whatever their sizes are called
     schedules: list[Schedule] = []
     orders: list[list[int]] = []  # of a kernel's sizes, by their places
     for group in groups:

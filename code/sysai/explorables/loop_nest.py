@@ -2,17 +2,17 @@
 
     for i_0, j_0, k_0 in some order:  for i_1 in tile:  for k_1 in tile:  for j_1 in tile:  C[i, j] += A[i, k] * B[k, j]
 
-The nest is made by the compiler's own primitives, the bytes are counted by `sysai.compiler.program.traffic` (a fully
+The nest is made by the compiler's own primitives, the bytes are counted by `sysai.compiler.tir.traffic` (a fully
 associative cache that keeps what was used last). Three tiles that fit into the cache together are each loaded once.
 """
 
 from functools import lru_cache
 from itertools import permutations
 
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import For, Function, statements
-from sysai.compiler.program.traffic import Moved, moved
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import For, PrimFunc, statements
+from sysai.compiler.tir.traffic import Moved, moved
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
@@ -36,7 +36,7 @@ def product(A: float32[{N}, {N}], B: float32[{N}, {N}], C: float32[{N}, {N}]):
 
 
 @lru_cache(maxsize=4096)
-def nest(order: str, tile_i: int, tile_j: int, tile_k: int) -> Function:
+def nest(order: str, tile_i: int, tile_j: int, tile_k: int) -> PrimFunc:
     """The tiled loops; `order` names the loops over tiles from the outermost, e.g. "jki"."""
     schedule = Schedule(parse(PRODUCT))
     schedule.reorder("i", "k", "j")

@@ -23,14 +23,14 @@ from sysai.compiler.entry import CFunction, make_entry
 from sysai.compiler.executable import Call, Program, RunKernels
 from sysai.compiler.graph.from_export import import_module
 from sysai.compiler.graph.sizes import evaluate, product
-from sysai.compiler.lowering.product import pack
+from sysai.compiler.lowering.matmul import pack
 from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.passes.memory_plan import storage
 from sysai.compiler.pipeline import make_program
-from sysai.compiler.program.expr import INDEX, Const, Var
-from sysai.compiler.program.rename import with_sizes
-from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.expr import INDEX, Const, Var
+from sysai.compiler.tir.rename import with_sizes
+from sysai.compiler.tir.statement import PrimFunc
 
 FEW_ROWS = (1, 2, 4, 8)  # numbers of rows that have kernels of their own
 _PACKED, _ROWS = ".packed", "T"
@@ -54,7 +54,7 @@ class Piece:
 
     name: str
     program: Program
-    functions: list[tuple[Function, str]]
+    functions: list[tuple[PrimFunc, str]]
     tensors: dict[str, str]
 
     @classmethod
@@ -62,7 +62,7 @@ class Piece:
         """Compile `module`, whose inputs have these numbers of columns."""
         functions = []
 
-        def remember(function: Function, kind: str) -> Schedule:
+        def remember(function: PrimFunc, kind: str) -> Schedule:
             functions.append((function, kind))
             return default_schedule(function, kind)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import as_shape
-from sysai.compiler.program.expr import Expr, Var
+from sysai.compiler.tir.expr import Expr, Var
 
 T = Var("T")
 Size = int | Expr

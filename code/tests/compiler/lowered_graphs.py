@@ -8,17 +8,17 @@ from sysai.compiler.executable import Call, Executable, Program
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.pipeline import make_program
-from sysai.compiler.program.interpret import interpret, numpy_dtype
-from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.interpret import interpret, numpy_dtype
+from sysai.compiler.tir.statement import PrimFunc
 
 
-def unscheduled(function: Function, _: str) -> Schedule:
+def unscheduled(function: PrimFunc, _: str) -> Schedule:
     """The lowered function as it is."""
     return Schedule(function)
 
 
-def interpreted(graph: Graph, schedule: Callable[[Function, str], Schedule] = unscheduled) -> Executable:
+def interpreted(graph: Graph, schedule: Callable[[PrimFunc, str], Schedule] = unscheduled) -> Executable:
     """An executable whose kernels are interpreted."""
     program = make_program(graph, schedule)
     return Executable(program, lambda calls, slots: lambda numbers, p: run(program, calls, slots, numbers, p))

@@ -9,7 +9,7 @@ from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import as_shape, canonical, evaluate, product
-from sysai.compiler.program.expr import Const, Var
+from sysai.compiler.tir.expr import Const, Var
 
 B, T = Var("B"), Var("T")
 SHAPES = ((B, T, 4), (T, 4), (4,), (B, 1, 4), (4, 4), ())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import as_shape, evaluate, product, same
-from sysai.compiler.program.expr import Const, Expr, Var
+from sysai.compiler.tir.expr import Const, Expr, Var
 
 BINARY = ("add", "sub", "mul", "min", "max")
 UNARY = ("abs", "floor")

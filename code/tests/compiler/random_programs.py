@@ -14,9 +14,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from hypothesis import strategies as st
-from sysai.compiler.program.expr import INDEX, Buffer, Call, Const, Expr, Load, Select, Var, binary
-from sysai.compiler.program.interpret import infer_sizes, numpy_dtype
-from sysai.compiler.program.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, Function, Seq, Stmt
+from sysai.compiler.tir.expr import INDEX, Buffer, Call, Const, Expr, Load, Select, Var, binary
+from sysai.compiler.tir.interpret import infer_sizes, numpy_dtype
+from sysai.compiler.tir.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, PrimFunc, Seq, Stmt
 
 DTYPES = ("float32", "float64", "int32", "int64")
 FLOAT_CALLS = ("exp", "tanh", "sigmoid", "erf", "abs", "floor", "sin")
@@ -34,7 +34,7 @@ def programs(
     combiners: tuple[str, ...] = ("add", "max", "min", "mul"),
     min_blocks: int = 1,
     reduces: bool = False,
-) -> Function:
+) -> PrimFunc:
     """A function of one dtype, of `min_blocks` to `max_blocks` blocks, each in a loop nest of its own.
 
     Args:
@@ -52,12 +52,12 @@ def programs(
     return grower.finish()
 
 
-def sizes_of(function: Function, least: int = 1, most: int = 5) -> st.SearchStrategy[dict[str, int]]:
+def sizes_of(function: PrimFunc, least: int = 1, most: int = 5) -> st.SearchStrategy[dict[str, int]]:
     """Values of the sizes."""
     return st.fixed_dictionaries({size.name: st.integers(least, most) for size in function.sizes})
 
 
-def arrays_for(function: Function, sizes: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
+def arrays_for(function: PrimFunc, sizes: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
     """Arrays of small numbers for all buffers of the function, outputs as well."""
     values = {Var(name): value for name, value in sizes.items()}
     random = np.random.default_rng(seed)
@@ -81,7 +81,7 @@ class _Grower:
         self.results: list[Buffer] = []
         self.nests: list[Stmt] = []
 
-    def finish(self) -> Function:
+    def finish(self) -> PrimFunc:
         body: Stmt = self.nests[0] if len(self.nests) == 1 else Seq(tuple(self.nests))
         outputs = [self.results[-1]]
         for buffer in self.results[:-1]:
@@ -95,7 +95,7 @@ class _Grower:
         if missing:  # a size that is only inside must be found from a shape as well
             sizes |= missing
             buffers = (Buffer("extra", tuple(sorted(missing, key=str)), self.dtype), *buffers)
-        return Function("program", tuple(s for s in self.sizes if s in sizes), buffers, body)
+        return PrimFunc("program", tuple(s for s in self.sizes if s in sizes), buffers, body)
 
     def extent(self) -> Expr:
         return self.draw(st.sampled_from((*self.sizes, *(Const(n, INDEX) for n in (1, 2, 3, 4, 5, 6)))))

@@ -3,26 +3,26 @@
 from dataclasses import replace
 
 import numpy as np
-from sysai.compiler.program.interpret import infer_sizes, interpret
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.printer import print_function
-from sysai.compiler.program.statement import (
+from sysai.compiler.schedule.schedule import Schedule, replay
+from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.tir.interpret import infer_sizes, interpret
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.statement import (
     PARALLEL,
     VECTORIZED,
     For,
-    Function,
+    PrimFunc,
     Seq,
     Stmt,
     blocks,
     substitute_loops,
     transform_statement,
 )
-from sysai.compiler.program.verify import verify
-from sysai.compiler.schedule.schedule import Schedule, replay
-from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.tir.verify import verify
 
 
-def matmul(m: int | None = None, n: int | None = None, k: int | None = None) -> Function:
+def matmul(m: int | None = None, n: int | None = None, k: int | None = None) -> PrimFunc:
     """C = A B; a size that is not given is symbolic."""
     sizes = dict(zip("MNK", (m, n, k), strict=True))
     parameters = "".join(f"{name}: size, " for name, value in sizes.items() if value is None)
@@ -125,7 +125,7 @@ def chain(
 """
 
 
-def run(function: Function, sizes: dict[str, int], seed: int = 0) -> dict[str, np.ndarray]:
+def run(function: PrimFunc, sizes: dict[str, int], seed: int = 0) -> dict[str, np.ndarray]:
     """The outputs on integers from -3 to 3, whose sums are equal in any order."""
     random = np.random.default_rng(seed)
     arrays = {}
@@ -137,7 +137,7 @@ def run(function: Function, sizes: dict[str, int], seed: int = 0) -> dict[str, n
     return {buffer.name: arrays[buffer.name] for buffer in function.outputs}
 
 
-def in_another_order(function: Function) -> Function:
+def in_another_order(function: PrimFunc) -> PrimFunc:
     """The function with parallel loops run backwards, and vectorized ones statement by statement, each backwards."""
 
     def spread(loop: For, stmt: Stmt) -> Stmt:
@@ -157,7 +157,7 @@ def in_another_order(function: Function) -> Function:
     return replace(function, body=transform_statement(function.body, change))
 
 
-def decomposed(function: Function) -> Function:
+def decomposed(function: PrimFunc) -> PrimFunc:
     """The function whose reductions begin before their nests, so that those over empty axes have a value too."""
     schedule = Schedule(function)
     for block in [block for block in blocks(function.body) if block.init is not None]:
@@ -165,7 +165,7 @@ def decomposed(function: Function) -> Function:
     return schedule.function
 
 
-def assert_same(schedule: Schedule, function: Function, *sizes: dict[str, int], exact: bool = True) -> None:
+def assert_same(schedule: Schedule, function: PrimFunc, *sizes: dict[str, int], exact: bool = True) -> None:
     """The schedule's function is sound, computes what `function` does at these sizes, and its trace makes it again."""
     verify(schedule.function)
     for values in sizes or ({},):

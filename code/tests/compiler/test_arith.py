@@ -6,10 +6,10 @@ import pytest
 from examples import examples
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from sysai.compiler.program.accesses import evaluate
-from sysai.compiler.program.arith import affine, bounds, proves, simplify, size_ranges
-from sysai.compiler.program.expr import TRUE, Binary, Const, Select, Var, as_expr, binary, substitute, walk
-from sysai.compiler.program.polynomial import expression, polynomial
+from sysai.compiler.tir.accesses import evaluate
+from sysai.compiler.tir.arith import affine, bounds, proves, simplify, size_ranges
+from sysai.compiler.tir.expr import TRUE, Binary, Const, Select, Var, as_expr, binary, substitute, walk
+from sysai.compiler.tir.polynomial import expression, polynomial
 
 i, j, k, f, N, M = (Var(name) for name in ("i", "j", "k", "f", "N", "M"))
 

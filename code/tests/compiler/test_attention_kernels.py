@@ -7,8 +7,8 @@ import sysai.compiler
 import torch
 from sysai.compiler.lowering import lower
 from sysai.compiler.passes.groups import FULL
-from sysai.compiler.program.expr import Call, Load, walk
-from sysai.compiler.program.statement import For, blocks, statements
+from sysai.compiler.tir.expr import Call, Load, walk
+from sysai.compiler.tir.statement import For, blocks, statements
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel

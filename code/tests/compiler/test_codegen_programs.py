@@ -11,19 +11,19 @@ from schedule_programs import decomposed
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import build
 from sysai.compiler.codegen.prepare import prepare
-from sysai.compiler.program.expr import Const
-from sysai.compiler.program.interpret import EmptyReduction, interpret
-from sysai.compiler.program.printer import print_function
-from sysai.compiler.program.statement import (
+from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule
+from sysai.compiler.tir.expr import Const
+from sysai.compiler.tir.interpret import EmptyReduction, interpret
+from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.statement import (
     UNROLLED,
     VECTORIZED,
     Block,
     For,
-    Function,
+    PrimFunc,
     statements,
 )
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule
 from test_schedule_random import draw_call
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
@@ -39,7 +39,7 @@ def _cache(tmp_path_factory):
         yield
 
 
-def scheduled(data: st.DataObject, function: Function) -> Schedule:
+def scheduled(data: st.DataObject, function: PrimFunc) -> Schedule:
     """Some random primitives, as far as they are legal; many of them vectorize, unroll and parallelize."""
     schedule = Schedule(function)
     kinds = [*sorted(PRIMITIVES), "split", "split", "vectorize", "vectorize", "unroll", "unroll", "parallel", "fuse"]
@@ -53,7 +53,7 @@ def scheduled(data: st.DataObject, function: Function) -> Schedule:
     return schedule
 
 
-def run(function: Function, arrays: dict[str, np.ndarray], sizes: dict[str, int], flags=QUICK) -> None:
+def run(function: PrimFunc, arrays: dict[str, np.ndarray], sizes: dict[str, int], flags=QUICK) -> None:
     """Call the kernel on tensors that share the arrays' memory (bfloat16 apart)."""
     tensors = [torch.from_numpy(arrays[buffer.name]) for buffer in function.buffers]
     build(function, flags)(*tensors, sizes=sizes)

@@ -17,7 +17,7 @@ from sysai.compiler.graph.printer import print_graph
 from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import as_shape, canonical, evaluate, same
 from sysai.compiler.graph.verify import verify
-from sysai.compiler.program.expr import Const, Expr, Var, binary
+from sysai.compiler.tir.expr import Const, Expr, Var, binary
 
 B, T = Var("B"), Var("T")
 X = Value("x", as_shape((B, T, 8)), "float32")

@@ -18,11 +18,11 @@ from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes import PASSES, Report, optimize, run_pass
-from sysai.compiler.passes.common import merge_common
+from sysai.compiler.passes.constant_folding import fold_constants
 from sysai.compiler.passes.counterexample import close, same_bits, search
-from sysai.compiler.passes.dead import remove_dead
+from sysai.compiler.passes.cse import merge_common
+from sysai.compiler.passes.dce import remove_dead
 from sysai.compiler.passes.decompose import DECOMPOSITIONS, decompose
-from sysai.compiler.passes.fold import fold_constants
 from sysai.compiler.passes.legalize import legalize
 from sysai.compiler.passes.rewrite import InvalidRule, Rule, rewrite
 from sysai.compiler.passes.simplify import SIMPLIFICATIONS, TRANSPOSES

@@ -11,7 +11,8 @@ from sysai.compiler.codegen.kernel import build
 from sysai.compiler.codegen.prepare import prepare
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.codegen.vector_header import HEADER_NAME, vector_header
-from sysai.compiler.program.expr import (
+from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.expr import (
     DTYPES,
     FLOATS,
     Buffer,
@@ -22,9 +23,8 @@ from sysai.compiler.program.expr import (
     Var,
     binary,
 )
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import SPATIAL, Axis, Block, For, Function, If, Seq, statements
-from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import SPATIAL, Axis, Block, For, If, PrimFunc, Seq, statements
 
 QUICK = ("-O1",)
 N, M, I, J = Var("N"), Var("M"), Var("i"), Var("j")
@@ -39,13 +39,13 @@ def _cache(tmp_path_factory):
         yield
 
 
-def elementwise(value, *dtypes: str, out: str = "float32", vectorized: int = 0) -> Function:
+def elementwise(value, *dtypes: str, out: str = "float32", vectorized: int = 0) -> PrimFunc:
     """out[i] = value(inputs' elements) for i < N, in vectors of `vectorized`."""
     buffers = [Buffer(f"x{number}", (N,), dtype) for number, dtype in enumerate(dtypes)]
     v = Var("v")
     result = Buffer("out", (N,), out)
     block = Block("b", (Axis(v, N, SPATIAL, I),), result, (v,), value(*(buffer[v] for buffer in buffers)))
-    function = Function("f", (N,), (*buffers, result), For(I, N, block))
+    function = PrimFunc("f", (N,), (*buffers, result), For(I, N, block))
     if not vectorized:
         return function
     schedule = Schedule(function)
@@ -63,7 +63,7 @@ def evaluated(values: dict, outs: dict, lanes: int, *inputs: torch.Tensor) -> li
             stored = value(*(buffer[v] for buffer in buffers))
             results.append(result)
             nests.append(For(loop, N, Block(way, (Axis(v, N, SPATIAL, loop),), result, (v,), stored)))
-    schedule = Schedule(Function("f", (N,), (*buffers, *results), Seq(tuple(nests))))
+    schedule = Schedule(PrimFunc("f", (N,), (*buffers, *results), Seq(tuple(nests))))
     for name in values:
         schedule.vectorize(schedule.split(f"i_{name}_in_vectors", lanes)[1])
     tensors = [torch.zeros(len(inputs[0]), dtype=getattr(torch, result.dtype)) for result in results]
@@ -71,11 +71,11 @@ def evaluated(values: dict, outs: dict, lanes: int, *inputs: torch.Tensor) -> li
     return list(zip([name for name in values for _ in range(2)], tensors, strict=True))
 
 
-def copy2d() -> Function:
+def copy2d() -> PrimFunc:
     v, w = Var("v"), Var("w")
     x, y = Buffer("x", (N, M)), Buffer("y", (N, M))
     block = Block("b", (Axis(v, N, SPATIAL, I), Axis(w, M, SPATIAL, J)), y, (v, w), x[v, w] + 1.0)
-    return Function("copy2d", (N, M), (x, y), For(I, N, For(J, M, block)))
+    return PrimFunc("copy2d", (N, M), (x, y), For(I, N, For(J, M, block)))
 
 
 def tensor(numbers: list[float], dtype: str) -> torch.Tensor:
@@ -170,7 +170,7 @@ def test_a_select_does_not_load_what_it_does_not_choose():
     x, y = Buffer("x", (N,)), Buffer("y", (N + 2,))
     value = Select(binary("and", v >= 1, v <= N), x[v - 1], Const(0.0, "float32"))
     block = Block("pad", (Axis(v, N + 2, SPATIAL, I),), y, (v,), value)
-    schedule = Schedule(Function("pad", (N,), (x, y), For(I, N + 2, block)))
+    schedule = Schedule(PrimFunc("pad", (N,), (x, y), For(I, N + 2, block)))
     schedule.vectorize(schedule.split("i", 16)[1])
     text = generate_c(schedule.function)
     assert "load_f32" not in text  # nothing proves that lanes 0 to 15 of x[v - 1] are inside
@@ -187,7 +187,7 @@ def test_a_comparison_of_indices_is_a_mask_of_lanes():
         "mask", (Axis(v, N, SPATIAL, I), Axis(w, M, SPATIAL, J)), y, (v, w),
         Select(w <= v, x[v, w], Const(-INF, "float32")),
     )  # fmt: skip
-    schedule = Schedule(Function("causal", (N, M), (x, y), For(I, N, For(J, M, block))))
+    schedule = Schedule(PrimFunc("causal", (N, M), (x, y), For(I, N, For(J, M, block))))
     schedule.vectorize(schedule.split("j", 16)[1])
     assert "select_f32x" in generate_c(schedule.function, 64)
     for n, m in ((5, 5), (1, 40), (40, 33), (3, 0)):
@@ -358,7 +358,7 @@ def test_names_that_c_has_taken_are_changed():
     v = Var("v")
     x, y = Buffer("float", (N,)), Buffer("threads", (N,))
     block = Block("b", (Axis(v, N, SPATIAL, Var("exp")),), y, (v,), Call("exp", x[v]))
-    kernel = build(Function("f", (N,), (x, y), For(Var("exp"), N, block)), QUICK)
+    kernel = build(PrimFunc("f", (N,), (x, y), For(Var("exp"), N, block)), QUICK)
     a, b = torch.randn(5), torch.zeros(5)
     kernel(a, b)
     torch.testing.assert_close(b, a.exp())

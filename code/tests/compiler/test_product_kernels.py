@@ -13,7 +13,7 @@ from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.pipeline import make_program
-from sysai.compiler.program.expr import Var
+from sysai.compiler.tir.expr import Var
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 

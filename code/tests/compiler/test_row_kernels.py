@@ -4,7 +4,7 @@ import pytest
 import sysai.compiler
 import torch
 from sysai.compiler.codegen import cpu
-from sysai.compiler.program.statement import PARALLEL, VECTORIZED, For, blocks, statements
+from sysai.compiler.tir.statement import PARALLEL, VECTORIZED, For, blocks, statements
 from torch import nn
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")

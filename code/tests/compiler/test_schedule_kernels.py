@@ -4,10 +4,10 @@ import pytest
 import torch
 from schedule_programs import CHAIN, SOFTMAX, assert_same, matmul
 from sysai.compiler.codegen.kernel import build
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Allocate, Function, statements
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block, find_loop
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import Allocate, PrimFunc, statements
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 
@@ -17,7 +17,7 @@ def _buffers(schedule: Schedule) -> dict[str, tuple[str, str]]:
     return {buffer.name: (str(list(map(str, buffer.shape))), buffer.scope) for buffer in found}
 
 
-def _matmul(function: Function) -> Schedule:
+def _matmul(function: PrimFunc) -> Schedule:
     """6 x 16 accumulators in registers, both operands packed, rows of tiles in parallel."""
     schedule = Schedule(function)
     pack_b = schedule.cache_read("matmul", "b", "global", "d1 // 16, d0, d1 % 16")
@@ -71,14 +71,14 @@ def _vectors(schedule: Schedule, reductions: tuple[str, ...], others: tuple[str,
         schedule.vectorize(lane)
 
 
-def _softmax(function: Function) -> Schedule:
+def _softmax(function: PrimFunc) -> Schedule:
     schedule = Schedule(function)
     _by_row(schedule, "quotient", (), ("row_sum", "exps", "row_max"))
     _vectors(schedule, ("row_max", "row_sum"), ("exps", "quotient"))
     return schedule
 
 
-def _chain(function: Function) -> Schedule:
+def _chain(function: PrimFunc) -> Schedule:
     schedule = Schedule(function)
     _by_row(schedule, "normal", ("gelu",), ("squares", "sum", "residual", "biased"))
     _vectors(schedule, ("sum", "squares"), ("normal", "residual", "biased"))

@@ -7,15 +7,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed, in_another_order
-from sysai.compiler.program.interpret import EmptyReduction, interpret
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.printer import print_function
-from sysai.compiler.program.statement import Block, Function, blocks
-from sysai.compiler.program.verify import verify
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule, replay
 from sysai.compiler.schedule.trace import Trace
 from sysai.compiler.schedule.tree import allocated, find_block, loops, readers, reads
+from sysai.compiler.tir.interpret import EmptyReduction, interpret
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.statement import Block, PrimFunc, blocks
+from sysai.compiler.tir.verify import verify
 
 
 def draw_call(draw: st.DrawFn, schedule: Schedule, primitive: str) -> tuple[tuple, dict]:
@@ -95,7 +95,7 @@ def apply(draw: st.DrawFn, schedule: Schedule, primitive: str) -> bool:
     return True
 
 
-def check(schedule: Schedule, function: Function, sizes: dict[str, int]) -> None:
+def check(schedule: Schedule, function: PrimFunc, sizes: dict[str, int]) -> None:
     """The schedule's function is sound, its text and trace make it again, and it keeps every value to the bit.
 
     Where an axis is empty it may be refused: if a reduction begins in the first iteration of an empty loop.

@@ -12,9 +12,9 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from random_programs import programs, sizes_of
-from sysai.compiler.program.accesses import instances
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.traffic import count, moved
+from sysai.compiler.tir.accesses import instances
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.traffic import count, moved
 
 LINE = 64
 

@@ -9,7 +9,7 @@ from fused_groups import T, bias_gelu, group, layer_norm, linear_gelu, product, 
 from sysai.compiler.codegen.triton import build_triton
 from sysai.compiler.codegen.triton_report import report
 from sysai.compiler.graph.graph import Graph
-from sysai.compiler.program.expr import COMPARISONS, LOGIC, MATH
+from sysai.compiler.tir.expr import COMPARISONS, LOGIC, MATH
 from sysai.kernels.report import TARGETS, CompilationFailed, KernelReport
 
 pytest.importorskip("triton", reason="Triton is not installed")

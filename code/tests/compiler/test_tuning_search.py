@@ -6,10 +6,10 @@ import multiprocessing
 import random
 
 import pytest
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import PARALLEL, VECTORIZED, For, Function, statements
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import PARALLEL, VECTORIZED, For, PrimFunc, statements
 from sysai.compiler.tuning import cost_model
 from sysai.compiler.tuning.cost_model import CostModel, ModelUnavailable, pairs_in_order
 from sysai.compiler.tuning.database import Database, Record, this_machine, workload_of
@@ -33,11 +33,11 @@ def product(a: float32[{n}, {n}], b: float32[{n}, {n}], c: float32[{n}, {n}]):
 """
 
 
-def product(n: int = 128) -> Function:
+def product(n: int = 128) -> PrimFunc:
     return parse(PRODUCT.format(n=n))
 
 
-def made_up_seconds(function: Function) -> float:
+def made_up_seconds(function: PrimFunc) -> float:
     """A cost with a known structure: wide vectors, parallel work, few bytes into the first cache, no waste."""
     numbers = dict(zip(FEATURES, features(function), strict=True))
     kinds = {s.kind for s in statements(function.body) if isinstance(s, For)}
@@ -45,7 +45,7 @@ def made_up_seconds(function: Function) -> float:
     return factor * (2 ** numbers["iterations"] + 2 ** numbers["bytes into first cache"]) * 1e-9
 
 
-def made_up(function: Function) -> Measurement:
+def made_up(function: PrimFunc) -> Measurement:
     return Measurement(made_up_seconds(function))
 
 
@@ -88,7 +88,7 @@ def test_the_baseline_is_measured_first():
 def test_failures_are_trials_without_seconds():
     calls = []
 
-    def failing(function: Function) -> Measurement:
+    def failing(function: PrimFunc) -> Measurement:
         calls.append(function)
         return Measurement(None, "broken") if len(calls) % 2 else made_up(function)
 

@@ -12,11 +12,11 @@ from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.lowering import lower
 from sysai.compiler.passes.groups import Context, classify
-from sysai.compiler.program.interpret import interpret
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import replay
+from sysai.compiler.tir.interpret import interpret
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tuning.features import FEATURES, features
 from sysai.compiler.tuning.rules import product, rows, rule_for, tile_sizes, tiled
 from sysai.compiler.tuning.space import Space
@@ -41,16 +41,16 @@ def two(a: float32[{m}, {k}], b: float32[{k}, {n}], t: float32[{m}, {n}], c: flo
 """
 
 
-def two_nests(m: int = 5, n: int = 6, k: int = 4) -> Function:
+def two_nests(m: int = 5, n: int = 6, k: int = 4) -> PrimFunc:
     return parse(TWO_NESTS.format(m=m, n=n, k=k))
 
 
-def lowered(graph: Graph) -> Function:
+def lowered(graph: Graph) -> PrimFunc:
     group = classify(Context(graph), [node.output.name for node in graph.nodes])
     return lower(group, graph.name)
 
 
-def outputs(function: Function, sizes: dict[str, int]) -> list[np.ndarray]:
+def outputs(function: PrimFunc, sizes: dict[str, int]) -> list[np.ndarray]:
     """On small integers, whose sums are exact in any order."""
     numbers = np.random.default_rng(0)
     arrays = {}

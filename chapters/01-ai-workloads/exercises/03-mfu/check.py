@@ -59,15 +59,8 @@ def _check_attention(trial: Trial, config, sequence: int, skip_masked: bool) -> 
 
 
 def _check_utilization(trial: Trial, **report) -> None:
-    got = trial.call("utilization", **report)
+    got, share = trial.call("utilization", **report)
     parameters, tokens, hours, peak, attention = report.values()
     rate = (6 * parameters + attention) * tokens / (3600 * hours)
-    trial.expect(
-        isinstance(got, tuple) and len(got) == 2,
-        Text(
-            f"Return a pair (FLOP/s, share of the peak), not {got!r}.",
-            f"应返回二元组（FLOP/s，占峰值的份额），而不是{got!r}。",
-        ),
-    )
-    trial.expect_close(got[0], rate, unit=RATE)
-    trial.expect_close(got[1], rate / peak, what=SHARE)
+    trial.expect_close(got, rate, unit=RATE)
+    trial.expect_close(share, rate / peak, what=SHARE)

@@ -38,13 +38,7 @@ def _check(trial: Trial, config, memory: int, share: float, context: int, block:
         bytes_per_weight=weight,
         bytes_per_element=element,
     )
-    trial.expect(
-        isinstance(got, tuple) and len(got) == 3,
-        Text(f"Return a tuple of three whole numbers, not {got!r}.", f"应返回三个整数组成的元组，而不是{got!r}。"),
-    )
-    bytes_per_token = _bytes_per_token(config, element)
     free = int(share * memory) - weight * _weights(config)
-    blocks = max(0, free // (block * bytes_per_token))
     if free < 0:
         nothing_fits = Text(
             f"The weights alone exceed the share of the memory, by {-free:,} bytes.",
@@ -52,9 +46,11 @@ def _check(trial: Trial, config, memory: int, share: float, context: int, block:
         )
         trial.expect_equal(got, (0, 0, 0), hints=[Hint(lambda _: True, nothing_fits)])
         return
-    trial.expect_equal(got[0], block * blocks, what=TOKENS)
-    trial.expect_equal(got[1], blocks // -(-context // block), what=REQUESTS)
-    trial.expect_equal(got[2], free % (block * bytes_per_token), what=UNUSED)
+    tokens, requests, unused = got
+    blocks, rest = divmod(free, block * _bytes_per_token(config, element))
+    trial.expect_equal(tokens, block * blocks, what=TOKENS)
+    trial.expect_equal(requests, blocks // -(-context // block), what=REQUESTS)
+    trial.expect_equal(unused, rest, what=UNUSED)
 
 
 def _bytes_per_token(config, element: int) -> int:

@@ -112,8 +112,8 @@ FAULTS = [
         ),
     ),
     Fault(
-        "unused_per_request",
-        "Counts one block too many as unused.",
+        "one_block_left_over",
+        "Counts one block more as unused than there is.",
         edits=[(RESULT, "return blocks * block_tokens, blocks // blocks_per_request, unused + block")],
     ),
 ]

@@ -2,7 +2,7 @@
 
 from sysai.compiler.graph.parser import parse_graph
 from sysai.compiler.graph.printer import print_graph
-from sysai.compiler.passes.dead import remove_dead
+from sysai.compiler.passes.dce import remove_dead
 from sysai.compiler.passes.rewrite import Rule, rewrite
 
 

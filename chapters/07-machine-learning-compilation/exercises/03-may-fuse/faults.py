@@ -5,6 +5,16 @@ from sysai.exercises.faults import Fault
 
 CYCLE = 'return "cycle" if _makes_cycle(inputs, groups, merged) else "yes"'
 WHOLE = "            needed |= whole[source]\n            waiting += whole[source]\n"
+ORDER = Text(
+    "The merged group has a reduction or matmul with a node before or after it that must not be there: before a matmul "
+    "only movements, before a reduction only movements and elementwise, after either only elementwise nodes.",
+    "合并后的组里，归约或矩阵乘法的前面或后面有不该有的节点：矩阵乘法之前只能是movement，"
+    "归约之前只能是elementwise或movement，在两者之后的都只能是elementwise。",
+)
+AROUND = Text(
+    "A path leads from the merged group through other groups back into it. None of these kernels could start.",
+    "有一条路径从合并后的组出发，经过别的组又回到它自身。这些内核谁也无法开始。",
+)
 
 FAULTS = [
     Fault(
@@ -19,15 +29,12 @@ FAULTS = [
     ),
     Fault(
         "ends_of_the_edge",
-        "Looks at the classes of the two ends of the edge, not at those of their groups.",
-        edits=[
-            ("anchors = [name for name in merged if", "anchors = [name for name in (producer, consumer) if"),
-            ("inputs, merged, anchors[0])", "inputs, {producer, consumer}, anchors[0])"),
-        ],
+        "Counts reductions and matmuls at the two ends of the edge, not in their groups.",
+        edits=[("if len(anchors) > 1:", "if len({producer, consumer} & {*anchors}) > 1:")],
         hint=Text(
-            "The merged group holds two reductions or matmuls. Look at all nodes of both groups, not only at the two "
-            "ends of the edge.",
-            "合并后的组里有两个归约或矩阵乘法。要看两组中的所有节点，而不只是边的两端。",
+            "The merged group holds two reductions or matmuls: count those among all nodes of both groups, not only at "
+            "the two ends of the edge.",
+            "合并后的组里有两个归约或矩阵乘法：要数两组的所有节点，而不只是边的两端。",
         ),
     ),
     Fault(
@@ -39,13 +46,7 @@ FAULTS = [
                 '("movement", "elementwise")',
             )
         ],
-        hint=Text(
-            "The merged group has a reduction or matmul with a node before or after it that must not be there: before "
-            "a matmul only movements, before a reduction only movements and elementwise, after either only "
-            "elementwise nodes.",
-            "合并后的组里，归约或矩阵乘法的前面或后面有不该有的节点：矩阵乘法之前只能是movement，"
-            "归约之前只能是elementwise或movement，在两者之后的都只能是elementwise。",
-        ),
+        hint=ORDER,
     ),
     Fault(
         "dependence_ignored",
@@ -63,20 +64,17 @@ FAULTS = [
         "Looks for a way out and back along nodes, though a third group runs as a whole.",
         edits=[(WHOLE, "            needed.add(source)\n            waiting.append(source)\n")],
         hint=Text(
-            "No chain of nodes leads out of the merged group and back, and still there is a cycle: a third group takes "
-            "a value from one of its nodes and gives one back from another. It runs as a whole.",
-            "没有哪一串节点从合并后的组出去又回来，但仍然有环：第三组用一个节点取走了值，又用另一个节点把值交回来。"
-            "一组是作为整体运行的。",
+            "There is a cycle, though no chain of nodes leads out of the merged group and back: another group takes a "
+            "value in one of its nodes and gives one from another node. A group runs as a whole.",
+            "这里有环，尽管没有哪一串节点从合并后的组出去又回来：别的组用一个节点取走了值，又从另一个节点给出值，"
+            "而一组是作为整体运行的。",
         ),
     ),
     Fault(
         "one_step_away",
         "Sees a cycle only where a single third group lies between.",
         edits=[(WHOLE, "            needed |= whole[source]\n")],
-        hint=Text(
-            "A path leads from the merged group through other groups back into it. None of these kernels could start.",
-            "有一条路径从合并后的组出发，经过别的组又回到它自身。这些内核谁也无法开始。",
-        ),
+        hint=AROUND,
     ),
     Fault(
         "several_readers",
@@ -95,4 +93,11 @@ FAULTS = [
             "组内部的路径也不算。",
         ),
     ),
+    Fault(
+        "any_order",
+        "Does not look at what stands before and after a reduction or matmul.",
+        edits=[("if anchors and not _is_ordered(kinds, inputs, merged, anchors[0]):", "if False:")],
+        hint=ORDER,
+    ),
+    Fault("any_cycle", "Does not look for cycles.", edits=[(CYCLE, 'return "yes"')], hint=AROUND),
 ]

@@ -51,12 +51,16 @@ FAULTS = [
         edits=[('s.reorder(i_0, j_0, "k", i_1, j_1)', 's.reorder(i_0, j_0, i_1, j_1, "k")')],
         told="B is moved most, far more than needed: some loop that",
     ),
-    Fault("trace_itself", "Returns the trace and not its text.", edits=[(TRACE, "return len(s.trace)")]),
+    Fault(
+        "number_of_steps",
+        "Returns the number of steps and not the text of the trace.",
+        edits=[(TRACE, "return len(s.trace)")],
+    ),
     Fault(
         "other_program",
         "Returns a trace that names a loop which is not there.",
         edits=[(TRACE, f'{TRACE}.replace("i_0", "z")')],
-        told="Return the trace.to_json() of a Schedule of matmul",
+        told="Return the trace.to_json() of a Schedule of the starter's",
     ),
     Fault(
         "too_many_loops",

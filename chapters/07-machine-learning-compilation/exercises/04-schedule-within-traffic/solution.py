@@ -1,13 +1,13 @@
 """A schedule of the matrix product that moves few bytes."""
 
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import PrimFunc
 
 LINE = 16  # numbers of 4 bytes
 
 
-def matmul(rows: int, columns: int, inner: int) -> Function:
+def matmul(rows: int, columns: int, inner: int) -> PrimFunc:
     """The program: C[rows, columns] = A[rows, inner] times B[inner, columns]."""
     return parse(f"""
 def matmul(A: float32[{rows}, {inner}], B: float32[{inner}, {columns}], C: float32[{rows}, {columns}]):

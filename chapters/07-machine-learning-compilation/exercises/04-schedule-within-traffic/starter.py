@@ -1,12 +1,12 @@
 """A schedule of the matrix product that moves few bytes."""
 
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Function
-from sysai.compiler.program.traffic import moved
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.traffic import moved
 
 
-def matmul(rows: int, columns: int, inner: int) -> Function:
+def matmul(rows: int, columns: int, inner: int) -> PrimFunc:
     """The program: C[rows, columns] = A[rows, inner] times B[inner, columns]."""
     return parse(f"""
 def matmul(A: float32[{rows}, {inner}], B: float32[{inner}, {columns}], C: float32[{rows}, {columns}]):
@@ -22,7 +22,7 @@ def matmul(A: float32[{rows}, {inner}], B: float32[{inner}, {columns}], C: float
 """)
 
 
-def bytes_moved(function: Function, capacity: int) -> int:
+def bytes_moved(function: PrimFunc, capacity: int) -> int:
     """Bytes between memory and a cache of `capacity` bytes, both ways."""
     return sum(buffer.total for buffer in moved(function, {}, capacity).values())
 

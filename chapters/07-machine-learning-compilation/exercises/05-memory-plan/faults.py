@@ -19,7 +19,6 @@ FAULTS = [
         "not_aligned",
         "Places values one after another without rounding up to cache lines.",
         edits=[("-(-sizes[name] // LINE) * LINE", "sizes[name]")],
-        told="Round the bytes of each value up to whole cache lines",
     ),
     Fault(
         "outputs_let_go",
@@ -43,7 +42,7 @@ FAULTS = [
         "first_operand_alone",
         "Keeps the first operand of a kernel up to it, and forgets the others.",
         edits=[("for name in reads if name in first", "for name in reads[:1] if name in first")],
-        told="h is read by the kernel of",
+        told="The kernel of",
     ),
     Fault(
         "nothing_shared",

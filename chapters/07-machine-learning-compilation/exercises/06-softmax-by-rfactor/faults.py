@@ -86,7 +86,7 @@ FAULTS = [
     Fault(
         "unchanged",
         "Returns the trace of a schedule that changes nothing.",
-        told="The nests come one after the other: when the next one wants",
+        told="x is loaded more than once: two nests that read it are in",
         edits=[
             (
                 """\
@@ -114,13 +114,15 @@ FAULTS = [
         ],
     ),
     Fault(
-        "trace_itself", "Returns the length of the trace.", edits=[("return s.trace.to_json()", "return len(s.trace)")]
+        "number_of_steps",
+        "Returns the length of the trace.",
+        edits=[("return s.trace.to_json()", "return len(s.trace)")],
     ),
     Fault(
         "other_names",
         "Returns a trace that names other loops.",
         edits=[("return s.trace.to_json()", 'return s.trace.to_json().replace("row_max", "row_maximum")')],
-        told="Return the trace.to_json() of a Schedule of parse(SOFTMAX)",
+        told="Return the trace.to_json() of a Schedule of the starter's",
     ),
     Fault(
         "too_many_loops",

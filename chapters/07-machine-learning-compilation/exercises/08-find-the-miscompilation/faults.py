@@ -74,7 +74,7 @@ FAULTS = [
     ),
     Fault(
         "last_column",
-        "Puts the double counted element at the end of the row, where it is counted once if one column is left over.",
+        "Puts the element that is to count twice into the last column, which only the last tile visits.",
         edits=[("x[row][columns - 4] = 1.0", "x[row][columns - 1] = 1.0")],
         told="The last tile begins earlier. What happens to the columns",
     ),

@@ -45,13 +45,13 @@ FAULTS = [
         edits=[
             ("(chunk(rank - 1 - k), chunk(rank - 2 - k), True)", "(chunk(rank - 1 - k), chunk(rank - 1 - k), True)")
         ],
-        told="In step 0 rank 1 sends elements",
+        told="What a rank receives is the chunk",
     ),
     Fault(
         "chunks_of_other_sizes",
         "Receives chunks of other sizes than those that are sent.",
         edits=[(TOTALS, "steps.append((chunk(rank - k), (0, 1), False))")],
-        told="What a rank receives is the range that the rank before it sends",
+        told="What a rank receives is the chunk",
     ),
     Fault(
         "rest_forgotten",

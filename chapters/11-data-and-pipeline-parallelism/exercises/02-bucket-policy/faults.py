@@ -18,6 +18,16 @@ FAULTS = [
         edits=[("    return buckets\n", "    return buckets[:-1]\n")],
     ),
     Fault(
+        "empty_first",
+        "Leaves the first bucket empty where the first tensor is larger than its limit.",
+        edits=[("    room = 0\n", "    buckets, room = [[]], first_bytes\n")],
+        hint=Text(
+            "Your first bucket was there before its first tensor, which did not fit: a tensor larger than the limit "
+            "still goes into a bucket by itself, and none stays empty before it.",
+            "你的第一桶在第一个张量到来之前就建好了，而这个张量放不下：超出限额的张量应自成一桶，前面不留空桶。",
+        ),
+    ),
+    Fault(
         "registration_order",
         "Fills buckets in the reverse order of registration, whatever order gradients come in.",
         edits=[("for index in ready:", "for index in reversed(range(len(sizes))):")],

@@ -4,10 +4,16 @@ import torch
 from sysai.core.language import Text
 from sysai.exercises.trial import Hint, Trial
 from torch import Tensor
+from torch.nn.functional import pad
 
 PRELOAD = ("torch",)
 BYTES = Text("bytes", "字节")
-CLOSE = {"rtol": 1e-4, "atol": 1e-7}
+STATE = Text("bytes of optimizer state on this rank", "这个进程上优化器状态的字节数")
+GIVEN = Text("What you gave to reduce_scatter", "交给reduce_scatter的值")
+MEAN_LATER = Text(
+    "The gradient goes in as it is; the mean is taken of what comes out.",
+    "应把梯度原样交进去，对得到的结果再求平均。",
+)
 
 
 def check(trial: Trial) -> None:
@@ -43,33 +49,29 @@ def _check_steps(trial: Trial, size: int, ranks: int, rank: int) -> None:
     }
     weights = _random(size, generator=generator)
     reference = torch.nn.Parameter(weights.clone())
-    adamw = torch.optim.AdamW(
-        [reference], hyper["lr"], (hyper["beta1"], hyper["beta2"]), hyper["eps"], hyper["weight_decay"]
-    )
+    lr, beta1, beta2, eps, weight_decay = hyper.values()
+    adamw = torch.optim.AdamW([reference], lr, (beta1, beta2), eps, weight_decay)
     state = None
     for step in (1, 2, 3):
         gradients = _random(ranks, size, generator=generator)
         reference.grad = gradients.mean(0)
         adamw.step()
         group = Group(trial, gradients, reference.detach(), rank)
+        collectives = {name: trial.callback(getattr(group, name)) for name in group.calls}
         got = trial.call(
-            "zero1_step",
-            weights,
-            gradients[rank],
-            state,
-            step,
-            rank=rank,
-            ranks=ranks,
-            reduce_scatter=trial.callback(group.reduce_scatter),
-            all_gather=trial.callback(group.all_gather),
-            **hyper,
+            "zero1_step", weights, gradients[rank], state, step, rank=rank, ranks=ranks, **collectives, **hyper
         )
-        _check_form(trial, got, group)
-        own = slice(rank * group.shard, min(size, (rank + 1) * group.shard))
-        _check_moments(trial, got[1], adamw, reference, own, rank)
+        for name, calls in group.calls.items():
+            trial.expect_equal(calls, 1, what=Text(f"Calls of {name}", f"调用{name}的次数"))
+        weights, state = got
+        held = sum(moment.numel() * moment.element_size() for moment in state)
+        trial.expect_at_most(held, 8 * group.shard, what=STATE, unit=BYTES)
+        for name, moment, key in zip("mv", state, ("exp_avg", "exp_avg_sq"), strict=True):
+            exact = group.split(adamw.state[reference][key])[rank]
+            what = Text(f"The moment {name} of rank {rank}", f"{rank}号进程的矩{name}")
+            trial.expect_tensor(moment, exact, what=what, rtol=1e-4, atol=1e-7)
         what = Text(f"Weights after step {step}", f"第{step}步之后的权重")
-        trial.expect_tensor(got[0], group.weights, what=what, rtol=1e-4, atol=1e-6)
-        weights, state = got[0], got[1]
+        trial.expect_tensor(weights, group.weights, what=what, rtol=1e-4, atol=1e-6)
 
 
 def _random(*shape: int, generator: torch.Generator) -> Tensor:
@@ -84,40 +86,29 @@ class Group:
         self.trial, self.gradients, self.weights, self.rank = trial, gradients, weights, rank
         self.ranks, self.size = gradients.shape
         self.shard = -(-self.size // self.ranks)
-        self.padding = (0, self.ranks * self.shard - self.size)
-        self.reductions = self.gathers = 0
+        self.calls = {"reduce_scatter": 0, "all_gather": 0}
+
+    def split(self, flat: Tensor) -> list[Tensor]:
+        """The ranks' shards of a vector, padded with zeros."""
+        return list(pad(flat, (0, self.ranks * self.shard - self.size)).split(self.shard))
 
     def reduce_scatter(self, flat: Tensor) -> Tensor:
         """This rank's shard of the sum."""
-        self.reductions += 1
-        self._check_length("reduce_scatter", flat, self.ranks * self.shard)
+        self._called("reduce_scatter", flat, self.ranks * self.shard)
         own = self.gradients[self.rank]
-        self.trial.expect_tensor(
-            flat[: self.size],
-            own,
-            what=Text("What you gave to reduce_scatter", "交给reduce_scatter的值"),
-            hints=[
-                Hint(
-                    own / self.ranks,
-                    Text(
-                        "The gradient goes in as it is; the mean is taken of what comes out.",
-                        "应把梯度原样交进去，对得到的结果再求平均。",
-                    ),
-                )
-            ],
-        )
-        return torch.nn.functional.pad(self.gradients.sum(0), self.padding).split(self.shard)[self.rank]
+        self.trial.expect_tensor(flat[: self.size], own, what=GIVEN, hints=[Hint(own / self.ranks, MEAN_LATER)])
+        return self.split(self.gradients.sum(0))[self.rank]
 
     def all_gather(self, shard: Tensor) -> Tensor:
         """The given shard among the new weights of the other ranks."""
-        self.gathers += 1
-        self._check_length("all_gather", shard, self.shard)
-        parts = list(torch.nn.functional.pad(self.weights, self.padding).split(self.shard))
-        parts[self.rank] = shard.detach()
-        return torch.cat(parts)
+        self._called("all_gather", shard, self.shard)
+        shards = self.split(self.weights)
+        shards[self.rank] = shard.detach()
+        return torch.cat(shards)
 
-    def _check_length(self, name: str, tensor: object, length: int) -> None:
-        found = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+    def _called(self, name: str, given: object, length: int) -> None:
+        self.calls[name] += 1
+        found = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
         self.trial.expect(
             found == [length],
             Text(
@@ -131,49 +122,3 @@ class Group:
                 "应用零把向量填充到这个总长。",
             ),
         )
-
-
-def _moments(adamw: torch.optim.Optimizer, reference: Tensor) -> tuple[Tensor, Tensor]:
-    zeros = torch.zeros_like(reference)
-    state = adamw.state.get(reference, {})
-    return state.get("exp_avg", zeros).clone(), state.get("exp_avg_sq", zeros).clone()
-
-
-def _check_form(trial: Trial, got: object, group: Group) -> None:
-    form = type(got) is tuple and len(got) == 2 and type(got[1]) is tuple and len(got[1]) == 2
-    trial.expect(
-        form and all(isinstance(tensor, Tensor) for tensor in (got[0], *got[1])),
-        Text("Return a tuple: the weights, and the pair (m, v).", "应返回元组：权重，以及二元组(m, v)。"),
-    )
-    calls = Text("Calls of reduce_scatter", "调用reduce_scatter的次数")
-    trial.expect_equal(group.reductions, 1, what=calls)
-    calls = Text("Calls of all_gather", "调用all_gather的次数")
-    trial.expect_equal(group.gathers, 1, what=calls)
-    held = sum(tensor.numel() * tensor.element_size() for tensor in got[1])
-    whole = Hint(
-        8 * group.size,
-        Text(
-            "These are the moments of all parameters, as plain data parallelism keeps them. This rank needs those of "
-            "its shard only.",
-            "这是全部参数的矩，与普通数据并行所存的一样。这个进程只需要自己分片的矩。",
-        ),
-    )
-    what = Text("bytes of optimizer state on this rank", "这个进程上优化器状态的字节数")
-    trial.expect_at_most(held, 8 * group.shard, what=what, unit=BYTES, hints=[whole])
-    for name, tensor in zip("mv", got[1], strict=True):
-        trial.expect(
-            list(tensor.shape) == [group.shard] and tensor.dtype == torch.float32,
-            Text(
-                f"{name} must be float32[{group.shard}], one value for each element of the shard.",
-                f"{name}应是float32[{group.shard}]，分片的每个元素一个值。",
-            ),
-        )
-
-
-def _check_moments(
-    trial: Trial, got: tuple, adamw: torch.optim.Optimizer, reference: Tensor, own: slice, rank: int
-) -> None:
-    """m and v on the elements of the vector; what stands in the padding is nobody's business."""
-    for name, value, exact in zip("mv", got, _moments(adamw, reference), strict=True):
-        what = Text(f"The moment {name} of rank {rank}", f"{rank}号进程的矩{name}")
-        trial.expect_tensor(value[: len(exact[own])], exact[own], what=what, **CLOSE)

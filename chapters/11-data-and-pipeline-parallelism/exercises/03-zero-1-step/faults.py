@@ -61,7 +61,11 @@ FAULTS = [
         "whole_state",
         "Keeps the moments of all parameters, with zeros for those of other ranks.",
         edits=[(RESULT, "return all_gather(w)[:size], tuple(pad(x, (first, size - last)) for x in (m, v))")],
-        told="These are the moments of all parameters",
+        hint=Text(
+            "These are the moments of all parameters, as plain data parallelism keeps them. This rank needs those of "
+            "its shard only.",
+            "这是全部参数的矩，与普通数据并行所存的一样。这个进程只需要自己分片的矩。",
+        ),
     ),
     Fault(
         "moments_in_bf16",

@@ -91,16 +91,6 @@ FAULTS = [
         edits=[("        forward(i)\n", "        forward(i + 1)\n")],
     ),
     Fault(
-        "frees_too_far",
-        "Frees a unit that does not exist.",
-        edits=[("        reduce(i)\n", "        reduce(i)\n        free(-1)\n")],
-    ),
-    Fault(
-        "reduces_too_far",
-        "Reduces a unit that does not exist.",
-        edits=[("        reduce(i)\n", "        reduce(-1)\n")],
-    ),
-    Fault(
         "backward_too_far",
         "Goes backward with a unit that does not exist.",
         edits=[("        backward(i)\n", "        backward(i - units)\n")],

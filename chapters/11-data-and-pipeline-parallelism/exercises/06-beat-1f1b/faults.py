@@ -72,6 +72,11 @@ FAULTS = [
         edits=[('PRIORITY = "BFW"', 'PRIORITY = "FBW"')],
         told="Look for the gaps in the picture",
     ),
+    Fault(
+        "last_stage_left_out",
+        "Returns no list for the last stage.",
+        edits=[("    return orders\n", "    return orders[:-1]\n")],
+    ),
     Fault("numbers_alone", "Returns numbers without kinds.", edits=[("append((kind, j))", "append(j)")]),
     Fault(
         "no_weights",

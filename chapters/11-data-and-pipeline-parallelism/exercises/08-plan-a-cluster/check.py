@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 
 from sysai.core.language import Text
+from sysai.exercises.pictures import bars
 from sysai.exercises.trial import Hint, Trial
 from sysai.models.formulas.memory import MIXED_ADAM, PLAIN_ADAM, Recipe
+from sysai.parallel.memory import STAGES, state_memory, step_traffic
 
 BYTES = Text("bytes", "字节")
 SECONDS = Text("s", "秒")
@@ -12,6 +14,10 @@ STAGE = Text("The stage, the first of the four", "四个数中的第一个，阶
 HELD = Text("Bytes held, the second of the four", "四个数中的第二个，占用的字节数")
 SENT = Text("Bytes sent, the third of the four", "四个数中的第三个，发送的字节数")
 TIME = Text("Seconds, the fourth of the four", "四个数中的第四个，秒数")
+LOWEST = Text(
+    "The picture shows what each stage holds. Wanted is the lowest that fits into the memory.",
+    "图中是各阶段占用的字节数。要的是内存放得下的最低阶段。",
+)
 RECIPES = (
     MIXED_ADAM,
     PLAIN_ADAM,
@@ -22,7 +28,7 @@ RECIPES = (
 
 @dataclass(frozen=True)
 class Case:
-    """A model, a recipe and a cluster."""
+    """A model, a recipe and a cluster: the arguments of a call."""
 
     parameters: int
     largest_unit: int
@@ -33,35 +39,19 @@ class Case:
     micro_batches: int
     bandwidth: float
 
-    @property
-    def shard(self) -> int:
-        return (self.parameters + self.devices - 1) // self.devices
-
-    def held(self, stage: int) -> int:
-        """Bytes on each device: a part is whole below its stage, and a shard from there on."""
-        parts = ((self.recipe.optimizer, 1), (self.recipe.gradients, 2), (self.recipe.weights, 3))
-        total = sum(size * (self.shard if stage >= first else self.parameters) for size, first in parts)
-        return total + self.activations + (self.gathered if stage == 3 else 0)
-
-    @property
-    def gathered(self) -> int:
-        return 2 * self.largest_unit * self.recipe.weights
-
-    def sent(self, stage: int) -> int:
-        """Bytes that each device sends in a step."""
-        reductions = self.micro_batches if stage >= 2 else 1
-        gathers = 2 * self.micro_batches if stage == 3 else 1
-        gathered = self.recipe.gradients if stage == 0 else self.recipe.weights
-        return (reductions * self.recipe.gradients + gathers * gathered) * self.shard * (self.devices - 1)
-
-    def stage(self) -> int | None:
-        """The lowest that fits."""
-        return next((stage for stage in range(4) if self.held(stage) <= self.memory), None)
+    def held(self) -> list[int]:
+        """Bytes on each device, by stage."""
+        gathered = 2 * self.largest_unit * self.recipe.weights
+        return [
+            state_memory(self.parameters, self.devices, stage, self.recipe).total
+            + self.activations
+            + gathered * (stage == 3)
+            for stage in STAGES
+        ]
 
 
 def check(trial: Trial) -> None:
-    gigabyte = 10**9
-    node = {"memory": 80 * gigabyte, "activations": 20 * gigabyte, "recipe": MIXED_ADAM, "bandwidth": 50e9}
+    node = {"memory": 80 * 10**9, "activations": 20 * 10**9, "recipe": MIXED_ADAM, "bandwidth": 50e9}
     _check(trial, Case(8_030_261_248, 218_112_000, 8, micro_batches=1, **node))
     _check(trial, Case(70_553_706_496, 855_654_400, 64, micro_batches=1, **node))
     for i in range(16):
@@ -83,74 +73,34 @@ def _random_case(trial: Trial, wanted: int | None) -> Case:
             micro_batches=random.randint(2, 8),
             bandwidth=float(random.randint(5, 400) * 10**9),
         )
-        least = min(case.held(stage) for stage in range(4)) // 2 if wanted is None else case.held(wanted)
-        below = range(4) if wanted is None else range(wanted)
-        most = min((case.held(stage) for stage in below), default=2 * least)
+        held = case.held()
+        least = min(held) // 2 if wanted is None else held[wanted]
+        most = min(held[:wanted], default=2 * least)
         if least < most - 1:
             return replace(case, memory=random.randint(least, most - 1))
 
 
 def _check(trial: Trial, case: Case) -> None:
-    got = trial.call(
-        "plan",
-        case.parameters,
-        case.largest_unit,
-        devices=case.devices,
-        memory=case.memory,
-        activations=case.activations,
-        recipe=case.recipe,
-        micro_batches=case.micro_batches,
-        bandwidth=case.bandwidth,
-    )
-    stage = case.stage()
+    got = trial.call("plan", **vars(case))
+    held = case.held()
+    stage = next((stage for stage in STAGES if held[stage] <= case.memory), None)
+    trial.picture(Text(_picture(held, case.memory, "stage ", "memory"), _picture(held, case.memory, "阶段", "内存")))
     if stage is None:
-        least = min(case.held(s) for s in range(4))
-        trial.expect(
-            got is None,
-            Text(
-                f"No stage fits: the smallest takes {least:,} bytes. Return None.",
-                f"哪个阶段都放不下：最省的也要{least:,}字节。应返回None。",
-            ),
-            hint=_stage_hint(case, got[0]) if type(got) is tuple and got and type(got[0]) is int else None,
+        message = Text(
+            f"No stage fits: the smallest takes {min(held):,} bytes. Return None.",
+            f"哪个阶段都放不下：最省的也要{min(held):,}字节。应返回None。",
         )
+        trial.expect(got is None, message)
         return
-    trial.expect(
-        type(got) is tuple and len(got) == 4,
-        Text(
-            "Return a tuple: stage, bytes held, bytes sent, seconds.",
-            "应返回元组：阶段，占用的字节数，发送的字节数，秒数。",
-        ),
-        hint=Text(
-            f"Stage {stage} fits: it holds {case.held(stage):,} bytes.",
-            f"阶段{stage}放得下：占用{case.held(stage):,}字节。",
-        )
-        if got is None
-        else None,
-    )
-    hint = _stage_hint(case, got[0])
-    trial.expect_equal(got[0], stage, what=STAGE, hints=[Hint(lambda _: True, hint)] if hint else [])
-    trial.expect_equal(got[1], case.held(stage), unit=BYTES, what=HELD)
-    trial.expect_equal(got[2], case.sent(stage), unit=BYTES, what=SENT)
-    trial.expect_close(got[3], case.sent(stage) / case.bandwidth, unit=SECONDS, what=TIME)
+    fits = Text(f"Stage {stage} fits: it holds {held[stage]:,} bytes.", f"阶段{stage}放得下：占用{held[stage]:,}字节。")
+    trial.expect(got is not None, fits)
+    sent = step_traffic(case.parameters, case.devices, stage, case.recipe, case.micro_batches)
+    trial.expect_equal(got[0], stage, what=STAGE, hints=[Hint(lambda _: True, LOWEST)])
+    trial.expect_equal(got[1], held[stage], unit=BYTES, what=HELD)
+    trial.expect_equal(got[2], sent, unit=BYTES, what=SENT)
+    trial.expect_close(got[3], sent / case.bandwidth, unit=SECONDS, what=TIME)
 
 
-def _stage_hint(case: Case, stage: object) -> Text | None:
-    """Why this stage is not the lowest that fits."""
-    if type(stage) is not int or not 0 <= stage <= 3:
-        return None
-    held = case.held(stage)
-    if held <= case.memory:
-        return Text(f"Stage {stage} fits, but a lower one does, too.", f"阶段{stage}放得下，但更低的阶段也放得下。")
-    if stage == 3 and held - case.gathered <= case.memory:
-        return Text(
-            "Stage 3 fits only without the two gathered units: whole weights exist while they compute.",
-            "阶段3不算收集来的两个单元才放得下：计算时，它们的权重是完整的。",
-        )
-    if held - case.activations <= case.memory:
-        return Text(
-            f"Stage {stage} fits only without the activations. They need room as well.",
-            f"阶段{stage}不算激活值才放得下。激活值也要占地方。",
-        )
-    return Text(
-        f"Stage {stage} holds {held:,} bytes, more than there are.", f"阶段{stage}要占用{held:,}字节，超出了内存。"
-    )
+def _picture(held: list[int], memory: int, stage: str, room: str) -> str:
+    rows = {f"{stage}{i}": amount for i, amount in enumerate(held)} | {room: memory}
+    return bars({f"{name}, GB": amount / 1e9 for name, amount in rows.items()})

@@ -13,19 +13,30 @@ FAULTS = [
         "gives_up_on_sharding",
         "Returns None where stage 0 does not fit.",
         edits=[("for stage in range(4):", "for stage in range(1):")],
-        told="Stage 1 fits: it holds",
     ),
     Fault(
         "highest_first",
         "Takes the stage that holds least, not the lowest that fits.",
         edits=[("for stage in range(4):", "for stage in reversed(range(4)):")],
-        told="Stage 3 fits, but a lower one does, too.",
+        hint=Text("This stage fits, but a lower one does, too.", "这个阶段放得下，但更低的阶段也放得下。"),
+    ),
+    Fault(
+        "units_have_no_room",
+        "Leaves no room for the units that stage 3 gathers.",
+        edits=[(FITS, "if held[stage] + activations <= memory + (stage == 3) * gathered:")],
+        hint=Text(
+            "Stage 3 fits only without the two gathered units: whole weights exist while they compute.",
+            "阶段3不算收集来的两个单元才放得下：计算时，它们的权重是完整的。",
+        ),
     ),
     Fault(
         "no_activations",
         "Leaves no room for activations.",
         edits=[(FITS, "if held[stage] <= memory:")],
-        told="Stage 0 fits only without the activations.",
+        hint=Text(
+            "This stage fits only without the activations. They need room as well.",
+            "这个阶段不算激活值才放得下。激活值也要占地方。",
+        ),
     ),
     Fault(
         "units_forgotten",
@@ -37,22 +48,15 @@ FAULTS = [
         ),
     ),
     Fault(
-        "units_have_no_room",
-        "Leaves no room for the units that stage 3 gathers.",
-        edits=[(FITS, "if held[stage] + activations <= memory + (stage == 3) * gathered:")],
-        told="Stage 3 fits only without the two gathered units",
-    ),
-    Fault(
         "never_shards",
         "Takes stage 0 whatever it holds.",
         edits=[(FITS, "if True:")],
-        told="Stage 0 holds",
+        told="The picture shows what each stage holds.",
     ),
     Fault(
         "none_is_3",
         "Returns stage 3 where none fits.",
         edits=[("    return None\n", "    return 3, held[3] + activations, 0, 0.0\n")],
-        told="Stage 3 holds",
     ),
     Fault(
         "activations_not_held",

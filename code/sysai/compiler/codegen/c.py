@@ -20,16 +20,16 @@ from sysai.compiler.codegen.c_text import C_TYPES, COMPUTED, COMPUTED_C, STORED,
 from sysai.compiler.codegen.prepare import prepare
 from sysai.compiler.codegen.registers import chunks, place_value, register_segments
 from sysai.compiler.codegen.vector_header import HEADER_NAME
-from sysai.compiler.program.arith import bounds, size_ranges
-from sysai.compiler.program.expr import INDEX, ITEM_BYTES, Buffer, Const, Expr, Load, Var, row_major, substitute, walk
-from sysai.compiler.program.statement import (
+from sysai.compiler.tir.arith import bounds, size_ranges
+from sysai.compiler.tir.expr import INDEX, ITEM_BYTES, Buffer, Const, Expr, Load, Var, row_major, substitute, walk
+from sysai.compiler.tir.statement import (
     PARALLEL,
     VECTORIZED,
     Allocate,
     Block,
     For,
-    Function,
     If,
+    PrimFunc,
     Seq,
     Stmt,
     blocks,
@@ -44,7 +44,7 @@ _WORDS = (
 )
 
 
-def generate_c(function: Function, vector_bytes: int | None = None) -> str:
+def generate_c(function: PrimFunc, vector_bytes: int | None = None) -> str:
     """The C source of a function: `int name(buffers in order, sizes in order, int threads)`; see `kernel.build`.
 
     It returns 0, or 1 if there is no memory for its buffers. It includes `sysai_vector.h` (`vector_header.py`).
@@ -68,7 +68,7 @@ class _Registers:
 
 
 class _Writer:
-    def __init__(self, function: Function, vector_bytes: int) -> None:
+    def __init__(self, function: PrimFunc, vector_bytes: int) -> None:
         self.function, self.vector_bytes = function, vector_bytes
         self.lines: list[str] = []
         self.indent = 1

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sysai.compiler.codegen.c_text import COMPUTED, COMPUTED_C, STORED, SYMBOLS, bare, constant, index_sum
-from sysai.compiler.program.arith import Ranges, affine, proves
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.arith import Ranges, affine, proves
+from sysai.compiler.tir.expr import (
     COMPARISONS,
     INDEX,
     LOGIC,
@@ -34,7 +34,7 @@ from sysai.compiler.program.expr import (
     substitute,
     walk,
 )
-from sysai.compiler.program.polynomial import polynomial
+from sysai.compiler.tir.polynomial import polynomial
 
 _KEEP_NATURAL = ("add", "mul", "floordiv", "mod", "min", "max")
 """Of numbers that are not negative they give such a number."""

@@ -6,7 +6,7 @@ What is kept in memory and what is computed with differ: half precision is widen
 import math
 import struct
 
-from sysai.compiler.program.expr import INDEX, ITEM_BYTES, Binary, Expr
+from sysai.compiler.tir.expr import INDEX, ITEM_BYTES, Binary, Expr
 
 C_TYPES = {"float32": "float", "float64": "double", "float16": "_Float16", "bfloat16": "uint16_t", "int64": "int64_t",
            "int32": "int32_t", "int8": "int8_t", "bool": "uint8_t"}  # fmt: skip

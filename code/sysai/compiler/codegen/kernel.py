@@ -20,11 +20,11 @@ from sysai.compiler.codegen import cpu
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.codegen.vector_header import HEADER_NAME, vector_header
-from sysai.compiler.program.interpret import infer_sizes, require_initialized
-from sysai.compiler.program.statement import Function
+from sysai.compiler.tir.interpret import infer_sizes, require_initialized
+from sysai.compiler.tir.statement import PrimFunc
 
 
-def build(function: Function, flags: tuple[str, ...] = ()) -> "Kernel":
+def build(function: PrimFunc, flags: tuple[str, ...] = ()) -> "Kernel":
     """Compile a scheduled function for this machine, or find it compiled.
 
     Args:
@@ -48,7 +48,7 @@ class Kernel:
         library: the file that was compiled from it.
     """
 
-    def __init__(self, function: Function, source: str, flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, function: PrimFunc, source: str, flags: tuple[str, ...] = ()) -> None:
         width = cpu.vector_bytes()
         self.function, self.name, self.source = function, function.name, source
         wide = ("-mprefer-vector-width=512",) if width == 64 else ()

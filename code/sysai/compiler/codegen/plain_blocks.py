@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from sysai.compiler.program.arith import simplify
-from sysai.compiler.program.conditions import conjunction
-from sysai.compiler.program.expr import FALSE, TRUE, Expr, Operand, Var, binary, substitute
-from sysai.compiler.program.statement import REDUCE, Allocate, Block, For, If, Seq, Stmt
+from sysai.compiler.tir.arith import simplify
+from sysai.compiler.tir.conditions import conjunction
+from sysai.compiler.tir.expr import FALSE, TRUE, Expr, Operand, Var, binary, substitute
+from sysai.compiler.tir.statement import REDUCE, Allocate, Block, For, If, Seq, Stmt
 
 Ranges = dict[Var, tuple[Operand, Operand]]
 NOTHING = Seq(())

@@ -7,17 +7,17 @@
 
 A condition 0 <= c v + r, where v is the loop's variable and inner loops move r down to m, is sure for v >= -m / c
 (or, with a negative c, for v <= m / -c), so that `16 i_0 + i_1 < N` vanishes for i_0 < N // 16. The result is again a
-Function: what the interpreter makes of it must be the same. Halide and TVM partition loops in this way; LLVM peels.
+PrimFunc: what the interpreter makes of it must be the same. Halide and TVM partition loops in this way; LLVM peels.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sysai.compiler.codegen.plain_blocks import NOTHING, Ranges, simplified, when, without_axes
-from sysai.compiler.program.arith import affine, bounds, proves, simplify, size_ranges
-from sysai.compiler.program.conditions import conjunction, conjuncts
-from sysai.compiler.program.expr import FALSE, INDEX, ONE, ZERO, Binary, Const, Expr, Var, binary, walk
-from sysai.compiler.program.statement import (
+from sysai.compiler.tir.arith import affine, bounds, proves, simplify, size_ranges
+from sysai.compiler.tir.conditions import conjunction, conjuncts
+from sysai.compiler.tir.expr import FALSE, INDEX, ONE, ZERO, Binary, Const, Expr, Var, binary, walk
+from sysai.compiler.tir.statement import (
     PARALLEL,
     SERIAL,
     UNROLLED,
@@ -25,8 +25,8 @@ from sysai.compiler.program.statement import (
     Allocate,
     Block,
     For,
-    Function,
     If,
+    PrimFunc,
     Seq,
     Stmt,
     blocks,
@@ -38,7 +38,7 @@ from sysai.compiler.program.statement import (
 DEEPEST = 2  # how often a part that is not the main one is cut again: each time there may be three of it
 
 
-def prepare(function: Function) -> Function:
+def prepare(function: PrimFunc) -> PrimFunc:
     """The function without axes, predicates and unrolled loops; what it computes is the same.
 
     A vectorized loop of the result has a constant extent, and no condition inside depends on its variable.

@@ -11,7 +11,7 @@ general (SROA); C's compilers do it for scalars, but not for an array that is re
 from collections.abc import Iterator
 
 from sysai.compiler.codegen.c_expressions import Expressions
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.expr import (
     INDEX,
     ITEM_BYTES,
     Buffer,
@@ -23,7 +23,7 @@ from sysai.compiler.program.expr import (
     substitute,
     walk,
 )
-from sysai.compiler.program.statement import VECTORIZED, Allocate, Block, For, If, Seq, Stmt, blocks
+from sysai.compiler.tir.statement import VECTORIZED, Allocate, Block, For, If, Seq, Stmt, blocks
 
 REGISTERS = 128  # variables of one buffer at most; a compiler keeps in memory what is too much
 

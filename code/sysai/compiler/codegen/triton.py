@@ -32,7 +32,7 @@ from sysai.compiler.codegen.triton_module import module_text
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.program.expr import variables
+from sysai.compiler.tir.expr import variables
 from sysai.kernels.loading import import_module, require_triton
 from sysai.models.smollm2 import cache_folder
 

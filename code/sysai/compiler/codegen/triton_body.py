@@ -18,8 +18,8 @@ from sysai.compiler.codegen.triton_operators import SYMBOLS, compute_dtype, emit
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product
 from sysai.compiler.passes.access import Indices, broadcast_indices, moved_indices, reshape_indices
-from sysai.compiler.program.arith import simplify, size_ranges
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.arith import simplify, size_ranges
+from sysai.compiler.tir.expr import (
     FALSE,
     TRUE,
     ZERO,

@@ -23,7 +23,7 @@ from sysai.compiler.codegen.triton_operators import compute_dtype, number
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.passes.access import Indices, broadcast_indices, reshape_indices
-from sysai.compiler.program.expr import FLOATS, ZERO, Const, Expr, Var
+from sysai.compiler.tir.expr import FLOATS, ZERO, Const, Expr, Var
 
 RESIDENT_COLUMNS = 8192
 """Rows up to this length are held in registers: 16 elements a thread, with 16 warps."""

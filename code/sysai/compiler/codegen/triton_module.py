@@ -15,7 +15,7 @@ from sysai.compiler.codegen.triton_body import Names
 from sysai.compiler.codegen.triton_kernels import COMBINE, KernelText
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import product
-from sysai.compiler.program.expr import Const
+from sysai.compiler.tir.expr import Const
 
 LOOP_BLOCK = 2048
 LAUNCHES = {

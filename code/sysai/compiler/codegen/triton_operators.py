@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from sysai.compiler.graph.graph import Node
-from sysai.compiler.program.expr import COMPARISONS, FLOATS
+from sysai.compiler.tir.expr import COMPARISONS, FLOATS
 
 HALF = ("float16", "bfloat16")
 SYMBOLS = {

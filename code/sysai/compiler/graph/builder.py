@@ -10,7 +10,7 @@ from keyword import iskeyword
 from sysai.compiler.graph.graph import Attribute, Node, Value
 from sysai.compiler.graph.operators import make_node
 from sysai.compiler.graph.sizes import as_shape
-from sysai.compiler.program.expr import Expr
+from sysai.compiler.tir.expr import Expr
 
 
 class Builder:

@@ -18,7 +18,7 @@ from sysai.compiler.graph.graph import Attribute, Graph, Value
 from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import same_shape
 from sysai.compiler.graph.symbols import Symbols
-from sysai.compiler.program.expr import Const, Expr, Var
+from sysai.compiler.tir.expr import Const, Expr, Var
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _TORCH = str(Path(torch.__file__).parent)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sysai.compiler.program.expr import Expr, Var
+from sysai.compiler.tir.expr import Expr, Var
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import operator_of
 from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.program.expr import Binary, Const, Var
+from sysai.compiler.tir.expr import Binary, Const, Var
 
 
 def interpret(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:

@@ -40,7 +40,7 @@ from sysai.compiler.graph import shapes
 from sysai.compiler.graph.graph import Attribute, Node, Value
 from sysai.compiler.graph.shapes import InvalidGraph, Type
 from sysai.compiler.graph.sizes import as_shape, canonical
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.expr import (
     ARITHMETIC,
     COMPARISONS,
     EXTREMES,

@@ -10,7 +10,7 @@ from sysai.compiler.graph.operators import make_node
 from sysai.compiler.graph.printer import PYTHON_WORDS
 from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import canonical
-from sysai.compiler.program.expr import INDEX, Const, Expr, Var, binary
+from sysai.compiler.tir.expr import INDEX, Const, Expr, Var, binary
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ and `not` are written with a `_` behind, as in rules. Constants are named; their
 
 from sysai.compiler.graph.graph import Attribute, Graph, Node
 from sysai.compiler.graph.verify import constant_value
-from sysai.compiler.program.expr import Expr, print_expr
+from sysai.compiler.tir.expr import Expr, print_expr
 
 PYTHON_WORDS = ("and", "or", "not")
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from sysai.compiler.graph.graph import Attribute, Value
 from sysai.compiler.graph.sizes import as_shape, evaluate, product, same, same_shape
-from sysai.compiler.program.expr import COMPARISONS, DTYPES, FLOATS, LOGIC, MATH, Const, Expr, variables
+from sysai.compiler.tir.expr import COMPARISONS, DTYPES, FLOATS, LOGIC, MATH, Const, Expr, variables
 
 Type = tuple[tuple[Expr, ...], str]
 Operands = Sequence[Value]

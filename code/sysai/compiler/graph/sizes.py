@@ -12,9 +12,9 @@ Production systems ask a computer algebra system (torch: SymPy) and a solver, wh
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from sysai.compiler.program import accesses
-from sysai.compiler.program.arith import simplify
-from sysai.compiler.program.expr import INDEX, Const, Expr, Operand, as_expr, variables
+from sysai.compiler.tir import accesses
+from sysai.compiler.tir.arith import simplify
+from sysai.compiler.tir.expr import INDEX, Const, Expr, Operand, as_expr, variables
 
 
 @lru_cache(maxsize=4096)

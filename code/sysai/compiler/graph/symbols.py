@@ -7,7 +7,7 @@ import sympy
 import torch
 
 from sysai.compiler.graph.sizes import canonical
-from sysai.compiler.program.expr import INDEX, Const, Expr, Var, as_expr, binary
+from sysai.compiler.tir.expr import INDEX, Const, Expr, Var, as_expr, binary
 
 _RELATIONS = {
     sympy.Eq: ("eq", False), sympy.Ne: ("ne", False), sympy.Lt: ("lt", False), sympy.Le: ("le", False),

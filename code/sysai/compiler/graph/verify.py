@@ -6,7 +6,7 @@ from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import infer
 from sysai.compiler.graph.shapes import InvalidGraph, require
 from sysai.compiler.graph.sizes import canonical
-from sysai.compiler.program.expr import DTYPES, Const, Expr, Var, variables
+from sysai.compiler.tir.expr import DTYPES, Const, Expr, Var, variables
 
 
 def verify(graph: Graph) -> None:

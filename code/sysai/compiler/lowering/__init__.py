@@ -1,16 +1,16 @@
 """Lowering: from a group of operators to a tensor program, one file for each class of groups."""
 
 from sysai.compiler.lowering.elementwise import lower_elementwise
-from sysai.compiler.lowering.product import lower_product
-from sysai.compiler.lowering.rows import lower_rows
-from sysai.compiler.lowering.window import lower_window
+from sysai.compiler.lowering.matmul import lower_product
+from sysai.compiler.lowering.pooling import lower_window
+from sysai.compiler.lowering.reduction import lower_rows
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.program.statement import Function
+from sysai.compiler.tir.statement import PrimFunc
 
 __all__ = ["lower"]
 
 
-def lower(group: Group, name: str, packed: bool = False) -> Function:
+def lower(group: Group, name: str, packed: bool = False) -> PrimFunc:
     """The tensor program of a group, not scheduled yet: its buffers are the group's inputs, then its outputs.
 
     Args:

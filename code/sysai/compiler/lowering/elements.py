@@ -15,8 +15,8 @@ from sysai.compiler.graph.operators import ELEMENTWISE, operator_of
 from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.passes.access import Indices, broadcast_indices, moved_indices
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.program.conditions import conjunction
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.conditions import conjunction
+from sysai.compiler.tir.expr import (
     INDEX,
     MATH,
     ONE,

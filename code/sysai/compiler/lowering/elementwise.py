@@ -9,10 +9,10 @@ more than the copy.
 from sysai.compiler.lowering.elements import Elements, mergeable_axes, operand_starts
 from sysai.compiler.lowering.nest import around, block, function, indices, spatial
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.program.statement import Function, sequence
+from sysai.compiler.tir.statement import PrimFunc, sequence
 
 
-def lower_elementwise(group: Group, name: str) -> Function:
+def lower_elementwise(group: Group, name: str) -> PrimFunc:
     """The function of an elementwise group: buffers are its inputs, then its outputs."""
     last = group.nodes[-1]
     if last.op == "concat" and group.outputs == (last.output,):
@@ -26,7 +26,7 @@ def lower_elementwise(group: Group, name: str) -> Function:
     return function(name, elements.buffers, around(loops, sequence(*blocks)), size_attributes(group))
 
 
-def _concat(group: Group, name: str) -> Function:
+def _concat(group: Group, name: str) -> PrimFunc:
     node, elements = group.nodes[-1], Elements(group)
     axis, parts = node.attributes["axis"], []
     (buffer,) = elements.outputs.values()

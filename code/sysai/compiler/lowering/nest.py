@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sysai.compiler.graph.sizes import same
-from sysai.compiler.program.expr import ZERO, Buffer, Expr, Var, variables
-from sysai.compiler.program.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, Function, Stmt
+from sysai.compiler.tir.expr import ZERO, Buffer, Expr, Var, variables
+from sysai.compiler.tir.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, PrimFunc, Stmt
 
 LETTERS = "ijklmnopqrst"
 
@@ -68,7 +68,7 @@ def allocated(buffers: Sequence[Buffer], body: Stmt) -> Stmt:
     return body
 
 
-def function(name: str, buffers: Sequence[Buffer], body: Stmt, others: Sequence[Expr] = ()) -> Function:
+def function(name: str, buffers: Sequence[Buffer], body: Stmt, others: Sequence[Expr] = ()) -> PrimFunc:
     """A function whose sizes are those that its buffers' shapes and `others` mention."""
     sizes = set().union(*(variables(size) for buffer in buffers for size in buffer.shape), *map(variables, others))
-    return Function(name, tuple(sorted(sizes, key=lambda var: var.name)), tuple(buffers), body)
+    return PrimFunc(name, tuple(sorted(sizes, key=lambda var: var.name)), tuple(buffers), body)

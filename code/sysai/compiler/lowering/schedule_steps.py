@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 from sysai.compiler.codegen import cpu
-from sysai.compiler.program.expr import Const, Expr, variables
-from sysai.compiler.program.statement import REDUCE, Block, blocks
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_loop
+from sysai.compiler.tir.expr import Const, Expr, variables
+from sysai.compiler.tir.statement import REDUCE, Block, blocks
 
 LAST_LANES = 4  # that are combined one by one: halves of what is shorter are no faster
 SMALL = 1 << 14  # operations that one core does alone

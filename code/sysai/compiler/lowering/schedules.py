@@ -12,7 +12,7 @@ A schedule keeps its trace, so that one may print what was done, and a tuner may
 
 from collections.abc import Sequence
 
-from sysai.compiler.lowering.product_schedule import schedule_product
+from sysai.compiler.lowering.matmul_schedule import schedule_product
 from sysai.compiler.lowering.schedule_steps import (
     add_up,
     block_names,
@@ -24,15 +24,15 @@ from sysai.compiler.lowering.schedule_steps import (
     reduces_over,
     vectors,
 )
-from sysai.compiler.program.expr import Const, Expr
-from sysai.compiler.program.statement import Function, blocks
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.expr import Const, Expr
+from sysai.compiler.tir.statement import PrimFunc, blocks
 
 WIDE_VECTORS = 8  # whose sums registers hold: memory gives long pieces of rows faster
 PARTIAL_VECTORS = 4  # of a reduction: so that an addition need not wait for the one before
 
 
-def default_schedule(function: Function, kind: str) -> Schedule:
+def default_schedule(function: PrimFunc, kind: str) -> Schedule:
     """The schedule of a lowered group of a class, see `groups.Group.kind`."""
     schedule = Schedule(function)
     {"elementwise": _elementwise, "rows": _rows, "matmul": schedule_product, "window": _window}[kind](schedule)

@@ -19,10 +19,10 @@ from textwrap import wrap
 
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.verify import verify
-from sysai.compiler.passes.common import merge_common
-from sysai.compiler.passes.dead import remove_dead
+from sysai.compiler.passes.constant_folding import fold_constants
+from sysai.compiler.passes.cse import merge_common
+from sysai.compiler.passes.dce import remove_dead
 from sysai.compiler.passes.decompose import decompose
-from sysai.compiler.passes.fold import fold_constants
 from sysai.compiler.passes.rewrite import Rewritten
 from sysai.compiler.passes.simplify import simplify
 

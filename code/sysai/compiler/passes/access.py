@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.sizes import evaluate, product, same
-from sysai.compiler.program.expr import ZERO, Binary, Expr, Var, row_major, variables, walk
+from sysai.compiler.tir.expr import ZERO, Binary, Expr, Var, row_major, variables, walk
 
 Indices = tuple[Expr, ...]
 TYPICAL_SIZE = 97  # of a size that is known at run time only, where one must guess which of two products is larger

@@ -17,7 +17,7 @@ from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, SOURCE, operator_of
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.groups import CHEAP_EXPRESSION, COSTLY, Context, Group, IllegalFusion, classify
-from sysai.compiler.program.expr import ITEM_BYTES
+from sysai.compiler.tir.expr import ITEM_BYTES
 
 FREE_MOVEMENTS = ("reshape", "permute", "expand", "slice")
 

@@ -26,7 +26,7 @@ from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, MATMUL, OPAQUE, REDUCTION, operator_of
 from sysai.compiler.graph.sizes import same_shape
 from sysai.compiler.passes.access import axis_variables, is_affine, moved_indices, typical
-from sysai.compiler.program.expr import MATH, Const, Expr
+from sysai.compiler.tir.expr import MATH, Const, Expr
 
 COSTLY = tuple(name for name in MATH if name not in ("abs", "floor"))
 LARGEST_EXPRESSION = 300  # operators in the expression of one element, repeated ones counted as often as they stand

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sysai.compiler.graph.graph import Value
 from sysai.compiler.graph.shapes import InvalidGraph, broadcast
 from sysai.compiler.graph.sizes import as_shape, canonical, product, same, same_shape
-from sysai.compiler.program.expr import FLOATS, Const, Expr, Operand, as_expr, binary
+from sysai.compiler.tir.expr import FLOATS, Const, Expr, Operand, as_expr, binary
 
 INTEGERS = ("int64", "int32", "int8")
 HALF = ("float16", "bfloat16")

@@ -7,8 +7,8 @@ terms add up; a quotient by a number needs to know how far its first value is fr
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sysai.compiler.program.arith import Range, bounds, simplify
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.arith import Range, bounds, simplify
+from sysai.compiler.tir.expr import (
     INDEX,
     ONE,
     ZERO,
@@ -20,8 +20,8 @@ from sysai.compiler.program.expr import (
     depends_on_data,
     variables,
 )
-from sysai.compiler.program.polynomial import polynomial
-from sysai.compiler.program.statement import For
+from sysai.compiler.tir.polynomial import polynomial
+from sysai.compiler.tir.statement import For
 
 
 @dataclass(frozen=True)

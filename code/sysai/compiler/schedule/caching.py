@@ -13,21 +13,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sysai.compiler.program.conditions import both
-from sysai.compiler.program.expr import FLOATS, INDEX, TRUE, Buffer, Const, Expr, Load, Select, Var, as_expr
-from sysai.compiler.program.statement import (
-    SPATIAL,
-    Allocate,
-    Axis,
-    Block,
-    For,
-    Function,
-    If,
-    Seq,
-    Stmt,
-    blocks,
-    sequence,
-)
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.storage import require_scopes, settled_scope
 from sysai.compiler.schedule.tree import (
@@ -42,6 +27,21 @@ from sysai.compiler.schedule.tree import (
     replace_statement,
     touches,
     writers,
+)
+from sysai.compiler.tir.conditions import both
+from sysai.compiler.tir.expr import FLOATS, INDEX, TRUE, Buffer, Const, Expr, Load, Select, Var, as_expr
+from sysai.compiler.tir.statement import (
+    SPATIAL,
+    Allocate,
+    Axis,
+    Block,
+    For,
+    If,
+    PrimFunc,
+    Seq,
+    Stmt,
+    blocks,
+    sequence,
 )
 
 SCOPES = ("global", "local", "shared")
@@ -67,7 +67,7 @@ class Piece:
         return Const(self.tile, INDEX) if self.op else shape[self.of]
 
 
-def cache_read(function: Function, block: str, buffer: str, scope: str, layout: str | None) -> tuple[Function, str]:
+def cache_read(function: PrimFunc, block: str, buffer: str, scope: str, layout: str | None) -> tuple[PrimFunc, str]:
     """Let `block` read a copy of `buffer`.
 
     Args:
@@ -101,7 +101,7 @@ def cache_read(function: Function, block: str, buffer: str, scope: str, layout: 
     return require_scopes(function, f"copy {buffer} for {block}"), copying
 
 
-def cache_write(function: Function, block: str, scope: str) -> tuple[Function, str]:
+def cache_write(function: PrimFunc, block: str, scope: str) -> tuple[PrimFunc, str]:
     """Let `block` write a copy of its buffer, which is copied to the buffer when all of it is done.
 
     Returns:
@@ -161,7 +161,7 @@ def parse_layout(layout: str | None, rank: int) -> list[Piece]:
     return pieces
 
 
-def _copy(function: Function, name: str, to: Buffer, source: Buffer, pieces: Sequence[Piece]) -> Stmt:
+def _copy(function: PrimFunc, name: str, to: Buffer, source: Buffer, pieces: Sequence[Piece]) -> Stmt:
     """Loops over `to`, of the layout `pieces`, with a block that copies an element of `source`."""
     axes, nest = [], []
     for dimension, length in enumerate(to.shape):
@@ -195,7 +195,7 @@ def _scope(scope: str, shape: Sequence[Expr], dtype: str) -> str:
     return settled_scope(shape, dtype, scope)
 
 
-def _last_place(function: Function, consumer: Block, buffer: str) -> Stmt:
+def _last_place(function: PrimFunc, consumer: Block, buffer: str) -> Stmt:
     """The outermost loop around the consumer, or itself, in which nobody writes the buffer."""
     way = path_to_block(function.body, consumer.name)
     for stmt in way:
@@ -207,7 +207,7 @@ def _last_place(function: Function, consumer: Block, buffer: str) -> Stmt:
     return next(stmt for stmt in way if isinstance(stmt, For | Block))
 
 
-def _alone(function: Function, writer: Block) -> Stmt:
+def _alone(function: PrimFunc, writer: Block) -> Stmt:
     """The outermost loop around the writer, or itself."""
     place = next(stmt for stmt in path_to_block(function.body, writer.name) if isinstance(stmt, For | Block))
     for block in blocks(place):

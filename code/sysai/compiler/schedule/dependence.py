@@ -12,13 +12,13 @@ Banerjee tests are of the kind). It may refuse a legal schedule whose indices it
 import math
 from collections.abc import Iterable, Sequence
 
-from sysai.compiler.program.accesses import Access, accesses
-from sysai.compiler.program.arith import Ranges, proves, simplify
-from sysai.compiler.program.expr import Binary, Expr, Var, as_expr, depends_on_data, variables
-from sysai.compiler.program.polynomial import Polynomial, expression, polynomial
-from sysai.compiler.program.statement import REDUCE, Block, For, Function, Stmt, blocks
 from sysai.compiler.schedule.affine import ranges_of
 from sysai.compiler.schedule.tree import allocated, loops
+from sysai.compiler.tir.accesses import Access, accesses
+from sysai.compiler.tir.arith import Ranges, proves, simplify
+from sysai.compiler.tir.expr import Binary, Expr, Var, as_expr, depends_on_data, variables
+from sysai.compiler.tir.polynomial import Polynomial, expression, polynomial
+from sysai.compiler.tir.statement import REDUCE, Block, For, PrimFunc, Stmt, blocks
 
 
 def touching(stmt: Stmt, buffer: str) -> list[tuple[Block, Access]]:
@@ -31,7 +31,7 @@ def touching(stmt: Stmt, buffer: str) -> list[tuple[Block, Access]]:
     return found
 
 
-def between_iterations(function: Function, loop: For) -> str | None:
+def between_iterations(function: PrimFunc, loop: For) -> str | None:
     """Why the iterations of `loop` are not independent of each other, or None where they are."""
     for buffer in _shared(loop.body):
         users = touching(loop.body, buffer)
@@ -53,7 +53,7 @@ def between_iterations(function: Function, loop: For) -> str | None:
     return None
 
 
-def against_order(function: Function, old: Sequence[For], new: Sequence[For]) -> str | None:
+def against_order(function: PrimFunc, old: Sequence[For], new: Sequence[For]) -> str | None:
     """Why the perfect nest `old` may not run in the order `new`, or None where it may."""
     body = old[-1].body
     for buffer in _shared(body):

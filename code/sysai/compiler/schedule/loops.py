@@ -17,9 +17,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sysai.compiler.program.conditions import both
-from sysai.compiler.program.expr import INDEX, Const, Expr, Operand, Var, as_expr, variables
-from sysai.compiler.program.statement import (
+from sysai.compiler.schedule import dependence
+from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.schedule.tree import change_blocks, find_loop, fresh, loops, path_to_loop, replace_loop
+from sysai.compiler.tir.conditions import both
+from sysai.compiler.tir.expr import INDEX, Const, Expr, Operand, Var, as_expr, variables
+from sysai.compiler.tir.statement import (
     LOOP_KINDS,
     PARALLEL,
     SERIAL,
@@ -28,18 +31,15 @@ from sysai.compiler.program.statement import (
     Allocate,
     Block,
     For,
-    Function,
+    PrimFunc,
     Seq,
     Stmt,
     statements,
     substitute_loops,
 )
-from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.tree import change_blocks, find_loop, fresh, loops, path_to_loop, replace_loop
 
 
-def split(function: Function, loop: str, factors: Sequence[int | None]) -> tuple[Function, tuple[str, ...]]:
+def split(function: PrimFunc, loop: str, factors: Sequence[int | None]) -> tuple[PrimFunc, tuple[str, ...]]:
     """Cut a loop into nested ones with the extents `factors`, of which one may be None: as many as needed.
 
     Where the extent is not a multiple, or is not known before run time, the blocks inside get a predicate.
@@ -80,7 +80,7 @@ def split(function: Function, loop: str, factors: Sequence[int | None]) -> tuple
     return replace_loop(function, loop, body), tuple(names)
 
 
-def fuse(function: Function, names: Sequence[str]) -> tuple[Function, str]:
+def fuse(function: PrimFunc, names: Sequence[str]) -> tuple[PrimFunc, str]:
     """Make one loop of perfectly nested ones, given from the outermost."""
     chain = [find_loop(function, name) for name in names]
     if len(chain) < 2:
@@ -105,7 +105,7 @@ def fuse(function: Function, names: Sequence[str]) -> tuple[Function, str]:
     return replace_loop(function, names[0], For(Var(name), extent, substitute_loops(chain[-1].body, values))), name
 
 
-def reorder(function: Function, names: Sequence[str]) -> Function:
+def reorder(function: PrimFunc, names: Sequence[str]) -> PrimFunc:
     """Put loops of one perfect nest into the order of `names`; loops between them that are not named stay."""
     if not names:
         raise IllegalSchedule("reorder takes the names of loops, in the order that they should have")
@@ -139,7 +139,7 @@ def reorder(function: Function, names: Sequence[str]) -> Function:
     return function
 
 
-def tile(function: Function, names: Sequence[str], factors: Sequence[int]) -> tuple[Function, tuple[str, ...]]:
+def tile(function: PrimFunc, names: Sequence[str], factors: Sequence[int]) -> tuple[PrimFunc, tuple[str, ...]]:
     """Split each loop of a perfect nest by its factor, and bring the loops over tiles outside those within one.
 
     Returns:
@@ -156,7 +156,7 @@ def tile(function: Function, names: Sequence[str], factors: Sequence[int]) -> tu
     return reorder(function, new), new
 
 
-def vectorize(function: Function, loop: str) -> Function:
+def vectorize(function: PrimFunc, loop: str) -> PrimFunc:
     """Execute all iterations of an innermost loop of constant extent at once, one in each lane of a vector."""
     old = find_loop(function, loop)
     _require_serial(old, "vectorized")
@@ -165,7 +165,7 @@ def vectorize(function: Function, loop: str) -> Function:
     return _with_kind(function, loop, VECTORIZED)
 
 
-def parallel(function: Function, loop: str) -> Function:
+def parallel(function: PrimFunc, loop: str) -> PrimFunc:
     """Distribute the iterations of a loop over the cores."""
     old = find_loop(function, loop)
     _require_serial(old, "made parallel")
@@ -177,7 +177,7 @@ def parallel(function: Function, loop: str) -> Function:
     return _with_kind(function, loop, PARALLEL)
 
 
-def unroll(function: Function, loop: str) -> Function:
+def unroll(function: PrimFunc, loop: str) -> PrimFunc:
     """Write the iterations of a loop of constant extent one behind the other."""
     old = find_loop(function, loop)
     _require_serial(old, "unrolled")
@@ -189,7 +189,7 @@ def _ceildiv(a: Expr, b: int) -> Expr:
     return a if b == 1 else (a + (b - 1)) // as_expr(b)
 
 
-def _with_kind(function: Function, loop: str, kind: str) -> Function:
+def _with_kind(function: PrimFunc, loop: str, kind: str) -> PrimFunc:
     assert kind in LOOP_KINDS
     return replace_loop(function, loop, replace(find_loop(function, loop), kind=kind))
 
@@ -206,7 +206,7 @@ def _require_constant(loop: For, verb: str, then: str) -> None:
         )
 
 
-def _require_kind(function: Function, loop: For, kind: str) -> None:
+def _require_kind(function: PrimFunc, loop: For, kind: str) -> None:
     """The loop, where it stands, may be executed in this way."""
     name = loop.var.name
     for inner in statements(loop.body) if kind == VECTORIZED else ():
@@ -223,7 +223,7 @@ def _require_kind(function: Function, loop: For, kind: str) -> None:
         raise IllegalSchedule(f"loop {name} cannot {how}: {refusal}")
 
 
-def _perfect_nest(function: Function, outermost: str, innermost: str, verb: str) -> list[For]:
+def _perfect_nest(function: PrimFunc, outermost: str, innermost: str, verb: str) -> list[For]:
     """The loops from one down to the other, with nothing else between them."""
     chain = [find_loop(function, outermost)]
     while chain[-1].var.name != innermost:
@@ -233,7 +233,7 @@ def _perfect_nest(function: Function, outermost: str, innermost: str, verb: str)
     return chain
 
 
-def _not_nested(function: Function, outer: str, inner: str, verb: str) -> str:
+def _not_nested(function: PrimFunc, outer: str, inner: str, verb: str) -> str:
     below = find_loop(function, outer).body
     if not any(loop.var.name == inner for loop in loops(below)):
         return f"cannot {verb} {outer} and {inner}: {inner} is not inside {outer}"

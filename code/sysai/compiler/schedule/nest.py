@@ -3,22 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sysai.compiler.program.arith import Ranges, proves, size_ranges
-from sysai.compiler.program.conditions import both, conjuncts
-from sysai.compiler.program.expr import ONE, TRUE, Expr, Operand, Var, as_expr, substitute, variables
-from sysai.compiler.program.statement import REDUCE, Block, For, Function, Seq, Stmt
 from sysai.compiler.schedule import dependence
 from sysai.compiler.schedule.affine import Interval, ranges_of, whole
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.tree import fresh, loops_around, path_to_loop
+from sysai.compiler.tir.arith import Ranges, proves, size_ranges
+from sysai.compiler.tir.conditions import both, conjuncts
+from sysai.compiler.tir.expr import ONE, TRUE, Expr, Operand, Var, as_expr, substitute, variables
+from sysai.compiler.tir.statement import REDUCE, Block, For, PrimFunc, Seq, Stmt
 
 
-def around(function: Function, loop: str) -> list[For]:
+def around(function: PrimFunc, loop: str) -> list[For]:
     """A loop and those around it."""
     return [inner for inner in path_to_loop(function.body, loop) if isinstance(inner, For)]
 
 
-def nest(function: Function, block: Block, ranges: Mapping[Var, Interval], around: Sequence[For]) -> Stmt:
+def nest(function: PrimFunc, block: Block, ranges: Mapping[Var, Interval], around: Sequence[For]) -> Stmt:
     """The block in new loops of its own: axes of `ranges` over these, all others over their extents."""
     sizes = size_ranges(function.sizes)
     bindings: dict[Var, Expr] = {}
@@ -41,7 +41,7 @@ def nest(function: Function, block: Block, ranges: Mapping[Var, Interval], aroun
     return stmt
 
 
-def require_independent_axes(function: Function, block: Block) -> None:
+def require_independent_axes(function: PrimFunc, block: Block) -> None:
     """No axis may follow from the others, as those do that index a buffer which has shrunk (`storage.py`)."""
     around = loops_around(function.body, block.name)
     for axis in block.axes:

@@ -6,7 +6,6 @@ way. Blocks between the old place and the new one are all that can be in conflic
 
 from collections.abc import Sequence
 
-from sysai.compiler.program.statement import VECTORIZED, Block, For, Function, If, Stmt, blocks
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.tree import (
     path_to_block,
@@ -16,9 +15,10 @@ from sysai.compiler.schedule.tree import (
     touches,
     writers,
 )
+from sysai.compiler.tir.statement import VECTORIZED, Block, For, If, PrimFunc, Stmt, blocks
 
 
-def require_movable(function: Function, producer: Block, what: str) -> list[Block]:
+def require_movable(function: PrimFunc, producer: Block, what: str) -> list[Block]:
     """The consumers of a block's buffer, in order, if nobody else can see that buffer."""
     buffer = producer.buffer.name
     if buffer in {parameter.name for parameter in function.buffers}:
@@ -40,13 +40,13 @@ def _order(stmt: Stmt) -> list[str]:
     return [block.name for block in blocks(stmt)]
 
 
-def apart(function: Function, name: str, block: str) -> Stmt:
+def apart(function: PrimFunc, name: str, block: str) -> Stmt:
     """The outermost statement around the loop or block `name` that does not contain `block`."""
     way = path_to_loop(function.body, name) or path_to_block(function.body, name)
     return next(stmt for stmt in way if not path_to_block(stmt, block))
 
 
-def require_no_condition(function: Function, block: str, loop: str, what: str) -> None:
+def require_no_condition(function: PrimFunc, block: str, loop: str, what: str) -> None:
     """No `if` is around one of the two only: the block would run where it should not, or not where it should."""
     ways = path_to_block(function.body, block), path_to_loop(function.body, loop)
     for way, other in (ways, reversed(ways)):
@@ -55,14 +55,14 @@ def require_no_condition(function: Function, block: str, loop: str, what: str) -
                 raise IllegalSchedule(f"cannot {what}: it would enter or leave the condition {stmt.condition}")
 
 
-def require_loop_for_blocks(function: Function, target: For) -> None:
+def require_loop_for_blocks(function: PrimFunc, target: For) -> None:
     """The loop can take in other loops."""
     for outer in path_to_loop(function.body, target.var.name):
         if isinstance(outer, For) and outer.kind == VECTORIZED:
             raise IllegalSchedule(f"loop {outer.var.name} is vectorized already, and can take in no loops: move first")
 
 
-def require_order(function: Function, producer: Block, consumers: Sequence[Block]) -> None:
+def require_order(function: PrimFunc, producer: Block, consumers: Sequence[Block]) -> None:
     """No consumer runs before the producer."""
     order = _order(function.body)
     for consumer in consumers:
@@ -72,7 +72,7 @@ def require_order(function: Function, producer: Block, consumers: Sequence[Block
             )
 
 
-def require_unchanged(function: Function, producer: Block, place: str) -> None:
+def require_unchanged(function: PrimFunc, producer: Block, place: str) -> None:
     """What `producer` reads must not be written behind it, up to the end of all loops around `place` only."""
     order = _order(function.body)
     until = _order(apart(function, place, producer.name))[-1]
@@ -86,7 +86,7 @@ def require_unchanged(function: Function, producer: Block, place: str) -> None:
             )
 
 
-def require_after(function: Function, consumer: Block, target: For) -> None:
+def require_after(function: PrimFunc, consumer: Block, target: For) -> None:
     """From the loops around `target` only to the consumer, nobody touches what it writes or writes what it reads."""
     order = _order(function.body)
     outside = apart(function, target.var.name, consumer.name)

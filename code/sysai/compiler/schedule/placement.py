@@ -13,24 +13,6 @@ TVM infers regions by integer sets in several forms, and also places blocks of s
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sysai.compiler.program.arith import simplify
-from sysai.compiler.program.expr import ZERO, Cast, Const, Expr, Load, Var, substitute, transform, variables
-from sysai.compiler.program.polynomial import polynomial
-from sysai.compiler.program.statement import (
-    REDUCE,
-    SERIAL,
-    SPATIAL,
-    Allocate,
-    Block,
-    For,
-    Function,
-    If,
-    Seq,
-    Stmt,
-    blocks,
-    sequence,
-    statements,
-)
 from sysai.compiler.schedule import dependence
 from sysai.compiler.schedule.affine import Interval, interval, whole
 from sysai.compiler.schedule.illegal import IllegalSchedule
@@ -60,9 +42,27 @@ from sysai.compiler.schedule.tree import (
     without_blocks,
     writers,
 )
+from sysai.compiler.tir.arith import simplify
+from sysai.compiler.tir.expr import ZERO, Cast, Const, Expr, Load, Var, substitute, transform, variables
+from sysai.compiler.tir.polynomial import polynomial
+from sysai.compiler.tir.statement import (
+    REDUCE,
+    SERIAL,
+    SPATIAL,
+    Allocate,
+    Block,
+    For,
+    If,
+    PrimFunc,
+    Seq,
+    Stmt,
+    blocks,
+    sequence,
+    statements,
+)
 
 
-def compute_at(function: Function, block: str, loop: str) -> Function:
+def compute_at(function: PrimFunc, block: str, loop: str) -> PrimFunc:
     """Compute a producer inside a loop that contains all its consumers, just what each iteration needs."""
     producer, target = find_block(function, block), find_loop(function, loop)
     buffer = producer.buffer
@@ -100,7 +100,7 @@ def compute_at(function: Function, block: str, loop: str) -> Function:
     return require_scopes(shrink(function, buffer.name, loop), f"compute {block} at {loop}")
 
 
-def reverse_compute_at(function: Function, block: str, loop: str) -> Function:
+def reverse_compute_at(function: PrimFunc, block: str, loop: str) -> PrimFunc:
     """Compute a consumer inside a loop of its producers, just for the elements that are complete in each iteration."""
     consumer, target = find_block(function, block), find_loop(function, loop)
     if any(inner.name == block for inner in blocks(target.body)):
@@ -130,7 +130,7 @@ def reverse_compute_at(function: Function, block: str, loop: str) -> Function:
     return require_scopes(function, f"compute {block} at {loop}")
 
 
-def compute_inline(function: Function, block: str) -> Function:
+def compute_inline(function: PrimFunc, block: str) -> PrimFunc:
     """Compute a block's elements where they are read, as often as they are."""
     producer = find_block(function, block)
     if producer.reduces:
@@ -171,7 +171,7 @@ def compute_inline(function: Function, block: str) -> Function:
     return require_scopes(replace(function, body=body), f"inline {block}")
 
 
-def _lives_in_one_iteration(function: Function, buffer: str, loop: str) -> bool:
+def _lives_in_one_iteration(function: PrimFunc, buffer: str, loop: str) -> bool:
     """Whether an allocated buffer is used inside `loop` only, and each iteration reads only what it has written."""
     body = find_loop(function, loop).body
     users = [block for block in blocks(body) if touches(block, buffer)]
@@ -182,7 +182,7 @@ def _lives_in_one_iteration(function: Function, buffer: str, loop: str) -> bool:
     return begins and touched(body, whole_buffer) == touched(body, whole_buffer, written=True)
 
 
-def _complete_part(function: Function, consumer: Block, name: str, target: For) -> dict[Var, Interval]:
+def _complete_part(function: PrimFunc, consumer: Block, name: str, target: For) -> dict[Var, Interval]:
     """The range of each of the consumer's axes that indexes the part of a buffer made in one iteration of a loop."""
     around = [inner for inner in path_to_loop(function.body, target.var.name) if isinstance(inner, For)]
     alone = [inner for inner in around if inner not in path_to_block(function.body, consumer.name)]
@@ -243,7 +243,7 @@ def _require_first_part_first(consumer: Block, ranges: Mapping[Var, Interval], a
 
 
 def _with_shared_loops(
-    function: Function, consumer: Block, ranges: Mapping[Var, Interval], target: For
+    function: PrimFunc, consumer: Block, ranges: Mapping[Var, Interval], target: For
 ) -> dict[Var, Interval]:
     """`ranges`, and those of the axes that loops around both the consumer and `target` determine."""
     outside = path_to_loop(function.body, target.var.name)

@@ -10,22 +10,6 @@ Reductions in Halide, CGO 2017). Here the operation must be one of COMBINERS; Ha
 
 from dataclasses import replace
 
-from sysai.compiler.program.conditions import both, conjuncts
-from sysai.compiler.program.expr import TRUE, Buffer, Const, Expr, Load, Var, substitute, variables
-from sysai.compiler.program.statement import (
-    REDUCE,
-    SERIAL,
-    SPATIAL,
-    Axis,
-    Block,
-    For,
-    Function,
-    If,
-    Stmt,
-    blocks,
-    sequence,
-    substitute_loops,
-)
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.storage import allocate_at, shrink
 from sysai.compiler.schedule.tree import (
@@ -40,9 +24,25 @@ from sysai.compiler.schedule.tree import (
     replace_loop,
     touches,
 )
+from sysai.compiler.tir.conditions import both, conjuncts
+from sysai.compiler.tir.expr import TRUE, Buffer, Const, Expr, Load, Var, substitute, variables
+from sysai.compiler.tir.statement import (
+    REDUCE,
+    SERIAL,
+    SPATIAL,
+    Axis,
+    Block,
+    For,
+    If,
+    PrimFunc,
+    Stmt,
+    blocks,
+    sequence,
+    substitute_loops,
+)
 
 
-def rfactor(function: Function, block: str, loop: str) -> tuple[Function, str]:
+def rfactor(function: PrimFunc, block: str, loop: str) -> tuple[PrimFunc, str]:
     """Reduce into one partial result for each iteration of a reduction loop, and let `block` combine these.
 
     The partial results are in a new buffer, whose last dimension is the loop; it shrinks to what one iteration of the
@@ -110,7 +110,7 @@ def rfactor(function: Function, block: str, loop: str) -> tuple[Function, str]:
     return function, name
 
 
-def decompose_reduction(function: Function, block: str, loop: str) -> tuple[Function, str]:
+def decompose_reduction(function: PrimFunc, block: str, loop: str) -> tuple[PrimFunc, str]:
     """Initialize the elements of a reduction before `loop`, which may not lie inside one of its reduction loops.
 
     Returns:
@@ -144,7 +144,7 @@ def decompose_reduction(function: Function, block: str, loop: str) -> tuple[Func
     return replace_loop(function, loop, sequence(nest, rest)), name
 
 
-def _reduction(function: Function, name: str) -> Block:
+def _reduction(function: PrimFunc, name: str) -> Block:
     block = find_block(function, name)
     if not block.reduces:
         raise IllegalSchedule(f"block {name} is not a reduction")
@@ -191,7 +191,7 @@ def _reducing(block: Block, around: list[For]) -> list[For]:
     return [loop for loop in around if loop.var in over]
 
 
-def _copies(function: Function, block: Block, around: list[For], suffix: str) -> Stmt:
+def _copies(function: PrimFunc, block: Block, around: list[For], suffix: str) -> Stmt:
     """The block in copies of loops, under new names."""
     renamed: dict[Var, Var] = {}
     for loop in around:

@@ -17,12 +17,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule import caching, placement, reduction
 from sysai.compiler.schedule import loops as _loops
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.trace import VARIADIC, Step, Trace
 from sysai.compiler.schedule.tree import find_block, loops_around, with_unique_loops
+from sysai.compiler.tir.statement import PrimFunc
 
 PRIMITIVES: set[str] = set()
 """The names that a trace may hold."""
@@ -62,7 +62,7 @@ class Schedule:
     Every primitive raises IllegalSchedule where it would change what the function computes, or where a name is unknown.
     """
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: PrimFunc) -> None:
         self.function = with_unique_loops(function)
         self.trace = Trace()
 
@@ -157,7 +157,7 @@ class Schedule:
         Path(path).write_text(self.trace.to_json())
 
 
-def replay(trace: Trace, function: Function) -> Schedule:
+def replay(trace: Trace, function: PrimFunc) -> Schedule:
     """The schedule of `function` by the steps of a trace.
 
     Raises:

@@ -8,19 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sysai.compiler.program.arith import Ranges, simplify
-from sysai.compiler.program.expr import ITEM_BYTES, ONE, ZERO, Buffer, Const, Expr, Load, Var, substitute, variables
-from sysai.compiler.program.statement import (
-    REDUCE,
-    SPATIAL,
-    Allocate,
-    Axis,
-    Block,
-    For,
-    Function,
-    Stmt,
-    transform_statement,
-)
 from sysai.compiler.schedule.affine import Interval, difference, hull, interval, ranges_of, whole
 from sysai.compiler.schedule.dependence import touching
 from sysai.compiler.schedule.illegal import IllegalSchedule
@@ -35,6 +22,19 @@ from sysai.compiler.schedule.tree import (
     reads,
     replace_loop,
     touches,
+)
+from sysai.compiler.tir.arith import Ranges, simplify
+from sysai.compiler.tir.expr import ITEM_BYTES, ONE, ZERO, Buffer, Const, Expr, Load, Var, substitute, variables
+from sysai.compiler.tir.statement import (
+    REDUCE,
+    SPATIAL,
+    Allocate,
+    Axis,
+    Block,
+    For,
+    PrimFunc,
+    Stmt,
+    transform_statement,
 )
 
 LOCAL_BYTES = 1 << 15
@@ -76,7 +76,7 @@ def settled_scope(shape: Sequence[Expr], dtype: str, wanted: str) -> str:
     return "global" if wanted == "local" and not fits else wanted
 
 
-def shrink(function: Function, buffer: str, loop: str) -> Function:
+def shrink(function: PrimFunc, buffer: str, loop: str) -> PrimFunc:
     """Let a buffer that is used inside one iteration of a loop only live there, as small as its uses allow."""
     target, old = find_loop(function, loop), find_buffer(function, buffer)
     needed = [clipped(part, length) for part, length in zip(touched(target.body, old), old.shape, strict=True)]
@@ -97,7 +97,7 @@ def shrink(function: Function, buffer: str, loop: str) -> Function:
     return replace_loop(function, loop, replace(target, body=body))
 
 
-def require_scopes(function: Function, what: str) -> Function:
+def require_scopes(function: PrimFunc, what: str) -> PrimFunc:
     """The function, if every buffer is used inside its allocation only.
 
     Raises:
@@ -118,7 +118,7 @@ def require_scopes(function: Function, what: str) -> Function:
     return function
 
 
-def _rebased(function: Function, block: Block, new: Buffer, needed: Sequence[Interval], ranges: Ranges) -> Block:
+def _rebased(function: PrimFunc, block: Block, new: Buffer, needed: Sequence[Interval], ranges: Ranges) -> Block:
     axes = list(block.axes)
     bindings = {axis.var: axis.binding for axis in axes}
     indexing = {var for index in block.indices for var in variables(index)}
@@ -159,6 +159,6 @@ def _without_allocation(stmt: Stmt, buffer: str) -> Stmt:
     return transform_statement(stmt, change)
 
 
-def allocate_at(function: Function, buffer: Buffer) -> Function:
+def allocate_at(function: PrimFunc, buffer: Buffer) -> PrimFunc:
     """Allocate a new buffer around the whole body."""
     return replace(function, body=Allocate(buffer, function.body))

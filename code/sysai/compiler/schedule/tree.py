@@ -7,13 +7,14 @@ and puts that in the old one's place.
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 
-from sysai.compiler.program.expr import Buffer, Expr, Load, Var, transform, walk
-from sysai.compiler.program.statement import (
+from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.tir.expr import Buffer, Expr, Load, Var, transform, walk
+from sysai.compiler.tir.statement import (
     Allocate,
     Block,
     For,
-    Function,
     If,
+    PrimFunc,
     Seq,
     Stmt,
     blocks,
@@ -22,7 +23,6 @@ from sysai.compiler.program.statement import (
     substitute_loops,
     transform_statement,
 )
-from sysai.compiler.schedule.illegal import IllegalSchedule
 
 
 def loops(stmt: Stmt) -> Iterator[For]:
@@ -30,7 +30,7 @@ def loops(stmt: Stmt) -> Iterator[For]:
     return (inner for inner in statements(stmt) if isinstance(inner, For))
 
 
-def find_loop(function: Function, name: str) -> For:
+def find_loop(function: PrimFunc, name: str) -> For:
     """The loop whose variable is called `name`.
 
     Raises:
@@ -43,7 +43,7 @@ def find_loop(function: Function, name: str) -> For:
     raise IllegalSchedule(f"there is no loop {name!r}: the loops are {there or 'none'}")
 
 
-def find_block(function: Function, name: str) -> Block:
+def find_block(function: PrimFunc, name: str) -> Block:
     """The block called `name`.
 
     Raises:
@@ -56,7 +56,7 @@ def find_block(function: Function, name: str) -> Block:
     raise IllegalSchedule(f"there is no block {name!r}: the blocks are {there or 'none'}")
 
 
-def find_buffer(function: Function, name: str) -> Buffer:
+def find_buffer(function: PrimFunc, name: str) -> Buffer:
     """The parameter or allocated buffer called `name`.
 
     Raises:
@@ -109,7 +109,7 @@ def loops_around(stmt: Stmt, block: str) -> list[For]:
     return [inner for inner in path_to_block(stmt, block) if isinstance(inner, For)]
 
 
-def replace_loop(function: Function, name: str, new: Stmt) -> Function:
+def replace_loop(function: PrimFunc, name: str, new: Stmt) -> PrimFunc:
     """The function with `new` where the loop `name` was."""
     return replace(function, body=replace_statement(function.body, find_loop(function, name), new))
 
@@ -184,13 +184,13 @@ def readers(stmt: Stmt, buffer: str) -> list[Block]:
     return [block for block in blocks(stmt) if any(load.buffer.name == buffer for load in reads(block))]
 
 
-def fresh(function: Function, wanted: str, *also: str) -> str:
+def fresh(function: PrimFunc, wanted: str, *also: str) -> str:
     """A name for a loop, block or buffer: `wanted`, or with a number behind it where that is taken."""
     axes = {axis.var.name for block in blocks(function.body) for axis in block.axes}
     return numbered(wanted, _names(function) | axes | set(also))
 
 
-def fresh_axis(function: Function, wanted: str, own: Iterable[Var] = ()) -> Var:
+def fresh_axis(function: PrimFunc, wanted: str, own: Iterable[Var] = ()) -> Var:
     """A variable for an axis of a block whose others are `own`; axes of other blocks may have the same name."""
     return Var(numbered(wanted, _names(function) | {var.name for var in own}))
 
@@ -203,14 +203,14 @@ def numbered(wanted: str, taken: Container[str]) -> str:
     return name
 
 
-def _names(function: Function) -> set[str]:
+def _names(function: PrimFunc) -> set[str]:
     """Of sizes, buffers, loops and blocks."""
     names = {thing.name for thing in (*function.sizes, *function.buffers, *allocated(function.body))}
     names |= {loop.var.name for loop in loops(function.body)}
     return names | {block.name for block in blocks(function.body)}
 
 
-def with_unique_loops(function: Function) -> Function:
+def with_unique_loops(function: PrimFunc) -> PrimFunc:
     """The function, where a loop variable that occurs again has a number behind its name."""
     taken = {thing.name for thing in (*function.sizes, *function.buffers, *allocated(function.body))}
     taken |= {axis.var.name for block in blocks(function.body) for axis in block.axes}

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sysai.compiler.codegen import cpu
-from sysai.compiler.program.printer import print_function
-from sysai.compiler.program.statement import Function
+from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.statement import PrimFunc
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Database:
         return min(found, key=lambda record: record.seconds, default=None)
 
 
-def workload_of(function: Function, sizes: Mapping[str, int] | None = None) -> str:
+def workload_of(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> str:
     """A name for a function, before any schedule, at given sizes."""
     text = print_function(function) + json.dumps(dict(sizes or {}), sort_keys=True)
     return f"{function.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

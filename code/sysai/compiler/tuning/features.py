@@ -14,9 +14,9 @@ import math
 from collections.abc import Mapping
 
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.program.accesses import Access, accesses, nests
-from sysai.compiler.program.expr import ITEM_BYTES, Binary, Call, Var, walk
-from sysai.compiler.program.statement import (
+from sysai.compiler.tir.accesses import Access, accesses, nests
+from sysai.compiler.tir.expr import ITEM_BYTES, Binary, Call, Var, walk
+from sysai.compiler.tir.statement import (
     PARALLEL,
     SERIAL,
     UNROLLED,
@@ -24,7 +24,7 @@ from sysai.compiler.program.statement import (
     Allocate,
     Block,
     For,
-    Function,
+    PrimFunc,
     statements,
 )
 
@@ -54,7 +54,7 @@ FEATURES = (
 """Names of the numbers of `features`, in order."""
 
 
-def features(function: Function, sizes: Mapping[str, int] | None = None) -> list[float]:
+def features(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> list[float]:
     """The numbers of FEATURES: logarithms to base 2 of one plus the counts.
 
     Args:

@@ -26,9 +26,9 @@ import torch
 
 from sysai.compiler.codegen.kernel import build
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.printer import print_function
-from sysai.compiler.program.statement import Function
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.statement import PrimFunc
 
 REPEATS = 20
 BATCH_S = 0.003
@@ -53,11 +53,11 @@ class Measurer:
         limit_s: for compiling and running one candidate.
     """
 
-    def __init__(self, function: Function, sizes: Mapping[str, int] | None = None, limit_s: float = 20) -> None:
+    def __init__(self, function: PrimFunc, sizes: Mapping[str, int] | None = None, limit_s: float = 20) -> None:
         self.function, self.sizes, self.limit_s = function, dict(sizes or {}), limit_s
         self._process: subprocess.Popen | None = None
 
-    def __call__(self, candidate: Function) -> Measurement:
+    def __call__(self, candidate: PrimFunc) -> Measurement:
         """Measure a schedule of the function."""
         if self._process is None:
             failure = self._start()
@@ -143,7 +143,7 @@ def serve(questions: Iterable[str]) -> None:
 class _Runner:
     """Operands, and the results that every schedule must have."""
 
-    def __init__(self, function: Function, sizes: Mapping[str, int]) -> None:
+    def __init__(self, function: PrimFunc, sizes: Mapping[str, int]) -> None:
         torch.manual_seed(0)
         self.sizes = dict(sizes)
         self.operands = []
@@ -162,7 +162,7 @@ class _Runner:
         call()
         return [self.operands[place].clone() for place in self.places]
 
-    def seconds(self, candidate: Function) -> float:
+    def seconds(self, candidate: PrimFunc) -> float:
         call = build(candidate).bind(*self.operands, sizes=self.sizes)
         for got, expected in zip(self._run(call), self.expected, strict=True):
             torch.testing.assert_close(got, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)

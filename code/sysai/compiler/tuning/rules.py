@@ -14,10 +14,10 @@ import math
 from collections.abc import Sequence
 
 from sysai.compiler.lowering.schedule_steps import add_up, extent_of, lanes, parallel, passes, reduces_over, vectors
-from sysai.compiler.program.expr import Const, Expr
-from sysai.compiler.program.statement import SERIAL, blocks
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block, find_loop
+from sysai.compiler.tir.expr import Const, Expr
+from sysai.compiler.tir.statement import SERIAL, blocks
 from sysai.compiler.tuning.space import Choose, Rule
 
 REGISTER_TILE = 512  # elements, of 4 bytes: the 32 vectors of 64 bytes that the largest machines have

@@ -14,9 +14,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule
+from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tuning.cost_model import CostModel
 from sysai.compiler.tuning.database import Database, Record, this_machine, workload_of
 from sysai.compiler.tuning.features import features
@@ -93,7 +93,7 @@ class Tuned:
 
 def tune(
     space: Space,
-    measure: Callable[[Function], Measurement],
+    measure: Callable[[PrimFunc], Measurement],
     options: Options = Options(),
     *,
     model: CostModel | None = None,
@@ -156,7 +156,7 @@ class _Search:
         if self.model is not None:
             self.model.fit()
 
-    def run(self, candidate: Candidate, score: float | None, measure: Callable[[Function], Measurement]) -> None:
+    def run(self, candidate: Candidate, score: float | None, measure: Callable[[PrimFunc], Measurement]) -> None:
         """Measure a candidate, and tell everybody."""
         measurement = measure(candidate.function)
         self.trials.append(Trial(candidate, score, measurement))

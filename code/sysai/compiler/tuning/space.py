@@ -17,11 +17,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sysai.compiler.program.printer import print_function
-from sysai.compiler.program.statement import Function
 from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.statement import PrimFunc
 
 Decision = int | str | bool
 Choose = Callable[[str, Sequence[Decision]], Decision]
@@ -45,7 +45,7 @@ class Candidate:
     decisions: Mapping[str, Decision]
     options: Mapping[str, tuple[Decision, ...]]
     trace: Trace
-    function: Function
+    function: PrimFunc
 
     @property
     def text(self) -> str:
@@ -79,7 +79,7 @@ class Space:
         refused: how many attempts a primitive refused.
     """
 
-    def __init__(self, function: Function, rule: Rule) -> None:
+    def __init__(self, function: PrimFunc, rule: Rule) -> None:
         self.function, self.rule = function, rule
         self.refused = 0
 

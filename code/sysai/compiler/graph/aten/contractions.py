@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sysai.compiler.graph.aten.translator import NotTranslatable, Translator, is_number, number, pair, translates
 from sysai.compiler.graph.graph import Value
-from sysai.compiler.program.expr import INDEX, Const
+from sysai.compiler.tir.expr import INDEX, Const
 
 
 @translates("linear.default")

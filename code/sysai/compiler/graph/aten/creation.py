@@ -3,7 +3,7 @@
 from sysai.compiler.graph.aten.translator import Translator, translates
 from sysai.compiler.graph.graph import Value
 from sysai.compiler.graph.sizes import as_shape
-from sysai.compiler.program.expr import FLOATS, Expr
+from sysai.compiler.tir.expr import FLOATS, Expr
 
 
 def _full(t: Translator, value: float | Expr) -> Value:

@@ -10,7 +10,7 @@ from sysai.compiler.graph.aten.translator import (
     translates,
 )
 from sysai.compiler.graph.graph import Value
-from sysai.compiler.program.expr import FLOATS, Expr
+from sysai.compiler.tir.expr import FLOATS, Expr
 
 Operand = Value | Expr | float
 

@@ -14,7 +14,7 @@ from sysai.compiler.graph.aten.translator import (
 from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.shapes import broadcast
 from sysai.compiler.graph.sizes import canonical, product, same
-from sysai.compiler.program.expr import INDEX, Const, Expr, as_expr
+from sysai.compiler.tir.expr import INDEX, Const, Expr, as_expr
 
 Size = int | Expr
 

@@ -14,7 +14,7 @@ from sysai.compiler.graph.graph import Value
 from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.sizes import canonical
 from sysai.compiler.graph.symbols import Symbols
-from sysai.compiler.program.expr import Expr, as_expr
+from sysai.compiler.tir.expr import Expr, as_expr
 
 DTYPES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 Translation = Callable[..., object]

@@ -23,9 +23,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sysai.compiler.program.accesses import accesses, conditions, evaluate, nests
-from sysai.compiler.program.expr import ITEM_BYTES, Binary, Buffer, Const, Expr, Select, Var, depends_on_data, walk
-from sysai.compiler.program.statement import Allocate, Block, For, Function, If, Seq, Stmt
+from sysai.compiler.tir.accesses import accesses, conditions, evaluate, nests
+from sysai.compiler.tir.expr import ITEM_BYTES, Binary, Buffer, Const, Expr, Select, Var, depends_on_data, walk
+from sysai.compiler.tir.statement import Allocate, Block, For, If, PrimFunc, Seq, Stmt
 
 Span = tuple[int, int]
 """The least and the largest value."""
@@ -52,7 +52,7 @@ class Moved:
         return self.loaded + self.stored
 
 
-def count(function: Function, sizes: Mapping[str, int] | None = None) -> dict[str, Counts]:
+def count(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> dict[str, Counts]:
     """Loads and stores of each buffer, by name; those under a condition on data count as executed."""
     totals: dict[str, list[int]] = {}
     for block, around in nests(function.body):
@@ -64,7 +64,7 @@ def count(function: Function, sizes: Mapping[str, int] | None = None) -> dict[st
     return {name: Counts(*total) for name, total in totals.items()}
 
 
-def moved(function: Function, sizes: Mapping[str, int] | None, capacity: int, line: int = 64) -> dict[str, Moved]:
+def moved(function: PrimFunc, sizes: Mapping[str, int] | None, capacity: int, line: int = 64) -> dict[str, Moved]:
     """Bytes between a cache and what is behind it, by the buffers' names, as the model above defines.
 
     Args:

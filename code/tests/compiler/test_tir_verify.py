@@ -6,10 +6,10 @@ import pytest
 from examples import examples
 from hypothesis import given
 from random_programs import programs
-from sysai.compiler.program.expr import Cast, Const, Load, Var
-from sysai.compiler.program.parser import parse
-from sysai.compiler.program.statement import Block, transform_statement
-from sysai.compiler.program.verify import InvalidProgram, verify
+from sysai.compiler.tir.expr import Cast, Const, Load, Var
+from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.statement import Block, transform_statement
+from sysai.compiler.tir.verify import InvalidProgram, verify
 
 
 @examples(50)

@@ -7,17 +7,17 @@ rule that is broken by neighbours or at a border is found to be, and one that is
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
-from sysai.compiler.program.accesses import Instance, Touch, evaluate, instances, nests
-from sysai.compiler.program.expr import Buffer, depends_on_data
-from sysai.compiler.program.statement import (
+from sysai.compiler.tir.accesses import Instance, Touch, evaluate, instances, nests
+from sysai.compiler.tir.expr import Buffer, depends_on_data
+from sysai.compiler.tir.statement import (
     PARALLEL,
     REDUCE,
     SPATIAL,
     VECTORIZED,
     Allocate,
     For,
-    Function,
     If,
+    PrimFunc,
     Seq,
     Stmt,
 )
@@ -27,12 +27,12 @@ EXECUTIONS = 3000
 """Executions of blocks that are watched for one choice of sizes, about."""
 
 
-def find_counterexample(function: Function) -> str | None:
+def find_counterexample(function: PrimFunc) -> str | None:
     """What goes wrong, with the values of loop variables and sizes; None where nothing does."""
     return next((message for sizes in _choices(function) for message in _watch(function, sizes)), None)
 
 
-def _choices(function: Function) -> Iterator[dict[str, int]]:
+def _choices(function: PrimFunc) -> Iterator[dict[str, int]]:
     names = [size.name for size in function.sizes]
     if not names:
         yield {}
@@ -43,7 +43,7 @@ def _choices(function: Function) -> Iterator[dict[str, int]]:
         yield dict(zip(names, itertools.cycle((5, 1, 4)), strict=False))
 
 
-def _watch(function: Function, sizes: Mapping[str, int]) -> Iterator[str]:
+def _watch(function: PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
     complete = _count(function.body, dict(sizes)) <= EXECUTIONS
     watcher = _Watcher(function, sizes, complete)
     depth = max((sum(isinstance(s, For) for s in around) for _, around in nests(function.body)), default=1)
@@ -88,7 +88,7 @@ def _element(buffer: Buffer, indices: tuple[int, ...]) -> str:
 class _Watcher:
     """What has touched which element so far."""
 
-    def __init__(self, function: Function, sizes: Mapping[str, int], complete: bool):
+    def __init__(self, function: PrimFunc, sizes: Mapping[str, int], complete: bool):
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.sizes = sizes
         self.extents: dict[int, tuple[int, ...]] = {}  # of a block's axes

@@ -11,8 +11,8 @@ from functools import lru_cache
 from types import CodeType
 from typing import NamedTuple
 
-from sysai.compiler.program.conditions import opposite
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.conditions import opposite
+from sysai.compiler.tir.expr import (
     ARITHMETIC,
     COMPARISONS,
     LOGIC,
@@ -28,7 +28,7 @@ from sysai.compiler.program.expr import (
     depends_on_data,
     substitute,
 )
-from sysai.compiler.program.statement import Allocate, Block, For, If, Seq, Stmt
+from sysai.compiler.tir.statement import Allocate, Block, For, If, Seq, Stmt
 
 
 class Access(NamedTuple):

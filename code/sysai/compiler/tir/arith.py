@@ -16,7 +16,7 @@ from fractions import Fraction
 from functools import lru_cache
 from threading import local
 
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.expr import (
     FALSE,
     INDEX,
     TRUE,
@@ -32,7 +32,7 @@ from sysai.compiler.program.expr import (
     rebuild,
     walk,
 )
-from sysai.compiler.program.polynomial import (
+from sysai.compiler.tir.polynomial import (
     Coefficient,
     Polynomial,
     divide_by_constant,

@@ -18,8 +18,8 @@ part of it. TVM's TVMScript, which this resembles, is parsed from Python as well
 
 from collections.abc import Iterator
 
-from sysai.compiler.program.expr import TRUE, Buffer, print_expr
-from sysai.compiler.program.statement import SERIAL, Allocate, Block, For, Function, If, Seq, Stmt
+from sysai.compiler.tir.expr import TRUE, Buffer, print_expr
+from sysai.compiler.tir.statement import SERIAL, Allocate, Block, For, If, PrimFunc, Seq, Stmt
 
 ASSIGNMENTS = {"add": "+=", "mul": "*="}
 """Combiners that Python has an assignment for."""
@@ -27,7 +27,7 @@ WIDTH = 120
 INDENT = "    "
 
 
-def print_function(function: Function) -> str:
+def print_function(function: PrimFunc) -> str:
     """The function's text, lines ended."""
     parameters = [f"{size.name}: size" for size in function.sizes]
     parameters += [f"{buffer.name}: {_type(buffer)}" for buffer in function.buffers]

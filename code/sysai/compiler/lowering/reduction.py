@@ -25,8 +25,8 @@ from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, indices, spatial
 from sysai.compiler.passes.access import Indices
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
-from sysai.compiler.program.expr import ONE, ZERO, Buffer, Const, Load
-from sysai.compiler.program.statement import Block, Function, Stmt, sequence
+from sysai.compiler.tir.expr import ONE, ZERO, Buffer, Const, Load
+from sysai.compiler.tir.statement import Block, PrimFunc, Stmt, sequence
 
 LONGEST_BUFFER = 8192  # elements of a row that are kept on the stack
 IDENTITY = {"add": 0, "mul": 1, "max": float("-inf"), "min": float("inf")}
@@ -40,7 +40,7 @@ def identity(combine: str, dtype: str) -> Const:
     return Const(IDENTITY[combine] if dtype.startswith("int") else float(IDENTITY[combine]), dtype)
 
 
-def lower_rows(group: Group, name: str) -> Function:
+def lower_rows(group: Group, name: str) -> PrimFunc:
     """The function of a group over rows: buffers are its inputs, then its outputs."""
     return _Rows(group).lower(name)
 
@@ -67,7 +67,7 @@ class _Rows:
         self.stages = self._stages()
         self.scratch = ""  # the result whose row holds, until it is made, another value
 
-    def lower(self, name: str) -> Function:
+    def lower(self, name: str) -> PrimFunc:
         group = self.group
         for node in group.nodes:
             if node.op == "reduce":

@@ -1,6 +1,6 @@
 """Tensor programs: loops around blocks, each of which computes one element of a buffer.
 
-    Function      parameters (sizes, then buffers) and a body
+    PrimFunc      parameters (sizes, then buffers) and a body
     For           a loop from 0 to `extent`: serial, parallel, vectorized or unrolled
     Block         what is computed, apart from when: an element of `buffer` at `indices`, as a function of the
                   block's own axes. An axis is spatial (its iterations are independent) or reduces; a loop nest
@@ -18,7 +18,7 @@ TensorIR's blocks nest, declare their regions, and can be opaque (a tensor core'
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sysai.compiler.program.expr import TRUE, Buffer, Expr, Load, Operand, Var, binary, substitute
+from sysai.compiler.tir.expr import TRUE, Buffer, Expr, Load, Operand, Var, binary, substitute
 
 SERIAL, PARALLEL, VECTORIZED, UNROLLED = "serial", "parallel", "vectorized", "unrolled"
 LOOP_KINDS = (SERIAL, PARALLEL, VECTORIZED, UNROLLED)
@@ -113,7 +113,7 @@ class Allocate(Stmt):
 
 
 @dataclass(frozen=True)
-class Function:
+class PrimFunc:
     """A tensor program.
 
     Attributes:

@@ -19,7 +19,7 @@ from sysai.compiler.graph.operators import ELEMENTWISE, OPAQUE, operator_of
 from sysai.compiler.graph.sizes import product
 from sysai.compiler.graph.verify import constant_value
 from sysai.compiler.passes.groups import widens
-from sysai.compiler.program.expr import Const, Expr
+from sysai.compiler.tir.expr import Const, Expr
 
 if TYPE_CHECKING:
     from torch import Tensor

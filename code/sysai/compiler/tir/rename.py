@@ -7,11 +7,11 @@ program is made for each, and one kernel serves them all: it takes its sizes as 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sysai.compiler.program.expr import Buffer, Expr, Load, Var, transform, walk
-from sysai.compiler.program.statement import Allocate, Block, For, Function, If, Stmt, transform_statement
+from sysai.compiler.tir.expr import Buffer, Expr, Load, Var, transform, walk
+from sysai.compiler.tir.statement import Allocate, Block, For, If, PrimFunc, Stmt, transform_statement
 
 
-def with_sizes_by_place(function: Function) -> tuple[Function, tuple[Var, ...]]:
+def with_sizes_by_place(function: PrimFunc) -> tuple[PrimFunc, tuple[Var, ...]]:
     """The function with its sizes called size0, size1, ... as they occur in its shapes; and its own, in that order."""
     shapes = [size for buffer in function.buffers for size in buffer.shape]
     found = [node for size in shapes for node in walk(size) if isinstance(node, Var)]
@@ -22,7 +22,7 @@ def with_sizes_by_place(function: Function) -> tuple[Function, tuple[Var, ...]]:
     return replace(renamed, sizes=tuple(Var(f"size{place}") for place in range(len(sizes)))), sizes
 
 
-def with_sizes(function: Function, values: Mapping[Var, Expr]) -> Function:
+def with_sizes(function: PrimFunc, values: Mapping[Var, Expr]) -> PrimFunc:
     """The function with other names for its sizes, or with numbers in their place, for a kernel of just these."""
 
     def change(node: Expr) -> Expr | None:
@@ -52,4 +52,4 @@ def with_sizes(function: Function, values: Mapping[Var, Expr]) -> Function:
 
     sizes = tuple(size for old in function.sizes if isinstance(size := values.get(old, old), Var))
     buffers = tuple(map(of_buffer, function.buffers))
-    return Function(function.name, sizes, buffers, transform_statement(function.body, of_statement))
+    return PrimFunc(function.name, sizes, buffers, transform_statement(function.body, of_statement))

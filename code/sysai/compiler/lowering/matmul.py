@@ -35,8 +35,8 @@ from sysai.compiler.lowering.nest import Loop, allocated, around, block, functio
 from sysai.compiler.lowering.schedule_steps import lanes
 from sysai.compiler.passes.access import ZERO
 from sysai.compiler.passes.groups import Group, widens
-from sysai.compiler.program.expr import FLOATS, INDEX, Buffer, Cast, Const, Expr, Load, Select, walk
-from sysai.compiler.program.statement import Function, Stmt, sequence
+from sysai.compiler.tir.expr import FLOATS, INDEX, Buffer, Cast, Const, Expr, Load, Select, walk
+from sysai.compiler.tir.statement import PrimFunc, Stmt, sequence
 
 FEW_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product
 NARROW = 256  # columns, of which rows do not yet fall into few sets of the first cache
@@ -89,7 +89,7 @@ def _stored(group: Group) -> Value:
     return next((node.inputs[0] for node in widening), weight)
 
 
-def lower_product(group: Group, name: str, packed: bool = False) -> Function:
+def lower_product(group: Group, name: str, packed: bool = False) -> PrimFunc:
     """The function of a group around a product: buffers are its inputs, then its output.
 
     Args:
@@ -120,7 +120,7 @@ class _Product:
     copy: _Copy | None = None
 
 
-def _matmul(group: Group, name: str, packed: bool) -> Function:
+def _matmul(group: Group, name: str, packed: bool) -> PrimFunc:
     node = group.anchor
     a, b = node.inputs
     produced = {inner.output.name for inner in group.nodes}
@@ -212,7 +212,7 @@ def _panels(elements: Elements, weight: str, column: Expr, summed: Sequence[Loop
     return buffer[(column // panel_columns(), *(loop.index for loop in summed), column % panel_columns())]
 
 
-def _convolution(group: Group, name: str, packed: bool) -> Function:
+def _convolution(group: Group, name: str, packed: bool) -> PrimFunc:
     node, elements = group.anchor, Elements(group)
     (x, weight), attributes = node.inputs, node.attributes
     image, channel, row, column = spatial(group.domain)
@@ -232,7 +232,7 @@ def _convolution(group: Group, name: str, packed: bool) -> Function:
     return _with_epilogue(elements, name, _Product(loops, order, summed, value, other, None))
 
 
-def _with_epilogue(elements: Elements, name: str, product: _Product) -> Function:
+def _with_epilogue(elements: Elements, name: str, product: _Product) -> PrimFunc:
     group, loops, order = elements.group, product.loops, product.order
     node, (output,) = group.anchor, group.outputs
     whole = [replace(loop, extent=padded(loop.extent)) if loop is product.packed else loop for loop in loops]

@@ -6,13 +6,13 @@ y[b, c, i, j] = combine over p, q of x[b, c, i * stride + p - padding, j * strid
 from sysai.compiler.lowering.elements import Elements
 from sysai.compiler.lowering.elementwise import size_attributes
 from sysai.compiler.lowering.nest import Loop, around, block, function, indices, spatial
-from sysai.compiler.lowering.rows import identity
+from sysai.compiler.lowering.reduction import identity
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.program.expr import INDEX, TRUE, Const, Expr, Select, binary
-from sysai.compiler.program.statement import Function
+from sysai.compiler.tir.expr import INDEX, TRUE, Const, Expr, Select, binary
+from sysai.compiler.tir.statement import PrimFunc
 
 
-def lower_window(group: Group, name: str) -> Function:
+def lower_window(group: Group, name: str) -> PrimFunc:
     """The function of a group around a pooling: buffers are its inputs, then its output."""
     node, elements = group.anchor, Elements(group)
     (x,), attributes = node.inputs, node.attributes

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.expr import (
     COMPARISONS,
     INDEX,
     LOGIC,
@@ -25,13 +25,13 @@ from sysai.compiler.program.expr import (
     Select,
     Var,
 )
-from sysai.compiler.program.statement import (
+from sysai.compiler.tir.statement import (
     REDUCE,
     Allocate,
     Block,
     For,
-    Function,
     If,
+    PrimFunc,
     Seq,
     Stmt,
     blocks,
@@ -60,7 +60,7 @@ class EmptyReduction(UndefinedResult):
 
 
 def interpret(
-    function: Function, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int] | None = None
+    function: PrimFunc, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Run the function on `arrays`, by buffer name; outputs are stored in place.
 
@@ -89,7 +89,7 @@ def interpret(
 
 
 def infer_sizes(
-    function: Function, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int] | None = None
+    function: PrimFunc, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """The function's sizes, by name, from the shapes of its buffers.
 
@@ -117,7 +117,7 @@ def infer_sizes(
     return {size.name: values[size] for size in function.sizes}
 
 
-def require_initialized(function: Function, sizes: Mapping[str, int]) -> None:
+def require_initialized(function: PrimFunc, sizes: Mapping[str, int]) -> None:
     """Refuse sizes for which a reduction would not even initialize its elements.
 
     Raises:
@@ -243,5 +243,5 @@ def rounded(value: Scalar | float, dtype: str) -> Scalar:
     return np.asarray(value).astype(dtype)[()]
 
 
-def _names(function: Function) -> str:
+def _names(function: PrimFunc) -> str:
     return ", ".join(buffer.name for buffer in function.buffers)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from sysai.compiler.program.expr import INDEX, Binary, Const, Expr, binary, print_expr
+from sysai.compiler.tir.expr import INDEX, Binary, Const, Expr, binary, print_expr
 
 Monomial = tuple[Expr, ...]
 Coefficient = int | Fraction

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.expr import (
     ARITHMETIC,
     COMPARISONS,
     DTYPES,
@@ -27,7 +27,7 @@ from sysai.compiler.program.expr import (
     Select,
     Var,
 )
-from sysai.compiler.program.statement import (
+from sysai.compiler.tir.statement import (
     COMBINERS,
     LOOP_KINDS,
     REDUCE,
@@ -37,8 +37,8 @@ from sysai.compiler.program.statement import (
     Axis,
     Block,
     For,
-    Function,
     If,
+    PrimFunc,
     Seq,
     Stmt,
 )
@@ -55,7 +55,7 @@ class ParseError(ValueError):
     """A text that is not a tensor program; the message begins with the line."""
 
 
-def parse(text: str) -> Function:
+def parse(text: str) -> PrimFunc:
     """The function that the text defines.
 
     Raises:
@@ -77,7 +77,7 @@ class _Parser:
     def __init__(self):
         self.names: dict[str, Var | Buffer] = {}
 
-    def function(self, node: ast.FunctionDef) -> Function:
+    def function(self, node: ast.FunctionDef) -> PrimFunc:
         arguments = node.args
         if arguments.posonlyargs or arguments.kwonlyargs or arguments.vararg or arguments.kwarg or arguments.defaults:
             raise _error(node, "parameters are plain names, without defaults and stars")
@@ -90,7 +90,7 @@ class _Parser:
                     raise _error(argument, f"say what {argument.arg} is: `size`, or a buffer as in float32[N, 4]")
                 case annotation:
                     buffers.append(self.define(argument, self.buffer(annotation, argument.arg, "global")))
-        return Function(node.name, tuple(sizes), tuple(buffers), self.body(node.body))
+        return PrimFunc(node.name, tuple(sizes), tuple(buffers), self.body(node.body))
 
     def define(self, node: ast.AST, thing: Var | Buffer) -> Var | Buffer:
         if thing.name in self.names:

@@ -11,10 +11,10 @@ import keyword
 import re
 from collections.abc import Iterable, Mapping
 
-from sysai.compiler.program.accesses import Access, accesses, conditions, nests
-from sysai.compiler.program.arith import Ranges, affine, proves, size_ranges
-from sysai.compiler.program.counterexample import find_counterexample
-from sysai.compiler.program.expr import (
+from sysai.compiler.tir.accesses import Access, accesses, conditions, nests
+from sysai.compiler.tir.arith import Ranges, affine, proves, size_ranges
+from sysai.compiler.tir.counterexample import find_counterexample
+from sysai.compiler.tir.expr import (
     ARITHMETIC,
     DTYPES,
     EXTREMES,
@@ -35,8 +35,8 @@ from sysai.compiler.program.expr import (
     depends_on_data,
     walk,
 )
-from sysai.compiler.program.invalid import InvalidProgram
-from sysai.compiler.program.statement import (
+from sysai.compiler.tir.invalid import InvalidProgram
+from sysai.compiler.tir.statement import (
     COMBINERS,
     LOOP_KINDS,
     PARALLEL,
@@ -46,8 +46,8 @@ from sysai.compiler.program.statement import (
     Allocate,
     Block,
     For,
-    Function,
     If,
+    PrimFunc,
     Seq,
     Stmt,
     statements,
@@ -57,7 +57,7 @@ RESERVED = {*MATH, *EXTREMES, *DTYPES, "select", "cast", "init", "combine", "whe
 """Names that have a meaning in a program's text."""
 
 
-def verify(function: Function) -> None:
+def verify(function: PrimFunc) -> None:
     """Check the function.
 
     Raises:
@@ -77,7 +77,7 @@ def _require(holds: bool, message: str) -> None:
 class _Names:
     """Names, scopes, dtypes: what can be checked statement by statement."""
 
-    def __init__(self, function: Function):
+    def __init__(self, function: PrimFunc):
         self.function = function
         self.sizes = dict.fromkeys(function.sizes)
         self.blocks: set[str] = set()
@@ -216,7 +216,7 @@ class _Names:
                     _require(dtype in DTYPES, f"{where}: no dtype {dtype}")
 
 
-def _all_proved(function: Function) -> bool:
+def _all_proved(function: PrimFunc) -> bool:
     """Whether every element that is touched lies inside, distinct for distinct iterations, where it has to.
 
     Of sums, and of what is allocated inside, nothing is proved: whether terms are added once, and whether elements are
@@ -256,7 +256,7 @@ def _distinct(block: Block) -> bool:
     )
 
 
-def _independent(loop: For, function: Function) -> bool:
+def _independent(loop: For, function: PrimFunc) -> bool:
     """Whether all elements that are touched determine the loop's iteration: by an index c * var + rest, rest < c."""
     inside = list(nests(loop.body))
     private = {s.buffer.name for _, around in inside for s in around if isinstance(s, Allocate)}

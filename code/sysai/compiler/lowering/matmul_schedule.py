@@ -8,7 +8,7 @@ The second form is for operands that are read as they are stored (`product.py`).
 (or vectors of columns): r + c loads for r c multiplications of vectors.
 """
 
-from sysai.compiler.lowering.product import goes_along
+from sysai.compiler.lowering.matmul import goes_along
 from sysai.compiler.lowering.schedule_steps import (
     add_up,
     block_names,
@@ -19,10 +19,10 @@ from sysai.compiler.lowering.schedule_steps import (
     reduces_over,
     vectors,
 )
-from sysai.compiler.program.expr import ONE, Const, Expr, children
-from sysai.compiler.program.statement import REDUCE
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block
+from sysai.compiler.tir.expr import ONE, Const, Expr, children
+from sysai.compiler.tir.statement import REDUCE
 
 ENOUGH_TILES = 24  # of columns, to share out evenly
 ENOUGH = 4  # iterations of a loop that is distributed alone

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed
-from sysai.compiler.program.interpret import EmptyReduction, UndefinedResult, infer_sizes, interpret, rounded
-from sysai.compiler.program.parser import parse
+from sysai.compiler.tir.interpret import EmptyReduction, UndefinedResult, infer_sizes, interpret, rounded
+from sysai.compiler.tir.parser import parse
 
 
 @examples(60)

@@ -2,7 +2,7 @@
 
 from functools import reduce
 
-from sysai.compiler.program.expr import TRUE, Binary, Const, Expr, binary
+from sysai.compiler.tir.expr import TRUE, Binary, Const, Expr, binary
 
 
 def both(a: Expr, b: Expr) -> Expr:
