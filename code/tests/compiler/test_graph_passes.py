@@ -26,7 +26,7 @@ from sysai.compiler.passes.decompose import DECOMPOSITIONS, decompose
 from sysai.compiler.passes.legalize import legalize
 from sysai.compiler.passes.rewrite import InvalidRule, Rule, rewrite
 from sysai.compiler.passes.simplify import SIMPLIFICATIONS, TRANSPOSES
-from sysai.compiler.program.expr import DTYPES
+from sysai.compiler.tir.expr import DTYPES
 
 EXACT = tuple(rule for rule in SIMPLIFICATIONS if rule.exact)
 MANY = examples(150, suppress_health_check=list(HealthCheck))

@@ -71,7 +71,8 @@ class Service:
         assert not self._thread.is_alive(), "the server does not end"
 
     def client(self, **options) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", **{"api_key": "any", "max_retries": 0, "timeout": PATIENCE} | options)
+        options = {"api_key": "any", "max_retries": 0, "timeout": PATIENCE} | options
+        return openai.OpenAI(base_url=f"{self.url}/v1", **options)
 
     def async_client(self, **options) -> openai.AsyncOpenAI:
         options = {"api_key": "any", "max_retries": 0, "timeout": PATIENCE} | options
