@@ -123,6 +123,20 @@ def test_no_counterexample_to_a_rule(rule):
     assert result.matched > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_comparisons_tell_infinities_zeros_and_nans_apart(dtype):
+    special = torch.tensor([float("inf"), -float("inf"), float("nan"), 0.0, -0.0, 1.0], dtype=dtype)
+    assert same_bits(special, special.clone())
+    assert close(special, special.clone())
+    for i, a in enumerate(special):
+        for j, b in enumerate(special):
+            zeros = {i, j} == {3, 4}
+            assert same_bits(a, b) == (i == j), (a, b)
+            assert close(a, b) == (i == j or zeros), (a, b)
+    assert not same_bits(special, special.double().half())
+    assert not same_bits(special, special.reshape(2, 3))
+
+
 EXTREMES = (0, 1, -128, 127, 2**11 + 1, 2**24 + 1, 2**31 - 1, -(2**31), 2**53 + 1, 2**63 - 1, 0.1, -1 / 3, 6e4, 1e30)
 
 
