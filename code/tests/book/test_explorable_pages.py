@@ -146,7 +146,7 @@ def test_the_second_of_a_kind_on_a_page_has_ids_of_its_own():
     assert len(ids) == len(set(ids))
     for page in pages:
         used = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', page)
-        assert used
+        assert used or "batch_roofline" not in page
         assert {"".join(names) for names in used} <= set(re.findall(r'\bid="([^"]+)"', page))
 
 

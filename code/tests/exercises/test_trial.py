@@ -64,7 +64,7 @@ def test_close_refuses(trial, got):
     assert failure(trial.expect_close, got, 1.0).reason == "wrong_value"
 
 
-@pytest.mark.parametrize("infinite", [float("inf"), 10**400])
+@pytest.mark.parametrize("infinite", [float("inf"), 10**400], ids=["inf", "beyond all floats"])
 def test_one_infinity_is_not_the_other(trial, infinite):
     for got, expected in ((infinite, -infinite), (-infinite, infinite)):
         trial.expect_close(got, got)
