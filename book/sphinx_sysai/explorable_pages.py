@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from docutils import nodes
 from sysai.core.language import Text, in_language
-from sysai.explorables.explorable import Choice, Explorable, Slider, find
+from sysai.explorables.explorable import Dropdown, Explorable, Slider, find
 from sysai.explorables.notebook import static_html, to_svg
 
 from .cells import language_of
@@ -136,7 +136,7 @@ def page_html(explorable: Explorable, key: str, language: str, worker: str | Non
 </div>"""
 
 
-def control_html(control: Slider | Choice, name: str, language: str) -> str:
+def control_html(control: Slider | Dropdown, name: str, language: str) -> str:
     """A control with its label, its value and its help."""
     identity = f"{name}-{control.name}"
     texts = [control.text(value, language) for value in control.values]

@@ -30,7 +30,7 @@ def prefill_programs(model, theirs, tokens_BT):
 
 
 def decode_programs(model, theirs, tokens_BT):
-    """One step behind the prompt; afterwards each forgets the step, so that every step has the same context."""
+    """One step after the prompt; afterwards each forgets the step, so that every step has the same context."""
     context, next_B1 = tokens_BT.shape[1], tokens_BT[:, :1]
     cache = KVCache(model.config, 1, context + 1, model.device, model.dtype)
     model(tokens_BT, cache, last_only=True)
@@ -65,7 +65,7 @@ def main() -> None:
     tokens_BT = torch.randint(model.config.vocab_size, (1, options.tokens), generator=generator).to(device)
     flops = forward_flops(model.config, 1, options.tokens, last_only=True).total
     moved = decode_bytes(model.config, 1, options.tokens)
-    print(f"prefill {options.tokens} tokens: {flops / 1e9:.1f} GFLOP; decode behind them: {moved / 1e6:.0f} MB")
+    print(f"prefill {options.tokens} tokens: {flops / 1e9:.1f} GFLOP; decode after them: {moved / 1e6:.0f} MB")
     phases = {
         "prefill": (prefill_programs, flops, measure_matmul_rate),
         "decode": (decode_programs, moved, measure_matvec_bandwidth),

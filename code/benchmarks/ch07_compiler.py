@@ -270,7 +270,7 @@ def measure_workload(
 
 
 def smollm2(rounds: int, bandwidth: float, rate: float, max_autotune: bool, prompt: int = 256) -> None:
-    """Prefill of a prompt and decode behind it: transformers' Llama by itself and through torch.compile.
+    """Prefill of a prompt and decode after it: transformers' Llama by itself and through torch.compile.
 
     Every decode step begins with the prompt's cache, as contiguous tensors, which is what generation has.
     """

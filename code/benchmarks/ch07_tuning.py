@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 import torch
 from sysai.compiler.codegen.kernel import build
 from sysai.compiler.graph.from_export import from_module
-from sysai.compiler.lowering.schedules import default_schedule
-from sysai.compiler.pipeline import make_program
+from sysai.compiler.pipeline import make_plan
+from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tuning.cost_model import CostModel, pairs_in_order
@@ -69,7 +69,7 @@ def lowered(name: str) -> tuple[PrimFunc, str, Schedule]:
         found.append((kernel, kind, default_schedule(kernel, kind)))
         return found[-1][2]
 
-    make_program(from_module(Apply(function), tuple(map(torch.randn, shapes))), keep)
+    make_plan(from_module(Apply(function), tuple(map(torch.randn, shapes))), keep)
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""Chapter 11: a training step of DataParallel, ZeroOptimizer and fully_shard beside torch's counterparts.
+"""Chapter 11: a training step of our DDP, ZeRO and FSDP beside torch's.
 
 Each pair trains the same Transformer from the same weights on the same batches, interleaved (ours, theirs,
 theirs, ours) on the same processes; the ratio is the result. On the CPUs of one machine theirs go over gloo and ours
@@ -16,62 +16,62 @@ import torch.distributed as dist
 from sysai.core.benchmark import compare
 from sysai.core.device import describe_device
 from sysai.distributed import launch
-from sysai.distributed.mesh import Axis, Mesh
+from sysai.distributed.mesh import Mesh, MeshAxis
 from sysai.models.config import ModelConfig
 from sysai.models.formulas import parameters
 from sysai.models.transformer import Transformer, next_token_loss
-from sysai.parallel.data_parallel import DataParallel
-from sysai.parallel.fsdp import fully_shard
+from sysai.parallel.data_parallel import DistributedDataParallel
+from sysai.parallel.fsdp import FullyShardedDataParallel
 from sysai.parallel.zero import ZeroOptimizer
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard as torch_fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.optim import AdamW
 
 LEARNING_RATE = 1e-3
 
 
-def ours_data_parallel(model: nn.Module, axis: Axis):
-    """DataParallel."""
-    return DataParallel(model, axis), AdamW(model.parameters(), LEARNING_RATE)
+def ours_data_parallel(model: nn.Module, axis: MeshAxis):
+    """DistributedDataParallel of this package."""
+    return DistributedDataParallel(model, axis), AdamW(model.parameters(), LEARNING_RATE)
 
 
-def torch_data_parallel(model: nn.Module, axis: Axis):
-    """DistributedDataParallel, with the gradients in its buckets as ours are."""
+def torch_data_parallel(model: nn.Module, axis: MeshAxis):
+    """Torch's DistributedDataParallel, with the gradients in its buckets as ours are."""
     wrapped = nn.parallel.DistributedDataParallel(model, process_group=axis.group, gradient_as_bucket_view=True)
     return wrapped, AdamW(model.parameters(), LEARNING_RATE)
 
 
-def ours_zero_1(model: nn.Module, axis: Axis):
+def ours_zero_1(model: nn.Module, axis: MeshAxis):
     """ZeroOptimizer, stage 1."""
     return model, ZeroOptimizer(model.parameters(), AdamW, axis, stage=1, lr=LEARNING_RATE)
 
 
-def ours_zero_2(model: nn.Module, axis: Axis):
+def ours_zero_2(model: nn.Module, axis: MeshAxis):
     """ZeroOptimizer, stage 2."""
     return model, ZeroOptimizer(model.parameters(), AdamW, axis, stage=2, lr=LEARNING_RATE)
 
 
-def torch_zero(model: nn.Module, axis: Axis):
-    """ZeroRedundancyOptimizer (stage 1) on DistributedDataParallel."""
+def torch_zero(model: nn.Module, axis: MeshAxis):
+    """ZeroRedundancyOptimizer (stage 1) on torch's DistributedDataParallel."""
     wrapped, _ = torch_data_parallel(model, axis)
     optimizer = ZeroRedundancyOptimizer(model.parameters(), AdamW, process_group=axis.group, lr=LEARNING_RATE)
     return wrapped, optimizer
 
 
-def ours_fully_sharded(model: nn.Module, axis: Axis):
-    """fully_shard of this package."""
-    wrapped = fully_shard(model, axis, model.blocks)
+def ours_fully_sharded(model: nn.Module, axis: MeshAxis):
+    """FullyShardedDataParallel of this package."""
+    wrapped = FullyShardedDataParallel(model, axis, model.blocks)
     return wrapped, AdamW(wrapped.parameters(), LEARNING_RATE)
 
 
-def torch_fully_sharded(model: nn.Module, axis: Axis):
+def torch_fully_sharded(model: nn.Module, axis: MeshAxis):
     """fully_shard of torch (FSDP2)."""
     mesh = DeviceMesh.from_group(axis.group, axis.device.type)
     for block in model.blocks:
-        torch_fully_shard(block, mesh=mesh)
-    return torch_fully_shard(model, mesh=mesh), AdamW(model.parameters(), LEARNING_RATE)
+        fully_shard(block, mesh=mesh)
+    return fully_shard(model, mesh=mesh), AdamW(model.parameters(), LEARNING_RATE)
 
 
 PAIRS = {
@@ -82,7 +82,7 @@ PAIRS = {
 }
 
 
-def step_of(make, config: ModelConfig, batch: int, sequence: int, axis: Axis, losses: list[float]):
+def step_of(make, config: ModelConfig, batch: int, sequence: int, axis: MeshAxis, losses: list[float]):
     """A training step of one technique, as a function of nothing. It ends on all ranks together; losses are kept."""
     torch.manual_seed(0)
     model, optimizer = make(Transformer(config).to(axis.device), axis)

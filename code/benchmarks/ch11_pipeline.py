@@ -14,7 +14,7 @@ import torch.distributed as dist
 from sysai.core.benchmark import compare
 from sysai.core.device import describe_device
 from sysai.distributed import launch
-from sysai.distributed.mesh import Axis, Mesh
+from sysai.distributed.mesh import Mesh, MeshAxis
 from sysai.distributed.p2p import SocketTransport
 from sysai.models.config import ModelConfig
 from sysai.models.formulas import parameters
@@ -46,7 +46,7 @@ def make_stages(config: ModelConfig, schedule: Schedule) -> list[nn.Module]:
     return transformer_stages(Transformer(config), even_split(config.n_layers, schedule.stages))
 
 
-def torch_step(name: str, schedule: Schedule, stages: list[nn.Module], axis: Axis, tokens: Tensor, targets: Tensor):
+def torch_step(name: str, schedule: Schedule, stages: list[nn.Module], axis: MeshAxis, tokens: Tensor, targets: Tensor):
     """A step of torch's runtime, as a function of nothing."""
     own = schedule.stages_on(axis.rank)
     parts = [

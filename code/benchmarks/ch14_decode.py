@@ -4,7 +4,7 @@ Each pair runs interleaved in one process (ours, theirs, theirs, ours), and the 
 result: above 1 ours is faster. A sample of decode begins with `--context` positions in everybody's cache and lets each
 sequence of the batch take its likeliest token, step after step. Ours is the whole engine, from scheduler to text;
 theirs is the pass and an argmax. Their caches go back to the context between samples, ours finds it in its prefix
-cache. A context of 192 is what 128 tokens behind a prompt of 128 have on average. A sample of prefill reads a whole
+cache. A context of 192 is what 128 tokens after a prompt of 128 have on average. A sample of prefill reads a whole
 prompt and gives one token. "same" is the share of tokens in which both agree: of 16 and 8 bits not all.
 
 The roofline is the bytes and FLOPs of sysai.models.formulas (weights as they are stored, keys and values in 4 bytes,
@@ -34,11 +34,11 @@ from sysai.models.presets import SMOLLM2_135M
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
 from sysai.models.weights import load_smollm2
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.engine import Engine
-from sysai.serving.request import SamplingParams
-from sysai.serving.runner import ModelRunner
-from sysai.serving.scheduler_config import SchedulerConfig
+from sysai.serving.core.sampling_params import SamplingParams
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.runners.compiled_runner import CompiledRunner
+from sysai.serving.runners.model_runner import ModelRunner
 from transformers import DynamicCache
 
 WEIGHT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "F32": 4, "F16": 2, "Q8_0": 34 / 32}
@@ -60,9 +60,9 @@ class Ours:
 
     def __init__(self, model: Transformer, tokenizer: Tokenizer, name: str, batch: int, positions: int) -> None:
         blocks = batch * -(-positions // BLOCK_SIZE) + 2
-        self.config = SchedulerConfig(blocks, BLOCK_SIZE, token_budget=512, max_running=batch, watermark=0.0)
-        kind, weights = name.split()
-        runner = partial(CompiledRunner, weights=weights) if kind == "compiled" else ModelRunner
+        self.config = SchedulerConfig(blocks, BLOCK_SIZE, max_num_batched_tokens=512, max_num_seqs=batch, watermark=0.0)
+        kind, weight_dtype = name.split()
+        runner = partial(CompiledRunner, weight_dtype=weight_dtype) if kind == "compiled" else ModelRunner
         self.engine = Engine(model, tokenizer, self.config, make_runner=runner)
         self.kv_bytes = 4
 
@@ -76,7 +76,7 @@ class Ours:
         return program
 
     def decode(self, prompts: Sequence[Sequence[int]], steps: int) -> Program:
-        """`steps` tokens behind each prompt; all of it but the last token is in the prefix cache, once it has run."""
+        """`steps` tokens after each prompt; all of it but the last token is in the prefix cache, once it has run."""
         assert (len(prompts[0]) - 1) % BLOCK_SIZE == 0, "the prefix cache keeps whole blocks"
         return lambda: self._generate(prompts, steps)
 
@@ -101,7 +101,7 @@ class Transformers:
         return lambda: self.model(tokens_BT, use_cache=True, logits_to_keep=1).logits[:, -1:].argmax(-1).tolist()
 
     def decode(self, prompts: Sequence[Sequence[int]], steps: int) -> Program:
-        """`steps` tokens behind each prompt; all of it but the last token is in the cache."""
+        """`steps` tokens after each prompt; all of it but the last token is in the cache."""
         tokens_BT = torch.tensor(prompts)
         parts = [  # a few at a time: of all at once the logits alone would take gigabytes
             self.model(part_BT[:, :-1], use_cache=True, logits_to_keep=1).past_key_values
@@ -135,11 +135,11 @@ class Bench:
         self.contestant, self.decode = cache(self._contestant), cache(self._decode)
 
     def _contestant(self, name: str) -> Ours | Transformers | LlamaCpp:
-        kind, weights = name.split()
+        kind, dtype = name.split()
         if kind == "transformers":
-            return Transformers(self.model, getattr(torch, weights))
+            return Transformers(self.model, getattr(torch, dtype))
         if kind == "llama.cpp":
-            return LlamaCpp(weights, self.batch, self.positions, torch.get_num_threads())
+            return LlamaCpp(dtype, self.batch, self.positions, torch.get_num_threads())
         return Ours(self.model, self.tokenizer, name, self.batch, self.positions)
 
     def steps(self, batch: int) -> int:

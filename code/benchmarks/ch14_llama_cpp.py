@@ -108,7 +108,7 @@ class LlamaCpp:
             self._held[sequence : sequence + 1] = [context]
 
     def _pass(self, tokens: Sequence[tuple[int, int, int]], outputs: int) -> list[int]:
-        """Compute (token, position, sequence)s; the likeliest token behind each of the last `outputs`."""
+        """Compute (token, position, sequence)s; the likeliest token after each of the last `outputs`."""
         batch = self._batch
         batch.n_tokens = len(tokens)
         for i, (token, position, sequence) in enumerate(tokens):

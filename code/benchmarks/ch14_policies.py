@@ -12,30 +12,30 @@ from functools import partial
 from statistics import mean
 
 import torch
-from ch14_real_time import Run, serve
+from ch14_real_time import MeasuredRun, serve
 from ch14_workload import at_once, conversations
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
 from sysai.models.weights import load_smollm2
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.cost_model import CostModel, fit
-from sysai.serving.engine import Engine
-from sysai.serving.latency import Timing, summarize
-from sysai.serving.policies import FIRST_COME_FIRST_SERVED, STATIC_BATCHING, Policy, shortest_first
-from sysai.serving.runner import ModelRunner, Runner
-from sysai.serving.scheduler_config import SchedulerConfig
-from sysai.serving.simulator import simulate
-from sysai.serving.step import Step
-from sysai.serving.workload import Sharing, WorkItem
+from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, STATIC_BATCHING, Policy, shortest_first
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.core.scheduler_output import SchedulerOutput
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.runners.compiled_runner import CompiledRunner
+from sysai.serving.runners.model_runner import ModelRunner, Runner
+from sysai.serving.simulation.cost_model import StepCostModel, fit
+from sysai.serving.simulation.latency import RequestTiming, summarize
+from sysai.serving.simulation.simulator import simulate
+from sysai.serving.simulation.workload import Sharing, WorkItem
 
 POLICIES = (FIRST_COME_FIRST_SERVED, STATIC_BATCHING, shortest_first(10.0))
-CONFIG = SchedulerConfig(num_blocks=3000, block_size=16, token_budget=512, max_running=32)
+CONFIG = SchedulerConfig(num_blocks=3000, block_size=16, max_num_batched_tokens=512, max_num_seqs=32)
 
 
 def runner_of(name: str) -> Callable[[Transformer, SchedulerConfig], Runner]:
     """By "torch float32" or "compiled int8"."""
-    kind, weights = name.split()
-    return partial(CompiledRunner, weights=weights) if kind == "compiled" else ModelRunner
+    kind, weight_dtype = name.split()
+    return partial(CompiledRunner, weight_dtype=weight_dtype) if kind == "compiled" else ModelRunner
 
 
 def measure_policies(options: argparse.Namespace, sharing: Sharing) -> dict:
@@ -79,7 +79,7 @@ def run_policy(
     make_runner: Callable[[Transformer, SchedulerConfig], Runner],
     policy: Policy,
     workload: Sequence[WorkItem],
-) -> Run:
+) -> MeasuredRun:
     """A policy on an engine of its own, with nothing in its cache, after a warm-up."""
     engine = Engine(model, tokenizer, CONFIG, policy, make_runner=make_runner)
     with torch.inference_mode():
@@ -87,7 +87,7 @@ def run_policy(
         return serve(engine, workload)
 
 
-def figures(timings: Sequence[Timing]) -> dict[str, float]:
+def figures(timings: Sequence[RequestTiming]) -> dict[str, float]:
     """Output tokens a second; mean seconds to the first token, and to the last."""
     return {
         "throughput": summarize(timings).throughput,
@@ -96,6 +96,6 @@ def figures(timings: Sequence[Timing]) -> dict[str, float]:
     }
 
 
-def step_error(cost: CostModel, steps: Sequence[tuple[Step, float]]) -> float:
+def step_error(cost: StepCostModel, steps: Sequence[tuple[SchedulerOutput, float]]) -> float:
     """Mean of the relative errors of the prices."""
     return mean(abs(cost.seconds(step) / seconds - 1) for step, seconds in steps)

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from time import perf_counter
 from unittest.mock import patch
 
-from sysai.serving import engine as engine_module
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.engine import Engine
+from sysai.serving.engine import llm_engine as engine_module
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.runners.compiled_runner import CompiledRunner
 from torch.profiler import ProfilerActivity, profile
 
 LAYERS = "layers, compiled"

@@ -5,34 +5,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from sysai.serving.engine import Engine
-from sysai.serving.latency import Timing
-from sysai.serving.request import SamplingParams
-from sysai.serving.step import Step
-from sysai.serving.workload import WorkItem
+from sysai.serving.core.sampling_params import SamplingParams
+from sysai.serving.core.scheduler_output import SchedulerOutput
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.simulation.latency import RequestTiming
+from sysai.serving.simulation.workload import WorkItem
 
 
 @dataclass(frozen=True)
-class Run:
+class MeasuredRun:
     """The requests' timings, in the workload's order, and each step with its seconds, from scheduler to text."""
 
-    timings: list[Timing]
-    steps: list[tuple[Step, float]]
+    timings: list[RequestTiming]
+    steps: list[tuple[SchedulerOutput, float]]
 
 
-def serve(engine: Engine, workload: Sequence[WorkItem], clock: Callable[[], float] = time.perf_counter) -> Run:
+def serve(engine: Engine, workload: Sequence[WorkItem], clock: Callable[[], float] = time.perf_counter) -> MeasuredRun:
     """Let `engine`, which nobody else uses, serve a workload in the order of its arrivals.
 
     Args:
         clock: seconds. One that stands still while the engine sleeps (CPU time) suits a workload that is there at once.
     """
-    call_ids = map(str, count())
+    request_ids = map(str, count())
     token_times: dict[str, list[float]] = {}
-    steps: list[tuple[Step, float]] = []
-    scheduled: list[Step] = []
+    steps: list[tuple[SchedulerOutput, float]] = []
+    scheduled: list[SchedulerOutput] = []
     start, schedule = clock(), engine.scheduler.schedule
 
-    def remembered() -> Step:
+    def remembered() -> SchedulerOutput:
         scheduled.append(schedule())
         return scheduled[-1]
 
@@ -45,7 +45,7 @@ def serve(engine: Engine, workload: Sequence[WorkItem], clock: Callable[[], floa
             while len(token_times) < len(workload) and workload[len(token_times)].arrival <= engine.clock():
                 item = workload[len(token_times)]
                 params = SamplingParams(max_tokens=item.output_length, temperature=0, ignore_eos=True)
-                token_times[engine.add_request(item.prompt_token_ids, params, next(call_ids))] = []
+                token_times[engine.add_request(item.prompt_token_ids, params, next(request_ids))] = []
             if not engine.has_work:
                 continue
             before = engine.clock()
@@ -53,8 +53,10 @@ def serve(engine: Engine, workload: Sequence[WorkItem], clock: Callable[[], floa
             now = engine.clock()
             steps.append((scheduled[-1], now - before))
             for chunk in chunks:
-                token_times[chunk.call_id].append(now)
+                token_times[chunk.request_id].append(now)
     finally:
         engine.scheduler.schedule = schedule
-    timings = [Timing(item.arrival, tuple(times)) for item, times in zip(workload, token_times.values(), strict=True)]
-    return Run(timings, steps)
+    timings = [
+        RequestTiming(item.arrival, tuple(times)) for item, times in zip(workload, token_times.values(), strict=True)
+    ]
+    return MeasuredRun(timings, steps)

@@ -11,7 +11,7 @@ policies    three policies on the engine in real time, and what the simulator sa
 
 python code/benchmarks/ch14_serving.py [--only throughput ...] [--requests 200] [--seed 0]
 python code/benchmarks/ch14_serving.py --record
-python code/benchmarks/ch14_serving.py --serve "--weights int8"       further options of the server
+python code/benchmarks/ch14_serving.py --serve "--weight-dtype int8"       further options of the server
 """
 
 import argparse
@@ -33,9 +33,9 @@ from ch14_workload import at_once, conversations
 from sysai.hardware.rates import measure_matmul_rate, measure_read_bandwidth
 from sysai.models.as_transformers import as_transformers
 from sysai.models.weights import load_smollm2
-from sysai.serving.latency import Report, summarize
-from sysai.serving.load_generator import Outcome, replay
-from sysai.serving.workload import Lengths, Sharing, WorkItem, make_workload
+from sysai.serving.simulation.latency import LatencyReport, summarize
+from sysai.serving.simulation.load_generator import Outcome, replay
+from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
 from transformers import LlamaForCausalLM
 
 
@@ -43,9 +43,9 @@ from transformers import LlamaForCausalLM
 def server(options: argparse.Namespace, *more: str) -> Iterator[str]:
     """`sysai serve` in a process of its own; the address of its API. It must end well at SIGTERM."""
     command = [sys.executable, "-m", "sysai", "serve", "--port", "0", "--request-timeout", "3600"]
-    for name in ("max_running", "token_budget"):
+    for name in ("max_num_seqs", "max_num_batched_tokens"):
         command += [f"--{name.replace('_', '-')}", str(getattr(CONFIG, name))]
-    command += ["--blocks", str(CONFIG.num_blocks), *shlex.split(options.serve), *more]
+    command += ["--num-blocks", str(CONFIG.num_blocks), *shlex.split(options.serve), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             for line in process.stdout:
@@ -68,7 +68,7 @@ def replayed(url: str, workload: Sequence[WorkItem], max_concurrency: int | None
     return outcomes
 
 
-def report(outcomes: Sequence[Outcome]) -> Report:
+def report(outcomes: Sequence[Outcome]) -> LatencyReport:
     """The outcomes in numbers."""
     return summarize([outcome.timing for outcome in outcomes], percents=(50, 90, 99, 100))
 
@@ -107,7 +107,7 @@ def measure_throughput(options: argparse.Namespace) -> dict:
     print(f"static batching, requests a second by size: { {s: round(r, 2) for s, r in by_size.items()} }", flush=True)
     ours_seconds, their_seconds, reports = [], [], []
 
-    def through_http() -> Report:
+    def through_http() -> LatencyReport:
         with server(options) as url:  # a fresh one: nothing of the last run is in its cache
             return report(replayed(url, workload))
 
@@ -146,7 +146,7 @@ def measure_prefix(options: argparse.Namespace) -> dict:
     alone = at_once(conversations(options.requests // 4, 1.0, options.seed, everyone))
     loaded = conversations(options.requests // 2, options.rate, options.seed + 1, everyone)
     found = {}
-    with server(options) as caching, server(options, "--no-prefix-caching") as plain:
+    with server(options) as caching, server(options, "--no-enable-prefix-caching") as plain:
         for name, workload, most in (("one at a time", alone, 1), (f"{options.rate:g} a second", loaded, None)):
             ttft, cached = {}, {}
             for kind, url in (("with", caching), ("without", plain)):
@@ -174,7 +174,10 @@ def measure_chunked(options: argparse.Namespace) -> dict:
     workload = sorted([*short, *long], key=lambda item: item.arrival)
     felt = [i for i, item in enumerate(workload) if item.output_length > 4]
     found = {}
-    budgets = {"chunks of 128": ("--token-budget", "128"), "whole prompts": ("--token-budget", "2048")}
+    budgets = {
+        "chunks of 128": ("--max-num-batched-tokens", "128"),
+        "whole prompts": ("--max-num-batched-tokens", "2048"),
+    }
     for name, arguments in budgets.items():
         with server(options, *arguments) as url:
             outcomes = replayed(url, workload)

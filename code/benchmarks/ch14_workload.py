@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sysai.serving.workload import AZURE_CONVERSATION, Sharing, WorkItem, make_workload
+from sysai.serving.simulation.workload import AZURE_CONVERSATION, Sharing, WorkItem, make_workload
 
 SCALE = 1 / 8
 LONGEST_PROMPT = 1024  # of the part that is a request's own

@@ -9,10 +9,11 @@ from pathlib import Path
 from sysai.core.language import LANGUAGES, Text, reader_language
 from sysai.exercises.catalogue import Exercise, UnknownExercise, find_exercises, select
 from sysai.exercises.faults import fault_sources
-from sysai.serving import load_generator
+from sysai.exercises.report import FAILED, PASSED
 from sysai.serving.server.arguments import add_arguments
+from sysai.serving.simulation import load_generator
 
-PASSED, FAILED, USAGE = 0, 1, 2
+USAGE = 2  # an exit code, beside PASSED and FAILED
 
 _WORDS = {
     "unknown": Text("There is no exercise {name!r}. There are:", "没有名为{name!r}的练习。现有的练习如下："),

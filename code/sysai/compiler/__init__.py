@@ -5,8 +5,9 @@
     print(compiled.report({"B": 8}))
 
 The package's levels import each other downwards only: `graph` and `passes` work on operators, `lowering` makes tensor
-programs of them, `schedule` transforms those, `codegen` prints C or Triton, and `pipeline` puts them in a row. What a
-page in the browser shows (`tir`) needs the standard library only, which is why nothing is imported here.
+programs (`tir`) of them, `schedule` transforms those, `codegen` prints C or Triton, `runtime` runs what comes out, and
+`pipeline` puts them in a row. What a page in the browser shows (`tir`) needs the standard library only, which is why
+nothing is imported here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +16,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from sysai.compiler.compiled import Compiled
+    from sysai.compiler.pipeline import Scheduler
+    from sysai.compiler.runtime.compiled import Compiled
 
 
 def compile(
     module: "nn.Module",
     example_inputs: Sequence[object],
     dynamic: Mapping[str | int, Mapping[int, str]] | None = None,
-    **options: object,
+    *,
+    keywords: Mapping[str, object] | None = None,
+    fallback: bool = False,
+    schedule: "Scheduler | None" = None,
 ) -> "Compiled":
-    """A callable that computes what `module(*example_inputs)` does, in inference; see `compiled.compile_module`."""
-    from sysai.compiler.compiled import compile_module
+    """Compile a module for inference on this machine's CPU.
 
-    return compile_module(module, example_inputs, dynamic, **options)
+    Args:
+        module: in evaluation mode.
+        example_inputs: positional arguments; those sizes that `dynamic` does not name are fixed to theirs.
+        dynamic: names of sizes that may change between calls, by input (position or name) and axis, as in
+            `{0: {0: "B", 1: "T"}}`. The same name is the same size.
+        keywords: arguments by name.
+        fallback: let torch run operators that the compiler lacks, instead of an error.
+        schedule: (lowered function, class of its group) -> its schedule; by default that of `schedule/default.py`.
+
+    Raises:
+        UnsupportedOperator: the compiler has no such operator (unless `fallback`).
+        ValueError: the module cannot be exported; the message says where and why.
+        ToolchainError: there is no C compiler, or it fails.
+    """
+    from sysai.compiler.pipeline import compile_module
+
+    return compile_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback, schedule=schedule)

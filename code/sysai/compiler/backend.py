@@ -1,4 +1,4 @@
-"""`torch.compile(model, backend="sysai")`: the compiler behind torch's own front end.
+"""`torch.compile(model, backend="sysai")`: the compiler as a backend of torch's own front end.
 
 Dynamo reads the model's bytecode and gives FX graphs, of which AOTAutograd makes graphs of ATen operators without
 side effects. Those for inference are compiled; those for training are run as they are, with a note. Parameters
@@ -23,14 +23,15 @@ from torch._dynamo.backends.registry import list_backends, register_backend
 from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from sysai.compiler.compiled import Compiled, compile_graph
 from sysai.compiler.graph.from_fx import from_graph_module
 from sysai.compiler.graph.graph import Graph
+from sysai.compiler.pipeline import compile_graph
+from sysai.compiler.runtime.compiled import Compiled
 
 
 @dataclass
 class Statistics:
-    """What the backend has done in this process.
+    """Counts of the backend's work in this process.
 
     Attributes:
         compiled: the compiled graphs, in order.
@@ -57,9 +58,9 @@ def sysai(module: fx.GraphModule, example_inputs: Sequence[object], **_: object)
     weights = _weights(module, example_inputs)
 
     def inference(graph: fx.GraphModule, flat_inputs: Sequence[object]) -> Callable:
-        known = weights if len(flat_inputs) == len(example_inputs) else {}
+        graph_weights = weights if len(flat_inputs) == len(example_inputs) else {}
         with unset_fake_temporarily():  # weights have elements, which constant folding reads
-            return _boxed(_Inference(graph, known))
+            return _boxed(_Inference(graph, graph_weights))
 
     def training(graph: fx.GraphModule, _: Sequence[object]) -> Callable:
         statistics.training += 1
@@ -80,7 +81,7 @@ def sysai(module: fx.GraphModule, example_inputs: Sequence[object], **_: object)
 
 
 def _boxed(function: Callable) -> Callable:
-    """As AOTAutograd calls it: with one list of arguments, which it may empty."""
+    """The function as AOTAutograd calls it: with one list of arguments, which it may empty."""
 
     def call(arguments: list) -> Sequence[object]:
         values = tuple(arguments)
@@ -92,14 +93,14 @@ def _boxed(function: Callable) -> Callable:
 
 
 def _weights(module: fx.GraphModule, example_inputs: Sequence[object]) -> dict[int, Tensor]:
-    """Which inputs are parameters or buffers of the user's module."""
+    """The inputs that are parameters or buffers of the user's module, by position."""
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
-    found = {}
-    for place, (node, value) in enumerate(zip(placeholders, example_inputs, strict=True)):
+    weights = {}
+    for position, (node, value) in enumerate(zip(placeholders, example_inputs, strict=True)):
         static = "_dynamo_static_input_type" in (node.meta.get("tensor_dict") or {})
         if isinstance(value, nn.Parameter) or (isinstance(value, Tensor) and static):
-            found[place] = value
-    return found
+            weights[position] = value
+    return weights
 
 
 class _Inference:
@@ -109,20 +110,22 @@ class _Inference:
         placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
         self.results = _Results(module)
         self.tensors = [p for p, node in enumerate(placeholders) if isinstance(node.meta["val"], Tensor)]
-        self.numbers = _numbers_as_lengths(module)
+        self.number_positions = _numbers_as_lengths(module)
         self.graph = from_graph_module(module, fallback=True)
         names = [value.name for value in self.graph.inputs]
-        self.names = dict(zip(self.tensors, names, strict=False))  # behind them are the lengths
-        self.places = [place for place in self.tensors if place in weights]
-        self.others = [place for place in self.tensors if place not in weights]
-        self.compile([weights[place] for place in self.places])
+        self.names = dict(zip(self.tensors, names, strict=False))  # after these come the lengths
+        self.weight_positions = [position for position in self.tensors if position in weights]
+        self.other_positions = [position for position in self.tensors if position not in weights]
+        self.compile([weights[position] for position in self.weight_positions])
 
     def compile(self, weights: Sequence[Tensor]) -> None:
         """Compile with these tensors as constants."""
-        constants = {self.names[place]: w.detach() for place, w in zip(self.places, weights, strict=True)}
+        constants = {
+            self.names[position]: w.detach() for position, w in zip(self.weight_positions, weights, strict=True)
+        }
         compiled = compile_graph(_with_constants(self.graph, constants))
-        self.known = [(weight.data_ptr(), _version(weight)) for weight in weights]
-        self.kept = list(weights)  # so that no other tensor comes to lie at their addresses
+        self.weight_versions = [(weight.data_ptr(), _version(weight)) for weight in weights]
+        self.kept_weights = list(weights)  # so that no other tensor comes to lie at their addresses
         statistics.compiled.append(compiled)
         statistics.fallbacks.update(compiled.fallbacks)
         if compiled.fallbacks:
@@ -131,13 +134,13 @@ class _Inference:
         self.run = compiled.executable
 
     def __call__(self, *arguments: object) -> Sequence[object]:
-        weights = [arguments[place] for place in self.places]
-        if [(weight.data_ptr(), _version(weight)) for weight in weights] != self.known:
+        weights = [arguments[position] for position in self.weight_positions]
+        if [(weight.data_ptr(), _version(weight)) for weight in weights] != self.weight_versions:
             self.compile(weights)
-        lengths = [torch.empty(arguments[place], dtype=torch.int8) for place in self.numbers]
+        lengths = [torch.empty(arguments[position], dtype=torch.int8) for position in self.number_positions]
         with torch.no_grad():
-            made = self.run(*[arguments[place].detach() for place in self.others], *lengths)
-        return self.results(arguments, made)
+            outputs = self.run(*[arguments[position].detach() for position in self.other_positions], *lengths)
+        return self.results(arguments, outputs)
 
 
 def _numbers_as_lengths(module: fx.GraphModule) -> list[int]:
@@ -148,16 +151,16 @@ def _numbers_as_lengths(module: fx.GraphModule) -> list[int]:
     values = [node.meta["val"] for node in placeholders]
     axes = [size for value in values if isinstance(value, Tensor) for size in value.shape]
     bound = {size.node.expr for size in axes if isinstance(size, torch.SymInt)}
-    found = []
-    for place, value in enumerate(values):
+    positions = []
+    for position, value in enumerate(values):
         if isinstance(value, torch.SymInt) and value.node.expr.is_Symbol and value.node.expr not in bound:
             bound.add(value.node.expr)
             with module.graph.inserting_after(placeholders[-1]):
-                placeholders.append(module.graph.placeholder(f"length_of_{placeholders[place].name}"))
+                placeholders.append(module.graph.placeholder(f"length_of_{placeholders[position].name}"))
             with detect_fake_mode(values):
                 placeholders[-1].meta["val"] = torch.empty((value,), dtype=torch.int8)
-            found.append(place)
-    return found
+            positions.append(position)
+    return positions
 
 
 class _Results:
@@ -169,19 +172,19 @@ class _Results:
         self.placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
 
     def __call__(self, arguments: Sequence[object], tensors: Sequence[Tensor]) -> list[object]:
-        made = iter(tensors)
+        computed = iter(tensors)
         inputs = dict(zip(self.placeholders, arguments, strict=True))
         result: list[object] = []
         for output in self.outputs:
             if isinstance(output, fx.Node) and isinstance(output.meta["val"], Tensor):
-                result.append(next(made))
+                result.append(next(computed))
             else:
                 result.append(inputs.get(output, output) if isinstance(output, fx.Node) else output)
         return result
 
 
 def _version(tensor: Tensor) -> int:
-    """Grows whenever the tensor is changed in place; inference tensors do not count, and count as never changed."""
+    """A number that grows when the tensor is changed in place; 0 for inference tensors, which do not count changes."""
     return 0 if tensor.is_inference() else tensor._version
 
 

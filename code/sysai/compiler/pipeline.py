@@ -1,86 +1,130 @@
-"""The whole way: from a graph to a program of scheduled kernels, and on to something that can be called.
+"""The whole way: from a graph to a plan of scheduled kernels, and on to something that can be called.
 
     graph --optimize, legalize--> core operators --fuse--> groups --lower--> tensor programs --schedule--> kernels
 
-Groups of layers that are alike give the same program (buffers are named by their place, sizes do not count), so that
-a model of thirty layers has a dozen kernels.
+Groups of layers that are alike give the same program, as buffers are named by their position and names of sizes do not
+count: a model of thirty layers has a dozen kernels.
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from sysai.compiler.executable import Call, Fallback, Program, Step
+from sysai.compiler.codegen.c import generate_c
+from sysai.compiler.codegen.kernel import Kernel
+from sysai.compiler.graph.from_export import import_module
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.lowering import lower
 from sysai.compiler.lowering.matmul import pack, packable
-from sysai.compiler.lowering.schedules import default_schedule
 from sysai.compiler.passes import optimize
 from sysai.compiler.passes.fusion import fuse
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.legalize import legalize
+from sysai.compiler.runtime.compiled import Compiled, Timings
+from sysai.compiler.runtime.entry import make_entry
+from sysai.compiler.runtime.executable import Executable
+from sysai.compiler.runtime.plan import Call, ExecutionPlan, Fallback, Step
+from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.rename import with_sizes_by_place
-from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.statement import PrimFunc, with_canonical_sizes
+from sysai.compiler.tir.verify import verify_function
 
 Scheduler = Callable[[PrimFunc, str], Schedule]
 LONGEST_NAME = 40
 
 
-@dataclass
-class Seconds:
-    """How long each part of a compilation took, by its name."""
+def compile_module(
+    module: nn.Module,
+    example_inputs: Sequence[object],
+    dynamic: Mapping[str | int, Mapping[int, str]] | None = None,
+    *,
+    keywords: Mapping[str, object] | None = None,
+    fallback: bool = False,
+    schedule: Scheduler | None = None,
+) -> Compiled:
+    """Compile a module; see `sysai.compiler.compile`."""
+    timings = Timings()
+    imported = timings.measure(
+        "export", lambda: import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback)
+    )
+    compiled = compile_graph(imported.graph, schedule or default_schedule, timings)
+    compiled.call_spec = imported.exported.call_spec
+    return compiled
 
-    parts: dict[str, float] = field(default_factory=dict)
 
-    def measure(self, name: str, work: Callable, *arguments: object) -> object:
-        """Call `work(*arguments)`, and note how long that takes."""
-        start = time.perf_counter()
-        result = work(*arguments)
-        self.parts[name] = self.parts.get(name, 0.0) + time.perf_counter() - start
-        return result
+def compile_graph(graph: Graph, schedule: Scheduler = default_schedule, timings: Timings | None = None) -> Compiled:
+    """Compile a graph; the result takes and gives flat tensors."""
+    timings = timings or Timings()
+    plan = make_plan(graph, schedule, timings)
+    kernels = timings.measure("C", build_all, plan.schedules)
+    executable = timings.measure(
+        "entry", Executable, plan, lambda calls, slots: make_entry(calls, kernels, slots, plan.graph.sizes)
+    )
+    return Compiled(plan, executable, kernels, timings)
 
 
-def make_program(graph: Graph, schedule: Scheduler = default_schedule, seconds: Seconds | None = None) -> Program:
-    """What runs for a graph of any operators.
+def build_all(schedules: Sequence[Schedule]) -> list[Kernel]:
+    """A kernel for each schedule; the C compiler runs on all cores, while this thread prints the next ones."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        functions = (schedule.function for schedule in schedules)
+        kernels = [pool.submit(Kernel, function, generate_c(function)) for function in functions]
+        return [kernel.result() for kernel in kernels]
+
+
+def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Timings | None = None) -> ExecutionPlan:
+    """The plan of a graph of any operators.
 
     Args:
         schedule: (lowered function, class of the group) -> its schedule.
-        seconds: where to note how long the parts took.
+        timings: where to note how long the parts took.
     """
-    seconds = seconds or Seconds()
-    graph = seconds.measure("graph passes", lambda: legalize(optimize(graph)))
-    groups = seconds.measure("fusion", fuse, graph)
+    timings = timings or Timings()
+    graph = timings.measure("graph passes", lambda: legalize(optimize(graph)))
+    groups = timings.measure("fusion", fuse, graph)
     constants = dict(graph.constants)
     steps: list[Step] = []
-    kernels: dict[PrimFunc, int] = {}  # the numbers of programs, whatever their sizes are called
+    kernels: dict[PrimFunc, int] = {}  # the number of each function's kernel, whatever its sizes are called
     schedules: list[Schedule] = []
-    orders: list[list[int]] = []  # of a kernel's sizes, by their places
+    orders: list[list[int]] = []  # of each kernel's sizes, as positions in the order of its shapes
     for group in groups:
         if group.kind == "opaque":
             steps.append(Fallback(group.nodes[0]))
         elif group.kind != "view":
             weight = packable(group, graph) if group.kind == "matmul" else None
-            function = seconds.measure("lowering", lower, group, kernel_name(group), weight is not None)
-            alike, sizes = with_sizes_by_place(function)
+            function = _verified(timings.measure("lowering", lower, group, kernel_name(group), weight is not None))
+            alike, sizes = with_canonical_sizes(function)
             if alike not in kernels:
                 kernels[alike] = len(schedules)
                 orders.append([sizes.index(size) for size in function.sizes])
-                schedules.append(seconds.measure("schedules", schedule, function, group.kind))
+                schedules.append(timings.measure("schedules", schedule, function, group.kind))
+                _verified(schedules[-1].function)
             operands = [*(v.name for v in group.inputs), *(v.name for v in group.outputs)]
             if weight is not None:
                 operands[operands.index(weight)] = _packed(group, weight, constants)
             kernel = kernels[alike]
-            steps.append(Call(kernel, tuple(operands), tuple(sizes[place] for place in orders[kernel])))
+            steps.append(Call(kernel, tuple(operands), tuple(sizes[position] for position in orders[kernel])))
+    # A weight that is only read in packed form is not kept in its own.
     used = {name for step in steps if isinstance(step, Call) for name in step.operands}
     used |= {value.name for step in steps if isinstance(step, Fallback) for value in step.node.inputs}
     used |= {value.name for value in graph.outputs}
     owners = {group.outputs[0].name: group.inputs[0].name for group in groups if group.kind == "view"}
     used |= {owners[name] for name in used & set(owners)}
-    kept = {name: tensor for name, tensor in constants.items() if name in used}
-    return Program(graph, groups, tuple(steps), tuple(schedules), kept)
+    constants = {name: tensor for name, tensor in constants.items() if name in used}
+    return ExecutionPlan(graph, groups, tuple(steps), tuple(schedules), constants)
+
+
+def _verified(function: PrimFunc) -> PrimFunc:
+    """The function; checked first if the environment variable SYSAI_VERIFY is 1, as the tests set it.
+
+    Raises:
+        InvalidProgram: lowering or a schedule has broken a rule of tensor programs.
+    """
+    if os.environ.get("SYSAI_VERIFY") == "1":
+        verify_function(function)
+    return function
 
 
 def _packed(group: Group, weight: str, constants: dict[str, Tensor]) -> str:

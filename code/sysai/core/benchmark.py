@@ -17,7 +17,7 @@ from sysai.core.device import synchronize
 
 
 @dataclass(frozen=True)
-class Timing:
+class RepeatedTiming:
     """Seconds that each repeat took."""
 
     samples: tuple[float, ...]
@@ -40,7 +40,7 @@ class Timing:
 class Comparison:
     """Two programs timed in alternation. `ratio` is first / second: below 1 the first is faster."""
 
-    timings: dict[str, Timing]
+    timings: dict[str, RepeatedTiming]
     round_ratios: tuple[float, ...]
 
     @property
@@ -68,7 +68,7 @@ class Comparison:
 
 def measure(
     fn: Callable[[], object], *, repeats: int = 5, warmup: int = 1, device: torch.device | None = None
-) -> Timing:
+) -> RepeatedTiming:
     """Time `fn()` `repeats` times after `warmup` untimed calls; with a CUDA `device`, wait for its work.
 
     Raises:
@@ -78,7 +78,7 @@ def measure(
         raise ValueError(f"repeats {repeats} must be at least 1 and warmup {warmup} at least 0")
     for _ in range(warmup):
         fn()
-    return Timing(tuple(_time_once(fn, device) for _ in range(repeats)))
+    return RepeatedTiming(tuple(_time_once(fn, device) for _ in range(repeats)))
 
 
 def compare(
@@ -109,7 +109,7 @@ def compare(
     ratios = tuple(
         sum(samples[first][2 * i : 2 * i + 2]) / sum(samples[second][2 * i : 2 * i + 2]) for i in range(rounds)
     )
-    return Comparison({name: Timing(tuple(values)) for name, values in samples.items()}, ratios)
+    return Comparison({name: RepeatedTiming(tuple(values)) for name, values in samples.items()}, ratios)
 
 
 def _time_once(fn: Callable[[], object], device: torch.device | None) -> float:

@@ -30,7 +30,7 @@ _GATHERS = {aten.embedding, aten.index_select, aten.gather}  # read as much as t
 
 @dataclass
 class OpCount:
-    """What one kind of operator did."""
+    """Calls, FLOPs and bytes of one kind of operator."""
 
     calls: int = 0
     flops: int = 0

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from sysai.distributed.mesh import Axis
-from sysai.distributed.p2p import SocketTransport, Traffic
+from sysai.distributed.mesh import MeshAxis
+from sysai.distributed.p2p import SocketTransport, TrafficCounter
 from sysai.distributed.ring import ring_all_gather, ring_all_reduce, ring_broadcast, ring_reduce_scatter
 from sysai.distributed.shared_memory import is_shared_by
 from sysai.distributed.shared_memory_collectives import (
@@ -22,19 +22,20 @@ from sysai.distributed.staging import Staging
 
 
 class Communicator:
-    """What the ranks of `axis` do together. Making one, and each method, is a collective operation.
+    """The collectives of the ranks of `axis`. Making one, and each method, is a collective operation.
 
-    Methods are as the functions of `ring`: in place where these are, the same arguments and errors.
+    MPI and NCCL call it so; torch's counterpart is `ProcessGroup`. Methods are as the functions of `ring`: in place
+    where these are, with the same arguments and errors.
     """
 
-    def __init__(self, axis: Axis) -> None:
+    def __init__(self, axis: MeshAxis) -> None:
         self.axis = axis
         self._staging = Staging(axis) if is_shared_by(axis) else None
         self._transport = None if self._staging else SocketTransport(axis)
 
     @property
-    def traffic(self) -> Traffic:
-        """What this rank has sent and received."""
+    def traffic(self) -> TrafficCounter:
+        """Messages and bytes that this rank has sent and received."""
         return (self._staging or self._transport).traffic
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ class Communicator:
         return ring_reduce_scatter(tensor, self._transport, sizes, out)
 
     def all_gather(self, tensor: Tensor, sizes: Sequence[int] | None = None, out: Tensor | None = None) -> Tensor:
-        """The tensors of all ranks behind one another, [sum(sizes)]."""
+        """The tensors of all ranks, concatenated in their order, [sum(sizes)]."""
         if self._staging:
             return shared_memory_all_gather(tensor, self._staging, sizes, out)
         return ring_all_gather(tensor, self._transport, sizes, out)

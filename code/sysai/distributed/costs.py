@@ -1,4 +1,4 @@
-"""What a collective costs one rank: steps, messages and bytes, before it is run.
+"""The cost of a collective to one rank, before it is run: steps, messages and bytes.
 
 In the alpha-beta model a message of m bytes takes alpha + m beta seconds (alpha: latency, beta: seconds a byte),
 and what a collective takes is counted along its longest path. For N bytes on n ranks, in equal chunks:
@@ -72,9 +72,9 @@ def ring_broadcast_cost(numel: int, itemsize: int, size: int, rank: int, source:
 def shared_memory_reduce_scatter_cost(sizes: Sequence[int], itemsize: int, rank: int) -> Cost:
     """Rank `rank` puts a part of every chunk but its own where the chunk's owner reads it."""
     part_bytes = PIECE_BYTES // itemsize // len(sizes) * itemsize
-    given = [numel for other, numel in enumerate(sizes) if other != rank]
-    messages = sum(_messages(numel, itemsize, part_bytes) for numel in given)
-    return Cost(int(len(sizes) > 1), messages, sum(given) * itemsize, (sum(sizes) - min(sizes)) * itemsize)
+    sent = [numel for other, numel in enumerate(sizes) if other != rank]
+    messages = sum(_messages(numel, itemsize, part_bytes) for numel in sent)
+    return Cost(int(len(sizes) > 1), messages, sum(sent) * itemsize, (sum(sizes) - min(sizes)) * itemsize)
 
 
 def shared_memory_all_gather_cost(sizes: Sequence[int], itemsize: int, rank: int) -> Cost:

@@ -19,8 +19,10 @@ import torch.distributed as dist
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One line of a mesh, seen from one of its ranks: what a collective takes.
+class MeshAxis:
+    """One line of ranks along an axis of a mesh, seen from one of them, with its process group.
+
+    Collectives take it. JAX says mesh axis, torch mesh dimension; torch's own counterpart is `device_mesh[name]`.
 
     Attributes:
         name: the axis of the mesh.
@@ -66,7 +68,7 @@ class Mesh:
         ranks = torch.arange(self.size).reshape(tuple(self.shape.values()))
         self._axes = {name: self._axis(name, ranks.movedim(i, -1)) for i, name in enumerate(self.shape)}
 
-    def __getitem__(self, name: str) -> Axis:
+    def __getitem__(self, name: str) -> MeshAxis:
         """The line along axis `name` that this rank is on."""
         if name not in self._axes:
             raise KeyError(f"the mesh has no axis {name!r}: its axes are {', '.join(self._axes)}")
@@ -81,14 +83,14 @@ class Mesh:
         axes = ", ".join(f"{name} {axis.rank} of {axis.size}" for name, axis in self._axes.items())
         return f"Mesh(rank {self.rank}: {axes})"
 
-    def _axis(self, name: str, ranks: torch.Tensor) -> Axis:
+    def _axis(self, name: str, ranks: torch.Tensor) -> MeshAxis:
         """Make the groups of all lines along the last dimension of `ranks`; return this rank's own."""
         for line in ranks.reshape(-1, ranks.shape[-1]).tolist():
-            whole_world = len(line) == self.size
+            is_world = len(line) == self.size
             # every rank takes part in making every group, also those that it is not in
-            group = dist.group.WORLD if whole_world else dist.new_group(line, timedelta(seconds=self.timeout))
+            group = dist.group.WORLD if is_world else dist.new_group(line, timedelta(seconds=self.timeout))
             if self.rank in line:
-                mine = Axis(name, tuple(line), line.index(self.rank), group, self.device, self.timeout)
+                mine = MeshAxis(name, tuple(line), line.index(self.rank), group, self.device, self.timeout)
         return mine
 
 

@@ -3,8 +3,8 @@
 A transport moves a tensor's bytes from one rank of an axis to another. Sends and receives are started together
 and waited for later, so that a rank can receive, compute and send at the same time:
 
-    handle = transport.start(sends=[(x, 1)], receives=[(y, 3)])     # x to rank 1, y from rank 3
-    handle.wait()                                                   # until then leave x and y alone
+    work = transport.start(sends=[(x, 1)], receives=[(y, 3)])     # x to rank 1, y from rank 3
+    work.wait()                                                     # until then leave x and y alone
 
 Sockets (gloo; on GPUs NCCL) reach every machine. Between processes of one machine `SharedMemoryTransport`
 needs no kernel buffers. Production chooses the same way: NCCL takes NVLink or shared memory within a node.
@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sysai.distributed.mesh import Axis
+from sysai.distributed.mesh import MeshAxis
 
 AGREEMENT_BYTES = 256
 
@@ -30,7 +30,7 @@ Message = tuple[Tensor, int]
 
 
 @dataclass
-class Traffic:
+class TrafficCounter:
     """Messages and bytes of one rank, by the rank of the axis at the other end.
 
     `agreements` counts the small messages by which ring collectives compare shapes; they carry no tensor.
@@ -56,21 +56,21 @@ class Traffic:
         return f"{sent}; received {self.messages_received.total():,}, {self.bytes_received.total():,} bytes"
 
 
-class Handle(Protocol):
-    """Messages under way."""
+class Work(Protocol):
+    """Communication under way, as torch.distributed's `Work`."""
 
     def wait(self) -> None:
-        """Return when they are done: what is received can be read, what is sent may be overwritten."""
+        """Return when it is done: what is received can be read, what is sent may be overwritten."""
 
 
 class Transport(ABC):
     """Moves messages between the ranks of `axis` and counts this rank's in `traffic`."""
 
-    def __init__(self, axis: Axis) -> None:
+    def __init__(self, axis: MeshAxis) -> None:
         self.axis = axis
-        self.traffic = Traffic()
+        self.traffic = TrafficCounter()
 
-    def start(self, sends: Sequence[Message] = (), receives: Sequence[Message] = ()) -> Handle:
+    def start(self, sends: Sequence[Message] = (), receives: Sequence[Message] = ()) -> Work:
         """Start all these messages. Between two ranks, messages arrive in the order in which they were started.
 
         Raises:
@@ -117,7 +117,7 @@ class Transport(ABC):
             )
 
     @abstractmethod
-    def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> Handle: ...
+    def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> Work: ...
 
 
 def fitted(text: str, limit: int) -> bytes:
@@ -131,20 +131,20 @@ def fitted(text: str, limit: int) -> bytes:
 class SocketTransport(Transport):
     """Messages by torch.distributed: gloo's sockets between CPUs, NCCL between GPUs."""
 
-    def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> Handle:
+    def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> Work:
         ranks, group = self.axis.ranks, self.axis.group
         # receives first: gloo sends only what the other side has said that it waits for
         operations = [(dist.irecv, tensor, ranks[source]) for tensor, source in receives]
         operations += [(dist.isend, tensor, ranks[to]) for tensor, to in sends]
         if self.axis.device.type == "cuda":  # NCCL would run a send and a receive in turn, and wait for ever
-            return _AllOf(dist.batch_isend_irecv([dist.P2POp(*operation, group) for operation in operations]))
-        return _AllOf([start(tensor, rank, group) for start, tensor, rank in operations])
+            return _SeveralWorks(dist.batch_isend_irecv([dist.P2POp(*operation, group) for operation in operations]))
+        return _SeveralWorks([start(tensor, rank, group) for start, tensor, rank in operations])
 
 
 @dataclass
-class _AllOf:
-    handles: list[dist.Work]
+class _SeveralWorks:
+    works: list[dist.Work]
 
     def wait(self) -> None:
-        for handle in self.handles:
-            handle.wait()
+        for work in self.works:
+            work.wait()

@@ -27,7 +27,7 @@ FRAMES_SHOWN = 4
 
 @dataclass(frozen=True)
 class Job:
-    """What a rank is to do: `call` is a pickled (function, args, kwargs), `store` the file where the ranks meet."""
+    """The work of one rank: `call` is a pickled (function, args, kwargs), `store` the file where the ranks meet."""
 
     call: bytes
     world_size: int

@@ -1,4 +1,4 @@
-"""What a rank does: wait for a job, join its process group, call its function, report.
+"""A rank: it waits for a job, joins its process group, calls its function, and reports.
 
 What the function prints is sent line by line while it runs. The stack of a rank that is stuck, even in C code
 that waits for a message, can be asked for with the signal SIGUSR1.

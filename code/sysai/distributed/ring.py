@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sysai.distributed.chunks import as_vector, check_out, chunk_sizes, copy_back, describe, gathered_sizes
-from sysai.distributed.p2p import Handle, Transport
+from sysai.distributed.p2p import Transport, Work
 
 SEGMENT_BYTES = 1 << 21
 IN_FLIGHT = 4  # segments, so that what they are received into is small and stays in the cache
@@ -79,7 +79,7 @@ def ring_reduce_scatter(
 def ring_all_gather(
     tensor: Tensor, transport: Transport, sizes: Sequence[int] | None = None, out: Tensor | None = None
 ) -> Tensor:
-    """The tensors of all ranks behind one another, on every rank.
+    """The tensors of all ranks, concatenated in their order, on every rank.
 
     Args:
         tensor: this rank's part; its elements are taken in order.
@@ -104,7 +104,7 @@ def ring_all_gather(
 
 
 def ring_broadcast(tensor: Tensor, transport: Transport, source: int = 0) -> Tensor:
-    """Replace `tensor` on every rank by that of rank `source`: along the ring, segment behind segment.
+    """Replace `tensor` on every rank by that of rank `source`: along the ring, segment after segment.
 
     Raises:
         ValueError: shapes, dtypes or sources differ between ranks.
@@ -118,7 +118,7 @@ def ring_broadcast(tensor: Tensor, transport: Transport, source: int = 0) -> Ten
     flat = as_vector(tensor)
     position = (axis.rank - source) % axis.size
     previous, following = (axis.rank - 1) % axis.size, (axis.rank + 1) % axis.size
-    sent: list[Handle] = []
+    sent: list[Work] = []
     segments = _segments(flat)
     arriving = [transport.start(receives=[(segment, previous)]) for segment in segments] if position else []
     for segment, arrival in zip_longest(segments, arriving):
@@ -126,8 +126,8 @@ def ring_broadcast(tensor: Tensor, transport: Transport, source: int = 0) -> Ten
             arrival.wait()
         if position < axis.size - 1:
             sent.append(transport.start(sends=[(segment, following)]))
-    for handle in sent:
-        handle.wait()
+    for work in sent:
+        work.wait()
     copy_back(flat, tensor)
     return tensor
 
@@ -162,22 +162,22 @@ def _all_gather(chunks: Sequence[Tensor], transport: Transport, first_step: int 
 class _Exchange:
     """Segment k of a step: one goes to the next rank while another comes, to which `addend` may have to be added."""
 
-    place: tuple[int, int]
+    order: tuple[int, int]  # (step, k)
     outgoing: Tensor | None
     incoming: Tensor | None
     addend: Tensor | None = None
     total: Tensor | None = None
-    handles: list[Handle] = field(default_factory=list)
+    works: list[Work] = field(default_factory=list)
 
     def start(self, transport: Transport, *, send: bool = False, receive: bool = False) -> None:
         rank, size = transport.axis.rank, transport.axis.size
         sends = [(self.outgoing, (rank + 1) % size)] if send and self.outgoing is not None else []
         receives = [(self.incoming, (rank - 1) % size)] if receive and self.incoming is not None else []
-        self.handles.append(transport.start(sends, receives))
+        self.works.append(transport.start(sends, receives))
 
     def finish(self) -> None:
-        for handle in self.handles:
-            handle.wait()
+        for work in self.works:
+            work.wait()
         if self.addend is not None:
             torch.add(self.incoming, self.addend, out=self.total)
 
@@ -193,8 +193,8 @@ def _run(exchanges: Iterable[_Exchange], transport: Transport) -> None:
     exchanges = list(exchanges)
     done = received = 0
     for i, exchange in enumerate(exchanges):
-        step, k = exchange.place
-        while done < i and (i - done == IN_FLIGHT or exchanges[done].place <= (step - 1, k)):
+        step, k = exchange.order
+        while done < i and (i - done == IN_FLIGHT or exchanges[done].order <= (step - 1, k)):
             exchanges[done].finish()
             done += 1
         if early:

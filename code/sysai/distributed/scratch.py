@@ -12,5 +12,5 @@ def new_scratch() -> Path:
 
     The launcher sets the variable for its ranks, and removes everything there after a rank was killed.
     """
-    place = os.environ.get(VARIABLE) or ("/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir())
-    return Path(tempfile.mkdtemp(prefix=f"sysai-{os.getpid()}-", dir=place))
+    parent = os.environ.get(VARIABLE) or ("/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir())
+    return Path(tempfile.mkdtemp(prefix=f"sysai-{os.getpid()}-", dir=parent))

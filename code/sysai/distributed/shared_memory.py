@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sysai.distributed.mesh import Axis
+from sysai.distributed.mesh import MeshAxis
 from sysai.distributed.scratch import new_scratch
 
 
@@ -33,7 +33,7 @@ class SharedMemory:
         OSError: the file system for shared memory has not enough room.
     """
 
-    def __init__(self, axis: Axis, nbytes: int) -> None:
+    def __init__(self, axis: MeshAxis, nbytes: int) -> None:
         if not is_shared_by(axis):
             raise ValueError(f"axis {axis.name!r} has ranks on several machines or on GPUs: use SocketTransport")
         self.axis = axis
@@ -97,12 +97,12 @@ class SharedMemory:
         self._rung -= others
 
 
-def is_shared_by(axis: Axis) -> bool:
+def is_shared_by(axis: MeshAxis) -> bool:
     """Whether all ranks of `axis` run on one machine and on its CPU. A collective operation."""
     return axis.device.type == "cpu" and len(set(_all_gather_object(axis, platform.node()))) == 1
 
 
-def _all_gather_object(axis: Axis, value: object) -> list:
+def _all_gather_object(axis: MeshAxis, value: object) -> list:
     values = [None] * axis.size
     dist.all_gather_object(values, value, group=axis.group)
     return values

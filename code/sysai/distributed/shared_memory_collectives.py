@@ -27,24 +27,24 @@ def shared_memory_all_reduce(tensor: Tensor, staging: Staging) -> Tensor:
         return tensor
     flat = as_vector(tensor)
     chunks = flat.tensor_split(axis.size)
-    part = _Parts(staging, tensor.dtype)
+    parts = _Parts(staging, tensor.dtype)
 
     def put(k, buffers):
-        for other in part.others:
-            part.give(part(chunks[other], k), buffers[axis.rank], other, [other])
+        for other in parts.others:
+            parts.give(parts(chunks[other], k), buffers[axis.rank], other, [other])
 
     def reduce(k, buffers):
-        total = part(chunks[axis.rank], k)
-        for other in part.others:
-            total += part.taken(buffers[other], axis.rank, total, other)
-        part.give(total, buffers[axis.rank], axis.rank, part.others)
+        total = parts(chunks[axis.rank], k)
+        for other in parts.others:
+            total += parts.taken(buffers[other], axis.rank, total, other)
+        parts.give(total, buffers[axis.rank], axis.rank, parts.others)
 
     def take(k, buffers):
-        for other in part.others:
-            destination = part(chunks[other], k)
-            destination.copy_(part.taken(buffers[other], other, destination, other))
+        for other in parts.others:
+            destination = parts(chunks[other], k)
+            destination.copy_(parts.taken(buffers[other], other, destination, other))
 
-    staging.run(f"all_reduce of {describe(tensor)}", tensor.dtype, part.pieces(chunks), [put, reduce, take])
+    staging.run(f"all_reduce of {describe(tensor)}", tensor.dtype, parts.pieces(chunks), [put, reduce, take])
     copy_back(flat, tensor)
     return tensor
 
@@ -59,26 +59,26 @@ def shared_memory_reduce_scatter(
     chunks = as_vector(tensor).split(sizes)
     if axis.size == 1:
         return out.copy_(chunks[0])
-    part = _Parts(staging, tensor.dtype)
+    parts = _Parts(staging, tensor.dtype)
 
     def put(k, buffers):
-        for other in part.others:
-            part.give(part(chunks[other], k), buffers[axis.rank], other, [other])
+        for other in parts.others:
+            parts.give(parts(chunks[other], k), buffers[axis.rank], other, [other])
 
     def reduce(k, buffers):
-        addend, total = part(chunks[axis.rank], k), part(out, k)
-        for other in part.others:
-            addend = torch.add(part.taken(buffers[other], axis.rank, total, other), addend, out=total)
+        addend, total = parts(chunks[axis.rank], k), parts(out, k)
+        for other in parts.others:
+            addend = torch.add(parts.taken(buffers[other], axis.rank, total, other), addend, out=total)
 
     text = f"reduce_scatter of {describe(tensor)} to {sizes}"
-    staging.run(text, tensor.dtype, part.pieces(chunks), [put, reduce])
+    staging.run(text, tensor.dtype, parts.pieces(chunks), [put, reduce])
     return out
 
 
 def shared_memory_all_gather(
     tensor: Tensor, staging: Staging, sizes: Sequence[int] | None = None, out: Tensor | None = None
 ) -> Tensor:
-    """The tensors of all ranks behind one another, [sum(sizes)], on every rank. As `ring_all_gather`."""
+    """The tensors of all ranks, concatenated in their order, [sum(sizes)], on every rank. As `ring_all_gather`."""
     axis = staging.axis
     sizes = gathered_sizes(tensor, axis.size, axis.rank, sizes)
     out = check_out(out, sum(sizes), tensor)
@@ -86,17 +86,17 @@ def shared_memory_all_gather(
     chunks[axis.rank].copy_(as_vector(tensor))
     if axis.size == 1:
         return out
-    part = _Parts(staging, tensor.dtype)
+    parts = _Parts(staging, tensor.dtype)
 
     def put(k, buffers):
-        part.give(part(chunks[axis.rank], k), buffers[axis.rank], axis.rank, part.others)
+        parts.give(parts(chunks[axis.rank], k), buffers[axis.rank], axis.rank, parts.others)
 
     def take(k, buffers):
-        for other in part.others:
-            destination = part(chunks[other], k)
-            destination.copy_(part.taken(buffers[other], other, destination, other))
+        for other in parts.others:
+            destination = parts(chunks[other], k)
+            destination.copy_(parts.taken(buffers[other], other, destination, other))
 
-    staging.run(f"all_gather of {tensor.dtype} from {sizes}", tensor.dtype, part.pieces(chunks), [put, take])
+    staging.run(f"all_gather of {tensor.dtype} from {sizes}", tensor.dtype, parts.pieces(chunks), [put, take])
     return out
 
 
@@ -108,19 +108,19 @@ def shared_memory_broadcast(tensor: Tensor, staging: Staging, source: int = 0) -
     if axis.size == 1:
         return tensor
     flat = as_vector(tensor)
-    part = _Parts(staging, tensor.dtype)
+    parts = _Parts(staging, tensor.dtype)
 
     def put(k, buffers):
         if axis.rank == source:
-            part.give(part(flat, k), buffers[source], 0, part.others)
+            parts.give(parts(flat, k), buffers[source], 0, parts.others)
 
     def take(k, buffers):
         if axis.rank != source:
-            destination = part(flat, k)
-            destination.copy_(part.taken(buffers[source], 0, destination, source))
+            destination = parts(flat, k)
+            destination.copy_(parts.taken(buffers[source], 0, destination, source))
 
     text = f"broadcast of {describe(tensor)} from {source}"
-    staging.run(text, tensor.dtype, part.pieces([flat]), [put, take])
+    staging.run(text, tensor.dtype, parts.pieces([flat]), [put, take])
     copy_back(flat, tensor)
     return tensor
 
@@ -138,21 +138,21 @@ class _Parts:
         self._traffic = staging.traffic
 
     def __call__(self, chunk: Tensor, k: int) -> Tensor:
-        """Part k of a chunk; empty behind its end."""
+        """Part k of a chunk; empty beyond its end."""
         return chunk[k * self._elements : (k + 1) * self._elements]
 
     def pieces(self, chunks: Sequence[Tensor]) -> int:
         """Number of parts of the longest chunk, at least one."""
         return max(1, *(-(-len(chunk) // self._elements) for chunk in chunks))
 
-    def give(self, part: Tensor, buffer: Tensor, place: int, to: Sequence[int]) -> None:
-        """Copy a part into a place of this rank's buffer, for the ranks `to` to read."""
-        begin = place * self._elements
+    def give(self, part: Tensor, buffer: Tensor, index: int, to: Sequence[int]) -> None:
+        """Copy a part to place `index` of this rank's buffer, for the ranks `to` to read."""
+        begin = index * self._elements
         buffer[begin : begin + part.numel()].copy_(part)
         self._traffic.count([(part.nbytes, rank) for rank in to if part.nbytes], [])
 
-    def taken(self, buffer: Tensor, place: int, like: Tensor, source: int) -> Tensor:
-        """The part, as long as `like`, at a place of another rank's buffer."""
-        begin = place * self._elements
+    def taken(self, buffer: Tensor, index: int, like: Tensor, source: int) -> Tensor:
+        """The part, as long as `like`, at place `index` of another rank's buffer."""
+        begin = index * self._elements
         self._traffic.count([], [(like.nbytes, source)] if like.nbytes else [])
         return buffer[begin : begin + like.numel()]

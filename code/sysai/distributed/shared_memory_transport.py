@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sysai.distributed.mesh import Axis
+from sysai.distributed.mesh import MeshAxis
 from sysai.distributed.p2p import Message, SocketTransport, Transport
 from sysai.distributed.shared_memory import SharedMemory, is_shared_by
 
@@ -23,7 +23,7 @@ SLOT_BYTES = 1 << 19
 SLOTS = 4
 
 
-def transport_for(axis: Axis) -> Transport:
+def transport_for(axis: MeshAxis) -> Transport:
     """Shared memory where all ranks of `axis` are CPU processes of one machine, sockets elsewhere. Collective."""
     return SharedMemoryTransport(axis) if is_shared_by(axis) else SocketTransport(axis)
 
@@ -35,7 +35,7 @@ class SharedMemoryTransport(Transport):
     waits or starts another message; a rank that only computes moves no bytes (as in MPI without a progress thread).
     """
 
-    def __init__(self, axis: Axis) -> None:
+    def __init__(self, axis: MeshAxis) -> None:
         super().__init__(axis)
         self._memory = SharedMemory(axis, SLOTS * SLOT_BYTES * axis.size)
         self._free = {peer: deque(range(SLOTS)) for peer in range(axis.size)}
@@ -46,18 +46,18 @@ class SharedMemoryTransport(Transport):
     def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> "_InFlight":
         while self._memory.has_rung():  # else what waits for a slot would wait until this rank waits for something
             self.progress()
-        handle = _InFlight(self)
+        work = _InFlight(self)
         for queues, messages in ((self._expected, receives), (self._outgoing, sends)):
             for tensor, peer in messages:
                 data = tensor.detach().view(-1).view(torch.uint8)
                 for part in data.split(SLOT_BYTES):
-                    queues[peer].append(_Part(part, data.numel(), handle))
-                    handle.left += 1
+                    queues[peer].append(_Part(part, data.numel(), work))
+                    work.left += 1
         for _, peer in sends:
             self._push(peer)
         for _, source in receives:
             self._pull(source)
-        return handle
+        return work
 
     def _push(self, peer: int) -> None:
         """Put waiting parts into free slots and tell the receiver."""
@@ -65,7 +65,7 @@ class SharedMemoryTransport(Transport):
             part, slot = self._outgoing[peer].popleft(), self._free[peer].popleft()
             self._slot(self.axis.rank, peer, slot, part.data.numel()).copy_(part.data)
             self._memory.ring(peer, NOTE.pack(self.axis.rank, slot, part.data.numel(), part.total))
-            part.handle.left -= 1
+            part.work.left -= 1
 
     def _pull(self, source: int) -> None:
         """Take what has arrived for the receives that wait for it, and give the slots back."""
@@ -79,7 +79,7 @@ class SharedMemoryTransport(Transport):
             part.data.copy_(self._slot(source, self.axis.rank, note.slot, note.nbytes))
             with contextlib.suppress(ConnectionError):  # a sender that has finished needs no slot any more
                 self._memory.ring(source, NOTE.pack(self.axis.rank, note.slot, 0, GIVEN_BACK))
-            part.handle.left -= 1
+            part.work.left -= 1
 
     def _slot(self, owner: int, receiver: int, slot: int, nbytes: int) -> Tensor:
         begin = (receiver * SLOTS + slot) * SLOT_BYTES
@@ -102,7 +102,7 @@ GIVEN_BACK = -1
 
 
 class _Note(NamedTuple):
-    """What a bell is rung with: `rank` has put `nbytes` of a message of `total` into `slot`, or gives it back."""
+    """A bell's message: `rank` has put `nbytes` of a message of `total` into `slot`, or gives it back."""
 
     rank: int
     slot: int
@@ -116,11 +116,11 @@ class _Part:
 
     data: Tensor
     total: int
-    handle: "_InFlight"
+    work: "_InFlight"
 
 
 class _InFlight:
-    """Messages under way; `left` counts the parts that have not yet been copied."""
+    """The messages of one `start`; `left` counts the parts that have not yet been copied."""
 
     def __init__(self, transport: SharedMemoryTransport) -> None:
         self._transport = transport

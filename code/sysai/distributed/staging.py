@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sysai.distributed.mesh import Axis
-from sysai.distributed.p2p import Traffic, fitted
+from sysai.distributed.mesh import MeshAxis
+from sysai.distributed.p2p import TrafficCounter, fitted
 from sysai.distributed.shared_memory import SharedMemory
 
 PIECE_BYTES = 1 << 21
@@ -29,9 +29,9 @@ class Staging:
     Making one is a collective operation. Raises what `SharedMemory` raises.
     """
 
-    def __init__(self, axis: Axis) -> None:
+    def __init__(self, axis: MeshAxis) -> None:
         self.axis = axis
-        self.traffic = Traffic()
+        self.traffic = TrafficCounter()
         self._memory = SharedMemory(axis, BUFFERS * PIECE_BYTES + 2 * TEXT_BYTES)
         self._rounds = 0
         self._calls = 0

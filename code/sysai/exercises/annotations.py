@@ -1,4 +1,4 @@
-"""What a starter says that its functions return, and where a value is not that."""
+"""The types that a starter annotates its functions' results with, and where a value departs from them."""
 
 import ast
 
@@ -50,7 +50,7 @@ def misfit(value: object, wanted: ast.expr, where: str = "") -> Failed | None:
 def _misfit_inside(value, wanted: ast.Subscript, where: str) -> Failed | None:
     parts = wanted.slice.elts if isinstance(wanted.slice, ast.Tuple) else [wanted.slice]
     if type(value) is dict:
-        places = [
+        members = [
             (part, kind, f"{where}[{key!r}]")
             for key in value
             for part, kind in zip((key, value[key]), parts, strict=True)
@@ -62,5 +62,5 @@ def _misfit_inside(value, wanted: ast.Subscript, where: str) -> Failed | None:
             at = Text(f" at {where}" if where else "", f"（位于{where}）" if where else "")
             message = Text(f"The tuple has the wrong length{at['en']}.", f"元组的长度不对{at['zh']}。")
             return Failed("wrong_type", message, both(ast.unparse(wanted)), both(show(value)))
-        places = [(value[i], part, f"{where}[{i}]") for i, part in enumerate(parts)]
-    return next(filter(None, (misfit(*place) for place in places)), None)
+        members = [(value[i], part, f"{where}[{i}]") for i, part in enumerate(parts)]
+    return next(filter(None, (misfit(*member) for member in members)), None)

@@ -20,12 +20,12 @@ class Exercise:
 
     @property
     def id(self) -> str:
-        """``01/speed-limit``."""
+        """Chapter and slug: ``01/speed-limit``."""
         return f"{self.chapter:02}/{self.slug}"
 
     @property
     def number(self) -> str:
-        """``1.1``."""
+        """Chapter and position in it: ``1.1``."""
         return f"{self.chapter}.{self.index}"
 
     @property
@@ -43,12 +43,12 @@ class Exercise:
 
     @property
     def title(self) -> Text:
-        """In both languages."""
+        """The title in both languages."""
         return self._front_matter["title"]
 
     @property
     def minutes(self) -> int:
-        """How long it takes, about."""
+        """About how many minutes it takes."""
         return self._front_matter["minutes"]
 
 

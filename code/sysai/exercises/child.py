@@ -26,7 +26,7 @@ FRAME = struct.Struct("<Q")
 MESSAGE_CHARACTERS = 2000
 FRAMES = 8
 
-_server: "Server | None" = None
+_server: "AnswerServer | None" = None
 
 
 def main(requests: int, replies: int, prints: int) -> None:
@@ -40,7 +40,7 @@ def main(requests: int, replies: int, prints: int) -> None:
     sys.stdout = _text_writer(1)
     sys.stderr = _text_writer(2)
     global _server
-    _server = Server(io.BufferedReader(io.FileIO(requests)), io.FileIO(replies, "w"))
+    _server = AnswerServer(io.BufferedReader(io.FileIO(requests)), io.FileIO(replies, "w"))
     _server.serve()
 
 
@@ -49,7 +49,7 @@ def _text_writer(descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-class Server:
+class AnswerServer:
     """Answers requests ``(number, action, *details)``, one at a time; a callback's reply comes in between."""
 
     def __init__(self, requests: io.BufferedReader, replies: io.FileIO):
@@ -58,7 +58,7 @@ class Server:
         self.number = 0
 
     def serve(self) -> None:
-        """Until ``end``."""
+        """Answer requests until ``end`` comes."""
         actions = {"load": self.load, "call": self.call}
         while True:
             self.number, action, *details = self.receive()
@@ -139,7 +139,7 @@ class Proxy:
         self._callback, self.__name__ = callback, name
 
     def __call__(self, *args, **kwargs):
-        """What the grader's function returns for these arguments."""
+        """Call the grader's function with these arguments and return its value."""
         return _server.ask(self._callback, args, kwargs)
 
     def __repr__(self) -> str:

@@ -22,7 +22,7 @@ _TYPE_NAMES = {
 
 
 def is_number(value: object) -> bool:
-    """Int or float, exactly."""
+    """Whether the type is int or float exactly: bool is not."""
     return type(value) in (int, float)
 
 
@@ -57,8 +57,8 @@ def first_difference(got: object, expected: object, where: str = "") -> tuple[st
     if type(got) is dict:
         if got.keys() != expected.keys():
             return here
-        found = (first_difference(got[key], expected[key], f"{where}[{key!r}]") for key in expected)
-        return next(filter(None, found), None)
+        differences = (first_difference(got[key], expected[key], f"{where}[{key!r}]") for key in expected)
+        return next(filter(None, differences), None)
     torch = sys.modules.get("torch")
     if torch and isinstance(got, torch.Tensor):
         same = got.dtype == expected.dtype and got.shape == expected.shape
@@ -83,7 +83,7 @@ def alike(a: object, b: object) -> bool:
 
 
 def wrong_type(got: object, types: tuple[type, ...], where: str = "") -> Failed:
-    """`got` has none of `types`."""
+    """The failure of a value that has none of `types`."""
     at = Text(f" at {where}" if where else "", f"（位于{where}）" if where else "")
     names = [_TYPE_NAMES.get(kind.__name__, both(kind.__name__)) for kind in types]
     hint = None
@@ -106,7 +106,7 @@ def wrong_type(got: object, types: tuple[type, ...], where: str = "") -> Failed:
 
 
 def tensor_fault(got: object, expected, rtol: float, atol: float) -> Failed | None:
-    """What distinguishes two tensors: type, shape, dtype, then values; None if nothing does."""
+    """The first difference between two tensors: type, shape, dtype, then values; None if nothing does."""
     import torch
 
     if type(got) is not torch.Tensor:
@@ -132,10 +132,10 @@ def _wrong_elements(got, expected, wrong) -> Failed:
     distance[~wrong] = -1.0
     index = tuple(int(i) for i in torch.unravel_index(distance.argmax(), got.shape))
     count, total = int(wrong.sum()), wrong.numel()
-    place = f"[{', '.join(map(str, index))}]"
+    where = f"[{', '.join(map(str, index))}]"
     message = Text(
-        f"{count:,} of {total:,} elements are wrong. The one farthest off is at {place}.",
-        f"{total:,}个元素中有{count:,}个不对。相差最大的位于{place}。",
+        f"{count:,} of {total:,} elements are wrong. The one farthest off is at {where}.",
+        f"{total:,}个元素中有{count:,}个不对。相差最大的位于{where}。",
     )
     hint = None
     if got.is_floating_point() and bool(torch.isnan(got).any()) and not bool(torch.isnan(expected).any()):

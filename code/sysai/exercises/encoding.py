@@ -95,7 +95,7 @@ def _pack(value: object, blobs: list[bytes], where: str, depth: int) -> object:
 
 
 def _pack_array(value: object, blobs: list[bytes], where: str, depth: int) -> object:
-    """What torch and NumPy hold; neither is imported for the question."""
+    """Pack a value of torch or NumPy; neither is imported for it."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     kind = type(value)
     if numpy and isinstance(value, numpy.generic) and kind.__module__ == "numpy":

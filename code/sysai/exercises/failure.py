@@ -46,5 +46,5 @@ class Failed(Exception):  # noqa: N818
 
 
 def both(text: str) -> Text:
-    """The same in both languages."""
+    """A text that is the same in both languages."""
     return Text(text, text)

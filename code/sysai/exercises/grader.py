@@ -21,7 +21,7 @@ from sysai.exercises.faults import BASES, read_faults
 from sysai.exercises.guard import Guard
 from sysai.exercises.limits import Limits
 from sysai.exercises.processes import LostZygote, Zygote, adopt_orphans, zygotes_work
-from sysai.exercises.report import Report
+from sysai.exercises.report import CheckReport
 from sysai.exercises.show import shorten, show
 from sysai.exercises.submission import Callback, Submission
 from sysai.exercises.trial import Trial
@@ -51,7 +51,7 @@ class Grader:
         data = self._guard.content(exercise.answer)
         return None if data is None else data.decode("utf-8", errors="replace")
 
-    def grade(self, exercise: Exercise, source: str, seed: int, repeat: str | None = None) -> Report:
+    def grade(self, exercise: Exercise, source: str, seed: int, repeat: str | None = None) -> CheckReport:
         """Check `source` as the answer of `exercise`, on inputs that follow from `seed`.
 
         Args:
@@ -86,7 +86,7 @@ class Grader:
         changed, aside = self._guard.restore()
         if changed:
             failure = Failed("tampering", messages.files_changed([path.name for path in changed], str(aside)))
-        report = Report(
+        report = CheckReport(
             exercise.id,
             exercise.number,
             exercise.title,
@@ -111,18 +111,18 @@ class Grader:
         bases = {base: self._guard.content(exercise.folder / f"{base}.py").decode("utf-8") for base in BASES}
         name, args, kwargs = trial.last_request
         is_data = not any(isinstance(value, Callback) for value in (*args, *kwargs.values()))
-        known = self._returned.setdefault((exercise.id, pickle.dumps(trial.last_request)), {}) if is_data else {}
+        returned = self._returned.setdefault((exercise.id, pickle.dumps(trial.last_request)), {}) if is_data else {}
         with Submission(zygote, bases["solution"], limits) as submission:  # all are ours: one process serves them
 
             def returns_the_same(source: str) -> bool:
-                if source not in known:
+                if source not in returned:
                     submission.source = source
                     try:
                         submission.load()
-                        known[source] = submission.call(name, args, kwargs)
+                        returned[source] = submission.call(name, args, kwargs)
                     except Failed:
-                        known[source] = _NOTHING
-                return known[source] is not _NOTHING and alike(known[source], trial.last_value)
+                        returned[source] = _NOTHING
+                return returned[source] is not _NOTHING and alike(returned[source], trial.last_value)
 
             if returns_the_same(bases["solution"]):  # then something else than the value is wrong
                 return None
@@ -137,10 +137,10 @@ class Grader:
         return zygote
 
 
-def not_started(exercise: Exercise) -> Report:
+def not_started(exercise: Exercise) -> CheckReport:
     """The report of an exercise without an answer."""
     message = messages.not_started(exercise.id)
-    return Report(exercise.id, exercise.number, exercise.title, "not started", message=message)
+    return CheckReport(exercise.id, exercise.number, exercise.title, "not started", message=message)
 
 
 def _check_failed(error: Exception, check_file: Path, trial: Trial) -> Failed:
@@ -158,7 +158,7 @@ def _lines_of(check_file: Path, error: Exception) -> tuple[int, ...]:
     return tuple(frame.lineno for frame in frames if frame.filename == str(check_file))
 
 
-def _explain(report: Report, failure: Failed, trial: Trial, source: str, check_file: Path) -> Report:
+def _explain(report: CheckReport, failure: Failed, trial: Trial, source: str, check_file: Path) -> CheckReport:
     lines = source.splitlines()
     frames = tuple((line, shorten(lines[line - 1].strip())) for line, _ in failure.frames if 0 < line <= len(lines))
     returned = None

@@ -17,14 +17,14 @@ _OWN = ("statement.md", "starter.py", "check.py", "solution.py", "explanation.md
 
 
 class Guard:
-    """What the files of the exercises in `folders` hold; read once, before any answer runs."""
+    """A copy of the files of the exercises in `folders`, read once, before any answer runs."""
 
     def __init__(self, folders: list[Path]):
         paths = [folder / name for folder in folders for name in (*_OWN, _ANSWER)]
         self.files = {path: path.read_bytes() for path in paths if path.is_file()}
 
     def content(self, path: Path) -> bytes | None:
-        """What the file held, None if there was none."""
+        """The content of the file when it was read, None if there was none."""
         return self.files.get(path)
 
     def restore(self) -> tuple[list[Path], Path | None]:
@@ -64,9 +64,9 @@ def remove_tree(folder: str | Path) -> None:
 
 def _make_room(path: Path) -> None:
     """Remove whatever lies at `path` or stands in the way to it."""
-    for place in reversed(path.parents):
-        if os.path.lexists(place) and not place.is_dir():
-            place.unlink()
+    for parent in reversed(path.parents):
+        if os.path.lexists(parent) and not parent.is_dir():
+            parent.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.R_OK | os.W_OK | os.X_OK):
         path.parent.chmod(0o755)

@@ -1,4 +1,4 @@
-"""What an answer may use while it is checked, and how the system is told.
+"""Limits on what an answer may use while it is checked, and how the system is told.
 
 The kernel enforces what it can from within the process (`impose`); what it cannot, the grader watches from outside:
 wall time, the memory of the whole process tree, the number of processes, and the volume of printed output.
@@ -16,7 +16,7 @@ except ImportError:  # Windows: the grader's watch alone
 
 @dataclass(frozen=True)
 class Limits:
-    """What an answer may use; memory is that beyond what Python and torch take, in bytes like `printed`."""
+    """Limits of one answer; memory is that beyond what Python and torch take, in bytes like `printed`."""
 
     seconds: float = 10.0  # wall time of a call, without that of callbacks
     load_seconds: float = 30.0  # of the answer's top level: on a busy machine, importing torch alone takes 10

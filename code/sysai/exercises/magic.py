@@ -15,9 +15,8 @@ from pathlib import Path
 from IPython.core.error import UsageError
 from IPython.display import display
 
-from sysai.cli import FAILED, PASSED
 from sysai.core.language import LANGUAGES, reader_language
-from sysai.exercises.report import Report
+from sysai.exercises.report import FAILED, PASSED, CheckReport
 
 
 def register(shell) -> None:
@@ -34,7 +33,7 @@ def register(shell) -> None:
     shell.register_magic_function(exercise, "cell", "exercise")
 
 
-def check(which: str, source: str, seed: int | None = None) -> Report:
+def check(which: str, source: str, seed: int | None = None) -> CheckReport:
     """The report on `source` as the answer of the exercise `which`.
 
     Raises:
@@ -48,7 +47,7 @@ def check(which: str, source: str, seed: int | None = None) -> Report:
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode not in (PASSED, FAILED) or not done.stdout:
         raise UsageError(done.stderr.strip())
-    report = Report.from_data(json.loads(done.stdout)[0])
+    report = CheckReport.from_data(json.loads(done.stdout)[0])
     return dataclasses.replace(report, repeat=f"%%exercise {report.id} --seed {report.seed}")
 
 

@@ -1,4 +1,4 @@
-"""What reports say, in both languages."""
+"""The sentences of reports, in both languages: a function for each failure, which its docstring describes."""
 
 from sysai.core.language import Text
 from sysai.exercises.failure import Failed, both
@@ -28,7 +28,7 @@ def not_started(id: str) -> Text:
 
 
 def too_slow(seconds: float) -> Text:
-    """A call that did not return."""
+    """A call that did not return in time."""
     return Text(
         f"Your code was still running after {seconds:g} s, so it was ended. Look for a loop that never ends.",
         f"代码运行了{seconds:g}秒仍未结束，已被终止。请检查是否有不会结束的循环。",
@@ -36,7 +36,7 @@ def too_slow(seconds: float) -> Text:
 
 
 def too_much_memory(limit: int) -> Text:
-    """Watched memory."""
+    """More memory than allowed, as the grader measures it."""
     return Text(
         f"Your code took more than {_bytes(limit)} of memory, so it was ended.",
         f"代码占用的内存超过了{_bytes(limit)}，已被终止。",
@@ -44,7 +44,7 @@ def too_much_memory(limit: int) -> Text:
 
 
 def no_memory(limit: int) -> Text:
-    """A MemoryError within the limits."""
+    """A MemoryError within the answer's process."""
     return Text(
         f"Your code asked for more memory than an answer may use ({_bytes(limit)}).",
         f"代码申请的内存超过了允许的上限（{_bytes(limit)}）。",
@@ -52,7 +52,7 @@ def no_memory(limit: int) -> Text:
 
 
 def killed() -> Text:
-    """SIGKILL from outside: on Linux almost always a lack of memory."""
+    """A SIGKILL from outside: on Linux almost always a lack of memory."""
     return Text(
         "The system ended your code. The usual cause is that memory ran out.",
         "代码被操作系统终止，通常是因为内存耗尽。",
@@ -60,7 +60,7 @@ def killed() -> Text:
 
 
 def too_much_printed(limit: int) -> Text:
-    """A flood of output."""
+    """More printed output than allowed."""
     return Text(
         f"Your code printed more than {_bytes(limit)}, so it was ended. Is there a print in a loop?",
         f"代码打印的内容超过了{_bytes(limit)}，已被终止。循环里是不是有print？",
@@ -68,7 +68,7 @@ def too_much_printed(limit: int) -> Text:
 
 
 def too_many_processes(limit: int) -> Text:
-    """More processes than allowed at once."""
+    """More processes at once than allowed."""
     return Text(
         f"Your code started more than {limit} processes, so they were ended.",
         f"代码启动的进程超过了{limit}个，已被终止。",
@@ -85,7 +85,7 @@ def left_behind(count: int) -> Text:
 
 
 def crashed(signal: str) -> Text:
-    """Ended by a signal."""
+    """A process that a signal ended."""
     return Text(
         f"Python itself crashed while it ran your code ({signal}). Recursion without an end can cause this.",
         f"运行代码时Python本身崩溃了（{signal}）。没有尽头的递归会造成这种情况。",
@@ -93,7 +93,7 @@ def crashed(signal: str) -> Text:
 
 
 def ended(code: int | None) -> Text:
-    """Ended by itself, without an answer."""
+    """A process that ended by itself, without a result."""
     shown = Text(f" (exit code {code})", f"（退出码{code}）") if code is not None else both("")
     return Text(
         f"Your code ended Python{shown['en']} before it returned a result. Remove calls of exit() and the like.",
@@ -111,7 +111,7 @@ def garbled() -> Text:
 
 
 def grader_process_killed() -> Text:
-    """The zygote is gone."""
+    """An answer that ended the zygote."""
     return Text("Your code ended a process that it had not started.", "代码结束了一个不是它启动的进程。")
 
 

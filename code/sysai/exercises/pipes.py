@@ -15,7 +15,7 @@ _PENDING = 4  # an answer that plays by the rules has one reply under way
 
 @dataclass(frozen=True)
 class Printed:
-    """What a submission printed: its beginning, its end, and how many characters between them were left out."""
+    """Printed output of a submission: its beginning, its end, and how many characters between them were left out."""
 
     head: str = ""
     tail: str = ""
@@ -71,7 +71,7 @@ class Prints:
                 self._tail = (self._tail + data[max(0, missing) :])[-4 * _KEPT :]
 
     def result(self) -> Printed:
-        """What came so far."""
+        """The output so far."""
         text = _text(self._head)
         skipped = self.total - len(self._head) - len(self._tail)
         rest = _text(self._tail)

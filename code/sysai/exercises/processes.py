@@ -64,7 +64,7 @@ class Forked(Process):
 
 
 class Spawned(Process):
-    """A fresh Python."""
+    """A child that is a new Python process, where there is no zygote to fork."""
 
     def __init__(self):
         ours, theirs = _pipes()
@@ -77,7 +77,7 @@ class Spawned(Process):
         super().__init__(self.popen.pid, *ours)
 
     def exit_code(self, timeout: float) -> int | None:
-        """See `Process`."""
+        """The exit code, None if the process has not ended after `timeout` seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.popen.wait(timeout)
         return None
@@ -101,7 +101,7 @@ class Zygote:
 
     @property
     def pid(self) -> int:
-        """Of the zygote itself."""
+        """Process id of the zygote itself."""
         return self.popen.pid
 
     def fork(self) -> Forked:
@@ -145,7 +145,7 @@ class Zygote:
         return line
 
     def close(self) -> None:
-        """End it."""
+        """End the zygote."""
         self.socket.close()
         self.popen.kill()
         self.popen.wait()
@@ -242,8 +242,8 @@ def signal_name(code: int) -> str:
 def _pipes() -> tuple[list[int], list[int]]:
     """Both ends of three pipes: requests to the child, replies from it, and what it prints."""
     ends = [os.pipe() for _ in range(3)]
-    (requests, ours), (replies, to_replies), (prints, to_prints) = ends
-    return [ours, replies, prints], [requests, to_replies, to_prints]
+    (requests, to_requests), (replies, to_replies), (prints, to_prints) = ends
+    return [to_requests, replies, prints], [requests, to_replies, to_prints]
 
 
 def _children_now() -> set[int]:

@@ -1,6 +1,6 @@
-"""What a student reads after a check: what was expected, what came, for which input, and how to repeat it.
+"""The report that a student reads after a check: what was expected, what came, for which input, and how to repeat it.
 
-One `Report` an exercise; it is written as text, HTML, Markdown, or data for machines, from the same parts.
+One `CheckReport` an exercise; it is written as text, HTML, Markdown, or data for machines, from the same parts.
 """
 
 import html
@@ -13,6 +13,8 @@ from sysai.exercises.messages import LABELS, VERDICTS
 from sysai.exercises.pipes import Printed
 from sysai.exercises.show import plain
 
+PASSED, FAILED = 0, 1  # exit codes of `sysai check`
+
 _MARKS = {"passed": "✓", "failed": "✗", "not started": "·"}
 _WIDTH = 100
 _PRINTED_LINES = 10
@@ -20,7 +22,7 @@ _NOTHING = Printed()
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """The result of one exercise. `verdict` is passed, failed or not started; `reason` one of `failure.REASONS`.
 
     `frames` are (line number, source line) of the answer; `check_lines` are those of check.py that led to the failure;
@@ -56,18 +58,18 @@ class Report:
         return self.verdict == "passed"
 
     def data(self) -> dict:
-        """For JSON: every field, texts in both languages."""
+        """Every field, texts in both languages, ready for JSON."""
         return {**vars(self), "printed": asdict(self.printed)}
 
     @classmethod
-    def from_data(cls, data: dict) -> "Report":
+    def from_data(cls, data: dict) -> "CheckReport":
         """The report whose `data` this is."""
         frames = tuple((line, source) for line, source in data["frames"])
         lines = tuple(data["check_lines"])
         return cls(**{**data, "frames": frames, "check_lines": lines, "printed": Printed(**data["printed"])})
 
     def text(self, language: str) -> str:
-        """For a terminal."""
+        """The report as plain text, for a terminal."""
         lines = [self._headline(language)]
         if self.message:
             lines += ["", *_wrap(self._message(language), "  ")]
@@ -84,7 +86,7 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def html(self, language: str) -> str:
-        """For a notebook; everything that the answer produced is escaped."""
+        """The report as HTML, for a notebook; everything that the answer produced is escaped."""
         colour = {"passed": "#2e7d32", "failed": "#b3261e"}.get(self.verdict, "#666")
         rows = "".join(
             f'<tr><th scope="row" style="text-align:left;vertical-align:top;padding:.2em 1em .2em 0">{label}</th>'
@@ -102,7 +104,7 @@ class Report:
         )
 
     def markdown(self, language: str) -> str:
-        """For a workflow's summary."""
+        """The report as Markdown, for a workflow's summary."""
         lines = [f"### {_escape(self._headline(language))}", ""]
         if self.message:
             lines += [_escape(self._message(language)), ""]
@@ -192,7 +194,7 @@ def _wrap(text: str, indent: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    """What stays together: Latin words with the space behind them, single Chinese characters with marks behind."""
+    """Pieces that stay on one line: Latin words with the space after them, Chinese characters with closing marks."""
     words: list[str] = []
     for char in text:
         closing = char in "，。：；？！）”、》]"

@@ -1,8 +1,7 @@
 """For checks of schedules: the trace that an answer returns, replayed."""
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import replay
-from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule.schedule import Trace, replay
 from sysai.compiler.tir.accesses import nests
 from sysai.compiler.tir.statement import For, PrimFunc
 from sysai.core.language import Text
@@ -12,7 +11,7 @@ MOST_STEPS, MOST_LOOPS = 80, 10  # around a block: counting takes twice as long 
 
 
 def replayed(trial: Trial, text: str, function: PrimFunc) -> PrimFunc:
-    """What a trace, as `to_json` wrote it, makes of `function`; one that does not fit, or is too long, fails."""
+    """`function` after the trace that `to_json` wrote as `text`; one that does not fit, or is too long, fails."""
     fault = ""
     try:
         trace = Trace.from_json(text)

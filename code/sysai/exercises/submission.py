@@ -103,7 +103,7 @@ class Submission:
         self.loaded = True
 
     def call(self, name: str, args: tuple, kwargs: dict) -> object:
-        """What the answer's function `name` returns."""
+        """Call the answer's function `name` and return its value."""
         for value in (*args, *kwargs.values()):
             if isinstance(value, Callback):
                 self._callbacks[id(value)] = value

@@ -1,22 +1,22 @@
-"""What checks of pipeline schedules tell: which stages wait for ever, and what each did when."""
+"""Reports of checks of pipeline schedules: the stages that wait for ever, and a timeline in characters."""
 
 from collections import deque
 from collections.abc import Callable
 
 from sysai.core.language import Text
-from sysai.parallel.pipeline.schedules import Operation, Schedule, Value
+from sysai.parallel.pipeline.schedules import Operation, PassOutput, Schedule
 from sysai.parallel.pipeline.timeline import Timeline
 
 _CHINESE = {"activation": "激活值", "gradient": "梯度", "weight gradient": "权重梯度"}
 
 
 def deadlock(schedule: Schedule) -> Text | None:
-    """What each stage waits for that never comes, where a schedule does not run to its end."""
-    left, given = [deque(order) for order in schedule.orders], set()
-    while order := next((o for o in left if o and given.issuperset(schedule.needs(o[0]))), None):
-        given.add(schedule.gives(order.popleft()))
-    waits: list[tuple[int, Value]] = [
-        (order[0].stage, next(value for value in schedule.needs(order[0]) if value not in given))
+    """The tensor that each stuck stage waits for, where a schedule does not run to its end."""
+    left, computed = [deque(order) for order in schedule.orders], set()
+    while order := next((o for o in left if o and computed.issuperset(schedule.needs(o[0]))), None):
+        computed.add(schedule.gives(order.popleft()))
+    waits: list[tuple[int, PassOutput]] = [
+        (order[0].stage, next(value for value in schedule.needs(order[0]) if value not in computed))
         for order in left
         if order
     ]

@@ -1,4 +1,4 @@
-"""What a check does with an answer: call its functions, and compare what comes with what the check computed itself.
+"""One check of one answer: its functions are called, and their values compared with what the check computed itself.
 
     def check(trial: Trial) -> None:
         for _ in range(20):
@@ -62,9 +62,9 @@ class Trial:
         return Callback(function, name or function.__name__)
 
     def call(self, function: str, /, *args: object, **kwargs: object) -> object:
-        """What the answer's `function` returns: None, bool, int, float, str, list, tuple, dict or a dense tensor.
+        """Call the answer's `function`; return its None, bool, int, float, str, list, tuple, dict or dense tensor.
 
-        Its type is what the starter says, through and through (a whole number may stand for a float). Arguments are
+        The type is what the starter says, through and through (a whole number may stand for a float). Arguments are
         whatever can be pickled, and callbacks.
         """
         self.last_call, self.last_value, self.drawn = show_call(function, args, kwargs), None, None

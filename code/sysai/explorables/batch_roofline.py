@@ -10,7 +10,7 @@ from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import CHIPS, REQUESTS
 from sysai.explorables.decode_service import LAPTOP, Service, service
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.roofline import SHOWN
 from sysai.explorables.units import digits, quantity
 from sysai.viz.palette import INK
@@ -66,12 +66,12 @@ def _panel(
 ) -> dict:
     """Curves over the batch, the first one thick; a point at the chosen batch; lines at memory's end and at targets."""
     says = in_language(_TEXTS, language)
-    parts = {says[part]: colour for part, colour in colours.items()}
+    parts = {says[name]: colour for name, colour in colours.items()}
     thick = next(iter(parts))
     ticks = marks.decades([row["value"] for row in rows if row["part"] == thick] + list(targets))
     sizes = {"values": [2**power for power in range(0, 11, 2)], "format": ",", "grid": False}
     y = marks.logarithmic(ticks[0], ticks[-1])
-    place = {
+    encoding = {
         "x": {"field": "batch", **_X, "title": says["batch"], "axis": sizes},
         "y": {"field": "value", **y, "title": says[title], "axis": {"values": ticks, "format": ",~g"}},
     }
@@ -82,9 +82,9 @@ def _panel(
         {
             "data": {"values": rows},
             "mark": {"type": "line", "clip": True},
-            "encoding": place | {"color": colour, "strokeWidth": width},
+            "encoding": encoding | {"color": colour, "strokeWidth": width},
         },
-        {"data": {"values": [here]}, "mark": point, "encoding": place},
+        {"data": {"values": [here]}, "mark": point, "encoding": encoding},
     ]
     if 1 <= fits <= MOST:
         layers.append(marks.limit_down(fits, says["full"], _X))
@@ -97,7 +97,7 @@ def _describe(
     context: int,
 ) -> str:  # fmt: skip
     says, roof, step = in_language(_TEXTS, language), served.roof, served.step(batch)
-    held, one = served.held
+    held, one_cache = served.held
     seconds, within = served.tpot(batch), served.within(target / 1e3)
     levels_off = 1 / roof.time(step.flops / batch, step.cache / batch)
     parts = [says["setting"], says["step readout"], says["over"] if batch > served.fits else ""]
@@ -110,7 +110,7 @@ def _describe(
         held=quantity(held, "B"),
         cache=cache,
         context=f"{context:,}",
-        one=quantity(one, "B"),
+        one=quantity(one_cache, "B"),
         batch=f"{batch:,}",
         s="s" * (batch > 1),
         tpot=digits(1e3 * seconds),
@@ -177,8 +177,8 @@ _DEVICES: dict[str, Text] = {key: Text(chip.name, chip.name) for key, chip in CH
 _DEVICES[LAPTOP] = Text("a laptop of two cores", "双核笔记本电脑")
 
 
-def _format(name: str, label: Text, formats: tuple[str, ...], help: Text) -> Choice:
-    return Choice(name, label, {key: Text(key, key) for key in formats}, "bf16", help)
+def _format(name: str, label: Text, formats: tuple[str, ...], help: Text) -> Dropdown:
+    return Dropdown(name, label, {key: Text(key, key) for key in formats}, "bf16", help)
 
 
 batch_roofline = Explorable(
@@ -192,7 +192,7 @@ batch_roofline = Explorable(
             ),
             SHOWN,
         ),
-        Choice(
+        Dropdown(
             "device",
             Text("Device", "设备"),
             _DEVICES,

@@ -32,7 +32,7 @@ def block_map(language: str, moment: Moment, blocks: int, width: int) -> dict:
     y["scale"]["reverse"] = True
     named = {USES[use][language]: colour for use, colour in _COLOURS.items()}
     colour = {"color": marks.colours(named, symbolOpacity=0.6)}
-    place = {"x": {"field": "left", **x}, "y": {"field": "top", **y}, "y2": {"field": "bottom"}}
+    encoding = {"x": {"field": "left", **x}, "y": {"field": "top", **y}, "y2": {"field": "bottom"}}
     middle = {"x": {"field": "middle", **x}, "y": {"field": "centre", **y}, "text": {"field": "text"}}
     edge = {"type": "rect", "stroke": INK, "strokeWidth": 0.6, "strokeOpacity": 0.5, "fillOpacity": 0}
     ground, filled = ({"type": "rect", "opacity": opacity} for opacity in (0.18, 0.5))
@@ -41,9 +41,9 @@ def block_map(language: str, moment: Moment, blocks: int, width: int) -> dict:
         "width": width,
         "height": 17 * rows,
         "layer": [
-            {"data": {"values": held}, "mark": ground, "encoding": place | colour | {"x2": {"field": "right"}}},
-            {"data": {"values": held}, "mark": filled, "encoding": place | colour | {"x2": {"field": "filled"}}},
-            {"data": {"values": cells}, "mark": edge, "encoding": place | {"x2": {"field": "right"}}},
+            {"data": {"values": held}, "mark": ground, "encoding": encoding | colour | {"x2": {"field": "right"}}},
+            {"data": {"values": held}, "mark": filled, "encoding": encoding | colour | {"x2": {"field": "filled"}}},
+            {"data": {"values": cells}, "mark": edge, "encoding": encoding | {"x2": {"field": "right"}}},
             {
                 "data": {"values": [cell for cell in held if cell["text"]]},
                 "mark": {"type": "text", "baseline": "middle", "fontSize": 10},
@@ -57,7 +57,7 @@ def _cell(block: int, moment: Moment) -> dict:
     """Where a block is drawn, its use, and the share of its positions that the step's end finds computed."""
     row, column = divmod(block, COLUMNS)
     holders = [request for request, table in moment.tables.items() if block in table]
-    share = float(block in moment.idle)
+    share = float(block in moment.evictable)
     for request in holders:
         before = moment.tables[request].index(block) * BLOCK_SIZE
         share = max(share, min(1.0, max(0, moment.filled[request] - before) / BLOCK_SIZE))

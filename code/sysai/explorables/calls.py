@@ -1,4 +1,4 @@
-"""What the two calls of a served model cost: the decode step and the prefill, in FLOPs and in bytes.
+"""Costs of the two calls of a served model, the decode step and the prefill, in FLOPs and in bytes.
 
 Weights are read once a call, the cache once a request; activations stay on the chip. Of a mixture's experts as many
 are read as the tokens may visit at most.
@@ -13,7 +13,7 @@ from sysai.models.formulas.memory import decode_bytes, kv_cache_bytes, prefill_b
 
 
 @dataclass(frozen=True)
-class Call:
+class ModelCall:
     """One call of the model: its two costs, and the tokens it yields or reads."""
 
     flops: float
@@ -32,18 +32,18 @@ class Call:
         return self.flops / self.bytes
 
 
-def decode(config: ModelConfig, batch: int, context: int, precision: str) -> Call:
+def decode(config: ModelConfig, batch: int, context: int, precision: str) -> ModelCall:
     """One decode step of `batch` requests with `context` tokens in the cache of each."""
     size = BYTES[precision]
     everything = decode_bytes(config, batch, context, 1) * size
     cache = kv_cache_bytes(config, batch, context + 1, 1) * size
-    return Call(forward_flops(config, batch, 1, context).total, everything - cache, cache, batch)
+    return ModelCall(forward_flops(config, batch, 1, context).total, everything - cache, cache, batch)
 
 
-def prefill(config: ModelConfig, batch: int, context: int, precision: str) -> Call:
+def prefill(config: ModelConfig, batch: int, context: int, precision: str) -> ModelCall:
     """The prefill of `batch` prompts of `context` tokens, with the head at the last position only."""
     size = BYTES[precision]
     everything = prefill_bytes(config, batch, context, 1) * size
     cache = kv_cache_bytes(config, batch, context, 1) * size
     flops = forward_flops(config, batch, context, last_only=True).total
-    return Call(flops, everything - cache, cache, batch * context)
+    return ModelCall(flops, everything - cache, cache, batch * context)

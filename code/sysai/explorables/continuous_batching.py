@@ -8,19 +8,19 @@ from statistics import fmean
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.block_map import block_map, uses
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.serving_runs import (
     BLOCK_SIZE,
     DECODE,
-    MAX_RUNNING,
+    MAX_NUM_SEQS,
     PREEMPTED,
     PREFILL,
     RECOMPUTATION,
     REQUESTS,
     WAITING,
-    Interval,
     Moment,
-    Run,
+    RequestInterval,
+    ServingRun,
     serve,
     step_budget,
 )
@@ -47,18 +47,18 @@ def draw(language: str, *, moment: int, **settings: float | str) -> dict:
     }
 
 
-def _run(*, policy: str, budget: int, rate: float, blocks: int, prefix: str, seed: int) -> Run:
+def _run(*, policy: str, budget: int, rate: float, blocks: int, prefix: str, seed: int) -> ServingRun:
     return serve(policy, budget, rate, blocks, prefix == "on", seed)
 
 
-def _timeline(language: str, run: Run, moment: Moment) -> dict:
+def _timeline(language: str, run: ServingRun, moment: Moment) -> dict:
     """Bars of steps, thin ones of waiting, and a line through the step that is shown below."""
     names = in_language(_TEXTS, language)
     end = run.moments[-1].start + run.moments[-1].seconds
     x = {"axis": {"tickCount": 8, "grid": False}, **marks.linear(0, end)}
     bare = {"domain": False, "ticks": False}
     y = {"field": "request", "type": "nominal", "sort": [str(i) for i in range(REQUESTS)], "title": names["request"]}
-    place = {
+    encoding = {
         "x": {"field": "start", **x, "title": names["time"]},
         "x2": {"field": "end"},
         "y": y | {"axis": bare},
@@ -75,12 +75,12 @@ def _timeline(language: str, run: Run, moment: Moment) -> dict:
             {
                 "data": {"values": [row for row in rows if row["idle"]]},
                 "mark": {"type": "bar", "height": 3},
-                "encoding": place,
+                "encoding": encoding,
             },
             {
                 "data": {"values": [row for row in rows if not row["idle"]]},
                 "mark": {"type": "bar", "height": 10, "stroke": PAPER, "strokeWidth": 0.7},
-                "encoding": place,
+                "encoding": encoding,
             },
             {
                 "data": {"values": [{"now": moment.start + moment.seconds / 2}]},
@@ -91,20 +91,20 @@ def _timeline(language: str, run: Run, moment: Moment) -> dict:
     }
 
 
-def _joined(intervals: list[Interval], least: float) -> list[Interval]:
+def _joined(intervals: list[RequestInterval], least: float) -> list[RequestInterval]:
     """Steps of one kind that follow each other, joined until they are `least` seconds long and can be seen."""
-    joined: list[Interval] = []
-    for one in sorted(intervals, key=lambda one: (one.request, one.start)):
+    joined: list[RequestInterval] = []
+    for interval in sorted(intervals, key=lambda interval: (interval.request, interval.start)):
         last = joined[-1] if joined else None
-        follows = last and (last.request, last.state, last.end) == (one.request, one.state, one.start)
-        if follows and (one.end - last.start <= least or one.state in IDLE):
-            joined[-1] = Interval(last.request, last.state, last.start, one.end)
+        follows = last and (last.request, last.state, last.end) == (interval.request, interval.state, interval.start)
+        if follows and (interval.end - last.start <= least or interval.state in IDLE):
+            joined[-1] = RequestInterval(last.request, last.state, last.start, interval.end)
         else:
-            joined.append(one)
+            joined.append(interval)
     return joined
 
 
-def _describe(language: str, run: Run, number: int, **settings: float | str) -> str:
+def _describe(language: str, run: ServingRun, number: int, **settings: float | str) -> str:
     says, moment, report = in_language(_TEXTS, language), run.moments[number], run.report
     blocks = uses(moment, settings["blocks"])
     queried, cached = run.result.queried_tokens, run.result.cached_tokens
@@ -114,7 +114,7 @@ def _describe(language: str, run: Run, number: int, **settings: float | str) -> 
     return "".join(parts).format(
         policy=_POLICIES[settings["policy"]][language],
         budget=step_budget(settings["policy"], settings["budget"]),
-        most=MAX_RUNNING,
+        most=MAX_NUM_SEQS,
         rate=digits(settings["rate"]),
         blocks=settings["blocks"],
         size=BLOCK_SIZE,
@@ -198,7 +198,7 @@ continuous_batching = Explorable(
     name="continuous_batching",
     title=Text("Continuous batching, step by step", "连续批处理：逐步查看"),
     controls=(
-        Choice(
+        Dropdown(
             "policy",
             Text("Policy", "策略"),
             _POLICIES,
@@ -241,7 +241,7 @@ continuous_batching = Explorable(
                 "存放键和值的内存，每块16个位置。最长的请求要用12块。",
             ),
         ),
-        Choice(
+        Dropdown(
             "prefix",
             Text("Prefix caching", "前缀缓存"),
             {"off": Text("off", "关"), "on": Text("on", "开")},

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from sysai.core.language import Text
-from sysai.explorables.explorable import Choice, Slider
+from sysai.explorables.explorable import Dropdown, Slider
 from sysai.hardware.devices import DEVICES, Device
 from sysai.models.config import ModelConfig
 from sysai.models.presets import PRESETS
@@ -23,22 +23,22 @@ MODELS: dict[str, ModelConfig] = {slug(name): config for name, config in PRESETS
 CHIPS: dict[str, Device] = {slug(name): device for name, device in DEVICES.items()}
 
 
-def model_choice(help: Text, models: Mapping[str, ModelConfig] = MODELS) -> Choice:
-    """One of the models."""
+def model_choice(help: Text, models: Mapping[str, ModelConfig] = MODELS) -> Dropdown:
+    """A control that chooses one of the models."""
     options = {key: _same(config.name) for key, config in models.items()}
-    return Choice("model", Text("Model", "模型"), options, "llama-3-8b", help)
+    return Dropdown("model", Text("Model", "模型"), options, "llama-3-8b", help)
 
 
-def precision_choice(help: Text, formats: Iterable[str] = tuple(BYTES)) -> Choice:
-    """One of the number formats in `BYTES`."""
+def precision_choice(help: Text, formats: Iterable[str] = tuple(BYTES)) -> Dropdown:
+    """A control that chooses one of the number formats in `BYTES`."""
     options = {name: _same(name) for name in formats}
-    return Choice("precision", Text("Precision", "精度"), options, "bf16", help)
+    return Dropdown("precision", Text("Precision", "精度"), options, "bf16", help)
 
 
-def device_choice(help: Text) -> Choice:
-    """One of the devices."""
+def device_choice(help: Text) -> Dropdown:
+    """A control that chooses one of the devices."""
     options = {key: _same(device.name) for key, device in CHIPS.items()}
-    return Choice("device", Text("Device", "设备"), options, "nvidia-h100-sxm", help)
+    return Dropdown("device", Text("Device", "设备"), options, "nvidia-h100-sxm", help)
 
 
 def device_count(help: Text) -> Slider:

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from sysai.explorables.calls import Call, decode
+from sysai.explorables.calls import ModelCall, decode
 from sysai.explorables.controls import CHIPS
 from sysai.explorables.kv_cache import bytes_held
 from sysai.explorables.roofline import SHOWN
@@ -26,10 +26,10 @@ class Service:
     cache: str
     context: int
 
-    def step(self, batch: int) -> Call:
+    def step(self, batch: int) -> ModelCall:
         """One decode step, weights and cache each in its own format."""
         weights, cache = (decode(SHOWN[self.model], batch, self.context, name) for name in (self.weights, self.cache))
-        return Call(weights.flops, weights.weights, cache.cache, batch)
+        return ModelCall(weights.flops, weights.weights, cache.cache, batch)
 
     def tpot(self, batch: int) -> float:
         """The least seconds from one token of a request to the next."""

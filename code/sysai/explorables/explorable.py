@@ -1,6 +1,6 @@
-"""What an explorable is: a function from settings to a figure, and the controls that choose the settings.
+"""An explorable: a function from settings to a figure, and the controls that choose the settings.
 
-    kv_cache = Explorable(name="kv_cache", title={...}, controls=(Slider(...), Choice(...)), draw=draw)
+    kv_cache = Explorable(name="kv_cache", title={...}, controls=(Slider(...), Dropdown(...)), draw=draw)
 
 `draw(language, **settings)` returns a Vega-Lite specification, a plain dict, whose `description` says in full
 sentences what the figure shows: it is the text alternative, and stands below the figure. The function runs in a
@@ -70,7 +70,7 @@ class Slider:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Dropdown:
     """One of `options`: what each is called in a program and in an address, with its text."""
 
     name: str
@@ -118,7 +118,7 @@ class Explorable:
 
     name: str
     title: Text
-    controls: tuple[Slider | Choice, ...]
+    controls: tuple[Slider | Dropdown, ...]
     draw: Callable[..., dict]
     prediction: Prediction | None = None
 
@@ -164,7 +164,7 @@ class Explorable:
         return {"config": STYLE, **self.draw(language, **self.settings(**settings))}
 
     def reply(self, language: str, guess: float) -> str:
-        """What to say to a reader who guessed `guess` (in the prediction's unit) before looking."""
+        """The answer to a reader who guessed `guess` (in the prediction's unit) before looking."""
         prediction = self.prediction
         answer = prediction.answer(**self.settings(**prediction.settings))
         unit = prediction.unit[language]
@@ -178,11 +178,6 @@ class Explorable:
             verdict = says["high" if factor > 1 else "low"].format(times=digits(max(factor, 1 / factor)))
         said = {"guess": with_unit(f"{guess:,g}", unit, language), "answer": with_unit(digits(answer), unit, language)}
         return says["reply"].format(**said, verdict=verdict)
-
-    def _ipython_display_(self) -> None:
-        from sysai.explorables.notebook import show
-
-        show(self)
 
 
 _REPLIES = {

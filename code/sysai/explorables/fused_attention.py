@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sysai.compiler.graph.graph import Graph
-from sysai.compiler.graph.parser import parse_graph
+from sysai.compiler.graph.text import parse_graph
 from sysai.compiler.passes.fusion import explain, traffic
 from sysai.compiler.passes.groups import Context, Group, classify
 
@@ -84,7 +84,7 @@ def _nodes(boxes: set[str] | tuple[str, ...]) -> list[str]:
 
 
 def bytes_moved(layer: Graph, kernels: tuple[tuple[str, ...], ...]) -> list[int]:
-    """Of each kernel."""
+    """Bytes that each kernel moves."""
     context = Context(layer)
     return [part.fused for part in traffic(classify(context, _nodes(boxes)) for boxes in kernels)]
 
@@ -96,7 +96,7 @@ def least(layer: Graph) -> int:
 
 
 def bytes_of(layer: Graph, box: str) -> int:
-    """Of the value that others read from a box: half of what a kernel moves that copies it."""
+    """Bytes of the value that others read from a box: half of what a kernel that copies it moves."""
     value = layer.producers()[BOXES[box][-1]].output
     (copy,) = traffic([Group("elementwise", (), (value,), (value,), value.shape)])
     return copy.fused // 2

@@ -71,13 +71,13 @@ def _timeline(language: str, pass_: Overlap, layers: int) -> dict:
     }
     rows = [
         {
-            "row": names["backward" if part == "computing" else "all-reduce"],
-            "part": names[part],
+            "row": names["backward" if lane == "computing" else "all-reduce"],
+            "part": names[lane],
             "start": 1e3 * begin,
             "end": 1e3 * until,
             "shade": 1 - 0.3 * (i % 2),
         }
-        for part, intervals in lanes.items()
+        for lane, intervals in lanes.items()
         for i, (begin, until) in enumerate(_joined(intervals, least))
     ]
     x = marks.linear(0, 1e3 * end)
@@ -107,13 +107,13 @@ def _joined(intervals: list[tuple[float, float]], least: float) -> list[tuple[fl
 
 
 def _exposed(language: str, sizes: dict[int, Overlap], bucket: int) -> dict:
-    """What is exposed at each size of buckets, and a point at the chosen one."""
+    """The exposed time at each size of buckets, and a point at the chosen one."""
     names = in_language(_TEXTS, language)
     rows = [{"bucket": size, "exposed": 1e3 * pass_.exposed} for size, pass_ in sizes.items()]
     ticks = marks.decades([row["exposed"] for row in rows])
     x, y = marks.logarithmic(_BUCKET.values[0], _BUCKET.values[-1]), marks.logarithmic(ticks[0], ticks[-1])
     axis = {"values": _BUCKET.values[::2], "format": ",", "grid": False}
-    place = {
+    encoding = {
         "x": {"field": "bucket", **x, "title": names["bucket"], "axis": axis},
         "y": {"field": "exposed", **y, "title": names["exposed (ms)"], "axis": {"values": ticks, "format": ",~g"}},
     }
@@ -122,11 +122,11 @@ def _exposed(language: str, sizes: dict[int, Overlap], bucket: int) -> dict:
         "width": WIDTH,
         "height": 120,
         "layer": [
-            {"data": {"values": rows}, "mark": {"type": "line", "color": red}, "encoding": place},
+            {"data": {"values": rows}, "mark": {"type": "line", "color": red}, "encoding": encoding},
             {
                 "data": {"values": [row for row in rows if row["bucket"] == bucket]},
                 "mark": {"type": "point", "filled": True, "size": 110, "color": INK, "opacity": 1},
-                "encoding": place,
+                "encoding": encoding,
             },
         ],
     }
@@ -214,8 +214,8 @@ gradient_overlap = Explorable(
         Slider(
             "tokens",
             Text("Tokens on each device", "每台设备的词元数"),
-            tuple(2**power for power in range(9, 17)),
-            8_192,
+            tuple(2**power for power in range(8, 17)),
+            1_024,
             Text("tokens", "个词元"),
             Text(
                 "The backward pass takes longer with more of them; the gradients stay as large as they are.",
@@ -236,12 +236,14 @@ gradient_overlap = Explorable(
         Slider(
             "bandwidth",
             Text("Bandwidth", "带宽"),
-            (1.25, 3.125, 6.25, 12.5, 25, 50, 100, 200, 450),
-            50,
+            (1.25, 3.125, 6.25, 12.5, 25, 50, 100, 200, 400, 450),
+            400,
             Text("GB/s", "GB/s"),
             Text(
-                "Of a device in one direction: 50 is 400 Gb/s InfiniBand, 450 NVLink within a node.",
-                "每台设备单方向：50相当于400 Gb/s的InfiniBand，450相当于节点之内的NVLink。",
+                "Of a device in a collective: 450 is NVLink within a node, 400 nodes of eight GPUs with eight NICs of "
+                "400 Gb/s, 50 nodes of one GPU and one such NIC.",
+                "集合通信中每台设备的带宽：450相当于节点内的NVLink；400相当于每个节点八块GPU、八块400 Gb/s的网卡；"
+                "50相当于每个节点一块GPU、一块这样的网卡。",
             ),
         ),
         Slider(
@@ -257,21 +259,21 @@ gradient_overlap = Explorable(
     draw=draw,
     prediction=Prediction(
         question=Text(
-            "32 blocks of Llama 3 8B have 14 GB of gradients. With 4,096 tokens on each of 64 devices the backward "
-            "pass takes 289 ms; each sends 50 GB/s. How much of the all-reduce is exposed, in buckets of 64 MiB?",
-            "Llama 3 8B的32层共有14 GB梯度。64台设备，每台4,096个词元，反向传播要289 ms；每台每秒发送50 GB。"
-            "分桶为64 MiB时，all-reduce有多少没有被掩盖？",
+            "32 blocks of Llama 3 8B have 14 GB of gradients. With 512 tokens on each of 64 devices the backward "
+            "pass takes 36 ms; each sends 400 GB/s. How much of the all-reduce is exposed, in buckets of 2,048 MiB?",
+            "Llama 3 8B的32层共有14 GB梯度。64台设备，每台512个词元，反向传播要36 ms；每台每秒发送400 GB。"
+            "分桶为2,048 MiB时，all-reduce有多少没有被掩盖？",
         ),
         unit=Text("ms", "ms"),
         answer=lambda **settings: 1e3 * timed(**settings).exposed,
         settings={
             "model": "llama-3-8b",
             "layers": 32,
-            "tokens": 4_096,
+            "tokens": 512,
             "devices": 64,
-            "bandwidth": 50,
+            "bandwidth": 400,
             "latency": 5,
-            "bucket": 64,
+            "bucket": 2_048,
         },
     ),
 )

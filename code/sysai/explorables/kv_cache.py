@@ -12,7 +12,7 @@ from dataclasses import replace
 from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import BYTES, CHIPS, MODELS
-from sysai.explorables.explorable import Choice, Explorable, Prediction
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction
 from sysai.explorables.units import quantity
 from sysai.models.config import ModelConfig
 from sysai.models.formulas.memory import kv_cache_bytes
@@ -37,7 +37,7 @@ def attention(config: ModelConfig, heads: str) -> ModelConfig:
 
 
 def kind(config: ModelConfig, language: str) -> str:
-    """What a model's attention is called: `GQA, 8 heads`."""
+    """The name of a model's kind of attention: `GQA, 8 heads`."""
     if config.mla:
         return Text("MLA, one latent", "MLA，一个潜在向量")[language]
     number = config.n_kv_heads
@@ -166,7 +166,7 @@ def _describe(
 _TEXTS: dict[str, Text] = {
     "weights": Text("weights", "权重"),
     "cache": Text("KV cache", "KV缓存"),
-    "memory": Text("memory {memory}", "内存{memory}"),
+    "memory": Text("memory {memory}", "显存{memory}"),
     "held": Text("held (GB)", "占用（GB）"),
     "context": Text("context of each request (tokens)", "每个请求的上下文长度（词元）"),
     "cached": Text("KV cache (GB)", "KV缓存（GB）"),
@@ -175,8 +175,8 @@ _TEXTS: dict[str, Text] = {
         "{model} with {kind}, {precision}: a token of context keeps {token}. The cache of {batch} request{s} of "
         "{context} tokens is {cache}; with the weights, {weights}, that makes {total}. "
         "Memory of {devices} × {device}: {memory}. ",
-        "{model}，{kind}，{precision}：上下文中每个词元占{token}。{batch}个请求、每个持有{context}个词元，缓存共{cache}；"
-        "加上权重{weights}，合计{total}。{devices}块{device}的内存共{memory}。",
+        "{model}，{kind}，{precision}：上下文中每个词元占{token}。{batch}个请求、每个持有{context}个词元，KV缓存共{cache}；"
+        "加上权重{weights}，合计{total}。{devices}块{device}的显存共{memory}。",
     ),
     "fits": Text("In all, {fit} such requests fit.", "这样的请求总共放得下{fit}个。"),
     "full": Text("That is too much: {fit} such requests fit.", "放不下：这样的请求只放得下{fit}个。"),
@@ -199,45 +199,45 @@ _CONTEXT = controls.context_slider(
 
 kv_cache = Explorable(
     name="kv_cache",
-    title=Text("Memory of a KV cache", "KV缓存占多少内存"),
+    title=Text("Memory of a KV cache", "KV缓存占多少显存"),
     controls=(
         controls.model_choice(
             Text(
                 "Layers, key-value heads and head size decide what a token of context keeps.",
-                "层数、键值头数和头大小，决定上下文中每个词元要占多少内存。",
+                "层数、键值头数和头大小，决定上下文中每个词元要占多少显存。",
             )
         ),
-        Choice(
+        Dropdown(
             "heads",
             Text("Key-value heads", "键值头"),
             _HEADS,
             "model",
             Text(
                 "Query heads that share a key-value head share its cache. The weights change a little, too.",
-                "共用一个键值头的各查询头，也共用它的缓存。键值头变了，权重也略有变化。",
+                "共用一个键值头的各查询头，也共用它的KV缓存。键值头变了，权重也略有变化。",
             ),
         ),
         _CONTEXT,
         controls.batch_slider(
             Text(
                 "Each request has a cache of its own; all share the weights.",
-                "每个请求有自己的缓存；权重由所有请求共用。",
+                "每个请求有自己的KV缓存；权重由所有请求共用。",
             )
         ),
         controls.precision_choice(
             Text(
                 "Of weights and cache alike: 4, 2, 1 or half a byte a value, not counting scales.",
-                "权重与缓存用同一种格式：每个数值4、2、1或0.5字节，不计缩放系数。",
+                "权重与KV缓存用同一种格式：每个数值4、2、1或0.5字节，不计缩放系数。",
             )
         ),
         controls.device_choice(
             Text(
                 "Its memory by the data sheet, all of it for weights and cache.",
-                "内存大小取自产品手册，假设全部用于权重和缓存。",
+                "显存大小取自产品手册，假设全部用于权重和KV缓存。",
             )
         ),
         controls.device_count(
-            Text("Weights and cache are divided evenly over all of them.", "权重和缓存在各块设备上平分。")
+            Text("Weights and cache are divided evenly over all of them.", "权重和KV缓存在各块设备上平分。")
         ),
     ),
     draw=draw,

@@ -1,8 +1,8 @@
 """Where a KV cache's memory goes when sequences get it in one piece, and when they get it in pages.
 
-Each policy is run on its allocator (`sysai.serving.waste`) with the same sequences, beside the shares that vLLM's
-authors published for theirs. They published the means of their lengths; the shape, log-normal with a sigma of 1, is
-ours.
+Each policy is run on its allocator (`sysai.serving.simulation.fragmentation`) with the same sequences, beside the
+shares that vLLM's authors published for theirs. They published the means of their lengths; the shape, log-normal with
+a sigma of 1, is ours.
 """
 
 import math
@@ -13,10 +13,10 @@ from statistics import NormalDist
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.units import digits
-from sysai.serving.waste import Waste, measure_waste, memories
-from sysai.serving.workload import AZURE_CODE, AZURE_CONVERSATION, Trace
+from sysai.serving.simulation.fragmentation import Fragmentation, measure_fragmentation, memories
+from sysai.serving.simulation.workload import AZURE_CODE, AZURE_CONVERSATION, RequestTrace
 from sysai.viz.palette import INK, PALETTE, PAPER
 
 POSITIONS = 15_728  # 12 GB over 819,200 bytes a token, OPT-13B: arXiv 2309.06180, table 1
@@ -24,7 +24,7 @@ SEQUENCES = 200  # of a run; with ten times as many the shares used change by 1%
 
 SIGMA = 1.0
 MEANS = (161.31, 337.99)  # prompt and output of the ShareGPT sequences there: figure 11a
-TRACES: dict[str, Trace] = {"azure_conversation": AZURE_CONVERSATION, "azure_code": AZURE_CODE}
+TRACES: dict[str, RequestTrace] = {"azure_conversation": AZURE_CONVERSATION, "azure_code": AZURE_CODE}
 
 # Kwon et al., PagedAttention, arXiv 2309.06180, figure 2; of vLLM's bar only the first share is labelled.
 PUBLISHED: dict[str, dict[str, float]] = {
@@ -67,13 +67,13 @@ def _sampler(dataset: str, which: int) -> Callable[[], int]:
 
 
 @cache
-def wasted(policy: str, dataset: str, longest: int, block_size: int) -> Waste:
+def wasted(policy: str, dataset: str, longest: int, block_size: int) -> Fragmentation:
     """The shares under one policy; `block_size` matters to pages only."""
     memory = memories(POSITIONS, longest, block_size)[policy]
-    return measure_waste(memory, POSITIONS, draw_lengths(dataset, longest))
+    return measure_fragmentation(memory, POSITIONS, draw_lengths(dataset, longest))
 
 
-def _all(*, dataset: str, longest: int, block_size: int) -> dict[str, Waste]:
+def _all(*, dataset: str, longest: int, block_size: int) -> dict[str, Fragmentation]:
     sizes = {policy: block_size if policy == "paged" else 1 for policy in PUBLISHED}
     return {policy: wasted(policy, dataset, longest, size) for policy, size in sizes.items()}
 
@@ -88,14 +88,14 @@ def draw(language: str, **settings: float | str) -> dict:
     }
 
 
-def _shares(language: str, results: dict[str, Waste]) -> dict:
+def _shares(language: str, results: dict[str, Fragmentation]) -> dict:
     says = in_language(_TEXTS, language)
     rows = []
     for policy, waste in results.items():
-        ours = {says[part]: 100 * getattr(waste, part) for part in COLOURS}
-        theirs = {says[part]: 100 * share for part, share in PUBLISHED[policy].items()}
-        rows += [row | {"whose": "ours"} for row in marks.stacked(says[policy], ours)]
-        rows += [row | {"whose": "published"} for row in marks.stacked(says[policy], theirs)]
+        simulated = {says[part]: 100 * getattr(waste, part) for part in COLOURS}
+        printed = {says[part]: 100 * share for part, share in PUBLISHED[policy].items()}
+        rows += [row | {"whose": "ours"} for row in marks.stacked(says[policy], simulated)]
+        rows += [row | {"whose": "published"} for row in marks.stacked(says[policy], printed)]
     bars = marks.bars(rows, {says[part]: colour for part, colour in COLOURS.items()}, says["share"], 300)
     bars["encoding"]["x"] |= marks.linear(0, 100)
     size = {key: bars.pop(key) for key in ("width", "height")} | {"height": HEIGHT}
@@ -112,7 +112,7 @@ def _shares(language: str, results: dict[str, Waste]) -> dict:
     }
 
 
-def _running(language: str, results: dict[str, Waste]) -> dict:
+def _running(language: str, results: dict[str, Fragmentation]) -> dict:
     says = in_language(_TEXTS, language)
     rows = [
         {"row": says[policy], "running": waste.running, "text": digits(waste.running)}
@@ -120,7 +120,7 @@ def _running(language: str, results: dict[str, Waste]) -> dict:
     ]
     x = marks.linear(0, 1.45 * max(row["running"] for row in rows))
     axis = {"tickCount": 3, "grid": False}
-    place = {
+    encoding = {
         "y": {"field": "row", "type": "nominal", "sort": [row["row"] for row in rows], "axis": None},
         "x": {"field": "running", **x, "title": says["running"], "axis": axis},
     }
@@ -130,13 +130,13 @@ def _running(language: str, results: dict[str, Waste]) -> dict:
         "height": HEIGHT,
         "data": {"values": rows},
         "layer": [
-            {"mark": {"type": "bar", "height": 20, "yOffset": -6, "color": PALETTE["purple"]}, "encoding": place},
-            {"mark": text, "encoding": place | {"text": {"field": "text"}}},
+            {"mark": {"type": "bar", "height": 20, "yOffset": -6, "color": PALETTE["purple"]}, "encoding": encoding},
+            {"mark": text, "encoding": encoding | {"text": {"field": "text"}}},
         ],
     }
 
 
-def _describe(language: str, results: dict[str, Waste], *, dataset: str, longest: int, block_size: int) -> str:
+def _describe(language: str, results: dict[str, Fragmentation], *, dataset: str, longest: int, block_size: int) -> str:
     says, lengths = in_language(_TEXTS, language), draw_lengths(dataset, longest)
     texts = [
         says["setting"].format(
@@ -195,7 +195,7 @@ kv_waste = Explorable(
     name="kv_waste",
     title=Text("Waste of KV memory", "KV缓存浪费了多少内存"),
     controls=(
-        Choice(
+        Dropdown(
             "dataset",
             Text("Lengths", "长度分布"),
             _DATASETS,

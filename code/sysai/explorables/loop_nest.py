@@ -1,4 +1,4 @@
-"""What a matrix product moves between a cache and memory, over the order and the tiles of its loops.
+"""Bytes that a matrix product moves between a cache and memory, over the order and the tiles of its loops.
 
     for i_0, j_0, k_0 in some order:  for i_1 in tile:  for k_1 in tile:  for j_1 in tile:  C[i, j] += A[i, k] * B[k, j]
 
@@ -10,12 +10,12 @@ from functools import lru_cache
 from itertools import permutations
 
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import For, PrimFunc, statements
+from sysai.compiler.tir.text import parse
 from sysai.compiler.tir.traffic import Moved, moved
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.units import digits, quantity
 from sysai.viz.palette import INK
 
@@ -48,7 +48,7 @@ def nest(order: str, tile_i: int, tile_j: int, tile_k: int) -> PrimFunc:
 
 @lru_cache(maxsize=4096)
 def bytes_moved(order: str, tile_i: int, tile_j: int, tile_k: int, cache: int) -> dict[str, Moved]:
-    """By matrix; `cache` in KiB."""
+    """Bytes moved, by matrix; `cache` in KiB."""
     return moved(nest(order, tile_i, tile_j, tile_k), {}, cache * KIB)
 
 
@@ -107,15 +107,15 @@ def _squares(language: str, *, order: str, tile_i: int, tile_j: int, tile_k: int
     ticks = marks.decades([*(row["MB"] for row in rows), here])
     x, y = marks.logarithmic(SIDES[0], SIDES[-1]), marks.logarithmic(ticks[0], ticks[-1])
     mean = (tile_i * tile_j * tile_k) ** (1 / 3)
-    place = {
+    encoding = {
         "x": {"field": "tile", **x, "title": names["side"], "axis": {"values": SIDES, "grid": False}},
         "y": {"field": "MB", **y, "title": names["megabytes"], "axis": {"values": ticks, "format": ",~g"}},
     }
-    line = {"data": {"values": rows}, "mark": {"type": "line", "color": marks.PALETTE["purple"]}, "encoding": place}
+    line = {"data": {"values": rows}, "mark": {"type": "line", "color": marks.PALETTE["purple"]}, "encoding": encoding}
     point = {
         "data": {"values": [{"tile": mean, "MB": here}]},
         "mark": {"type": "point", "filled": True, "size": 110, "color": INK, "opacity": 1},
-        "encoding": place,
+        "encoding": encoding,
     }
     return {"width": 440, "height": 120, "layer": [line, point]}
 
@@ -180,7 +180,7 @@ loop_nest = Explorable(
     name="loop_nest",
     title=Text("A loop nest and what it moves", "循环嵌套与它搬动的字节"),
     controls=(
-        Choice(
+        Dropdown(
             "order",
             Text("Loops over tiles", "分块之间的循环"),
             {order: Text(", ".join(order), "、".join(order)) for order in _ORDERS},

@@ -1,4 +1,4 @@
-"""What the shape of a model costs: parameters, FLOPs, and memory to train and to serve it.
+"""The costs of a model's shape: parameters, FLOPs, and memory to train and to serve it.
 
 The model is a preset, whose depth and width can be multiplied. Rules of thumb stand beside the exact FLOPs:
 
@@ -76,7 +76,7 @@ def _work(language: str, config: ModelConfig, batch: int, sequence: int) -> dict
     ticks = marks.decades([row["flops"] for row in rows])
     middle = (ticks[0] * ticks[-1]) ** 0.5
     x = marks.logarithmic(ticks[0], ticks[-1])
-    place = {
+    encoding = {
         "x": {
             "field": "flops",
             **x,
@@ -91,13 +91,14 @@ def _work(language: str, config: ModelConfig, batch: int, sequence: int) -> dict
             "axis": {"domain": False, "ticks": False, "grid": True},
         },
     }
+    # the number stands on the side of the dot that has more room
     label = {"type": "text", "baseline": "middle"}
     sides = ((f"datum.flops <= {middle}", "left", 10), (f"datum.flops > {middle}", "right", -10))
     return {
         "width": 420,
         "height": 72,
         "data": {"values": rows},
-        "encoding": place,
+        "encoding": encoding,
         "layer": [
             {"mark": {"type": "point", "filled": True, "size": 90, "color": PALETTE["red"], "opacity": 1}},
             *(
@@ -160,7 +161,7 @@ _TEXTS: dict[str, Text] = {
     "optimizer": Text("optimizer", "优化器"),
     "activations": Text("activations", "激活值"),
     "kv_cache": Text("KV cache", "KV缓存"),
-    "memory": Text("memory (GB)", "内存（GB）"),
+    "memory": Text("memory (GB)", "显存（GB）"),
     "training": Text("training step", "一步训练"),
     "prefill": Text("prefill", "预填充"),
     "decode": Text("decode step", "一步解码"),
@@ -181,7 +182,7 @@ _TEXTS: dict[str, Text] = {
     ),
     "expanded": Text(
         "(Each step here expands all cached latents into keys and values; servers avoid that.) ",
-        "（这里的每一步都把缓存的潜在向量全部展开成键和值；推理服务会避免这样做。）",
+        "（这里的每一步都把KV缓存里的潜在向量全部展开成键和值；推理服务会避免这样做。）",
     ),
     "held": Text(
         "Training in {recipe} with Adam holds {states} of weights, gradients and optimizer state",
@@ -214,7 +215,7 @@ model_shape = Explorable(
             label=Text("Layers", "层数"),
             help=Text(
                 "Blocks are alike: parameters, FLOPs and cache grow in proportion; embedding and head stay.",
-                "各层相同，所以参数、运算量和缓存都成比例增长；嵌入与输出头不变。",
+                "各层相同，所以参数、运算量和KV缓存都成比例增长；嵌入与输出头不变。",
             ),
             **_TIMES,
         ),
@@ -262,7 +263,7 @@ model_shape = Explorable(
         question=Text(
             "Llama 3 8B is trained with Adam in mixed precision, operator by operator, on one sequence of 8,192 "
             "tokens. How much memory does the step hold?",
-            "用Adam和混合精度训练Llama 3 8B，逐算子执行，批次里只有一条8,192个词元的序列。一步训练占多少内存？",
+            "用Adam和混合精度训练Llama 3 8B，逐算子执行，批次里只有一条8,192个词元的序列。一步训练占多少显存？",
         ),
         unit=Text("GB", "GB"),
         answer=lambda *, model, depth, width, sequence, batch, precision: (

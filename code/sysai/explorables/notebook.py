@@ -16,7 +16,7 @@ import vl_convert
 from IPython.display import display
 
 from sysai.core.language import Text, reader_language
-from sysai.explorables.explorable import Choice, Explorable, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Slider
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _TEXTS = {
@@ -86,7 +86,7 @@ def live(explorable: Explorable, language: str) -> widgets.VBox:
     return widgets.VBox(parts)
 
 
-def _widget(control: Slider | Choice, language: str) -> widgets.SelectionSlider | widgets.Dropdown:
+def _widget(control: Slider | Dropdown, language: str) -> widgets.SelectionSlider | widgets.Dropdown:
     make = widgets.SelectionSlider if isinstance(control, Slider) else widgets.Dropdown
     return make(
         options=[(control.text(value, language), value) for value in control.values],

@@ -1,4 +1,4 @@
-"""What attention moves when its operators are kernels of their own, and what when they are fused, edge by edge.
+"""Bytes that attention moves with a kernel for each operator, and with its operators fused, edge by edge.
 
     scores = q k^T    masked = mask(scale scores)    e = exp(masked - max)    weights = e / sum(e)    result = weights v
 
@@ -11,7 +11,7 @@ import re
 from sysai.compiler.graph.graph import Graph
 from sysai.core.language import LANGUAGES, Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.fused_attention import EDGES, Plan, bytes_moved, bytes_of, graph, least, plan
 from sysai.explorables.units import digits, quantity
 from sysai.viz.palette import INK
@@ -61,13 +61,13 @@ def _at(x: str, y: str) -> dict:
     }
 
 
-def _graph(language: str, layer: Graph, made: Plan) -> dict:
+def _graph(language: str, layer: Graph, plan: Plan) -> dict:
     """Boxes in the colours of their kernels; an edge is thick where nothing is stored, dashed where it was refused."""
     to = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
     layers = []
     for (a, b), ((x, y), (x2, y2), (at, height), side) in _LINES.items():
-        stored = made.kernel_of(a) != made.kernel_of(b)
-        kind = "refused" if (a, b) in made.refused else "stored" if stored else "fused"
+        stored = plan.kernel_of(a) != plan.kernel_of(b)
+        kind = "refused" if (a, b) in plan.refused else "stored" if stored else "fused"
         size = quantity(bytes_of(layer, a), "B") if stored else ""
         row = {"x": x, "y": y, "x2": x2, "y2": y2, "at": at, "height": height, "bytes": size}
         line = {"mark": {"type": "rule", "color": INK, **_LOOKS[kind]}, "encoding": _at("x", "y") | to}
@@ -77,7 +77,7 @@ def _graph(language: str, layer: Graph, made: Plan) -> dict:
     half, tall = _BOX
     boxes = [
         {"x": x - half, "x2": x + half, "y": y - tall, "y2": y + tall, "middle": x, "height": y}
-        | {"colour": COLOURS[made.kernel_of(box)], "name": _BOXES[box][language]}
+        | {"colour": COLOURS[plan.kernel_of(box)], "name": _BOXES[box][language]}
         for box, (x, y) in _PLACES.items()
     ]
     fill = {"field": "colour", "type": "nominal", "scale": _OWN, "legend": None}
@@ -88,12 +88,12 @@ def _graph(language: str, layer: Graph, made: Plan) -> dict:
     return {"width": _WIDTH, "height": _HEIGHT, "layer": layers}
 
 
-def _bars(language: str, made: Plan, moved: list[int], floor: int) -> dict:
+def _bars(language: str, plan: Plan, moved: list[int], floor: int) -> dict:
     """A bar for each kernel, then all of them, then what must be moved."""
     says = in_language(_TEXTS, language)
     rows = [
         {"row": number, "name": f"{number + 1}  {_names(language, boxes)}", "bytes": size, "colour": COLOURS[number]}
-        for number, (boxes, size) in enumerate(zip(made.kernels, moved, strict=True))
+        for number, (boxes, size) in enumerate(zip(plan.kernels, moved, strict=True))
     ]
     grey = {"colour": INK}
     rows.append(grey | {"row": len(rows), "name": says["all"], "bytes": sum(moved)})
@@ -102,7 +102,7 @@ def _bars(language: str, made: Plan, moved: list[int], floor: int) -> dict:
     for row in rows:
         row |= {"zero": 0, "left": -1.1 * most, "text": quantity(row["bytes"], "B")}
 
-    def place(x: str) -> dict:
+    def across_at(x: str) -> dict:
         across = {"domain": [-1.1 * most, 1.22 * most], "nice": False}
         down = {"domain": [-0.5, 7.5], "nice": False, "reverse": True}
         return {
@@ -119,10 +119,10 @@ def _bars(language: str, made: Plan, moved: list[int], floor: int) -> dict:
         "layer": [
             {
                 "mark": {"type": "bar", "height": 13},
-                "encoding": place("zero") | {"x2": {"field": "bytes"}, "color": colour},
+                "encoding": across_at("zero") | {"x2": {"field": "bytes"}, "color": colour},
             },
-            {"mark": text, "encoding": place("left") | {"text": {"field": "name"}}},
-            {"mark": text | {"dx": 5}, "encoding": place("bytes") | {"text": {"field": "text"}}},
+            {"mark": text, "encoding": across_at("left") | {"text": {"field": "name"}}},
+            {"mark": text | {"dx": 5}, "encoding": across_at("bytes") | {"text": {"field": "text"}}},
         ],
     }
 
@@ -200,7 +200,7 @@ _IN_CHINESE = {
     "must run between them": "求和必须夹在两者之间执行：它要用前者的结果，后者又要用它的结果",
     "before matmul": "相除若放进矩阵乘法，每个元素要读许多次，也就要重算许多次",
 }
-"""What the compiler says, by a part of its sentence."""
+"""Why the compiler refuses to fuse, by a part of its sentence."""
 
 _TEXTS: dict[str, Text] = {
     "all": Text("all kernels", "全部内核"),
@@ -220,10 +220,10 @@ _TEXTS: dict[str, Text] = {
 }
 
 
-def _edge(a: str, b: str, help: Text) -> Choice:
+def _edge(a: str, b: str, help: Text) -> Dropdown:
     label = Text(*(f"{_BOXES[a][language]} → {_BOXES[b][language]}" for language in LANGUAGES))
     options = {"fuse": Text("fuse", "融合"), "store": Text("store", "写回内存")}
-    return Choice(f"{a}_{b}", label, options, "fuse", help)
+    return Dropdown(f"{a}_{b}", label, options, "fuse", help)
 
 
 _FUSED = {f"{a}_{b}": "fuse" for a, b in EDGES}

@@ -5,11 +5,11 @@ The schedules are those that the runtime executes, timed by `sysai.parallel.pipe
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.pipelines import most_held, timed
 from sysai.explorables.units import digits
 from sysai.parallel.pipeline.schedules import B, F, Schedule, W
-from sysai.parallel.pipeline.timeline import Interval, Timeline
+from sysai.parallel.pipeline.timeline import OperationInterval, Timeline
 from sysai.viz.palette import INK, PAPER
 
 WIDTH = 480
@@ -38,12 +38,13 @@ def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixe
         stage: i / max(1, chunks - 1) for d in range(schedule.devices) for i, stage in enumerate(schedule.stages_on(d))
     }
 
-    def row(interval: Interval) -> dict:
+    def row(interval: OperationInterval) -> dict:
         kind, stage, j = interval.operation
-        part = names[kind if kind in (F, W) else B if split else "both"]
-        place = {"device": str(interval.device), "part": part, "start": interval.start, "end": interval.end}
-        return place | {"stage": stage, "microbatch": j, "opacity": 1 - 0.65 * shade[stage]}
+        name = names[kind if kind in (F, W) else B if split else "both"]
+        bar = {"device": str(interval.device), "part": name, "start": interval.start, "end": interval.end}
+        return bar | {"stage": stage, "microbatch": j, "opacity": 1 - 0.65 * shade[stage]}
 
+    # a number is drawn where its bar has 6 pixels a digit
     rows = [row(interval) for intervals in timeline.devices for interval in intervals]
     labelled = [
         row | {"middle": (row["start"] + row["end"]) / 2, "text": str(row["microbatch"])}
@@ -106,17 +107,17 @@ def _memory(language: str, schedule: Schedule, timeline: Timeline, x: dict) -> d
     }
 
 
-def _describe(language: str, made: Schedule, timeline: Timeline, **settings: float | str) -> str:
-    says, held = in_language(_TEXTS, language), most_held(made)
-    asked, shown = settings["microbatches"], made.microbatches
+def _describe(language: str, generated: Schedule, timeline: Timeline, **settings: float | str) -> str:
+    says, held = in_language(_TEXTS, language), most_held(generated)
+    asked, shown = settings["microbatches"], generated.microbatches
     reference, reference_timeline = timed(**settings | {"schedule": "1f1b", "microbatches": shown})
     parts = [says["changed"] if asked != shown else "", says["setting"], says["slow"] if settings["slow"] > 1 else ""]
-    parts += [says["result"], says["chunks"] if made.stages > made.devices else ""]
+    parts += [says["result"], says["chunks"] if generated.stages > generated.devices else ""]
     parts += [says["even" if min(held) == max(held) else "uneven"]]
     parts += [says["reference"] if settings["schedule"] != "1f1b" else ""]
     return "".join(parts).format(
         asked=asked,
-        stages=made.devices,
+        stages=generated.devices,
         shown=shown,
         es="es" * (shown > 1),
         name=_SCHEDULES[settings["schedule"]][language],
@@ -196,7 +197,7 @@ pipeline_schedule = Explorable(
     name="pipeline_schedule",
     title=Text("Pipeline schedules and their bubbles", "流水线调度与气泡"),
     controls=(
-        Choice(
+        Dropdown(
             "schedule",
             Text("Schedule", "调度"),
             _SCHEDULES,

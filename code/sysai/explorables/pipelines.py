@@ -32,11 +32,11 @@ def timed(
     message: float,
 ) -> tuple[Schedule, Timeline]:
     """The schedule with a possible number of micro-batches, and when each pass runs; the last device is `slow`."""
-    made = SCHEDULES[schedule](stages, possible(schedule, stages, microbatches))
-    share = stages / made.stages
-    speeds = [share * (slow if device == stages - 1 else 1) for device in made.device_of]
+    generated = SCHEDULES[schedule](stages, possible(schedule, stages, microbatches))
+    share = stages / generated.stages
+    speeds = [share * (slow if device == stages - 1 else 1) for device in generated.device_of]
     times = (tuple(time * speed for speed in speeds) for time in (1, backward_input, backward_weight))
-    return made, simulate(made, PassTimes(*times, message=message))
+    return generated, simulate(generated, PassTimes(*times, message=message))
 
 
 def most_held(schedule: Schedule) -> list[float]:

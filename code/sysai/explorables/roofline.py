@@ -8,7 +8,7 @@ device does not multiply are stored in it and multiplied in bf16.
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
-from sysai.explorables.calls import Call, decode, prefill
+from sysai.explorables.calls import ModelCall, decode, prefill
 from sysai.explorables.controls import BYTES, CHIPS, MODELS
 from sysai.explorables.explorable import Explorable, Prediction
 from sysai.explorables.units import digits, quantity
@@ -28,7 +28,7 @@ def roof_of(device: str, devices: int, precision: str) -> Roofline:
     return Roofline(devices * one.peak_flops, devices * one.bandwidth, one.name)
 
 
-def tokens_per_second(roof: Roofline, call: Call) -> float:
+def tokens_per_second(roof: Roofline, call: ModelCall) -> float:
     """The most tokens a second that the roofline allows."""
     return call.tokens / roof.time(call.flops, call.bytes)
 
@@ -60,10 +60,11 @@ def _roof(language: str, roof: Roofline, config: ModelConfig, precision: str, ba
     ]
     x_ticks = marks.decades([0.1, 10_000, *(row["x"] for row in rows)])
     corners = [x_ticks[0], roof.ridge, x_ticks[-1]]
+    # three points draw the roof: both ends and the ridge
     line = [{"x": intensity, "y": roof.attainable(intensity) / 1e12} for intensity in corners]
     y_ticks = marks.decades([point["y"] for point in line])
     x, y = marks.logarithmic(x_ticks[0], x_ticks[-1]), marks.logarithmic(y_ticks[0], y_ticks[-1])
-    place = {
+    encoding = {
         "x": {"field": "x", **x, "title": names["intensity"], "axis": {"values": x_ticks, "format": ",~g"}},
         "y": {"field": "y", **y, "title": "TFLOP/s", "axis": {"values": y_ticks, "format": ",~g"}},
     }
@@ -75,28 +76,28 @@ def _roof(language: str, roof: Roofline, config: ModelConfig, precision: str, ba
             {
                 "data": {"values": line},
                 "mark": {"type": "line", "color": INK, "strokeWidth": 2},
-                "encoding": place,
+                "encoding": encoding,
             },
             {
                 "data": {"values": [ridge]},
                 "mark": {"type": "text", "dy": -8, "baseline": "bottom"},
-                "encoding": {**place, "text": {"field": "text"}},
+                "encoding": {**encoding, "text": {"field": "text"}},
             },
             {
                 "data": {"values": [row for row in rows if not row["here"]]},
                 "mark": {"type": "point", "filled": True, "size": 34, "opacity": 0.45},
-                "encoding": {**place, "color": marks.colours(colours)},
+                "encoding": {**encoding, "color": marks.colours(colours)},
             },
             {
                 "data": {"values": [row for row in rows if row["here"]]},
                 "mark": {"type": "point", "filled": True, "size": 170, "opacity": 1, "stroke": INK, "strokeWidth": 1.5},
-                "encoding": {**place, "color": marks.colours(colours)},
+                "encoding": {**encoding, "color": marks.colours(colours)},
             },
         ],
     }
 
 
-def _step(language: str, roof: Roofline, step: Call) -> dict:
+def _step(language: str, roof: Roofline, step: ModelCall) -> dict:
     """Two bars, what a decode step reads and what it computes, in milliseconds: the longer one is its time."""
     names = in_language(_TEXTS, language)
     per_byte = 1e3 / roof.bandwidth
@@ -151,7 +152,7 @@ _TEXTS: dict[str, Text] = {
     "prefill": Text("prefill", "预填充"),
     "intensity": Text("arithmetic intensity (FLOP/byte)", "算术强度（FLOP/字节）"),
     "ridge": Text("ridge {ridge}", "脊点{ridge}"),
-    "reading": Text("reading", "读内存"),
+    "reading": Text("reading", "读显存"),
     "computing": Text("computing", "运算"),
     "weights": Text("weights", "权重"),
     "cache": Text("KV cache", "KV缓存"),
@@ -169,8 +170,8 @@ _TEXTS: dict[str, Text] = {
         "FLOP/byte and is {step_bound}. It takes at least {step_time} ms: {weights_time} to read weights, "
         "{cache_time} to read cache, {flops_time} to compute meanwhile. At most {step_rate} tokens/s, "
         "{each} a request. ",
-        "{batch}个请求、每个缓存里有{context}个词元，一步解码每字节做{step_intensity}次运算，{step_bound}，"
-        "至少要{step_time} ms：读权重{weights_time} ms，读缓存{cache_time} ms，同时进行的运算{flops_time} ms。"
+        "{batch}个请求、每个KV缓存里有{context}个词元，一步解码每字节做{step_intensity}次运算，{step_bound}，"
+        "至少要{step_time} ms：读权重{weights_time} ms，读KV缓存{cache_time} ms，同时进行的运算{flops_time} ms。"
         "每秒至多{step_rate}个词元，每个请求{each}个。",
     ),
     "prefill readout": Text(
@@ -186,14 +187,14 @@ _TEXTS: dict[str, Text] = {
     ),
     "room": Text(
         " Weights and caches, {held}, exceed the memory, {memory}: only more devices would allow it.",
-        "权重和缓存共{held}，超出了{memory}的内存：要有更多设备才放得下。",
+        "权重和KV缓存共{held}，超出了{memory}的显存：要有更多设备才放得下。",
     ),
 }
 
 _BATCH = controls.batch_slider(
     Text(
         "Requests that take a step together share one reading of the weights, but each reads its own cache.",
-        "同一步里的各个请求共用一次权重读取，但各读各的缓存。",
+        "同一步里的各个请求共用一次权重读取，但各读各的KV缓存。",
     ),
     default=1,
 )
@@ -212,7 +213,7 @@ roofline = Explorable(
         controls.precision_choice(
             Text(
                 "Of weights and cache: 2, 1 or half a byte a value. Formats that a device lacks compute in bf16.",
-                "权重与缓存：每个数值2、1或0.5字节。设备不支持的格式用bf16做乘法。",
+                "权重与KV缓存：每个数值2、1或0.5字节。设备不支持的格式用bf16做乘法。",
             ),
             ("bf16", "fp8", "int4"),
         ),
@@ -220,7 +221,7 @@ roofline = Explorable(
         controls.context_slider(
             Text(
                 "Tokens of each prompt, which prefill reads, and of each cache, which a decode step reads again.",
-                "每个提示词的词元数，由预填充读入；也是一步解码要重读的缓存里的词元数。",
+                "每个提示词的词元数，由预填充读入；也是一步解码要重读的KV缓存里的词元数。",
             )
         ),
         controls.device_choice(
@@ -241,7 +242,7 @@ roofline = Explorable(
         question=Text(
             "Llama 3 8B in bf16 on one H100, every request with 8,192 tokens in its cache. "
             "With 32 requests at once instead of one, how many times as many tokens does decode write in a second?",
-            "Llama 3 8B，bf16，一块H100，每个请求的缓存里有8,192个词元。并发请求从1个增加到32个，"
+            "Llama 3 8B，bf16，一块H100，每个请求的KV缓存里有8,192个词元。并发请求从1个增加到32个，"
             "解码每秒写出的词元数是原来的多少倍？",
         ),
         unit=Text("times", "倍"),

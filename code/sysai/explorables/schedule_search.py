@@ -9,7 +9,7 @@ from statistics import fmean, median, quantiles
 
 from sysai.core.language import Text, in_language
 from sysai.explorables import marks
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.tile_search import (
     PLACES,
     SIDES,
@@ -90,14 +90,14 @@ def _map(title: str, sizes: dict, ends: list[float], says: dict, over: list[dict
         "format": ",~g",
     }
     axis = {"values": SIDES[::2], "domain": False, "ticks": False}
-    place = {
+    encoding = {
         "x": {"field": "j", "type": "ordinal", "title": says["tile of j"], "axis": axis | {"labelAngle": 0}},
         "y": {"field": "i", "type": "ordinal", "title": says["tile of i"], "sort": "descending", "axis": axis},
     }
     scale = {"type": "log", "domain": ends, "range": [PALETTE["purple"], PAPER], "clamp": True, "nice": False}
     colour = {"field": "MB", "type": "quantitative", "scale": scale, "legend": gradient if legend else None}
-    cells = {"data": {"values": rows}, "mark": {"type": "rect", "opacity": 1}, "encoding": place | {"color": colour}}
-    above = [layer | {"encoding": place} for layer in over]
+    cells = {"data": {"values": rows}, "mark": {"type": "rect", "opacity": 1}, "encoding": encoding | {"color": colour}}
+    above = [layer | {"encoding": encoding} for layer in over]
     return {"title": title, "width": 171, "height": 153, "layer": [cells, *above]}
 
 
@@ -132,7 +132,7 @@ def _curves(language: str, strategy: str, trials: int, batch: int, cache: int) -
         {says[name]: COLOURS[name] for name in STRATEGIES}, symbolOpacity=1, symbolType="stroke", symbolStrokeWidth=3
     )
     width = {"condition": {"test": f"datum.part === {says[strategy]!r}", "value": 3.5}, "value": 1.5}
-    place = {"x": {"field": "trial", **x}, "y": {"field": "times", **y}}
+    encoding = {"x": {"field": "trial", **x}, "y": {"field": "times", **y}}
     return {
         "width": 460,
         "height": 110,
@@ -140,12 +140,12 @@ def _curves(language: str, strategy: str, trials: int, batch: int, cache: int) -
             {
                 "data": {"values": band},
                 "mark": {"type": "area", "opacity": 0.22},
-                "encoding": place | {"y2": {"field": "high"}, "color": colour},
+                "encoding": encoding | {"y2": {"field": "high"}, "color": colour},
             },
             {
                 "data": {"values": rows},
                 "mark": {"type": "line"},
-                "encoding": place | {"color": colour, "strokeWidth": width},
+                "encoding": encoding | {"color": colour, "strokeWidth": width},
             },
             {
                 "data": {"values": [{"trial": trials}]},
@@ -169,12 +169,12 @@ def _describe(
     trials, floor = len(measured), least(cache)
     best = min(PLACES, key=lambda place: cost(place, cache))
     hope = min(expected, key=expected.get)
-    found = min(measured.values())
+    least_found = min(measured.values())
     return says["description"].format(
         cache=cache, count=len(PLACES), floor=quantity(floor, "B"), i=SIDES[best[0]], j=SIDES[best[1]],
         middle=quantity(median(cost(place, cache) for place in PLACES), "B"), strategy=says[strategy],
-        batch=batch, seed=seed, trials=trials, s="" if trials == 1 else "s", found=quantity(found, "B"),
-        factor=digits(found / floor), hope_i=SIDES[hope[0]], hope_j=SIDES[hope[1]],
+        batch=batch, seed=seed, trials=trials, s="" if trials == 1 else "s", found=quantity(least_found, "B"),
+        factor=digits(least_found / floor), hope_i=SIDES[hope[0]], hope_j=SIDES[hope[1]],
         hope=quantity(expected[hope], "B"), really=quantity(cost(hope, cache), "B"), seeds=len(SEEDS),
         **{name: digits(mean_factor(name, cache, batch, trials)) for name in STRATEGIES},
     )  # fmt: skip
@@ -209,7 +209,7 @@ schedule_search = Explorable(
     name="schedule_search",
     title=Text("Searching for a schedule", "搜索调度"),
     controls=(
-        Choice(
+        Dropdown(
             "strategy",
             Text("Strategy", "策略"),
             {name: _TEXTS[name] for name in STRATEGIES},

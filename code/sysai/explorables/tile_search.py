@@ -38,7 +38,7 @@ PLACES: tuple[Place, ...] = tuple((i, j) for i in range(len(SIDES)) for j in ran
 NEIGHBOURS = {
     (i, j): [place for place in PLACES if abs(place[0] - i) <= 1 and abs(place[1] - j) <= 1] for i, j in PLACES
 }
-"""Of a place, and itself: one step at most in each direction."""
+"""The places at most one step away in each direction, itself included."""
 
 
 @lru_cache(maxsize=8192)
@@ -50,7 +50,7 @@ def cost(place: Place, cache: int) -> int:
 
 @lru_cache(maxsize=1024)
 def search(strategy: str, cache: int, batch: int, seed: int) -> tuple[Place, ...]:
-    """What a strategy measures, in order: TRIALS places."""
+    """The places that a strategy measures, TRIALS of them in order."""
     rng = random.Random(seed)
     measured: dict[Place, int] = {}
     while len(measured) < TRIALS:
@@ -101,7 +101,7 @@ def best_so_far(places: Sequence[Place], cache: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Model:
+class LearnedModel:
     """Means over what was measured, and the weights of what differs from them."""
 
     level: float
@@ -113,7 +113,7 @@ class Model:
         return self.level + sum(map(mul, self.weights, map(sub, _features(place), self.middle)))
 
 
-def learn(measured: Mapping[Place, int]) -> Model:
+def learn(measured: Mapping[Place, int]) -> LearnedModel:
     """Least squares: the normal equations, solved by elimination."""
     logs = [math.log2(size) for size in measured.values()]
     level = fmean(logs)
@@ -133,7 +133,7 @@ def learn(measured: Mapping[Place, int]) -> Model:
             if row != column:
                 factor = system[row][column]
                 system[row] = [a - factor * b for a, b in zip(system[row], system[column], strict=True)]
-    return Model(level, middle, tuple(row[-1] for row in system))
+    return LearnedModel(level, middle, tuple(row[-1] for row in system))
 
 
 @lru_cache(maxsize=len(PLACES))

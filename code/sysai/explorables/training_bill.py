@@ -1,4 +1,4 @@
-"""What one device holds in a training step of a model, with an optimizer, at a stage of ZeRO."""
+"""Memory of one device in a training step of a model, with an optimizer, at a stage of ZeRO."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """What an optimizer keeps of each parameter, and the format of activations."""
+    """Bytes that an optimizer keeps for each parameter, and the format of activations."""
 
     recipe: Recipe
     precision: str

@@ -8,7 +8,7 @@ The bill is `sysai.parallel.memory`'s: buckets, gathered units, fragmentation an
 from sysai.core.language import Text, in_language
 from sysai.explorables import controls, marks
 from sysai.explorables.controls import CHIPS
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.training_bill import OPTIMIZERS, TRAINED, bill
 from sysai.explorables.units import count, quantity
 from sysai.parallel.memory import STAGES, step_traffic
@@ -70,7 +70,7 @@ def _growth(language: str, devices: int, stage: int, memory: float, **run: int |
     ticks = marks.decades([row["GB"] for row in rows] + [memory / 1e9])
     x, y = marks.logarithmic(1, _DEVICES.values[-1]), marks.logarithmic(ticks[0], ticks[-1])
     axis = {"values": _DEVICES.values[::2], "format": ",", "grid": False}
-    place = {
+    encoding = {
         "x": {"field": "devices", **x, "title": names["devices"], "axis": axis},
         "y": {"field": "GB", **y, "title": names["each"], "axis": {"values": ticks, "format": ",~g"}},
     }
@@ -85,7 +85,7 @@ def _growth(language: str, devices: int, stage: int, memory: float, **run: int |
         "data": {"values": rows},
         "mark": {"type": "line", "color": PALETTE["purple"]},
         "encoding": {
-            **place,
+            **encoding,
             "strokeDash": {"field": "part", "type": "nominal", "scale": dashes, "legend": legend},
             "strokeWidth": {"condition": {"test": f"datum.part === {chosen!r}", "value": 4}, "value": 1.5},
         },
@@ -93,7 +93,7 @@ def _growth(language: str, devices: int, stage: int, memory: float, **run: int |
     point = {
         "data": {"values": here},
         "mark": {"type": "point", "filled": True, "size": 110, "color": INK, "opacity": 1},
-        "encoding": place,
+        "encoding": encoding,
     }
     return {"width": 440, "height": 130, "layer": [limit, lines, point]}
 
@@ -201,7 +201,7 @@ training_memory = Explorable(
             ),
             TRAINED,
         ),
-        Choice(
+        Dropdown(
             "optimizer",
             Text("Optimizer", "优化器"),
             _OPTIMIZER_TEXTS,

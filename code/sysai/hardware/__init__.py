@@ -1,1 +1,1 @@
-"""What hardware can do: measured rates and the roofline that bounds every program."""
+"""The limits of hardware: measured rates and the roofline that bounds every program."""

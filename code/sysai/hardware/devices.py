@@ -1,4 +1,4 @@
-"""What data sheets promise: peak rate, memory and bandwidth of devices that models are trained and served on.
+"""Peak rate, memory and bandwidth by the data sheets of devices that models are trained and served on.
 
 Peaks are those of dense matrix products on the units made for them; data sheets often print twice as much, for
 matrices of which half the elements are zero by a pattern. Memory and bandwidth are in the data sheet's own decimal

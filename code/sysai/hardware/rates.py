@@ -38,8 +38,9 @@ def measure_matvec_bandwidth(
     dtype: torch.dtype = torch.float32,
     shape: tuple[int, int] = (1536, 576),
     megabytes: int = 512,
+    rows: int = 1,
 ) -> float:
-    """Bytes/s at which ``F.linear`` with one row reads weights, as a decode step does.
+    """Bytes/s at which ``F.linear`` with `rows` rows reads weights, as a decode step of so many sequences does.
 
     Many matrices of `shape` [outputs, inputs], by default that of SmolLM2's MLP, together far larger than the
     caches, are each read once a pass. On a CPU the rate depends on the shape, since a library may run the product
@@ -48,7 +49,7 @@ def measure_matvec_bandwidth(
     device = select_device(device)
     count = max(1, megabytes * 2**20 // (shape[0] * shape[1] * dtype.itemsize))
     weights = torch.ones(count, *shape, device=device, dtype=dtype).unbind()
-    x = torch.ones(1, shape[1], device=device, dtype=dtype)
+    x = torch.ones(rows, shape[1], device=device, dtype=dtype)
 
     def one_pass() -> list[Tensor]:
         return [F.linear(x, weight) for weight in weights]

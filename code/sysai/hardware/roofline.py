@@ -37,5 +37,5 @@ class Roofline:
         return min(self.peak_flops, intensity * self.bandwidth)
 
     def bound(self, intensity: float) -> str:
-        """What limits a program of this intensity: "compute" or "memory"."""
+        """The limit of a program of this intensity: "compute" or "memory"."""
         return "compute" if intensity >= self.ridge else "memory"

@@ -33,13 +33,14 @@ def compile_job(job: Mapping[str, object]) -> dict[str, object]:
     options = {name: constants.pop(name) for name in ("num_warps", "num_stages") if name in constants}
     types = [*job["pointers"], *("i64" if number >= 1 << 31 else "i32" for number in job["numbers"])]
     runtime = dict(zip(kernel.arg_names, types, strict=False))
-    given = dict(zip(list(runtime)[len(job["pointers"]) :], job["numbers"], strict=True))
+    values = dict(zip(list(runtime)[len(job["pointers"]) :], job["numbers"], strict=True))
+    # as Triton specializes at a launch: 1 becomes a constant, a multiple of ALIGNMENT is told to the compiler
     general = {param.name for param in kernel.params if param.do_not_specialize}
     fixed = constants | {name: None for name, kind in runtime.items() if kind is None}
-    fixed |= {name: 1 for name, number in given.items() if number == 1 and name not in general}
+    fixed |= {name: 1 for name, number in values.items() if number == 1 and name not in general}
     signature = runtime | dict.fromkeys(fixed, "constexpr")
     special = [name for name in runtime if name not in fixed and name not in general]
-    aligned = [name for name in special if given.get(name, 0) % ALIGNMENT == 0]
+    aligned = [name for name in special if values.get(name, 0) % ALIGNMENT == 0]
     attributes = {(kernel.arg_names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in aligned}
     backend, architecture, warp = job["target"]
     try:
@@ -75,7 +76,7 @@ def _run(tool: Path, *arguments: str) -> str:
 
 
 def main(jobs: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
-    """The results of all jobs."""
+    """Compile all jobs and return their results."""
     return [compile_job(job) for job in jobs]
 
 

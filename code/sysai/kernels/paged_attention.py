@@ -1,6 +1,6 @@
 """Paged attention: all sequences of a step in one launch, over keys and values in the blocks where they lie.
 
-A step's tokens stand behind each other, a sequence's being its last; each sees the sequence's positions up to its own.
+A step's tokens lie sequence after sequence, each sequence's last ones; a token sees positions up to its own.
 A program takes a tile of a sequence's tokens, with the H / N queries that share a key-value head as rows of one matrix,
 and walks over the positions, some at a time: it looks their blocks up in the block table, and keeps for each row the
 largest score so far m, the sum l of exponentials, and the weighted sum o of values (online softmax, in float32):
@@ -43,7 +43,7 @@ MOST_SPLITS = 32
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """What of a step's attention is known without looking into tensors on the device."""
+    """Sizes of a step's attention that are known without looking into tensors on the device."""
 
     tokens: int
     sequences: int
@@ -111,7 +111,7 @@ def paged_attention(
     """Causal attention of a step's tokens to their sequences: [T, H, K], in one launch or, with splits, two.
 
     What tensors hold is not checked, as that would wait for the GPU. Positions from `lengths_B` on and table entries
-    behind the last that is needed are never read.
+    after the last that is needed are never read.
 
     Args:
         q_THK: queries in float32, float16 or bfloat16, sequence after sequence.
@@ -134,7 +134,7 @@ def paged_attention(
     kernels = load_kernels("paged_attention", must_interpret(q_THK.device))
     if not shape.tokens:
         return out_THK
-    partial, lse = out_THK, None
+    partial, lse = out_THK, None  # one split writes its result itself; several leave theirs to a second launch
     if tiles.splits > 1:
         partial = q_THK.new_empty(*q_THK.shape[:2], tiles.splits, shape.head_size, dtype=torch.float32)
         lse = q_THK.new_empty(partial.shape[:3], dtype=torch.float32)
@@ -171,11 +171,11 @@ def paged_attention_reference(
 
 
 def launches(shape: AttentionShape, tiles: Tiles, dtype: torch.dtype, num_blocks: int) -> list[Launch]:
-    """What `paged_attention` launches over a layer of `num_blocks` blocks, with indices of 32 bits."""
+    """The kernels that `paged_attention` launches over a layer of `num_blocks` blocks, with indices of 32 bits."""
     element, index, partial = POINTERS[str(dtype).removeprefix("torch.")], "*i32", POINTERS["float32"]
     split = tiles.splits > 1
     path = kernel_path("paged_attention")
-    made = Launch(
+    attention = Launch(
         name="paged_attention",
         path=path,
         function="launch_attention",
@@ -188,9 +188,9 @@ def launches(shape: AttentionShape, tiles: Tiles, dtype: torch.dtype, num_blocks
         ),
     )
     if not split:
-        return [made]
+        return [attention]
     pointers = (partial, partial, element)
-    return [made, Launch("paged_attention", path, "launch_reduce", _reduce_parameters(shape, tiles), pointers)]
+    return [attention, Launch("paged_attention", path, "launch_reduce", _reduce_parameters(shape, tiles), pointers)]
 
 
 def _attention_parameters(shape: AttentionShape, tiles: Tiles) -> tuple[int, ...]:
@@ -203,7 +203,7 @@ def _reduce_parameters(shape: AttentionShape, tiles: Tiles) -> tuple[int, ...]:
 
 
 def _power_of_two(number: int) -> int:
-    """The least that is not below."""
+    """The least power of two that is at least `number`."""
     return 1 << max(number - 1, 0).bit_length()
 
 
@@ -214,8 +214,8 @@ def _processors(device: torch.device) -> int:
 
 def _check(q: Tensor, blocks: Tensor, tables: Tensor, starts: Tensor, lengths: Tensor) -> AttentionShape:
     if (q.dim(), blocks.dim(), tables.dim(), starts.dim(), lengths.dim()) != (3, 5, 2, 1, 1) or blocks.shape[0] != 2:
-        given = ", ".join(str(list(tensor.shape)) for tensor in (q, blocks, tables, starts, lengths))
-        raise ValueError(f"shapes {given} are not [T, H, K], [2, P, O, N, K], [B, G], [B + 1], [B]")
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in (q, blocks, tables, starts, lengths))
+        raise ValueError(f"shapes {shapes} are not [T, H, K], [2, P, O, N, K], [B, G], [B + 1], [B]")
     B = len(lengths)
     if len(tables) != B or len(starts) != B + 1 or (len(q) and not B):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a compiler makes of a kernel: registers, shared memory, spills, instructions; for GPUs that need not be there.
+"""A kernel as its compiler leaves it: registers, shared memory, spills, instructions; for GPUs that need not be there.
 
 A thread's registers limit how many warps a multiprocessor can hold, and with them how much latency it can hide:
 
@@ -50,7 +50,7 @@ class CompilationFailed(RuntimeError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Launch:
-    """What would be launched, told without tensors.
+    """A launch of a kernel, described without tensors.
 
     Attributes:
         name: what messages call it.
@@ -69,7 +69,7 @@ class Launch:
     numbers: tuple[int, ...] = ()
 
     def job(self, target: str) -> dict[str, object]:
-        """What `ahead.py` takes."""
+        """The argument of `ahead.py`, for one target."""
         job = {name: getattr(self, name) for name in ("function", "parameters", "pointers", "numbers")}
         return job | {"path": str(self.path), "target": TARGETS[target]}
 

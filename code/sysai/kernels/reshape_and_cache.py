@@ -43,13 +43,13 @@ def reshape_and_cache(k_TNK: Tensor, v_TNK: Tensor, blocks_2PONK: Tensor, slot_m
 
 
 def reshape_and_cache_reference(k_TNK: Tensor, v_TNK: Tensor, blocks_2PONK: Tensor, slot_mapping_T: Tensor) -> None:
-    """The same in torch."""
+    """As `reshape_and_cache`, in torch."""
     for blocks_PONK, new_TNK in zip(blocks_2PONK, (k_TNK, v_TNK), strict=True):
         blocks_PONK.flatten(0, 1).index_copy_(0, slot_mapping_T.long(), new_TNK)
 
 
 def launches(tokens: int, width: int, dtype: torch.dtype, values: int) -> list[Launch]:
-    """What `reshape_and_cache` launches for N * K = `width`, with values that lie `values` elements behind keys."""
+    """The launch of `reshape_and_cache` for N * K = `width`, with values that lie `values` elements after keys."""
     element = POINTERS[str(dtype).removeprefix("torch.")]
     return [
         Launch(

@@ -18,23 +18,23 @@ def as_transformers(model: Transformer) -> "LlamaForCausalLM":
     """transformers' Llama around the very tensors of `model`, a dense Llama with tied embeddings such as SmolLM2."""
     import transformers
 
-    ours = model.config
+    own_config = model.config
     config = transformers.LlamaConfig(
-        vocab_size=ours.vocab_size,
-        hidden_size=ours.d_model,
-        intermediate_size=ours.d_ff,
-        num_hidden_layers=ours.n_layers,
-        num_attention_heads=ours.n_heads,
-        num_key_value_heads=ours.n_kv_heads,
-        max_position_embeddings=ours.max_positions,
-        rms_norm_eps=ours.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": ours.rope_theta},
-        tie_word_embeddings=ours.tie_embeddings,
+        vocab_size=own_config.vocab_size,
+        hidden_size=own_config.d_model,
+        intermediate_size=own_config.d_ff,
+        num_hidden_layers=own_config.n_layers,
+        num_attention_heads=own_config.n_heads,
+        num_key_value_heads=own_config.n_kv_heads,
+        max_position_embeddings=own_config.max_positions,
+        rms_norm_eps=own_config.norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": own_config.rope_theta},
+        tie_word_embeddings=own_config.tie_embeddings,
     )
     with torch.device("meta"):
-        theirs = transformers.LlamaForCausalLM(config)
-    weights = {name: model.get_parameter(our_name) for our_name, _, name in weight_names(ours)}
-    theirs.load_state_dict(weights, strict=False, assign=True)
-    theirs.tie_weights()
-    theirs.model.rotary_emb = type(theirs.model.rotary_emb)(config).to(model.device)
-    return theirs.eval()
+        llama = transformers.LlamaForCausalLM(config)
+    weights = {name: model.get_parameter(our_name) for our_name, _, name in weight_names(own_config)}
+    llama.load_state_dict(weights, strict=False, assign=True)
+    llama.tie_weights()
+    llama.model.rotary_emb = type(llama.model.rotary_emb)(config).to(model.device)
+    return llama.eval()

@@ -52,7 +52,7 @@ class MLAConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A decoder-only transformer. Symbols of the book stand behind each size.
+    """A decoder-only transformer. A comment on each size gives the book's symbol.
 
     Raises:
         ValueError: sizes that no model can have; the message names them.
@@ -92,7 +92,7 @@ class ModelConfig:
         self._check_parts()
 
     def _check_parts(self) -> None:
-        """What must hold between the model's sizes and those of its optional parts."""
+        """Raise where the model's sizes do not fit those of its optional parts."""
         dense = self.n_dense_layers
         if dense > self.n_layers:
             raise ValueError(f"first_dense_layers {dense} exceeds n_layers {self.n_layers}")

@@ -18,8 +18,8 @@ from sysai.models.transformer import Transformer
 
 
 @dataclass(frozen=True)
-class Step:
-    """One generated token and the seconds its pass took; the first step's pass is the prefill."""
+class GeneratedToken:
+    """A token and the seconds of the pass that gave it; the first one's pass is the prefill."""
 
     token: int
     seconds: float
@@ -27,7 +27,7 @@ class Step:
 
 @dataclass
 class Generation:
-    """What `generate` made: the new tokens, and where the time went."""
+    """The result of `generate`: the new tokens, and where the time went."""
 
     tokens: list[int] = field(default_factory=list)
     prefill_seconds: float = 0.0
@@ -69,13 +69,13 @@ def stream(
     temperature: float = 0.0,
     seed: int | None = None,
     stop_ids: Sequence[int] = (),
-) -> Iterator[Step]:
+) -> Iterator[GeneratedToken]:
     """Yield the tokens that continue a prompt, each as soon as it is known.
 
     Args:
         temperature: 0 takes the most likely token; above, logits / temperature are sampled.
         seed: makes the sampling repeatable.
-        stop_ids: generation ends behind the first of these (it is yielded).
+        stop_ids: generation ends after the first of these (it is yielded).
 
     Raises:
         ValueError: empty or over-long prompt, id out of range, negative temperature; before the first step.
@@ -85,7 +85,7 @@ def stream(
 
 
 @torch.inference_mode()
-def _steps(model, prompt_ids, max_new_tokens, temperature, seed, stop_ids) -> Iterator[Step]:
+def _steps(model, prompt_ids, max_new_tokens, temperature, seed, stop_ids) -> Iterator[GeneratedToken]:
     device = model.device
     cache = KVCache(model.config, 1, len(prompt_ids) + max_new_tokens, device, model.dtype)
     generator = torch.Generator(device)
@@ -96,7 +96,7 @@ def _steps(model, prompt_ids, max_new_tokens, temperature, seed, stop_ids) -> It
         logits_BV = model(tokens_BT, cache, last_only=True)[:, -1]
         tokens_BT = choose(logits_BV, temperature, generator)
         token = int(tokens_BT)  # waits for the device
-        yield Step(token, perf_counter() - start)
+        yield GeneratedToken(token, perf_counter() - start)
         if token in stop_ids:
             return
 

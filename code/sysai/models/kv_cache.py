@@ -54,7 +54,7 @@ class KVCache:
         return self.bytes // self.max_length * self.length
 
     def update(self, layer: int, *new_BNTK: Tensor) -> list[Tensor]:
-        """Write a layer's new positions behind those it has; return all of them, [B, N, S, K] views."""
+        """Write a layer's new positions after those it has; return all of them, [B, N, S, K] views."""
         end = self.length + new_BNTK[0].shape[2]
         views = []
         for kept_BNSK, new in zip(self._layers[layer], new_BNTK, strict=True):

@@ -26,7 +26,7 @@ _DIGITS_ALONE = (
     r"|'(?:s|t|re|ve|m|ll|d)"
     r"| ?\p{L}+"
     r"| ?[^\s\p{L}\p{N}]+"
-    r"|\s+(?![^\s\p{N}])|\s+"  # a run of space leaves its last one to the word behind it, not to a digit
+    r"|\s+(?![^\s\p{N}])|\s+"  # a run of space leaves its last one to the word after it, not to a digit
 )
 PRE_TOKENIZERS = {"smollm": _DIGITS_ALONE}
 _KEPT_PIECE = 64  # characters; longer ones hardly repeat, and would fill the memory
@@ -110,9 +110,9 @@ class Tokenizer:
         path = Path(path)
         data = json.loads(path.read_text(encoding="utf-8"))
         cuts = data["pre_tokenizer"] or {}
-        kinds = [part["type"] for part in cuts.get("pretokenizers", [cuts])] if cuts else []
+        kinds = [step["type"] for step in cuts.get("pretokenizers", [cuts])] if cuts else []
         if data["model"].get("type") != "BPE" or kinds != ["Digits", "ByteLevel"]:
-            raise ValueError(f"{path}: only BPE behind Digits and ByteLevel is supported, this has {kinds}")
+            raise ValueError(f"{path}: only BPE after Digits and ByteLevel is supported, this has {kinds}")
         added = {token["id"]: token["content"] for token in data["added_tokens"]}
         by_id = {i: token for token, i in data["model"]["vocab"].items()} | added
         merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in data["model"]["merges"]]
@@ -181,20 +181,21 @@ class Tokenizer:
         symbols = [_SYMBOL_OF_BYTE[byte] for byte in piece.encode("utf-8")]
         symbols = [symbol for symbol in symbols if symbol in self._id_of]
         before = list(range(-1, len(symbols) - 1))  # neighbours, as symbols disappear into the one on their left
-        behind = list(range(1, len(symbols) + 1))
-        known = [(self._rank_of[pair], i, pair) for i, pair in enumerate(pairwise(symbols)) if pair in self._rank_of]
-        heapify(known)
-        while known:
-            _, i, pair = heappop(known)
-            j = behind[i]
+        after = list(range(1, len(symbols) + 1))
+        ranks = self._rank_of
+        candidates = [(ranks[pair], i, pair) for i, pair in enumerate(pairwise(symbols)) if pair in ranks]
+        heapify(candidates)
+        while candidates:
+            _, i, pair = heappop(candidates)
+            j = after[i]
             if j == len(symbols) or (symbols[i], symbols[j]) != pair:  # one of the two has been merged since
                 continue
-            symbols[i], symbols[j], behind[i] = pair[0] + pair[1], "", behind[j]
-            if behind[i] < len(symbols):
-                before[behind[i]] = i
+            symbols[i], symbols[j], after[i] = pair[0] + pair[1], "", after[j]
+            if after[i] < len(symbols):
+                before[after[i]] = i
             for k in (before[i], i):
-                if k >= 0 and behind[k] < len(symbols):
-                    pair = symbols[k], symbols[behind[k]]
-                    if pair in self._rank_of:
-                        heappush(known, (self._rank_of[pair], k, pair))
+                if k >= 0 and after[k] < len(symbols):
+                    pair = symbols[k], symbols[after[k]]
+                    if pair in ranks:
+                        heappush(candidates, (ranks[pair], k, pair))
         return tuple(self._id_of[symbol] for symbol in symbols if symbol)

@@ -23,7 +23,7 @@ from sysai.models.moe import MixtureOfExperts
 
 
 class Block(nn.Module):
-    """One layer: attention and MLP, each behind a norm and added to what came in."""
+    """One layer: attention and MLP, each after a norm and added to its input."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Transformer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device that holds the weights."""
         return self.embed.weight.device
 
     @property
@@ -82,7 +82,7 @@ class Transformer(nn.Module):
 
         Args:
             tokens_BT: token ids, integers below V.
-            cache: the past; the new positions stand behind it and are added to it.
+            cache: the past; the new positions come after it and are added to it.
             last_only: skip the head (2 * D * V FLOPs a position) where only the last position is wanted.
 
         Raises:

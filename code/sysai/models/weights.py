@@ -1,6 +1,6 @@
 """Real weights into our model: from GGUF files and from Hugging Face folders of safetensors.
 
-Both formats are a table of named arrays behind a header. GGUF (llama.cpp) stores blocks of quantized numbers:
+Both formats are a header and a table of named arrays. GGUF (llama.cpp) stores blocks of quantized numbers:
 Q4_1 keeps 32 weights as 4-bit integers with a scale and a minimum, 20 bytes instead of 128 in fp32, and
 w = scale * q + minimum gives them back. Its Llama layout interleaves the two halves of every rotated head, so
 rows of the query and key matrices are put back in order here. Production engines compute on the quantized
@@ -80,13 +80,13 @@ def load_gguf(
     stored = {tensor.name: tensor for tensor in reader.tensors}
     heads = {"attention.query": config.n_heads, "attention.key": config.n_kv_heads}
     weights = {}
-    for ours, name, _ in weight_names(config):
+    for own_name, name, _ in weight_names(config):
         if name not in stored:
             raise ValueError(f"the GGUF file of {config.name} lacks the weight {name}: fetch it again")
         array = gguf.quants.dequantize(stored[name].data, stored[name].tensor_type)
-        for part, count in heads.items():
-            array = _halves(array, count) if part in ours else array
-        weights[ours] = torch.from_numpy(array.copy() if not array.flags.writeable else array)
+        for kind, count in heads.items():
+            array = _halves(array, count) if kind in own_name else array
+        weights[own_name] = torch.from_numpy(array.copy() if not array.flags.writeable else array)
     return _assemble(config, weights, device, dtype)
 
 
@@ -103,10 +103,10 @@ def load_safetensors(
     device, folder = select_device(device), Path(folder)
     config = _config_from_json(folder / "config.json")
     stored = _read_shards(folder)
-    names = {ours: theirs for ours, _, theirs in weight_names(config)}
+    names = {own: hub for own, _, hub in weight_names(config)}
     if missing := sorted(set(names.values()) - set(stored)):
         raise ValueError(f"{folder} lacks {len(missing)} weights, the first is {missing[0]}")
-    return _assemble(config, {ours: stored[theirs] for ours, theirs in names.items()}, device, dtype)
+    return _assemble(config, {own: stored[hub] for own, hub in names.items()}, device, dtype)
 
 
 class _NoInitialization(TorchFunctionMode):

@@ -15,25 +15,28 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
+from sysai.distributed.collectives import Communicator
+from sysai.distributed.mesh import MeshAxis
+
 
 class FlatLayout:
-    """Tensors behind one another in one flat buffer, padded so that `shards` ranks get equal parts of it.
+    """Tensors one after another in one flat buffer, padded so that `shards` ranks get equal shards of it.
 
     Attributes:
-        size: elements of the tensors together.
-        padded: elements of the buffer.
-        shard: elements of one rank's part.
+        numel: elements of the tensors together.
+        padded_numel: elements of the buffer.
+        shard_numel: elements of one rank's shard.
     """
 
     def __init__(self, tensors: Sequence[Tensor], shards: int = 1) -> None:
         self._shapes = [tensor.shape for tensor in tensors]
         self._sizes = [tensor.numel() for tensor in tensors]
-        self.size = sum(self._sizes)
-        self.shard = -(-self.size // shards)
-        self.padded = self.shard * shards
+        self.numel = sum(self._sizes)
+        self.shard_numel = -(-self.numel // shards)
+        self.padded_numel = self.shard_numel * shards
 
     def views(self, flat: Tensor) -> list[Tensor]:
-        """Each tensor's place in the buffer `flat`, in its own shape."""
+        """Each tensor as a view of the buffer `flat`, in its own shape."""
         ends = accumulate(self._sizes)
         return [
             flat[end - size : end].view(shape) for end, size, shape in zip(ends, self._sizes, self._shapes, strict=True)
@@ -42,22 +45,38 @@ class FlatLayout:
     @torch.no_grad()
     def flatten(self, tensors: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
         """Copies of the tensors in a new buffer; the padding is zero."""
-        flat = torch.zeros(self.padded, dtype=dtype, device=tensors[0].device)
+        flat = torch.zeros(self.padded_numel, dtype=dtype, device=tensors[0].device)
         for view, tensor in zip(self.views(flat), tensors, strict=True):
             view.copy_(tensor)
         return flat
 
-    def part(self, flat: Tensor, rank: int) -> Tensor:
+    def shard(self, flat: Tensor, rank: int) -> Tensor:
         """The elements of `flat` that `rank` owns."""
-        return flat[rank * self.shard : (rank + 1) * self.shard]
+        return flat[rank * self.shard_numel : (rank + 1) * self.shard_numel]
 
 
-class BucketWatch:
+def by_dtype(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The tensors in one list for each dtype, because a flat buffer has one."""
+    return [[t for t in tensors if t.dtype == dtype] for dtype in dict.fromkeys(t.dtype for t in tensors)]
+
+
+def clip_shards(shards: Sequence[Tensor], max_norm: float, communicator: Communicator, axis: MeshAxis) -> Tensor:
+    """Scale shards of a gradient by what makes their common norm at most `max_norm`; return the norm before."""
+    total = torch.zeros(1, device=axis.device)
+    for shard in shards:
+        total += shard.float().square().sum()
+    norm = communicator.all_reduce(total).sqrt()
+    for shard in shards:
+        shard.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm.squeeze()
+
+
+class Reducer:
     """Follows a backward pass: stores each gradient when it comes, and sends each bucket when it is complete.
 
-    `store(parameter)` is called once for each parameter in a pass, `send(i)` once for each bucket, in the order
-    0, 1, 2 ... on every rank, and `finish()` at the end of the pass. A parameter that the pass did not reach is
-    stored at the end: then its `grad` is None, or what earlier passes left there.
+    Torch's DDP has a class of this name and task. `store(parameter)` is called once for each parameter in a pass,
+    `send(i)` once for each bucket, in the order 0, 1, 2 ... on every rank, and `finish()` at the end of the pass. A
+    parameter that the pass did not reach is stored at the end: then its `grad` is None, or what earlier passes left.
     """
 
     def __init__(

@@ -18,16 +18,17 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from sysai.distributed.collectives import Communicator
-from sysai.distributed.mesh import Axis
-from sysai.parallel.background import Background, Pending
+from sysai.distributed.mesh import MeshAxis
+from sysai.distributed.p2p import Work
 from sysai.parallel.bucket_policy import MIB, assign_buckets
-from sysai.parallel.buckets import BucketWatch, FlatLayout
+from sysai.parallel.buckets import FlatLayout, Reducer, by_dtype
+from sysai.parallel.communication_stream import CommunicationStream
 
 
-class DataParallel(nn.Module):
+class DistributedDataParallel(nn.Module):
     """`module`, whose gradients are the mean over `axis` when `backward` returns.
 
-        model = DataParallel(Transformer(config), world["world"])
+        model = DistributedDataParallel(Transformer(config), world["world"])
         next_token_loss(model, tokens, targets).backward()      # gradients are equal on all ranks now
         optimizer.step()
 
@@ -48,7 +49,7 @@ class DataParallel(nn.Module):
     """
 
     def __init__(
-        self, module: nn.Module, axis: Axis, bucket_bytes: int = 25 * MIB, broadcast_buffers: bool = True
+        self, module: nn.Module, axis: MeshAxis, bucket_bytes: int = 25 * MIB, broadcast_buffers: bool = True
     ) -> None:
         super().__init__()
         self.module, self.axis, self._broadcast_buffers = module, axis, broadcast_buffers
@@ -56,67 +57,64 @@ class DataParallel(nn.Module):
         if not trained:
             raise ValueError("no parameter requires a gradient: there is nothing to average")
         self.communicator = Communicator(axis)
-        copy_from_first([*module.parameters(), *module.buffers()], self.communicator)
+        broadcast_coalesced([*module.parameters(), *module.buffers()], self.communicator)
         self._buckets = [
-            [kind[i] for i in bucket]
-            for kind in by_dtype(trained)
-            for bucket in assign_buckets([parameter.nbytes for parameter in kind], bucket_bytes)
+            [same_dtype[i] for i in bucket]
+            for same_dtype in by_dtype(trained)
+            for bucket in assign_buckets([parameter.nbytes for parameter in same_dtype], bucket_bytes)
         ]
-        self._place: dict[nn.Parameter, Tensor] = {}
+        self._grad_views: dict[nn.Parameter, Tensor] = {}
         self._flats = [self._make_flat(bucket) for bucket in self._buckets]
-        self._background = Background(axis.device)
-        self._pending: list[Pending] = []
-        self._watch = BucketWatch(self._buckets, self._store, self._send, self._finish)
+        self._stream = CommunicationStream(axis.device)
+        self._pending: list[Work] = []
+        self._reducer = Reducer(self._buckets, self._store, self._send, self._finish)
 
     def forward(self, *args, **kwargs) -> object:
-        """What `module` returns."""
+        """The result of `module`."""
         if self.training and self._broadcast_buffers:
-            copy_from_first(saved_buffers(self.module), self.communicator)
+            broadcast_coalesced(saved_buffers(self.module), self.communicator)
         result = self.module(*args, **kwargs)
         for output in tree_leaves(result):
             # the backward pass begins here, even where it then reaches no parameter
             if isinstance(output, Tensor) and output.requires_grad:
-                output.register_hook(self._watch.begin)
+                output.register_hook(self._reducer.begin)
         return result
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
         """Backward passes inside add up this rank's own gradients; the first one outside averages the sum."""
-        self._watch.enabled = False
+        self._reducer.enabled = False
         try:
             yield
         finally:
-            self._watch.enabled = True
+            self._reducer.enabled = True
 
     def _make_flat(self, bucket: list[nn.Parameter]) -> Tensor:
-        """A buffer for the gradients of a bucket, where each has its place."""
+        """A buffer for the gradients of a bucket, with a view of it for each."""
         layout = FlatLayout(bucket, self.axis.size)
-        flat = torch.zeros(layout.padded, dtype=bucket[0].dtype, device=bucket[0].device)
-        self._place.update(zip(bucket, layout.views(flat), strict=True))
+        flat = torch.zeros(layout.padded_numel, dtype=bucket[0].dtype, device=bucket[0].device)
+        self._grad_views.update(zip(bucket, layout.views(flat), strict=True))
         return flat
 
     def _store(self, parameter: nn.Parameter) -> None:
-        """Move a gradient, divided by N, to its place in the bucket."""
-        place = self._place[parameter]
+        """Move a gradient, divided by N, into the bucket."""
+        view = self._grad_views[parameter]
         if parameter.grad is None:
-            place.zero_()
+            view.zero_()
         else:
-            torch.div(parameter.grad, self.axis.size, out=place)
-        parameter.grad = place
+            # Divided before the sum, as torch's DDP does: the copy is needed anyway. ZeRO and FSDP divide after it,
+            # when a rank has 1/N of the elements; in ZeRO's stage 1 the buffer also stays this rank's own gradient.
+            torch.div(parameter.grad, self.axis.size, out=view)
+        parameter.grad = view
 
     def _send(self, number: int) -> None:
-        """Add up a complete bucket over the ranks, behind the rest of the backward pass."""
-        self._pending.append(self._background.submit(self.communicator.all_reduce, self._flats[number]))
+        """Add up a complete bucket over the ranks, while the backward pass goes on."""
+        self._pending.append(self._stream.submit(self.communicator.all_reduce, self._flats[number]))
 
     def _finish(self) -> None:
         pending, self._pending = self._pending, []
-        for bucket in pending:
-            bucket.wait()
-
-
-def by_dtype(tensors: list[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """The tensors in one list for each dtype, because a flat buffer has one."""
-    return [[t for t in tensors if t.dtype == dtype] for dtype in dict.fromkeys(t.dtype for t in tensors)]
+        for work in pending:
+            work.wait()
 
 
 def saved_buffers(module: nn.Module) -> list[Tensor]:
@@ -125,11 +123,11 @@ def saved_buffers(module: nn.Module) -> list[Tensor]:
 
 
 @torch.no_grad()
-def copy_from_first(tensors: list[Tensor], communicator: Communicator) -> None:
-    """Overwrite the tensors by rank 0's."""
-    for kind in by_dtype(tensors):
-        layout = FlatLayout(kind)
-        flat = layout.flatten(kind, kind[0].dtype)
+def broadcast_coalesced(tensors: list[Tensor], communicator: Communicator) -> None:
+    """Overwrite the tensors by rank 0's, in one message for all of one dtype."""
+    for same_dtype in by_dtype(tensors):
+        layout = FlatLayout(same_dtype)
+        flat = layout.flatten(same_dtype, same_dtype[0].dtype)
         communicator.broadcast(flat)
-        for tensor, value in zip(kind, layout.views(flat), strict=True):
+        for tensor, value in zip(same_dtype, layout.views(flat), strict=True):
             tensor.copy_(value)

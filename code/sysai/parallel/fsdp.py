@@ -23,119 +23,108 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from sysai.distributed.collectives import Communicator
-from sysai.distributed.mesh import Axis
-from sysai.parallel.background import Background, Pending
-from sysai.parallel.buckets import BucketWatch
-from sysai.parallel.unit import MixedPrecision, Unit
-from sysai.parallel.zero import clip_shards
+from sysai.distributed.mesh import MeshAxis
+from sysai.distributed.p2p import Work
+from sysai.parallel.buckets import Reducer, clip_shards
+from sysai.parallel.communication_stream import CommunicationStream
+from sysai.parallel.unit import MixedPrecisionPolicy, Unit
 
 NO_PASS = -1  # outside the forward pass, where a call of a unit is an error
 
 
-def fully_shard(
-    module: nn.Module, axis: Axis, units: Sequence[nn.Module], mixed_precision: MixedPrecision | None = None
-) -> "FullyShardedModule":
-    """Shard `module` over `axis`, unit by unit.
+class FullyShardedDataParallel(nn.Module):
+    """`module`, whose state is divided over `axis`, unit by unit.
 
-        model = fully_shard(Transformer(config), world["world"], units=model.blocks)
+        model = FullyShardedDataParallel(Transformer(config), world["world"], units=model.blocks)
         optimizer = torch.optim.AdamW(model.parameters())       # of the shards; any elementwise optimizer
         next_token_loss(model, tokens, targets).backward()      # this rank's part of the batch
         model.clip_grad_norm(1.0)
         optimizer.step()
 
-    Weights start as those of rank 0. A parameter that occurs in several units belongs to none, so tied weights
-    may cross units. Gradients are averaged over the axis; further backward passes add to them.
+    `parameters()` are the shards, flat and padded, one for each unit. Weights start as those of rank 0. A parameter
+    that occurs in several units belongs to none, so tied weights may cross units. Gradients are averaged over the
+    axis; further backward passes add to them. `communicator.traffic` counts what this rank sends and receives.
+
+    A wrapper, as torch's class of this name (FSDP1) is; its later `fully_shard` changes the module in place.
 
     Args:
         module: keeps its parameters' names and methods, but outside the forward and backward pass its
             parameters are empty. All must require gradients.
+        axis: the ranks to average over and to divide the state among.
         units: submodules, in the order in which the forward pass calls them, each once.
-        mixed_precision: None to gather, compute and reduce in the parameters' own dtype.
+        mp_policy: None to gather, compute and reduce in the parameters' own dtype.
 
     Raises:
         ValueError: a unit is not part of the module, or holds another unit; a parameter requires no gradient;
             a unit's parameters differ in dtype.
     """
-    names = {submodule: name for name, submodule in module.named_modules()}
-    for unit in units:
-        if unit not in names:
-            raise ValueError(f"a unit of type {type(unit).__name__} is not a submodule of the module to shard")
-        if nested := [names[other] for other in unit.modules() if other is not unit and other in units]:
-            raise ValueError(f"unit {names[unit]!r} holds the unit {nested[0]!r}: choose one of them")
-    for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            raise ValueError(f"{name} requires no gradient: sharding frozen parameters is not supported")
-    return FullyShardedModule(module, axis, {names[unit]: unit for unit in units}, mixed_precision)
-
-
-class FullyShardedModule(nn.Module):
-    """What `fully_shard` returns. `parameters()` are the shards, flat and padded, one for each unit.
-
-    `communicator.traffic` counts what this rank sends and receives.
-    """
 
     def __init__(
-        self, module: nn.Module, axis: Axis, units: dict[str, nn.Module], precision: MixedPrecision | None
+        self,
+        module: nn.Module,
+        axis: MeshAxis,
+        units: Sequence[nn.Module],
+        mp_policy: MixedPrecisionPolicy | None = None,
     ) -> None:
         super().__init__()
-        self.module, self.axis, self._precision = module, axis, precision
-        self.communicator, self._background = Communicator(axis), Background(axis.device)
+        self.module, self.axis, self._mp_policy = module, axis, mp_policy
+        self.communicator, self._stream = Communicator(axis), CommunicationStream(axis.device)
         self._names: dict[nn.Parameter, list[str]] = {}
         for name, parameter in module.named_parameters(remove_duplicate=False):
             self._names.setdefault(parameter, []).append(name)
         self.units: list[Unit] = []
-        for name, submodule in units.items():
+        for name, submodule in _named_units(module, units).items():
             # what also has a name outside the unit, such as a tied weight, belongs to the root
             own = [p for p in submodule.parameters() if all(n.startswith(f"{name}.") for n in self._names[p])]
             if own:
-                submodule.register_forward_pre_hook(partial(self._before, len(self.units)), with_kwargs=True)
-                submodule.register_forward_hook(partial(self._after, len(self.units)))
+                submodule.register_forward_pre_hook(partial(self._pre_forward, len(self.units)), with_kwargs=True)
+                submodule.register_forward_hook(partial(self._post_forward, len(self.units)))
                 self.units.append(self._make_unit(name, own))
         owned = {parameter for unit in self.units for parameter in unit.parameters}
         rest = [parameter for parameter in self._names if parameter not in owned]
         self.root = self._make_unit("root", rest) if rest else None
         self._backward_order = self.units[::-1] + [self.root] * (self.root is not None)
         self._unit_of = {parameter: unit for unit in self._backward_order for parameter in unit.parameters}
-        self._watch = BucketWatch(
+        self._reducer = Reducer(
             [unit.parameters for unit in self._backward_order],
             store=lambda parameter: self._unit_of[parameter].store(parameter),
             send=self._send,
             finish=self._finish,
         )
         self._called = NO_PASS  # units, in this forward pass
-        self._reducing: tuple[Unit, Tensor, Pending] | None = None
+        self._reducing: tuple[Unit, Tensor, Work] | None = None
 
     def _make_unit(self, name: str, parameters: list[nn.Parameter]) -> Unit:
-        return Unit(name, parameters, self.axis, self.communicator, self._background, self._precision)
+        return Unit(name, parameters, self.axis, self.communicator, self._stream, self._mp_policy)
 
     # The forward pass -------------------------------------------------------------------------------------------
 
     def forward(self, *args, **kwargs) -> object:
-        """What `module` returns.
+        """The result of `module`.
 
         Raises:
             RuntimeError: the units were not called once each, in their order.
         """
         for unit in self._backward_order:
-            unit.free()  # a pass without a backward pass has left weights that may be old by now
+            unit.reshard()  # a pass without a backward pass has left weights that may be old by now
         self._called = 0
         if self.root:
-            self.root.gather()
+            self.root.unshard()
         if self.units:
-            self.units[0].gather()
+            self.units[0].unshard()
         if self.root:
-            self.root.wait()
+            self.root.wait_for_unshard()
         args, kwargs = self._cast((args, kwargs))
         result = self.module(*args, **kwargs)
         if self._called < len(self.units):
             raise RuntimeError(f"the forward pass did not call unit {self.units[self._called].name!r}")
         self._called = NO_PASS
-        self._watch_outputs(result, self._before_backward_of_root)
+        self._watch_outputs(result, self._pre_backward_of_root)
         if self.root and not torch.is_grad_enabled():
-            self.root.free()
+            self.root.reshard()
         return result
 
-    def _before(self, number: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def _pre_forward(self, number: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """A unit is about to compute: have its weights, and begin to gather the next unit's."""
         if number != self._called:
             raise RuntimeError(
@@ -143,52 +132,52 @@ class FullyShardedModule(nn.Module):
                 "module, and each unit once a forward pass, in the order of `units` (checkpoint inside units)"
             )
         self._called += 1
-        self.units[number].gather()
+        self.units[number].unshard()
         if number + 1 < len(self.units):
-            self.units[number + 1].gather()
-        self.units[number].wait()
+            self.units[number + 1].unshard()
+        self.units[number].wait_for_unshard()
         return self._cast((args, kwargs))
 
-    def _after(self, number: int, _: nn.Module, args: tuple, result: object) -> None:
+    def _post_forward(self, number: int, _: nn.Module, args: tuple, result: object) -> None:
         """A unit has computed: free its weights, unless the backward pass begins with them."""
-        self._watch_outputs(result, partial(self._before_backward, number))
+        self._watch_outputs(result, partial(self._pre_backward, number))
         if not torch.is_grad_enabled() or number + 1 < len(self.units):
-            self.units[number].free()
+            self.units[number].reshard()
 
     def _cast(self, inputs: object) -> object:
         """The inputs, with floating-point tensors in the dtype of the work."""
-        if self._precision is None:
+        if self._mp_policy is None:
             return inputs
-        dtype = self._precision.parameters
+        dtype = self._mp_policy.param_dtype
         return tree_map(lambda x: x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x, inputs)
 
     @staticmethod
-    def _watch_outputs(result: object, before_backward: Callable[[Tensor], None]) -> None:
+    def _watch_outputs(result: object, pre_backward: Callable[[Tensor], None]) -> None:
         for output in tree_leaves(result):
             if isinstance(output, Tensor) and output.requires_grad:
-                output.register_hook(before_backward)
+                output.register_hook(pre_backward)
 
     # The backward pass ------------------------------------------------------------------------------------------
 
-    def _before_backward_of_root(self, _: Tensor) -> None:
-        self._watch.begin()
+    def _pre_backward_of_root(self, _: Tensor) -> None:
+        self._reducer.begin()
         if self.root:
-            self.root.gather()
-            self.root.wait()
+            self.root.unshard()
+            self.root.wait_for_unshard()
 
-    def _before_backward(self, number: int, _: Tensor) -> None:
+    def _pre_backward(self, number: int, _: Tensor) -> None:
         """The gradient of a unit's output is there: have its weights, and begin to gather those needed next."""
-        self.units[number].gather()
+        self.units[number].unshard()
         if number:
-            self.units[number - 1].gather()
-        self.units[number].wait()
+            self.units[number - 1].unshard()
+        self.units[number].wait_for_unshard()
 
     def _send(self, number: int) -> None:
         """All gradients of a unit are there: add them up over the ranks, free its weights."""
         unit = self._backward_order[number]
-        unit.free()
+        unit.reshard()
         self._finish_reduction()  # one at a time, so that the gradients of two units are held at most
-        self._reducing = (unit, *unit.reduce())
+        self._reducing = (unit, *unit.reduce_scatter())
 
     def _finish_reduction(self) -> None:
         if self._reducing is None:
@@ -201,7 +190,7 @@ class FullyShardedModule(nn.Module):
     def _finish(self) -> None:
         self._finish_reduction()
         for unit in self._backward_order:
-            unit.free()  # what was gathered in advance and not needed
+            unit.reshard()  # what was gathered in advance and not needed
 
     # Between steps ----------------------------------------------------------------------------------------------
 
@@ -218,13 +207,13 @@ class FullyShardedModule(nn.Module):
         """The whole state under the plain module's names. All ranks call it together; all get it."""
         state = self.module.state_dict()
         for unit in self._backward_order:
-            for parameter, value in zip(unit.parameters, unit.whole(), strict=True):
+            for parameter, value in zip(unit.parameters, unit.full_tensors(), strict=True):
                 state.update(dict.fromkeys(self._names[parameter], value))
         return state
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take this rank's part of a whole state, the plain module's or that of `state_dict`, on any world size.
+        """Take this rank's shards of a whole state, the plain module's or that of `state_dict`, on any world size.
 
         Raises:
             ValueError: names or shapes differ from the module's.
@@ -237,3 +226,17 @@ class FullyShardedModule(nn.Module):
         for name, value in own.items():
             if not isinstance(value, nn.Parameter):
                 value.copy_(state[name])
+
+
+def _named_units(module: nn.Module, units: Sequence[nn.Module]) -> dict[str, nn.Module]:
+    """The units by their names in the module; raises what `FullyShardedDataParallel` does."""
+    names = {submodule: name for name, submodule in module.named_modules()}
+    for unit in units:
+        if unit not in names:
+            raise ValueError(f"a unit of type {type(unit).__name__} is not a submodule of the module to shard")
+        if nested := [names[other] for other in unit.modules() if other is not unit and other in units]:
+            raise ValueError(f"unit {names[unit]!r} holds the unit {nested[0]!r}: choose one of them")
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            raise ValueError(f"{name} requires no gradient: sharding frozen parameters is not supported")
+    return {names[unit]: unit for unit in units}

@@ -1,4 +1,4 @@
-"""What data parallelism and the three stages of ZeRO hold on each device, and what they send in a step.
+"""Memory and traffic of data parallelism and the three stages of ZeRO, per device and step.
 
 With Ψ parameters on N devices, and of each parameter w bytes of weight, g of gradient, o of optimizer state:
 

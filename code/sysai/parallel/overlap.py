@@ -18,7 +18,7 @@ from sysai.parallel.bucket_policy import assign_buckets
 
 
 @dataclass(frozen=True)
-class Message:
+class BucketMessage:
     """One bucket's all-reduce: `bytes`, and in seconds when its gradients were there, when it began and ended."""
 
     bucket: tuple[int, ...]
@@ -33,7 +33,7 @@ class Overlap:
     """A backward pass that ends after `computed` seconds, and its messages in the order in which they are sent."""
 
     computed: float
-    messages: tuple[Message, ...]
+    messages: tuple[BucketMessage, ...]
 
     @property
     def sending(self) -> float:
@@ -74,11 +74,11 @@ def overlap(
     for index in reversed(range(len(sizes))):
         now += seconds[index]
         ready[index] = now
-    messages: list[Message] = []
+    messages: list[BucketMessage] = []
     free = 0.0
     for bucket in assign_buckets(sizes, bucket_bytes):
         size, complete = sum(sizes[index] for index in bucket), max(ready[index] for index in bucket)
         start = max(free, complete)
         free = start + ring_all_reduce_seconds(size, devices, alpha, beta)
-        messages.append(Message(tuple(bucket), size, complete, start, free))
+        messages.append(BucketMessage(tuple(bucket), size, complete, start, free))
     return Overlap(now, tuple(messages))

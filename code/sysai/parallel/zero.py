@@ -22,35 +22,35 @@ import torch
 from torch import Tensor, nn
 
 from sysai.distributed.collectives import Communicator
-from sysai.distributed.mesh import Axis
-from sysai.parallel.background import Background, Pending
+from sysai.distributed.mesh import MeshAxis
+from sysai.distributed.p2p import Work
 from sysai.parallel.bucket_policy import MIB, assign_buckets
-from sysai.parallel.buckets import BucketWatch, FlatLayout
-from sysai.parallel.data_parallel import by_dtype
+from sysai.parallel.buckets import FlatLayout, Reducer, by_dtype, clip_shards
+from sysai.parallel.communication_stream import CommunicationStream
 
 
 class _Bucket:
     """Parameters that live in one flat buffer, of which this rank updates `shard`."""
 
-    def __init__(self, parameters: list[nn.Parameter], communicator: Communicator, axis: Axis) -> None:
+    def __init__(self, parameters: list[nn.Parameter], communicator: Communicator, axis: MeshAxis) -> None:
         self.parameters = parameters
         self.layout = FlatLayout(parameters, axis.size)
         self.flat = self.layout.flatten(parameters, parameters[0].dtype)
         communicator.broadcast(self.flat)
         for parameter, view in zip(parameters, self.layout.views(self.flat), strict=True):
             parameter.data = view
-        self.shard = nn.Parameter(self.layout.part(self.flat, axis.rank))
+        self.shard = nn.Parameter(self.layout.shard(self.flat, axis.rank))
         self.gradients: Tensor | None = None  # the whole bucket's, of this rank alone
-        self.places: dict[nn.Parameter, Tensor] = {}
+        self.grad_views: dict[nn.Parameter, Tensor] = {}
 
     def open(self) -> None:
         """Make room for the gradients of the whole bucket."""
         self.gradients = torch.zeros_like(self.flat)
-        self.places = dict(zip(self.parameters, self.layout.views(self.gradients), strict=True))
+        self.grad_views = dict(zip(self.parameters, self.layout.views(self.gradients), strict=True))
 
     def close(self) -> None:
         """Free that room."""
-        self.gradients, self.places = None, {}
+        self.gradients, self.grad_views = None, {}
 
 
 class ZeroOptimizer(torch.optim.Optimizer):
@@ -62,11 +62,10 @@ class ZeroOptimizer(torch.optim.Optimizer):
         optimizer.step()
         optimizer.zero_grad()
 
-    It replaces `DataParallel`: gradients are averaged over the axis during the backward pass. Parameters start
-    as rank 0's; buffers are left alone. What `p.grad` holds after the backward pass is, in stage 1, this rank's
-    own gradient, and None in stage 2. Every backward pass must reach at least one parameter on every rank; one
-    that it does not reach counts as a gradient of zero. `communicator.traffic` counts what this rank sends and
-    receives.
+    It replaces `DistributedDataParallel`: gradients are averaged over the axis during the backward pass. Parameters
+    start as rank 0's; buffers are left alone. After the backward pass `p.grad` is, in stage 1, this rank's own
+    gradient, and None in stage 2. Every backward pass must reach at least one parameter on every rank; one that it
+    does not reach counts as a gradient of zero. `communicator.traffic` counts what this rank sends and receives.
 
     Args:
         params: parameters, or groups of them with hyperparameters of their own, as for any torch optimizer.
@@ -85,16 +84,16 @@ class ZeroOptimizer(torch.optim.Optimizer):
         self,
         params: Iterable,
         optimizer_class: Callable[..., torch.optim.Optimizer],
-        axis: Axis,
+        axis: MeshAxis,
         stage: int = 1,
         bucket_bytes: int = 25 * MIB,
         **defaults,
     ) -> None:
         if stage not in (1, 2):
-            raise ValueError(f"stage {stage} is not 1 or 2: stage 0 is DataParallel, stage 3 is fully_shard")
+            raise ValueError(f"stage {stage} is not 1 or 2: 0 is DistributedDataParallel, 3 FullyShardedDataParallel")
         super().__init__(params, defaults)
         self.axis, self.stage = axis, stage
-        self.communicator, self._background = Communicator(axis), Background(axis.device)
+        self.communicator, self._stream = Communicator(axis), CommunicationStream(axis.device)
         self._by_group = [self._make_buckets(group["params"], bucket_bytes) for group in self.param_groups]
         self._buckets = [bucket for group in reversed(self._by_group) for bucket in group]
         self._bucket_of = {parameter: bucket for bucket in self._buckets for parameter in bucket.parameters}
@@ -106,8 +105,8 @@ class ZeroOptimizer(torch.optim.Optimizer):
             **defaults,
         )
         self._share_hyperparameters(self._inner.param_groups, self.param_groups)
-        self._pending: list[tuple[_Bucket, Tensor, Pending]] = []
-        self._watch = BucketWatch([b.parameters for b in self._buckets], self._store, self._send, self._finish)
+        self._pending: list[tuple[_Bucket, Tensor, Work]] = []
+        self._reducer = Reducer([b.parameters for b in self._buckets], self._store, self._send, self._finish)
 
     def add_param_group(self, param_group: dict) -> None:
         """Called by torch for each group while the optimizer is made.
@@ -123,9 +122,9 @@ class ZeroOptimizer(torch.optim.Optimizer):
         if not all(parameter.requires_grad for parameter in parameters):
             raise ValueError("a parameter requires no gradient: pass [p for p in params if p.requires_grad]")
         return [
-            _Bucket([kind[i] for i in indices], self.communicator, self.axis)
-            for kind in by_dtype(parameters)
-            for indices in assign_buckets([parameter.nbytes for parameter in kind], bucket_bytes)
+            _Bucket([same_dtype[i] for i in indices], self.communicator, self.axis)
+            for same_dtype in by_dtype(parameters)
+            for indices in assign_buckets([parameter.nbytes for parameter in same_dtype], bucket_bytes)
         ]
 
     # During the backward pass -----------------------------------------------------------------------------------
@@ -135,12 +134,12 @@ class ZeroOptimizer(torch.optim.Optimizer):
         bucket = self._bucket_of[parameter]
         if bucket.gradients is None:
             bucket.open()
-        place = bucket.places[parameter]
+        view = bucket.grad_views[parameter]
         if parameter.grad is None:
-            place.zero_()
-        elif parameter.grad is not place:
-            place.copy_(parameter.grad)
-        parameter.grad = place if self.stage == 1 else None
+            view.zero_()
+        elif parameter.grad is not view:
+            view.copy_(parameter.grad)
+        parameter.grad = view if self.stage == 1 else None
 
     def _send(self, number: int) -> None:
         """Reduce a complete bucket, of which this rank keeps the sum of its part."""
@@ -148,7 +147,7 @@ class ZeroOptimizer(torch.optim.Optimizer):
             self._finish()  # one at a time, so that few buckets hold gradients at once
         bucket = self._buckets[number]
         total = torch.empty_like(bucket.shard, requires_grad=False)
-        work = self._background.submit(self.communicator.reduce_scatter, bucket.gradients, out=total)
+        work = self._stream.submit(self.communicator.reduce_scatter, bucket.gradients, out=total)
         self._pending.append((bucket, total, work))
 
     def _finish(self) -> None:
@@ -175,11 +174,11 @@ class ZeroOptimizer(torch.optim.Optimizer):
             raise ValueError(
                 "stage 2 keeps no whole gradients: leave no_sync out, each backward pass adds to the shards"
             )
-        self._watch.enabled = False
+        self._reducer.enabled = False
         try:
             yield
         finally:
-            self._watch.enabled = True
+            self._reducer.enabled = True
 
     # The step ---------------------------------------------------------------------------------------------------
 
@@ -216,8 +215,8 @@ class ZeroOptimizer(torch.optim.Optimizer):
         state: dict[int, dict] = {}
         for bucket in self._buckets:
             for key, value in self._inner.state.get(bucket.shard, {}).items():
-                for parameter, part in zip(bucket.parameters, self._gather(bucket, value), strict=True):
-                    state.setdefault(numbers[parameter], {})[key] = part
+                for parameter, own_value in zip(bucket.parameters, self._gather(bucket, value), strict=True):
+                    state.setdefault(numbers[parameter], {})[key] = own_value
         groups = [{**group, "params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
         return {"state": dict(sorted(state.items())), "param_groups": groups}
 
@@ -232,8 +231,8 @@ class ZeroOptimizer(torch.optim.Optimizer):
             raise ValueError("the saved groups have other numbers of parameters: make the groups as when saving")
         state = {
             parameter: state_dict["state"].get(number, {})
-            for group, theirs in zip(self.param_groups, saved, strict=True)
-            for parameter, number in zip(group["params"], theirs["params"], strict=True)
+            for group, saved_group in zip(self.param_groups, saved, strict=True)
+            for parameter, number in zip(group["params"], saved_group["params"], strict=True)
         }
         self._share_hyperparameters(saved, self.param_groups)
         self._inner.state.clear()
@@ -246,33 +245,22 @@ class ZeroOptimizer(torch.optim.Optimizer):
         """One value of a shard's state for each parameter of the bucket."""
         if not is_per_element(value):
             return [value.clone() if isinstance(value, Tensor) else value for _ in bucket.parameters]
-        flat = torch.empty(bucket.layout.padded, dtype=value.dtype, device=value.device)
+        flat = torch.empty(bucket.layout.padded_numel, dtype=value.dtype, device=value.device)
         self.communicator.all_gather(value, out=flat)
         return [view.clone() for view in bucket.layout.views(flat)]
 
     def _scatter(self, bucket: _Bucket, values: list) -> object:
-        """The inverse of `_gather`: this rank's part of the values of all parameters."""
+        """The inverse of `_gather`: this rank's shard of the values of all parameters."""
         if not is_per_element(values[0]):
             return values[0].clone() if isinstance(values[0], Tensor) else values[0]
-        return bucket.layout.part(bucket.layout.flatten(values, values[0].dtype), self.axis.rank).clone()
+        return bucket.layout.shard(bucket.layout.flatten(values, values[0].dtype), self.axis.rank).clone()
 
     @staticmethod
     def _share_hyperparameters(source: list[dict], target: list[dict]) -> None:
-        for theirs, ours in zip(source, target, strict=True):
-            ours.update({key: value for key, value in theirs.items() if key != "params"})
+        for from_group, to_group in zip(source, target, strict=True):
+            to_group.update({key: value for key, value in from_group.items() if key != "params"})
 
 
 def is_per_element(value: object) -> bool:
     """Whether an optimizer's state has a value for each element (a moment) or one for all (the step)."""
     return isinstance(value, Tensor) and value.dim() > 0
-
-
-def clip_shards(gradients: list[Tensor], max_norm: float, communicator: Communicator, axis: Axis) -> Tensor:
-    """Scale shards of a gradient by what makes their common norm at most `max_norm`; return the norm before."""
-    total = torch.zeros(1, device=axis.device)
-    for gradient in gradients:
-        total += gradient.float().square().sum()
-    norm = communicator.all_reduce(total).sqrt()
-    for gradient in gradients:
-        gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
-    return norm.squeeze()

@@ -1,4 +1,4 @@
-"""What the book's longer benchmarks found: files beside this one, which chapters show instead of running for minutes.
+"""Results of the book's longer benchmarks: files beside this one, which chapters show instead of running for minutes.
 
 A file has parts, and a part has rows of numbers and a header: date, hardware, rates measured in the same run,
 versions. They are written by the scripts in `code/benchmarks` with `--record`, and never by hand.

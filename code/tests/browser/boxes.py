@@ -8,7 +8,7 @@ from functools import cached_property
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
-from sysai.explorables.explorable import Choice, Explorable, Slider, find
+from sysai.explorables.explorable import Dropdown, Explorable, Slider, find
 from visit import PAGES, SITE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -112,7 +112,7 @@ class Box:
         chosen = self.explorable.settings(**settings)
         return {control.name: control.text(chosen[control.name], self.language) for control in self.explorable.controls}
 
-    def first(self, kind: type) -> Slider | Choice:
+    def first(self, kind: type) -> Slider | Dropdown:
         """Its first control of a kind."""
         return next(control for control in self.explorable.controls if isinstance(control, kind))
 
@@ -147,7 +147,7 @@ class Box:
             "buttons": ["reset", "link"],
         }
 
-    def _must_offer(self, control: Slider | Choice) -> dict:
+    def _must_offer(self, control: Slider | Dropdown) -> dict:
         is_slider = isinstance(control, Slider)
         texts = [control.text(value, self.language) for value in control.values]
         shown = control.text(control.default, self.language)

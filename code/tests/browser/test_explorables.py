@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from boxes import BOXES, MISPRINTED, OUT_OF_REACH, Box, differences
-from sysai.explorables.explorable import Choice, Slider
+from sysai.explorables.explorable import Dropdown, Slider
 from visit import LANGUAGES, OTHER, PHONE, TIMEOUT_MS, Visit, listed
 
 FIRST_DRAWING_MS = 120_000
@@ -22,7 +22,7 @@ def shown_on() -> list[Box]:
 
     def complete(box: Box) -> bool:
         kinds = {type(control) for control in box.explorable.controls}
-        return kinds == {Slider, Choice} and box.explorable.prediction is not None and neighbour(box) is not None
+        return kinds == {Slider, Dropdown} and box.explorable.prediction is not None and neighbour(box) is not None
 
     return [box for language in LANGUAGES for box in [b for b in BOXES if b.language == language and complete(b)][:1]]
 
@@ -104,7 +104,7 @@ class Reader:
         seen.page.goto(at or seen.address + box.path)
         return cls(seen, box)
 
-    def field(self, control: Slider | Choice | str):
+    def field(self, control: Slider | Dropdown | str):
         """The field of a control."""
         return self.element.locator(f"[name={control if isinstance(control, str) else control.name}]")
 
@@ -194,7 +194,7 @@ def live(pages_with_python, box):
     assert not reader.seen.faults(), listed("errors", reader.seen.faults())
 
 
-def other_value(control: Slider | Choice, chance: random.Random):
+def other_value(control: Slider | Dropdown, chance: random.Random):
     """A value that is not the one shown first."""
     return chance.choice([value for value in control.values if value != control.default])
 
@@ -224,7 +224,7 @@ def test_what_is_heavy_is_loaded_only_after_a_touch_and_from_this_site(live, add
 
 @once_in_each_language
 def test_it_moves_by_mouse_and_by_keyboard(live, box):
-    slider, choice = box.first(Slider), box.first(Choice)
+    slider, choice = box.first(Slider), box.first(Dropdown)
     chosen = dict(box.explorable.defaults)
 
     def moved(control, way: str):
@@ -326,7 +326,7 @@ def test_a_prediction_is_answered_and_the_figure_follows(live, box):
 
 @once_in_each_language
 def test_what_python_refuses_is_said_in_words_and_withdrawn(live, box):
-    choice = box.first(Choice)
+    choice = box.first(Dropdown)
     field = live.field(choice)
     field.evaluate("field => { field.options[0].value = 'unheard-of'; field.selectedIndex = 0; }")
     field.dispatch_event("input")
@@ -408,7 +408,7 @@ def test_an_address_restores_its_settings_also_in_the_other_language(reader, add
 def chosen_settings(box: Box) -> tuple[dict, dict]:
     """A slider and a choice moved, and what the address must hold of that."""
     chance = random.Random(box.path)
-    chosen = {control.name: other_value(control, chance) for control in (box.first(Slider), box.first(Choice))}
+    chosen = {control.name: other_value(control, chance) for control in (box.first(Slider), box.first(Dropdown))}
     return chosen, {f"{box.key}.{name}": [str(value)] for name, value in chosen.items()}
 
 

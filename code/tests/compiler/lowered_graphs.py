@@ -1,13 +1,14 @@
-"""Run a program kernel by kernel with the interpreter of tensor programs, in place of the generated C."""
+"""Run a plan kernel by kernel with the interpreter of tensor programs, in place of the generated C."""
 
 import ctypes
 from collections.abc import Callable
 
 import numpy as np
-from sysai.compiler.executable import Call, Executable, Program
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.pipeline import make_program
+from sysai.compiler.pipeline import make_plan
+from sysai.compiler.runtime.executable import Executable
+from sysai.compiler.runtime.plan import Call, ExecutionPlan
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.interpret import interpret, numpy_dtype
 from sysai.compiler.tir.statement import PrimFunc
@@ -20,17 +21,17 @@ def unscheduled(function: PrimFunc, _: str) -> Schedule:
 
 def interpreted(graph: Graph, schedule: Callable[[PrimFunc, str], Schedule] = unscheduled) -> Executable:
     """An executable whose kernels are interpreted."""
-    program = make_program(graph, schedule)
-    return Executable(program, lambda calls, slots: lambda numbers, p: run(program, calls, slots, numbers, p))
+    plan = make_plan(graph, schedule)
+    return Executable(plan, lambda calls, slots: lambda numbers, p: run(plan, calls, slots, numbers, p))
 
 
-def run(program: Program, calls: list[Call], slots: dict[str, int], numbers: int, table: int) -> None:
+def run(plan: ExecutionPlan, calls: list[Call], slots: dict[str, int], numbers: int, table: int) -> None:
     """Interpret calls on the memory that a table of addresses names."""
-    names = [var.name for var in program.graph.sizes]
+    names = [var.name for var in plan.graph.sizes]
     values = dict(zip(names, (ctypes.c_int64 * len(names)).from_address(numbers), strict=True)) if names else {}
     addresses = (ctypes.c_int64 * len(slots)).from_address(table)
     for call in calls:
-        function = program.schedules[call.kernel].function
+        function = plan.schedules[call.kernel].function
         sizes = {own.name: values[size.name] for own, size in zip(function.sizes, call.sizes, strict=True)}
         arrays = {}
         for buffer, name in zip(function.buffers, call.operands, strict=True):

@@ -3,11 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-from sysai.compiler.schedule.schedule import Schedule, replay
-from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.schedule.schedule import Schedule, Trace, replay
 from sysai.compiler.tir.interpret import infer_sizes, interpret
-from sysai.compiler.tir.parser import parse
-from sysai.compiler.tir.printer import print_function
 from sysai.compiler.tir.statement import (
     PARALLEL,
     VECTORIZED,
@@ -19,7 +16,8 @@ from sysai.compiler.tir.statement import (
     substitute_loops,
     transform_statement,
 )
-from sysai.compiler.tir.verify import verify
+from sysai.compiler.tir.text import parse, print_function
+from sysai.compiler.tir.verify import verify_function
 
 
 def matmul(m: int | None = None, n: int | None = None, k: int | None = None) -> PrimFunc:
@@ -167,7 +165,7 @@ def decomposed(function: PrimFunc) -> PrimFunc:
 
 def assert_same(schedule: Schedule, function: PrimFunc, *sizes: dict[str, int], exact: bool = True) -> None:
     """The schedule's function is sound, computes what `function` does at these sizes, and its trace makes it again."""
-    verify(schedule.function)
+    verify_function(schedule.function)
     for values in sizes or ({},):
         expected = run(function, values)
         for variant in (schedule.function, in_another_order(schedule.function)):

@@ -59,8 +59,8 @@ def assert_as_torchs(module, inputs, backend=SDPBackend.MATH, **tolerance):
 @pytest.mark.parametrize(("T", "S"), [(1, 40), (19, 19), (70, 33)])
 def test_attention_is_three_kernels_and_divides_no_probability(T, S, module):
     groups = assert_as_torchs(module, operands(T, S)).groups
-    assert [group.kind for group in groups if group.kind != "view"] == ["matmul", "rows", "matmul"]
-    (rows,) = (group for group in groups if group.kind == "rows")
+    assert [group.kind for group in groups if group.kind != "view"] == ["matmul", "reduction", "matmul"]
+    (rows,) = (group for group in groups if group.kind == "reduction")
     divisions = [node.output.name for node in rows.nodes if node.op == "div"]
     assert len(divisions) == 1
     assert rows.roles[divisions[0]] != FULL

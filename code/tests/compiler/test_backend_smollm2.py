@@ -53,7 +53,7 @@ def test_greedy_tokens_are_equal(smollm2):
     assert len(set(wanted)) > 10
     torch.testing.assert_close(ours, scores, rtol=1e-3, atol=1e-3)
     graphs = backend.statistics.compiled
-    print([len(graph.kernels) for graph in graphs], [len(graph.program.steps) for graph in graphs], wanted)
+    print([len(graph.kernels) for graph in graphs], [len(graph.plan.steps) for graph in graphs], wanted)
     assert len(graphs) == 2  # the prompt, and one for all steps behind it
     assert not backend.statistics.fallbacks
     assert all(len(graph.kernels) <= KERNELS for graph in graphs)

@@ -7,10 +7,11 @@ import sysai.compiler
 import torch
 from schedule_programs import CHAIN
 from sysai.compiler.codegen.kernel import build
-from sysai.compiler.codegen.toolchain import ToolchainError, compile_c, find_compiler
+from sysai.compiler.codegen.toolchain import compile_c, find_compiler
+from sysai.compiler.errors import ToolchainError
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.expr import DTYPES, FLOATS, Call, Cast
-from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.text import parse
 from test_compiled import CNN, Chain, Softmax, mlp
 from test_kernel_calls import FUNCTIONS, NUMBERS, copy2d, evaluated, tensor
 

@@ -10,12 +10,11 @@ from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import build
-from sysai.compiler.codegen.prepare import prepare
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.codegen.loop_partition import partition_loops
+from sysai.compiler.errors import EmptyReduction, IllegalSchedule
 from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule
 from sysai.compiler.tir.expr import Const
-from sysai.compiler.tir.interpret import EmptyReduction, interpret
-from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.interpret import interpret
 from sysai.compiler.tir.statement import (
     UNROLLED,
     VECTORIZED,
@@ -24,6 +23,7 @@ from sysai.compiler.tir.statement import (
     PrimFunc,
     statements,
 )
+from sysai.compiler.tir.text import print_function
 from test_schedule_random import draw_call
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
@@ -63,7 +63,7 @@ def run(function: PrimFunc, arrays: dict[str, np.ndarray], sizes: dict[str, int]
 @given(programs(), st.data())
 def test_prepared_programs_compute_the_same(function, data):
     schedule = scheduled(data, function)
-    prepared = prepare(schedule.function)
+    prepared = partition_loops(schedule.function)
     sizes = data.draw(sizes_of(function, least=0))
     expected, got = arrays_for(function, sizes), arrays_for(function, sizes)
     try:

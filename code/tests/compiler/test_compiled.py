@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from lowered_graphs import interpreted
 from random_graphs import graphs, inputs_for
-from sysai.compiler.compiled import compile_graph
 from sysai.compiler.graph.from_export import from_module
+from sysai.compiler.pipeline import compile_graph
 from sysai.models.config import ModelConfig
 from sysai.models.transformer import Transformer
 from test_lowering import assert_close, expected
@@ -112,7 +112,7 @@ def test_the_arena_is_used_again_and_sound(transformer):
 
 def test_layers_share_kernels(transformer):
     compiled = transformer[1]
-    assert len(compiled.kernels) < len(compiled.program.steps)
+    assert len(compiled.kernels) < len(compiled.plan.steps)
 
 
 class Skip(nn.Module):

@@ -48,7 +48,7 @@ def test_a_chain_of_elementwise_operators_is_one_kernel():
 
 def test_softmax_is_one_kernel_over_rows():
     (group,) = fuse(grow(lambda b: (softmax(b, X),)))
-    assert (group.kind, group.axes) == ("rows", (1,))
+    assert (group.kind, group.axes) == ("reduction", (1,))
 
 
 def test_a_product_takes_what_is_done_with_its_elements():
@@ -165,7 +165,7 @@ def test_a_mask_made_of_indices_is_copied_into_its_readers():
         return first, b.emit("select", mask, second, b.full(0.0, "float32"))
 
     groups = fuse(grow(make))
-    assert sorted(group.kind for group in groups) == ["matmul", "rows"]
+    assert sorted(group.kind for group in groups) == ["matmul", "reduction"]
     assert all(any(node.output.name == "mask" for node in group.nodes) for group in groups)
 
 

@@ -3,19 +3,19 @@
 import subprocess
 import sys
 from dataclasses import replace
+from inspect import signature
 
 import pytest
 import torch
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.interpret import interpret
 from sysai.compiler.graph.operators import CORE, INJECTIVE, OPERATORS, infer
-from sysai.compiler.graph.parser import parse_graph
-from sysai.compiler.graph.printer import print_graph
-from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import as_shape, canonical, evaluate, same
+from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.tir.expr import Const, Expr, Var, binary
 
@@ -99,6 +99,24 @@ def test_conditions_on_sizes():
 def test_operators_refuse_what_they_do_not_take(op, inputs, attributes, message):
     with pytest.raises(InvalidGraph, match=message):
         infer(op, inputs, attributes)
+
+
+def test_what_is_composite_and_nothing_else_has_decompositions():
+    assert [name for name, operator in OPERATORS.items() if operator.decompositions] == [
+        name for name in OPERATORS if name not in CORE
+    ]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_functions_of_a_row_take_its_operands_and_attributes(name):
+    operator = OPERATORS[name]
+    attributes = dict.fromkeys(operator.attributes)
+    least, most = operator.arity
+    for count in {least, min(most, least + 2)}:
+        signature(operator.infer).bind(*[X] * count, **attributes)
+        signature(operator.reference).bind(torch, *[X] * count, **attributes)
+    with pytest.raises(TypeError):
+        signature(operator.reference).bind(torch, *[X] * least, **attributes, other=0)
 
 
 def test_every_operator_is_documented_by_class():
@@ -196,6 +214,6 @@ def test_slices_that_do_not_exist_are_refused():
         interpret(graph, torch.arange(2.0))
 
 
-def test_sizes_need_no_torch():
-    code = "import sys, sysai.compiler.graph.sizes; assert 'torch' not in sys.modules"
+def test_operators_and_passes_need_no_torch():
+    code = "import sys, sysai.compiler.graph.operators, sysai.compiler.passes; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

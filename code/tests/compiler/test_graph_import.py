@@ -5,16 +5,15 @@ import torch
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from sysai.compiler.graph.aten import TRANSLATIONS, UnsupportedOperator
+from sysai.compiler.errors import UnsupportedOperator
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.from_export import from_module, import_module
 from sysai.compiler.graph.from_fx import from_graph_module
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.interpret import interpret
-from sysai.compiler.graph.operators import CORE
-from sysai.compiler.graph.parser import parse_graph
-from sysai.compiler.graph.printer import print_graph
+from sysai.compiler.graph.operators import CORE, TRANSLATIONS
 from sysai.compiler.graph.sizes import as_shape
+from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes import optimize
 from sysai.models.config import ModelConfig
@@ -143,7 +142,7 @@ def test_structure_of_arguments_and_results():
         Apply(lambda x, pair: {"sum": x + pair[0], "too": pair[1]}), (torch.ones(2), (torch.ones(2),) * 2)
     )
     assert [value.name for value in imported.graph.outputs] == ["add", imported.graph.inputs[2].name]
-    assert imported.program.call_spec.out_spec.unflatten(["a", "b"]) == {"sum": "a", "too": "b"}
+    assert imported.exported.call_spec.out_spec.unflatten(["a", "b"]) == {"sum": "a", "too": "b"}
 
 
 FUNCTIONS = {

@@ -7,24 +7,22 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from random_graphs import ALONG_AXES, graphs, inputs_for
+from sysai.compiler.errors import InvalidGraph, InvalidRule
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Graph, Value
-from sysai.compiler.graph.interpret import interpret
+from sysai.compiler.graph.interpret import TORCH_DTYPES, interpret
 from sysai.compiler.graph.operators import CORE
-from sysai.compiler.graph.parser import parse_graph
-from sysai.compiler.graph.printer import print_graph
-from sysai.compiler.graph.references import TORCH_DTYPES
-from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import as_shape
+from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes import PASSES, Report, optimize, run_pass
 from sysai.compiler.passes.constant_folding import fold_constants
 from sysai.compiler.passes.counterexample import close, same_bits, search
-from sysai.compiler.passes.cse import merge_common
-from sysai.compiler.passes.dce import remove_dead
+from sysai.compiler.passes.cse import eliminate_common_subexpressions
+from sysai.compiler.passes.dce import eliminate_dead_code
 from sysai.compiler.passes.decompose import DECOMPOSITIONS, decompose
 from sysai.compiler.passes.legalize import legalize
-from sysai.compiler.passes.rewrite import InvalidRule, Rule, rewrite
+from sysai.compiler.passes.rewrite import Rule, rewrite
 from sysai.compiler.passes.simplify import SIMPLIFICATIONS, TRANSPOSES
 from sysai.compiler.tir.expr import DTYPES
 
@@ -57,8 +55,14 @@ def with_rules(*rules: Rule):
 @given(st.data())
 @pytest.mark.parametrize(
     "change",
-    [fold_constants, merge_common, remove_dead, with_rules(*EXACT), lambda graph: optimize_exactly(graph)],
-    ids=["fold", "common", "dead", "simplify", "together"],
+    [
+        fold_constants,
+        eliminate_common_subexpressions,
+        eliminate_dead_code,
+        with_rules(*EXACT),
+        lambda graph: optimize_exactly(graph),
+    ],
+    ids=["constant_folding", "cse", "dce", "simplify", "together"],
 )
 def test_a_pass_preserves_every_bit(change, data):
     graph = data.draw(graphs())
@@ -69,7 +73,7 @@ def test_a_pass_preserves_every_bit(change, data):
 def optimize_exactly(graph: Graph) -> Graph:
     """What `optimize` does, but for decomposition and the rules that may round otherwise."""
     for _ in range(3):
-        graph = remove_dead(merge_common(with_rules(*EXACT)(fold_constants(graph))))
+        graph = eliminate_dead_code(eliminate_common_subexpressions(with_rules(*EXACT)(fold_constants(graph))))
     return graph
 
 
@@ -104,8 +108,8 @@ def test_optimized_graphs_are_core_and_stable(data):
 @given(st.data())
 def test_cleaning_never_adds_nodes(data):
     graph = data.draw(graphs())
-    assert len(remove_dead(graph).nodes) <= len(graph.nodes)
-    assert len(merge_common(graph).nodes) <= len(graph.nodes)
+    assert len(eliminate_dead_code(graph).nodes) <= len(graph.nodes)
+    assert len(eliminate_common_subexpressions(graph).nodes) <= len(graph.nodes)
     assert len(fold_constants(graph).nodes) <= len(graph.nodes)
 
 
@@ -256,7 +260,7 @@ def test_tied_constants_are_merged():
         u: float32[100] = add(x, c)
         return y, z, u
     """
-    merged = merge_common(parse_graph(text, {"a": tensor, "b": tensor, "c": tensor.clone()}))
+    merged = eliminate_common_subexpressions(parse_graph(text, {"a": tensor, "b": tensor, "c": tensor.clone()}))
     assert sorted(merged.constants) == ["a", "c"]
     assert [value.name for value in merged.outputs] == ["y", "y", "u"]
 
@@ -268,7 +272,7 @@ def test_transposed_operands_need_no_copy():
         y: float32[B, 4] = matmul(x, t, transpose_b=True)
         return y
     """
-    graph = remove_dead(with_rules(*TRANSPOSES)(parse_graph(text)))
+    graph = eliminate_dead_code(with_rules(*TRANSPOSES)(parse_graph(text)))
     assert [(node.op, dict(node.attributes)) for node in graph.nodes] == [("matmul", {"transpose_b": False})]
 
 
@@ -306,9 +310,9 @@ def test_a_rule_that_changes_the_type_is_refused():
 def test_a_pass_that_breaks_the_graph_is_caught(monkeypatch):
     graph = parse_graph("graph g(x: float32[2]):\n    y: float32[2] = abs(x)\n    z: float32[2] = exp(y)\n    return z")
     broken = Graph(graph.name, (), graph.inputs, {}, graph.nodes[1:], graph.outputs)
-    monkeypatch.setitem(PASSES, "dead", lambda _: broken)
+    monkeypatch.setitem(PASSES, "dce", lambda _: broken)
     with pytest.raises(InvalidGraph, match="y does not come before"):
-        run_pass("dead", graph, Report())
+        run_pass("dce", graph, Report())
 
 
 def test_narrow_replacements_are_expanded():
@@ -316,7 +320,7 @@ def test_narrow_replacements_are_expanded():
         "graph g(x: float32[4]):\n    one: float32[3, 4] = full(value=1.0, shape=(3, 4), dtype='float32')\n"
         "    y: float32[3, 4] = mul(x, one)\n    return y"
     )
-    rewritten = remove_dead(with_rules(*EXACT)(graph))
+    rewritten = eliminate_dead_code(with_rules(*EXACT)(graph))
     assert [node.op for node in rewritten.nodes] == ["expand"]
 
 

@@ -8,8 +8,7 @@ import sys
 import pytest
 import sysai.compiler
 import torch
-from sysai.compiler.codegen.toolchain import ToolchainError
-from sysai.compiler.graph.aten import UnsupportedOperator
+from sysai.compiler.errors import ToolchainError, UnsupportedOperator
 from torch import nn
 
 X = torch.linspace(-2, 2, 35).reshape(5, 7)

@@ -8,7 +8,7 @@ import torch
 from schedule_programs import matmul
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import build
-from sysai.compiler.codegen.prepare import prepare
+from sysai.compiler.codegen.loop_partition import partition_loops
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.codegen.vector_header import HEADER_NAME, vector_header
 from sysai.compiler.schedule.schedule import Schedule
@@ -23,8 +23,8 @@ from sysai.compiler.tir.expr import (
     Var,
     binary,
 )
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import SPATIAL, Axis, Block, For, If, PrimFunc, Seq, statements
+from sysai.compiler.tir.text import parse
 
 QUICK = ("-O1",)
 N, M, I, J = Var("N"), Var("M"), Var("i"), Var("j")
@@ -240,7 +240,7 @@ def test_a_main_part_has_no_conditions_and_whole_vectors(width):
     schedule = Schedule(copy2d())
     schedule.vectorize(schedule.split("j", width // 4)[1])
     schedule.parallel("i")
-    assert not any(isinstance(stmt, If) for stmt in statements(prepare(schedule.function).body))
+    assert not any(isinstance(stmt, If) for stmt in statements(partition_loops(schedule.function).body))
     text = generate_c(schedule.function, width)
     assert text.count(f"store_f32x{width // 4}(") == 1
     assert "if (" not in text

@@ -5,14 +5,13 @@ import re
 import pytest
 import torch
 from lowered_graphs import interpreted
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
 from sysai.compiler.codegen.c import generate_c
-from sysai.compiler.compiled import compile_graph, compile_module
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import as_shape
-from sysai.compiler.lowering.schedules import default_schedule
-from sysai.compiler.pipeline import make_program
+from sysai.compiler.pipeline import compile_graph, compile_module, make_plan
+from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.tir.expr import Var
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
@@ -44,7 +43,7 @@ def operands(batch, M, K, N, transpose_b, batch_b=None):
 
 
 def kernel_source(graph, width):
-    (schedule,) = make_program(graph).schedules
+    (schedule,) = make_plan(graph).schedules
     return generate_c(schedule.function, width)
 
 
@@ -99,7 +98,7 @@ def test_of_few_rows_several_panels_are_read_at_once(width, M, columns):
 def test_sequences_and_their_positions_are_rows_of_one_product(width, sizes):
     a, b = operands(sizes[:1], sizes[1], 40, 64, True, ())
     graph, inputs = product(a, b, True, constant=True)
-    (schedule,) = make_program(graph).schedules
+    (schedule,) = make_plan(graph).schedules
     assert [str(size) for size in schedule.function.buffers[0].shape] == ["8", "40"]
     torch.testing.assert_close(
         compile_graph(graph)(*inputs)[0].double(), a.double() @ b.mT.double(), rtol=1e-5, atol=1e-5
@@ -130,7 +129,7 @@ def test_a_table_of_embeddings_that_is_the_head_too_is_not_kept_twice_for_few_ro
         builder.emit("gather", values[2], values[1], axis=0),
     )
     compiled = compile_graph(Graph("tied", (), tuple(values[:2]), {"table": table}, tuple(builder.nodes), outputs))
-    assert set(compiled.program.constants) == ({"table", "table.packed"} if packed else {"table"})
+    assert set(compiled.plan.constants) == ({"table", "table.packed"} if packed else {"table"})
     logits, embeddings = compiled(x, tokens)
     torch.testing.assert_close(logits.double(), x.double() @ table.mT.double(), rtol=1e-5, atol=1e-5)
     assert torch.equal(embeddings, table[tokens])
@@ -187,7 +186,7 @@ def test_narrow_weights_are_packed_as_they_are_and_widened_as_they_are_read(dtyp
     weight = torch.randint(-128, 128, (37, 50), generator=generator).to(dtype)
     module, x = Stored(weight, torch.rand(37, generator=generator)), torch.randn(rows or 7, 50, generator=generator)
     compiled = compile_module(module, (x,), None if rows else {0: {0: "T"}})
-    (packed,) = (tensor for name, tensor in compiled.program.constants.items() if name.endswith(".packed"))
+    (packed,) = (tensor for name, tensor in compiled.plan.constants.items() if name.endswith(".packed"))
     assert packed.dtype == dtype
     assert len(compiled.kernels) == 1
     torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-2)

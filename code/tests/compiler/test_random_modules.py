@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lowered_graphs import interpreted
 from random_modules import inputs_for, modules
 from sysai.compiler.graph.from_export import import_module
-from sysai.compiler.lowering.schedules import default_schedule
+from sysai.compiler.schedule.default import default_schedule
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 

@@ -4,11 +4,11 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from random_programs import programs, sizes_of
-from sysai.compiler.schedule.storage import touched
+from sysai.compiler.schedule.regions import touched
 from sysai.compiler.schedule.tree import allocated, find_loop, with_unique_loops
 from sysai.compiler.tir.accesses import evaluate, instances
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import blocks
+from sysai.compiler.tir.text import parse
 
 
 @examples(60)

@@ -3,7 +3,7 @@
 import pytest
 import sysai.compiler
 import torch
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
 from sysai.compiler.tir.statement import PARALLEL, VECTORIZED, For, blocks, statements
 from torch import nn
 

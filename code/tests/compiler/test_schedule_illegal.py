@@ -4,10 +4,9 @@ import re
 
 import pytest
 from schedule_programs import SOFTMAX, assert_same, matmul
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import Schedule, replay
-from sysai.compiler.schedule.trace import Trace
-from sysai.compiler.tir.parser import parse
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule.schedule import Schedule, Trace, replay
+from sysai.compiler.tir.text import parse
 
 STENCIL = """
 def stencil(x: float32[10, 10], y: float32[10, 10]):

@@ -6,8 +6,8 @@ from schedule_programs import CHAIN, SOFTMAX, assert_same, matmul
 from sysai.compiler.codegen.kernel import build
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block, find_loop
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import Allocate, PrimFunc, statements
+from sysai.compiler.tir.text import parse
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 

@@ -6,11 +6,10 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from schedule_programs import assert_same, in_another_order, matmul, run
-from sysai.compiler.schedule.schedule import Schedule, replay
-from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.schedule.schedule import Schedule, Trace, replay
 from sysai.compiler.schedule.tree import find_block, find_buffer, find_loop, replace_loop
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import Allocate, statements
+from sysai.compiler.tir.text import parse
 from test_schedule_illegal import STENCIL, refused
 
 DOUBLE = """

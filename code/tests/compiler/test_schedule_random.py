@@ -7,15 +7,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed, in_another_order
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule, replay
-from sysai.compiler.schedule.trace import Trace
+from sysai.compiler.errors import EmptyReduction, IllegalSchedule
+from sysai.compiler.schedule.schedule import PRIMITIVES, Schedule, Trace, replay
 from sysai.compiler.schedule.tree import allocated, find_block, loops, readers, reads
-from sysai.compiler.tir.interpret import EmptyReduction, interpret
-from sysai.compiler.tir.parser import parse
-from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.interpret import interpret
 from sysai.compiler.tir.statement import Block, PrimFunc, blocks
-from sysai.compiler.tir.verify import verify
+from sysai.compiler.tir.text import parse, print_function
+from sysai.compiler.tir.verify import verify_function
 
 
 def draw_call(draw: st.DrawFn, schedule: Schedule, primitive: str) -> tuple[tuple, dict]:
@@ -106,7 +104,7 @@ def check(schedule: Schedule, function: PrimFunc, sizes: dict[str, int]) -> None
     expected = arrays_for(function, sizes)
     interpret(decomposed(function), expected, sizes)
     try:
-        verify(schedule.function)
+        verify_function(schedule.function)
         for variant in (schedule.function, in_another_order(schedule.function)):
             got = arrays_for(function, sizes)
             interpret(variant, got, sizes)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_programs import arrays_for, programs, sizes_of
 from schedule_programs import decomposed
-from sysai.compiler.tir.interpret import EmptyReduction, UndefinedResult, infer_sizes, interpret, rounded
-from sysai.compiler.tir.parser import parse
+from sysai.compiler.errors import EmptyReduction, UndefinedResult
+from sysai.compiler.tir.interpret import infer_sizes, interpret, rounded
+from sysai.compiler.tir.text import parse
 
 
 @examples(60)

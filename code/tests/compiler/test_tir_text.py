@@ -4,9 +4,9 @@ import pytest
 from examples import examples
 from hypothesis import given
 from random_programs import programs
+from sysai.compiler.errors import ParseError
 from sysai.compiler.tir.expr import Binary, Const, Select, Var
-from sysai.compiler.tir.parser import ParseError, parse
-from sysai.compiler.tir.printer import print_function
+from sysai.compiler.tir.text import parse, print_function
 
 EXAMPLE = """def f(M: size, A: float32[M, 64], B: float32[64, 32], C: float32[M, 32], D: int64[()]):
     for i_0 in parallel((M + 7) // 8):

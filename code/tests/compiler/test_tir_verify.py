@@ -6,16 +6,17 @@ import pytest
 from examples import examples
 from hypothesis import given
 from random_programs import programs
+from sysai.compiler.errors import InvalidProgram
 from sysai.compiler.tir.expr import Cast, Const, Load, Var
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import Block, transform_statement
-from sysai.compiler.tir.verify import InvalidProgram, verify
+from sysai.compiler.tir.text import parse
+from sysai.compiler.tir.verify import verify_function
 
 
 @examples(50)
 @given(programs())
 def test_random_programs_are_valid(function):
-    verify(function)
+    verify_function(function)
 
 
 def program(body, head="N: size, A: float32[N], B: float32[N], C: float32[8, 8]"):
@@ -82,7 +83,7 @@ VALID = {
 
 @pytest.mark.parametrize("name", VALID)
 def test_valid(name):
-    verify(program(VALID[name]))
+    verify_function(program(VALID[name]))
 
 
 BROKEN = {
@@ -272,7 +273,7 @@ BROKEN = {
 def test_broken(name):
     text, message, *head = BROKEN[name]
     with pytest.raises(InvalidProgram, match=message):
-        verify(program(text, *head))
+        verify_function(program(text, *head))
 
 
 def changed(change):
@@ -299,4 +300,4 @@ def changed(change):
 def test_broken_trees(change, message):
     """Programs that the parser would not make."""
     with pytest.raises(InvalidProgram, match=message):
-        verify(changed(change))
+        verify_function(changed(change))

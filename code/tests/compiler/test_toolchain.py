@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from sysai.compiler.codegen import toolchain
-from sysai.compiler.codegen.toolchain import ToolchainError, compile_c, find_compiler
+from sysai.compiler.codegen.toolchain import compile_c, find_compiler
+from sysai.compiler.errors import ToolchainError
 
 SOURCE = '#include "answer.h"\nint answer(void) { return ANSWER; }\n'
 HEADERS = {"answer.h": "#define ANSWER 42\n"}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_programs import programs, sizes_of
 from sysai.compiler.tir.accesses import instances
-from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.text import parse
 from sysai.compiler.tir.traffic import count, moved
 
 LINE = 64

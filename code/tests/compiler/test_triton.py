@@ -22,7 +22,8 @@ from fused_groups import (
 from hypothesis import given
 from random_groups import pointwise_groups, row_groups
 from sysai.compiler.codegen import triton as backend
-from sysai.compiler.codegen.triton import TritonKernel, UnsupportedGroup, build_triton, generate_triton, graph_of
+from sysai.compiler.codegen.triton import TritonKernel, build_triton, generate_triton, graph_of
+from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.from_export import from_module
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes, interpret, run_node
@@ -311,6 +312,17 @@ def test_random_pointwise_groups(case):
 def test_random_row_groups(case):
     graph, inputs = case
     check(graph, *inputs, tolerance=0)
+
+
+def test_a_value_that_is_used_twice_is_computed_once():
+    def doubled(g, x):
+        for _ in range(40):
+            x = g.emit("add", x, x)
+        return x
+
+    graph = group("doubled", {"x": ((T,), "float64")}, doubled)
+    assert generate_triton(graph).count(" + ") < 60
+    check(graph, torch.ones(3, dtype=torch.float64))
 
 
 def test_groups_without_a_kernel_are_refused():

@@ -6,14 +6,13 @@ import multiprocessing
 import random
 
 import pytest
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule, ModelUnavailable
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import PARALLEL, VECTORIZED, For, PrimFunc, statements
+from sysai.compiler.tir.text import parse
 from sysai.compiler.tuning import cost_model
-from sysai.compiler.tuning.cost_model import CostModel, ModelUnavailable, pairs_in_order
+from sysai.compiler.tuning.cost_model import FEATURES, CostModel, features, pairs_in_order
 from sysai.compiler.tuning.database import Database, Record, this_machine, workload_of
-from sysai.compiler.tuning.features import FEATURES, features
 from sysai.compiler.tuning.measure import Measurement, Measurer
 from sysai.compiler.tuning.rules import tiled
 from sysai.compiler.tuning.search import Options, tune

@@ -8,16 +8,16 @@ from examples import examples
 from fused_groups import T, bias_gelu, column_sums, linear_gelu, rms_norm_residual, softmax
 from hypothesis import given
 from hypothesis import strategies as st
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.lowering import lower
 from sysai.compiler.passes.groups import Context, classify
-from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.schedule import replay
 from sysai.compiler.tir.interpret import interpret
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import PrimFunc
-from sysai.compiler.tuning.features import FEATURES, features
+from sysai.compiler.tir.text import parse
+from sysai.compiler.tuning.cost_model import FEATURES, features
 from sysai.compiler.tuning.rules import product, rows, rule_for, tile_sizes, tiled
 from sysai.compiler.tuning.space import Space
 
@@ -90,7 +90,12 @@ def test_lowered_groups_compute_the_same(name, seed):
 
 
 def test_each_class_of_groups_has_a_rule():
-    assert [rule_for(kind) for kind in ("matmul", "rows", "elementwise", "window")] == [product, rows, tiled, tiled]
+    assert [rule_for(kind) for kind in ("matmul", "reduction", "elementwise", "pooling")] == [
+        product,
+        rows,
+        tiled,
+        tiled,
+    ]
 
 
 def test_given_decisions_make_the_same_candidate():

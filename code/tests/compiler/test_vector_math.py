@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 import torch
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.codegen.vector_header import HEADER_NAME, vector_header
 

@@ -1,7 +1,7 @@
 from time import sleep
 
 import pytest
-from sysai.core.benchmark import Comparison, Timing, compare, measure
+from sysai.core.benchmark import Comparison, RepeatedTiming, compare, measure
 
 
 def test_measure_calls_warmup_and_repeats_and_keeps_every_sample():
@@ -27,7 +27,7 @@ def test_ratio_is_first_over_second():
 
 
 def test_ratio_is_the_median_of_rounds_not_of_samples():
-    timings = {"ours": Timing((1.0, 1.0)), "theirs": Timing((1.0, 1.0))}
+    timings = {"ours": RepeatedTiming((1.0, 1.0)), "theirs": RepeatedTiming((1.0, 1.0))}
     result = Comparison(timings, (0.5, 1.0, 4.0))
     assert (result.ratio, result.ratio_low, result.ratio_high) == (1.0, 0.5, 4.0)
 

@@ -31,7 +31,7 @@ def zygotes():
 
 @pytest.fixture
 def grade(exercises, zygotes):
-    """grade(source, slug="area", seed=1) -> Report, all in one Grader."""
+    """grade(source, slug="area", seed=1) -> CheckReport, all in one Grader."""
     grader = Grader(list(exercises.values()))
     grader._zygotes = zygotes
     return lambda source, slug="area", seed=1: grader.grade(exercises[slug], source, seed)

@@ -13,7 +13,7 @@ from sysai.exercises.catalogue import Exercise, find_exercises
 from sysai.exercises.failure import BY_COMPARISON
 from sysai.exercises.faults import fault_sources
 from sysai.exercises.grader import Grader
-from sysai.exercises.report import Report
+from sysai.exercises.report import CheckReport
 
 EXERCISES = find_exercises()
 LANGUAGES = ("en", "zh")
@@ -85,13 +85,13 @@ class Check:
         assignments = [node for node in module.body if isinstance(node, ast.Assign)]
         self._constants = {getattr(node.targets[0], "id", ""): node.value for node in assignments}
 
-    def never_failed(self, reports: list[Report]) -> list[str]:
+    def never_failed(self, reports: list[CheckReport]) -> list[str]:
         """The comparisons (calls of a method `expect...`) at which no report ended."""
         ended = {line for report in reports for line in report.check_lines}
         lines = [(call, range(call.lineno, call.end_lineno + 1)) for call in self._comparisons()]
         return [self._show(call) for call, its in lines if not ended & set(its)]
 
-    def never_told(self, reports: list[Report]) -> list[str]:
+    def never_told(self, reports: list[CheckReport]) -> list[str]:
         """The hints (what a `Hint` or an argument `hint` holds, also by the name of a constant) in no report."""
         told = {report.hint["en"] for report in reports if report.hint}
         hints = [hint for call in self._calls if getattr(call.func, "id", "") == "Hint" for hint in call.args]

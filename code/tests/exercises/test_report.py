@@ -9,13 +9,13 @@ from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from sysai.core.language import Text
 from sysai.exercises.pipes import Printed
-from sysai.exercises.report import Report
+from sysai.exercises.report import CheckReport
 
 LANGUAGES = ("en", "zh")
 
 
 @pytest.fixture
-def wrong(grade) -> Report:
+def wrong(grade) -> CheckReport:
     source = """
         def area(width, height):
             print("<script>", width)
@@ -132,9 +132,9 @@ def test_markdown_shows_every_text_as_it_is(wrong):
 
 
 def test_data_survive_json(wrong):
-    assert Report.from_data(json.loads(json.dumps(wrong.data()))) == wrong
+    assert CheckReport.from_data(json.loads(json.dumps(wrong.data()))) == wrong
     other = dataclasses.replace(wrong, frames=((1, "x"),), picture=Text("·", "·"))
-    assert Report.from_data(json.loads(json.dumps(other.data()))) == other
+    assert CheckReport.from_data(json.loads(json.dumps(other.data()))) == other
 
 
 def test_lines_are_no_wider_than_a_terminal(grade):

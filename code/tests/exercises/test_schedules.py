@@ -2,7 +2,7 @@
 
 import pytest
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.text import parse
 from sysai.exercises.failure import Failed
 from sysai.exercises.limits import Limits
 from sysai.exercises.schedules import MOST_LOOPS, MOST_STEPS, replayed

@@ -48,6 +48,13 @@ def test_all_exercises_are_in_the_wheel_and_no_answer_is(installed):
         assert (installed / "sysai" / "exercises" / "chapters" / path.relative_to(chapters_folder())).exists()
 
 
+def test_files_that_are_no_modules_are_in_the_wheel(installed):
+    files = [path for path in (ROOT / "code" / "sysai").rglob("*.*") if path.suffix in (".h", ".json")]
+    assert files
+    for path in files:
+        assert (installed / path.relative_to(ROOT / "code")).exists()
+
+
 def test_a_solution_passes_and_a_starter_fails_from_the_wheel(installed):
     exercise = find_exercises()[0]
     solution = run(installed, "check", exercise.id, "--file", str(exercise.folder / "solution.py"))

@@ -14,7 +14,7 @@ from sysai.explorables.serving_runs import (
     DECODE,
     LONGEST_OUTPUT,
     LONGEST_PROMPT,
-    MAX_RUNNING,
+    MAX_NUM_SEQS,
     PREEMPTED,
     PREFILL,
     RECOMPUTATION,
@@ -24,7 +24,7 @@ from sysai.explorables.serving_runs import (
     step_budget,
 )
 from sysai.explorables.units import digits
-from sysai.serving.step import Part, Step
+from sysai.serving.core.scheduler_output import ScheduledSequence, SchedulerOutput
 from test_numbers import data, some_settings
 
 SHORT_OF_BLOCKS = find("continuous_batching").defaults | {"blocks": 20, "rate": 8}  # so that requests are preempted
@@ -56,11 +56,11 @@ def check(run, policy, budget, blocks, prefix_caching):
     assert computed == needed + run.recomputed or (prefix_caching and computed < needed + run.recomputed)
     for moment in run.moments:
         assert moment.tokens <= step_budget(policy, budget)
-        assert moment.computing <= len(moment.tables) <= MAX_RUNNING
+        assert moment.computing <= len(moment.tables) <= MAX_NUM_SEQS
         held = [block for table in moment.tables.values() for block in table]
         assert set(held) <= set(range(blocks))
         assert prefix_caching or len(set(held)) == len(held), "two requests in one block"
-        assert not moment.idle & set(held)
+        assert not moment.evictable & set(held)
         assert all(moment.filled[i] <= len(table) * BLOCK_SIZE for i, table in moment.tables.items())
 
 
@@ -99,7 +99,7 @@ def check_cells(spec, moment, blocks):
         holders = [i for i, table in moment.tables.items() if cell["block"] in table]
         assert cell["text"] == ("", *map(str, holders[:1]), f"×{len(holders)}")[min(2, len(holders))]
         assert cell["use"] in (("free", "kept"), ("one",), ("several",))[min(2, len(holders))]
-        assert (cell["use"] == "kept") == (cell["block"] in moment.idle)
+        assert (cell["use"] == "kept") == (cell["block"] in moment.evictable)
         assert cell["filled"] - cell["left"] == pytest.approx(cell["share"] * (cell["right"] - cell["left"]))
     return cells
 
@@ -135,9 +135,11 @@ def test_the_figure_says_what_it_shows(at):
 def test_the_prices_are_those_of_the_measurement():
     """Seconds of steps: decoding at four batch sizes, and a prompt of 512."""
     for batch, rate in ((1, 17), (8, 80), (32, 199), (64, 248)):
-        step = Step(tuple(Part(str(i), 100, (0,), (), True) for i in range(batch)))
+        step = SchedulerOutput(tuple(ScheduledSequence(str(i), 100, (0,), (), True) for i in range(batch)))
         assert COST.seconds(step) == pytest.approx(batch / rate, rel=0.15)
-    assert COST.seconds(Step((Part("0", 0, (0,) * 512, (), True),))) == pytest.approx(512 / 396, rel=0.02)
+    assert COST.seconds(SchedulerOutput((ScheduledSequence("0", 0, (0,) * 512, (), True),))) == pytest.approx(
+        512 / 396, rel=0.02
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -154,7 +156,7 @@ def test_a_static_batch_forms_when_the_one_before_is_done_and_reads_whole_prompt
 def test_the_budget_bounds_every_pause(policy, budget):
     run = serve(policy, budget, 4, 128, False, 1)  # more blocks than eight can hold: none is preempted
     assert run.result.preemptions == 0
-    assert run.report.gap[100] <= COST.fixed + budget * COST.per_token + MAX_RUNNING * COST.per_sampled + 1e-9
+    assert run.report.gap[100] <= COST.fixed + budget * COST.per_token + MAX_NUM_SEQS * COST.per_sampled + 1e-9
 
 
 def test_prefixes_are_computed_once_and_shared():

@@ -14,7 +14,7 @@ import sysai.explorables
 import vl_convert
 from sphinx_sysai.parity import check_chinese
 from sysai.core.language import LANGUAGES, Text
-from sysai.explorables.explorable import Choice, Explorable, Prediction, Slider, find
+from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider, find
 from sysai.explorables.notebook import to_svg
 
 SOURCES = str(Path(sysai.__file__).parents[1])
@@ -30,7 +30,7 @@ def settings_to_try(explorable, seed):
     """The defaults, each control at both ends (a choice at each option), then 12 settings at random."""
     yield {}
     for control in explorable.controls:
-        ends = control.values if isinstance(control, Choice) else (control.values[0], control.values[-1])
+        ends = control.values if isinstance(control, Dropdown) else (control.values[0], control.values[-1])
         yield from ({control.name: value} for value in ends)
     yield {control.name: control.values[0] for control in explorable.controls}
     yield {control.name: control.values[-1] for control in explorable.controls}
@@ -148,7 +148,7 @@ def sample():
         title=text,
         controls=(
             Slider("size", text, (1, 2.5, 4), 2.5, unit=Text("cm", "厘米")),
-            Choice("colour", text, {"red": text, "blue": text}, "red"),
+            Dropdown("colour", text, {"red": text, "blue": text}, "red"),
         ),
         draw=draw,
         prediction=Prediction(text, text, lambda size, colour: 2 * size, {"size": 4}),
@@ -185,7 +185,7 @@ def test_controls_are_checked_when_made():
     with pytest.raises(ValueError, match="hold the default"):
         Slider("size", text, (1, 2), 3)
     with pytest.raises(ValueError, match="is none of red"):
-        Choice("colour", text, {"red": text}, "blue")
+        Dropdown("colour", text, {"red": text}, "blue")
 
 
 def test_values_are_shown_with_their_unit(sample):

@@ -5,6 +5,8 @@ import html
 import json
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 from jupyter_client.manager import start_new_kernel
@@ -136,3 +138,21 @@ def test_static_output_has_no_widget_and_is_the_same_each_time(frontend):
     assert pages[0].output == pages[1].output
     again = frontend(f"{CELL}._ipython_display_()\n{CELL}", SYSAI_EXPLORABLES="static")
     assert again.output == pages[0].output  # drawn twice in one kernel
+
+
+def test_it_shows_itself_where_ipython_is_loaded_later():
+    code = """
+import sys
+from sysai.explorables.kv_cache import kv_cache
+assert "IPython" not in sys.modules
+from IPython.core.interactiveshell import InteractiveShell
+InteractiveShell.instance(user_ns={"kv_cache": kv_cache}).run_cell("kv_cache")
+"""
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"SYSAI_LANGUAGE": "en"},
+    )
+    assert find("kv_cache").figure("en")["description"] in shown.stdout

@@ -8,7 +8,7 @@ import pytest
 from sysai.explorables import kv_waste as module
 from sysai.explorables.explorable import find
 from sysai.explorables.kv_waste import COLOURS, POSITIONS, PUBLISHED, TRACES, draw_lengths, wasted
-from sysai.serving.workload import PERCENTS
+from sysai.serving.simulation.workload import PERCENTS
 from test_numbers import data, some_settings
 
 ORACLE = tomllib.loads((Path(__file__).parents[2] / "oracles/kv_cache_waste.toml").read_text())

@@ -6,3 +6,4 @@ def test_measured_rates_are_those_of_a_machine():
     assert 1e9 < measure_matmul_rate(size=512) < 1e15
     assert 1e8 < measure_read_bandwidth(megabytes=64) < 1e14
     assert 1e8 < measure_matvec_bandwidth(megabytes=64) < 1e14
+    assert 1e7 < measure_matvec_bandwidth(megabytes=64, rows=8) < 1e14

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sysai.parallel.bucket_policy import assign_buckets
-from sysai.parallel.buckets import BucketWatch, FlatLayout
+from sysai.parallel.buckets import FlatLayout, Reducer
 from torch import nn
 
 sizes = st.lists(st.integers(0, 50), max_size=30)
@@ -38,17 +38,17 @@ def test_a_flat_buffer_gives_the_tensors_back_and_equal_parts(shapes, shards):
     layout = FlatLayout(tensors, shards)
     flat = layout.flatten(tensors, torch.float32)
     assert all(map(torch.equal, layout.views(flat), tensors))
-    assert len(flat) == layout.padded == layout.shard * shards
-    assert layout.size == sum(t.numel() for t in tensors) > layout.padded - shards
-    assert torch.equal(torch.cat([layout.part(flat, rank) for rank in range(shards)]), flat)
-    assert not flat[layout.size :].any()
+    assert len(flat) == layout.padded_numel == layout.shard_numel * shards
+    assert layout.numel == sum(t.numel() for t in tensors) > layout.padded_numel - shards
+    assert torch.equal(torch.cat([layout.shard(flat, rank) for rank in range(shards)]), flat)
+    assert not flat[layout.numel :].any()
 
 
 def watched_pass(order_of_use, unused=()):
     """The events of a backward pass through parameters 0, 1, 2 that are used in this order; buckets [2, 1], [0]."""
     parameters = [nn.Parameter(torch.ones(1)) for _ in range(3)]
     names, events = {p: i for i, p in enumerate(parameters)}, []
-    BucketWatch(
+    Reducer(
         [[parameters[2], parameters[1]], [parameters[0]]],
         store=lambda p: events.append((names[p], p.grad is not None)),
         send=lambda i: events.append(f"send {i}"),

@@ -1,4 +1,4 @@
-"""DataParallel: what it sends, what it holds, its rules, and torch's DistributedDataParallel."""
+"""DistributedDataParallel: what it sends, what it holds, its rules, and torch's class of this name."""
 
 from unittest.mock import patch
 
@@ -8,7 +8,7 @@ from sysai.distributed.launch import RankError, run
 from sysai.models.formulas.memory import PLAIN_ADAM
 from sysai.parallel import data_parallel
 from sysai.parallel.bucket_policy import assign_buckets
-from sysai.parallel.data_parallel import DataParallel
+from sysai.parallel.data_parallel import DistributedDataParallel
 from sysai.parallel.memory import state_memory, step_traffic
 from torch import nn
 from training import live_bytes, make_model, mlp_loss, train, transformer_loss
@@ -31,7 +31,7 @@ class Detours(nn.Module):
 
 
 def wrapped(world, name="mlp", **options):
-    return DataParallel(make_model(name, seed=world.rank), world["world"], BUCKET_BYTES, **options)
+    return DistributedDataParallel(make_model(name, seed=world.rank), world["world"], BUCKET_BYTES, **options)
 
 
 def sent(model):
@@ -78,7 +78,7 @@ def test_bytes_held_equal_the_formula(world_size):
 
 
 def start_values(world):
-    model = DataParallel(nn.BatchNorm1d(4), world["world"])
+    model = DistributedDataParallel(nn.BatchNorm1d(4), world["world"])
     model.module.running_mean.fill_(world.rank + 1.0)
     model(torch.ones(2, 4))
     trained = model.module.running_mean.clone()
@@ -98,7 +98,7 @@ def test_all_start_as_rank_0_whose_buffers_are_taken_in_training():
 
 
 def detours(world, routes):
-    model = DataParallel(Detours(), world["world"], bucket_bytes=20)
+    model = DistributedDataParallel(Detours(), world["world"], bucket_bytes=20)
     x = torch.ones(2, 3) * (world.rank + 1)
     gradients = []
     for used in routes[world.rank]:
@@ -143,13 +143,13 @@ def test_gradients_equal_those_of_ddp(name, world_size):
 
 
 def undivided(self, parameter):
-    self._place[parameter].copy_(parameter.grad)
-    parameter.grad = self._place[parameter]
+    self._grad_views[parameter].copy_(parameter.grad)
+    parameter.grad = self._grad_views[parameter]
 
 
 FAULTS = {
-    "mean forgotten": lambda rank: patch.object(DataParallel, "_store", undivided),
-    "weights not shared": lambda rank: patch.object(data_parallel, "copy_from_first", lambda *_: None),
+    "mean forgotten": lambda rank: patch.object(DistributedDataParallel, "_store", undivided),
+    "weights not shared": lambda rank: patch.object(data_parallel, "broadcast_coalesced", lambda *_: None),
     "another order on one rank": lambda rank: patch.object(
         data_parallel, "assign_buckets", lambda *args: assign_buckets(*args)[:: -1 if rank == 1 else 1]
     ),
@@ -178,7 +178,7 @@ def test_buckets_in_another_order_on_one_rank_are_an_error_that_says_so():
 
 def test_nothing_to_average_is_an_error():
     def frozen(world):
-        DataParallel(nn.Linear(2, 2).requires_grad_(False), world["world"])
+        DistributedDataParallel(nn.Linear(2, 2).requires_grad_(False), world["world"])
 
     with pytest.raises(RankError, match="no parameter requires a gradient"):
         run(frozen, 1)
@@ -188,7 +188,7 @@ def test_frozen_parameters_are_copied_and_left_alone():
     def probe(world):
         model = make_model("mlp", seed=world.rank)
         model.blocks[0].requires_grad_(False)
-        model = DataParallel(model, world["world"])
+        model = DistributedDataParallel(model, world["world"])
         mlp_loss(model, torch.randn(4, 7)).backward()
         return model.module.blocks[0].weight, model.module.blocks[0].weight.grad
 

@@ -1,4 +1,4 @@
-"""fully_shard: what it sends, gathers and holds, precision, saving, its rules, and torch's fully_shard."""
+"""FullyShardedDataParallel: what it sends, gathers and holds, precision, saving, its rules, and torch's fully_shard."""
 
 from unittest.mock import patch
 
@@ -6,20 +6,21 @@ import pytest
 import torch
 from sysai.distributed.launch import RankError, run
 from sysai.models.formulas.memory import PLAIN_ADAM, Recipe
-from sysai.parallel.fsdp import FullyShardedModule, MixedPrecision, fully_shard
+from sysai.parallel.fsdp import FullyShardedDataParallel
 from sysai.parallel.memory import gathered_elements, state_memory, step_traffic
-from sysai.parallel.unit import Unit
+from sysai.parallel.unit import MixedPrecisionPolicy, Unit
 from torch import nn
+from torch.distributed import fsdp as torch_fsdp
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy
-from torch.distributed.fsdp import fully_shard as torch_fully_shard
 from torch.utils.checkpoint import checkpoint
 from training import BATCH, live_bytes, make_model, mlp_loss, train, transformer_loss
 
+BF16 = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
 
-def sharded(world, name="transformer", precision=None):
+
+def sharded(world, name="transformer", mp_policy=None):
     model = make_model(name, seed=world.rank)
-    return fully_shard(model, world["world"], model.blocks, precision)
+    return FullyShardedDataParallel(model, world["world"], model.blocks, mp_policy)
 
 
 def tokens_of(world):
@@ -27,34 +28,34 @@ def tokens_of(world):
     return tokens.chunk(world.size)[world.rank]
 
 
-def step_counts(world, precision):
+def step_counts(world, mp_policy):
     """Bytes sent in a step; the most elements gathered, and of whole gradients, at any call of a unit."""
-    model = sharded(world, precision=precision)
+    model = sharded(world, mp_policy=mp_policy)
     gathered, reducing = [], []
 
     def look(*_):
         gathered.append(sum(unit.flat.untyped_storage().nbytes() for unit in model._backward_order))
         reducing.append(sum(unit.gradients.nbytes for unit in model.units if unit.gradients is not None))
 
-    gather, reduce = Unit.gather, Unit.reduce
+    unshard, reduce = Unit.unshard, Unit.reduce_scatter
     with (
-        patch.object(Unit, "gather", lambda unit: (gather(unit), look())[0]),
-        patch.object(Unit, "reduce", lambda unit: (look(), reduce(unit))[1]),
+        patch.object(Unit, "unshard", lambda unit: (unshard(unit), look())[0]),
+        patch.object(Unit, "reduce_scatter", lambda unit: (look(), reduce(unit))[1]),
     ):
         before = model.communicator.traffic.bytes_sent.total()
         transformer_loss(model, tokens_of(world)).backward()
         sent = model.communicator.traffic.bytes_sent.total() - before
     look()
-    units, root = [unit.layout.size for unit in model.units], model.root.layout.size
-    padded = [unit.layout.padded for unit in model.units], model.root.layout.padded
+    units, root = [unit.layout.numel for unit in model.units], model.root.layout.numel
+    padded = [unit.layout.padded_numel for unit in model.units], model.root.layout.padded_numel
     return sent, max(gathered), gathered[-1], max(reducing), units, root, padded
 
 
-@pytest.mark.parametrize("precision", [None, MixedPrecision()])
+@pytest.mark.parametrize("mp_policy", [None, BF16])
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
-def test_counted_bytes_and_gathered_units_equal_the_formulas(world_size, precision):
-    recipe = Recipe("bf16 work", 2, 4, 12) if precision else PLAIN_ADAM
-    for sent, most, left, reducing, units, root, padded in run(step_counts, world_size, precision):
+def test_counted_bytes_and_gathered_units_equal_the_formulas(world_size, mp_policy):
+    recipe = Recipe("bf16 work", 2, 4, 12) if mp_policy else PLAIN_ADAM
+    for sent, most, left, reducing, units, root, padded in run(step_counts, world_size, mp_policy):
         # the last unit and the root are gathered once, as in stage 2
         stages = [*[3] * (len(units) - 1), 2, 2]
         assert sent == sum(
@@ -71,7 +72,7 @@ def bytes_held(world):
     optimizer = torch.optim.AdamW(model.parameters())
     transformer_loss(model, tokens_of(world)).backward()
     optimizer.step()
-    shards = [unit.layout.padded for unit in model._backward_order]
+    shards = [unit.layout.padded_numel for unit in model._backward_order]
     buffers = sum(buffer.nbytes for buffer in model.module.buffers())
     return live_bytes() - before - 4 * len(shards) - buffers, shards  # AdamW's step: a scalar for each shard
 
@@ -83,14 +84,14 @@ def test_bytes_held_equal_the_formula(world_size):
 
 
 def beside_torch(world, precise):
-    precision = None if precise else MixedPrecision()
-    ours, theirs = sharded(world, precision=precision), make_model("transformer")
+    mp_policy = None if precise else BF16
+    ours, theirs = sharded(world, mp_policy=mp_policy), make_model("transformer")
     mesh = init_device_mesh("cpu", (world.size,))
-    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    policy = torch_fsdp.MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     options = {} if precise else {"mp_policy": policy}
     for block in theirs.blocks:
-        torch_fully_shard(block, mesh=mesh, **options)
-    torch_fully_shard(theirs, mesh=mesh, **options)
+        torch_fsdp.fully_shard(block, mesh=mesh, **options)
+    torch_fsdp.fully_shard(theirs, mesh=mesh, **options)
     optimizers = [torch.optim.SGD(m.parameters(), lr=0.5, momentum=0.9) for m in (ours, theirs)]
     losses = []
     for _ in range(3):
@@ -114,7 +115,7 @@ def test_parameters_equal_those_of_torch(world_size, precise):
 
 
 def dtypes_seen(world):
-    model = sharded(world, precision=MixedPrecision())
+    model = sharded(world, mp_policy=BF16)
     seen = {}
     block = model.module.blocks[1]
     block.mlp.up.register_forward_hook(lambda m, args, out: seen.update(weight=m.weight.dtype, input=args[0].dtype))
@@ -181,7 +182,7 @@ def evaluated(world):
             parameter.data.mul_(0.9)
         with torch.no_grad():
             losses.append((mlp_loss(model, x).item(), mlp_loss(plain, x).item()))
-        assert not any(unit.is_gathered for unit in model._backward_order)
+        assert not any(unit.is_unsharded for unit in model._backward_order)
     return losses
 
 
@@ -193,24 +194,24 @@ def test_weights_are_gathered_afresh_for_every_pass():
 
 
 def with_stale_unit(world):
-    gather = Unit.gather
+    unshard = Unit.unshard
 
     def once(unit):
         if not hasattr(unit, "kept"):
-            gather(unit)
-            unit.wait()
+            unshard(unit)
+            unit.wait_for_unshard()
             unit.kept = unit.flat.clone()
-        elif not unit.is_gathered:
-            gather(unit)
-            unit.wait()
+        elif not unit.is_unsharded:
+            unshard(unit)
+            unit.wait_for_unshard()
             unit.flat.copy_(unit.kept)
 
-    with patch.object(Unit, "gather", once):
+    with patch.object(Unit, "unshard", once):
         return train(world, "mlp", "fsdp", "sgd", steps=2)
 
 
 def without_mean(world):
-    finish = FullyShardedModule._finish_reduction
+    finish = FullyShardedDataParallel._finish_reduction
 
     def finish_sum(self):
         finish(self)
@@ -219,7 +220,7 @@ def without_mean(world):
                 unit.shard.grad.mul_(self.axis.size)
                 unit.shard.summed = True
 
-    with patch.object(FullyShardedModule, "_finish_reduction", finish_sum):
+    with patch.object(FullyShardedDataParallel, "_finish_reduction", finish_sum):
         return train(world, "mlp", "fsdp", "sgd", steps=1)
 
 
@@ -251,7 +252,7 @@ def stacked(world, units=("layers.0", "layers.1"), frozen=False, double=False, d
     if double:
         model.layers[0].bias.data = model.layers[0].bias.data.double()
     chosen = [model.get_submodule(name) if name else nn.Linear(1, 1) for name in units]
-    wrapped = fully_shard(model, world["world"], chosen)
+    wrapped = FullyShardedDataParallel(model, world["world"], chosen)
     (wrapped.module.layers[0] if direct else wrapped)(torch.ones(2, 3)).sum().backward()
 
 

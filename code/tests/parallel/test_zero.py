@@ -38,7 +38,7 @@ def traffic_of_a_step(world, stage, micro_batches):
             mlp_loss(model, own_batch(world)).backward()
     mlp_loss(model, own_batch(world)).backward()
     optimizer.step()
-    return traffic.bytes_sent.total() - before, [bucket.layout.size for bucket in optimizer._buckets]
+    return traffic.bytes_sent.total() - before, [bucket.layout.numel for bucket in optimizer._buckets]
 
 
 @pytest.mark.parametrize("micro_batches", [1, 3])
@@ -76,7 +76,8 @@ def bytes_held(world, stage):
     mlp_loss(model, own_batch(world)).backward()
     optimizer.step()
     layouts = [bucket.layout for bucket in optimizer._buckets]
-    return live_bytes() - before - 4 * len(layouts), [layout.padded for layout in layouts]  # AdamW's step: a scalar
+    steps = 4 * len(layouts)  # AdamW's step: a scalar
+    return live_bytes() - before - steps, [layout.padded_numel for layout in layouts]
 
 
 @pytest.mark.parametrize("stage", [1, 2])
@@ -104,7 +105,7 @@ def gradients_alive(world):
         transformer_loss(model, torch.randint(23, (2, 8))).backward()
     left = [p for p in model.parameters() if p.grad is not None]
     left += [bucket for bucket in optimizer._buckets if bucket.gradients is not None]
-    return max(seen), [bucket.layout.padded * 4 for bucket in optimizer._buckets], left
+    return max(seen), [bucket.layout.padded_numel * 4 for bucket in optimizer._buckets], left
 
 
 def groups_of(model):
@@ -223,7 +224,7 @@ def test_a_stale_shard_is_caught():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"stage": 3}, "stage 3 is fully_shard"), ({"stage": 1, "frozen": True}, "requires no gradient")],
+    [({"stage": 3}, "3 FullyShardedDataParallel"), ({"stage": 1, "frozen": True}, "requires no gradient")],
 )
 def test_mistakes_are_errors(options, message):
     def make(world, stage, frozen=False):

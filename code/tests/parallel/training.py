@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from sysai.models.config import ModelConfig
 from sysai.models.transformer import Transformer
-from sysai.parallel.data_parallel import DataParallel
-from sysai.parallel.fsdp import fully_shard
+from sysai.parallel.data_parallel import DistributedDataParallel
+from sysai.parallel.fsdp import FullyShardedDataParallel
 from sysai.parallel.zero import ZeroOptimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -80,9 +80,9 @@ def wrap(model: nn.Module, technique: str, axis, optimizer: str) -> tuple[nn.Mod
         stage = int(technique[-1])
         return model, ZeroOptimizer(model.parameters(), make, axis, stage=stage, bucket_bytes=1000, **defaults)
     if technique == "fsdp":
-        model = fully_shard(model, axis, units=model.blocks)
+        model = FullyShardedDataParallel(model, axis, units=model.blocks)
     elif technique == "data parallel":
-        model = DataParallel(model, axis, bucket_bytes=1000)
+        model = DistributedDataParallel(model, axis, bucket_bytes=1000)
     else:
         assert technique == "single process"
     return model, make(model.parameters(), **defaults)

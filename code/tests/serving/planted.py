@@ -2,11 +2,11 @@
 
 from collections.abc import Container
 
-from sysai.serving.engine import Engine
+from sysai.serving.engine.llm_engine import Engine
 
 
 class PlantedError(Exception):
-    """What a test lets go wrong."""
+    """A fault that a test has planted."""
 
 
 def crash(engine: Engine, numbers: Container[int]) -> None:

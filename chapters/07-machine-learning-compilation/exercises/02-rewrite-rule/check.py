@@ -6,13 +6,12 @@ from functools import partial
 from random import Random
 
 import torch
+from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.interpret import interpret
-from sysai.compiler.graph.parser import parse_graph
-from sysai.compiler.graph.printer import print_graph
-from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import as_shape, evaluate
+from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes.counterexample import NUMBERS
 from sysai.compiler.passes.rewrite import COMMUTATIVE

@@ -4,7 +4,7 @@ from sysai.core.language import Text
 from sysai.exercises.faults import Fault
 
 LAST = '        Rule("abs(mul(x, x))", "mul(x, x)"),\n'
-RESULT = "return print_graph(remove_dead(graph))"
+RESULT = "return print_graph(eliminate_dead_code(graph))"
 
 FAULTS = [
     Fault(
@@ -75,12 +75,12 @@ FAULTS = [
     Fault(
         "number_of_nodes",
         "Returns the number of nodes in place of the text.",
-        edits=[(RESULT, "return len(remove_dead(graph).nodes)")],
+        edits=[(RESULT, "return len(eliminate_dead_code(graph).nodes)")],
     ),
     Fault(
         "text_cut_off",
         "Returns a part of the text.",
-        edits=[("print_graph(remove_dead(graph))", "print_graph(remove_dead(graph))[:-20]")],
+        edits=[("print_graph(eliminate_dead_code(graph))", "print_graph(eliminate_dead_code(graph))[:-20]")],
     ),
     Fault(
         "logarithm",
@@ -104,7 +104,7 @@ FAULTS = [
             (
                 RESULT,
                 "from dataclasses import replace\n\n"
-                "    graph = remove_dead(replace(graph, outputs=graph.outputs[:1] * 2))\n"
+                "    graph = eliminate_dead_code(replace(graph, outputs=graph.outputs[:1] * 2))\n"
                 "    return print_graph(graph)",
             )
         ],

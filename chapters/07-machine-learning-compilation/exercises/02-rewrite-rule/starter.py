@@ -1,8 +1,7 @@
 """Identities that hold for every float, as rewriting rules."""
 
-from sysai.compiler.graph.parser import parse_graph
-from sysai.compiler.graph.printer import print_graph
-from sysai.compiler.passes.dce import remove_dead
+from sysai.compiler.graph.text import parse_graph, print_graph
+from sysai.compiler.passes.dce import eliminate_dead_code
 from sysai.compiler.passes.rewrite import Rule, rewrite
 
 
@@ -30,4 +29,4 @@ def optimize(text: str) -> str:
         The text of a graph with the same inputs and outputs, and fewer nodes.
     """
     graph = rewrite(parse_graph(text), rules()).graph
-    return print_graph(remove_dead(graph))
+    return print_graph(eliminate_dead_code(graph))

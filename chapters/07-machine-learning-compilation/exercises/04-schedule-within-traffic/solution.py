@@ -1,8 +1,8 @@
 """A schedule of the matrix product that moves few bytes."""
 
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import parse
 
 LINE = 16  # numbers of 4 bytes
 

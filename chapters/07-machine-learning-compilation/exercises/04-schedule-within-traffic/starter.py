@@ -1,8 +1,8 @@
 """A schedule of the matrix product that moves few bytes."""
 
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import parse
 from sysai.compiler.tir.traffic import moved
 
 

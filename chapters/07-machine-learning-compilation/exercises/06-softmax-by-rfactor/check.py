@@ -6,8 +6,8 @@ from runpy import run_path
 
 from sysai.compiler.tir.accesses import Access, accesses, instances, nests
 from sysai.compiler.tir.expr import Call, Expr, Var, variables, walk
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import VECTORIZED, Allocate, Block, For, If, PrimFunc, Seq, Stmt
+from sysai.compiler.tir.text import parse
 from sysai.compiler.tir.traffic import moved
 from sysai.core.language import Text
 from sysai.exercises.schedules import replayed
@@ -59,7 +59,7 @@ def check(trial: Trial) -> None:
         computed = sum(any(_is_exp(part) for part in walk(each.block.value)) for each in executed)
         trial.expect_at_most(computed, rows * columns, what=EXPONENTIALS, hints=[Hint(lambda _: True, TWICE)])
         _check_vectors(trial, function, lanes)
-        scalar = sum(not any(_is_vector(stmt) for stmt in each.around) for each in executed)
+        scalar = sum(not any(_is_vector(stmt) for stmt in each.enclosing) for each in executed)
         inside = [Hint(lambda _: True, COMBINED_INSIDE)]
         trial.expect_at_most(scalar // rows, 4 * lanes + 4, what=STEPS, hints=inside)
 

@@ -1,7 +1,7 @@
 """A schedule of softmax whose reductions run over the lanes of vectors."""
 
 from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.tir.parser import parse
+from sysai.compiler.tir.text import parse
 
 SOFTMAX = """
 def softmax(R: size, N: size, x: float32[R, N], y: float32[R, N]):

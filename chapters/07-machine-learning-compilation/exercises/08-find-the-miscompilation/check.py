@@ -5,8 +5,8 @@ from runpy import run_path
 
 import numpy as np
 from sysai.compiler.tir.interpret import interpret
-from sysai.compiler.tir.parser import parse
 from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import parse
 from sysai.core.language import Text
 from sysai.exercises.trial import Trial
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from sysai.core.language import Text
 from sysai.exercises.pictures import bars
 from sysai.exercises.trial import Hint, Trial
+from sysai.hardware.network import Cluster
 from sysai.models.formulas.memory import MIXED_ADAM, PLAIN_ADAM, Recipe
 from sysai.parallel.memory import STAGES, state_memory, step_traffic
 
@@ -37,23 +38,41 @@ class Case:
     activations: int
     recipe: Recipe
     micro_batches: int
-    bandwidth: float
+    gpus_per_node: int
+    nics_per_node: int
+    link: float
+    nic: float
+
+    def gathered(self) -> int:
+        """Bytes of the two units that stage 3 gathers."""
+        return 2 * self.largest_unit * self.recipe.weights
 
     def held(self) -> list[int]:
         """Bytes on each device, by stage."""
-        gathered = 2 * self.largest_unit * self.recipe.weights
         return [
             state_memory(self.parameters, self.devices, stage, self.recipe).total
             + self.activations
-            + gathered * (stage == 3)
+            + self.gathered() * (stage == 3)
             for stage in STAGES
         ]
 
+    def bandwidth(self) -> float:
+        """Bytes/s that each device sends in a collective."""
+        cluster = Cluster(self.gpus_per_node, self.nics_per_node, self.link, self.nic)
+        return cluster.collective_bandwidth(self.devices)
+
 
 def check(trial: Trial) -> None:
-    node = {"memory": 80 * 10**9, "activations": 20 * 10**9, "recipe": MIXED_ADAM, "bandwidth": 50e9}
-    _check(trial, Case(8_030_261_248, 218_112_000, 8, micro_batches=1, **node))
-    _check(trial, Case(70_553_706_496, 855_654_400, 64, micro_batches=1, **node))
+    room = {"memory": 80 * 10**9, "activations": 20 * 10**9, "recipe": MIXED_ADAM, "micro_batches": 1}
+    node = {"gpus_per_node": 8, "nics_per_node": 8, "link": 450e9, "nic": 50e9}
+    small = Case(8_030_261_248, 218_112_000, 8, **room, **node)
+    _check(trial, small)
+    _check(trial, replace(small, memory=52 * 10**9))
+    large = Case(70_553_706_496, 855_654_400, 64, **room, **node)
+    _check(trial, replace(large, nics_per_node=4))
+    _check(trial, large)
+    _check(trial, replace(large, gpus_per_node=1, nics_per_node=1))
+    _check(trial, replace(large, link=300e9))  # the links are slower than the NICs together
     for i in range(16):
         _check(trial, _random_case(trial, wanted=(0, 1, 2, 3, None)[i % 5]))
 
@@ -63,6 +82,7 @@ def _random_case(trial: Trial, wanted: int | None) -> Case:
     random = trial.random
     while True:
         parameters = random.randint(10**9, 10**11)
+        gpus_per_node = random.choice((1, 2, 4, 8))
         case = Case(
             parameters,
             parameters // random.randint(30, 100),
@@ -71,10 +91,13 @@ def _random_case(trial: Trial, wanted: int | None) -> Case:
             activations=random.randint(1, 30) * 10**9,
             recipe=random.choice(RECIPES),
             micro_batches=random.randint(2, 8),
-            bandwidth=float(random.randint(5, 400) * 10**9),
+            gpus_per_node=gpus_per_node,
+            nics_per_node=random.randint(1, gpus_per_node),
+            link=float(random.randint(100, 900) * 10**9),
+            nic=float(random.randint(5, 99) * 10**9),
         )
         held = case.held()
-        least = min(held) // 2 if wanted is None else held[wanted]
+        least = held[3] - case.gathered() if wanted is None else held[wanted]
         most = min(held[:wanted], default=2 * least)
         if least < most - 1:
             return replace(case, memory=random.randint(least, most - 1))
@@ -98,7 +121,7 @@ def _check(trial: Trial, case: Case) -> None:
     trial.expect_equal(got[0], stage, what=STAGE, hints=[Hint(lambda _: True, LOWEST)])
     trial.expect_equal(got[1], held[stage], unit=BYTES, what=HELD)
     trial.expect_equal(got[2], sent, unit=BYTES, what=SENT)
-    trial.expect_close(got[3], sent / case.bandwidth, unit=SECONDS, what=TIME)
+    trial.expect_close(got[3], sent / case.bandwidth(), unit=SECONDS, what=TIME)
 
 
 def _picture(held: list[int], memory: int, stage: str, room: str) -> str:

@@ -5,6 +5,8 @@ from sysai.exercises.faults import Fault
 
 FITS = "if held[stage] + activations <= memory:"
 ROUNDS = "rounds = [g + g, g + w, micro_batches * g + w, micro_batches * (g + w + w)]"
+NETWORK = "between_nodes = min(link, nics_per_node * nic)"
+WITHIN = "bandwidth = link if devices <= gpus_per_node else between_nodes"
 RESULT = "return stage, held[stage] + activations, sent, sent / bandwidth"
 
 FAULTS = [
@@ -136,6 +138,51 @@ FAULTS = [
         hint=Text(
             "What is gathered are weights, of recipe.weights bytes, and not gradients.",
             "收集的是权重，每个recipe.weights字节，而不是梯度。",
+        ),
+    ),
+    Fault(
+        "one_nic",
+        "Lets one NIC carry what leaves a node.",
+        edits=[(NETWORK, "between_nodes = min(link, nic)")],
+        hint=Text(
+            "This is the rate of a single NIC. Each NIC of a node has a ring of its own: their bandwidths add up.",
+            "这是一块网卡的速率。节点的每块网卡各走一个环，带宽要相加。",
+        ),
+    ),
+    Fault(
+        "shared_among_gpus",
+        "Divides the node's bandwidth by its GPUs, as if each GPU's bytes left the node.",
+        edits=[(NETWORK, "between_nodes = min(link, nics_per_node * nic / gpus_per_node)")],
+        hint=Text(
+            "A ring leaves a node once, whatever the number of its GPUs: do not divide the NICs by the GPUs.",
+            "无论节点里有多少块GPU，一个环只离开节点一次：网卡的带宽不必再除以GPU数。",
+        ),
+    ),
+    Fault(
+        "links_everywhere",
+        "Takes the rate of the links between nodes, too.",
+        edits=[(WITHIN, "bandwidth = link")],
+        hint=Text(
+            "These devices fill more than one node, and here the NICs are slower than the links.",
+            "这些设备不止一个节点，而这里网卡比节点内的链路慢。",
+        ),
+    ),
+    Fault(
+        "network_everywhere",
+        "Takes the network's rate inside a node.",
+        edits=[(WITHIN, "bandwidth = between_nodes")],
+        hint=Text(
+            "All devices are in one node: nothing crosses the network.",
+            "所有设备都在同一个节点里：什么都不经过网络。",
+        ),
+    ),
+    Fault(
+        "faster_than_links",
+        "Forgets that a ring also runs over the links.",
+        edits=[(NETWORK, "between_nodes = nics_per_node * nic")],
+        hint=Text(
+            "Together these NICs are faster than the links, over which most hops of a ring go.",
+            "这些网卡加起来比节点内的链路还快，而环的大部分跳走的是链路。",
         ),
     ),
     Fault(

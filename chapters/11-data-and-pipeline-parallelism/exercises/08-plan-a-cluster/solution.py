@@ -11,7 +11,10 @@ def plan(
     activations: int,
     recipe: Recipe,
     micro_batches: int,
-    bandwidth: float,
+    gpus_per_node: int,
+    nics_per_node: int,
+    link: float,
+    nic: float,
 ) -> tuple[int, int, int, float] | None:
     """Return (stage, bytes held, bytes sent a step, seconds), or None."""
     w, g, o = recipe.weights, recipe.gradients, recipe.optimizer
@@ -25,6 +28,8 @@ def plan(
     ]
     # bytes that a shard costs in a step: reduce-scatters of gradients, all-gathers of gradients or weights
     rounds = [g + g, g + w, micro_batches * g + w, micro_batches * (g + w + w)]
+    between_nodes = min(link, nics_per_node * nic)  # a ring for each NIC
+    bandwidth = link if devices <= gpus_per_node else between_nodes
     for stage in range(4):
         if held[stage] + activations <= memory:
             sent = rounds[stage] * shard * (devices - 1)

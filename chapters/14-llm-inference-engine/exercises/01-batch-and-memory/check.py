@@ -1,6 +1,7 @@
 """Gates on the three numbers, for published models on a published device and for random shapes and machines."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,10 +13,8 @@ from sysai.models.formulas import parameters
 from sysai.models.presets import PRESETS
 
 PRELOAD = ("sysai.models.formulas",)
-SECONDS = Text("s", "s")
 SEQUENCES = Text("sequences", "个序列")
 RATE = Text("tokens/s", "词元/秒")
-BATCH = Text("The batch size", "批大小")
 THROUGHPUT = Text("The throughput", "吞吐量")
 
 
@@ -61,21 +60,16 @@ class Case:
 
 def check(trial: Trial) -> None:
     llama = Case(PRESETS["Llama 3 8B"], context=2048)
-    short, small = replace(llama, context=256), replace(llama, config=PRESETS["SmolLM2-135M"], memory=8e9)
-    for case in (llama, short, small, replace(llama, config=PRESETS["Llama 3 70B"])):
-        _check_fit(trial, case)
-    slow = replace(llama, bandwidth=100e9, peak=50e9)  # a processor that even one sequence keeps busy
-    for case, batch in ((llama, 1), (slow, 2), (llama, 400), (short, 400), (short, 1200), (small, 1), (small, 400)):
-        _check_step(trial, case, batch)
-    for case, target in ((llama, 20e-3), (llama, 30e-3), (short, 30e-3)):
-        _check_best(trial, case, target)
+    _check(trial, llama, batches=[1], targets=[20e-3, 30e-3])
+    _check(trial, replace(llama, bandwidth=100e9, peak=50e9), batches=[2])  # even one sequence keeps it busy
+    _check(trial, replace(llama, context=256), batches=[400, 1200], targets=[30e-3])
+    _check(trial, replace(llama, config=PRESETS["SmolLM2-135M"], memory=8e9), batches=[1, 400])
+    _check(trial, replace(llama, config=PRESETS["Llama 3 70B"]), batches=[400])
     for i in range(10):
         case = _random_case(trial, tied=i % 2 == 1)
         balance = math.ceil(case.used * case.size / case.bandwidth * case.peak / case.flops)
-        _check_fit(trial, case)
-        _check_step(trial, case, trial.random.randint(1, 4))
-        _check_step(trial, case, trial.random.randint(1, 4 * balance))
-        _check_best(trial, case, _target(trial, case, possible=i != 3))
+        batches = [trial.random.randint(1, 4), trial.random.randint(1, 4 * balance)]
+        _check(trial, case, batches, targets=[_target(trial, case, possible=i != 3)])
 
 
 def _random_case(trial: Trial, tied: bool) -> Case:
@@ -98,30 +92,22 @@ def _target(trial: Trial, case: Case, possible: bool) -> float:
             return target
 
 
-def _check_fit(trial: Trial, case: Case) -> None:
-    got = trial.call("sequences_that_fit", case.config, case.context, case.size, memory=case.memory)
-    trial.expect_equal(got, case.fit, unit=SEQUENCES)
-
-
-def _check_step(trial: Trial, case: Case, batch: int) -> None:
+def _check(trial: Trial, case: Case, batches: Sequence[int] = (), targets: Sequence[float] = ()) -> None:
+    shape = (case.context, case.size)
     machine = {"bandwidth": case.bandwidth, "peak": case.peak}
-    got = trial.call("step_seconds", case.config, batch, case.context, case.size, **machine)
-    trial.expect_close(got, case.seconds(batch), unit=SECONDS)
-
-
-def _check_best(trial: Trial, case: Case, target: float) -> None:
-    machine = {"memory": case.memory, "bandwidth": case.bandwidth, "peak": case.peak}
-    got = trial.call("best_batch", case.config, case.context, case.size, **machine, target=target)
-    best = case.best(target)
-    if best is None:
-        alone = f"{case.seconds(1):.4g} s"
+    got = trial.call("sequences_that_fit", case.config, *shape, memory=case.memory)
+    trial.expect_equal(got, case.fit, unit=SEQUENCES)
+    for batch in batches:
+        got = trial.call("step_seconds", case.config, batch, *shape, **machine)
+        trial.expect_close(got, case.seconds(batch), unit=Text("s", "s"))
+    for target in targets:
+        got = trial.call("best_batch", case.config, *shape, memory=case.memory, **machine, target=target)
+        best, alone = case.best(target), f"{case.seconds(1):.4g} s"
         message = Text(
-            f"A step of one sequence takes {alone}, more than the target: return None.",
-            f"一个序列的一步要{alone}，已超出目标，应返回None。",
+            f"A step of one sequence takes {alone}. If that is more than the target, and only then, return None.",
+            f"一个序列的一步要{alone}。当且仅当它已超出目标时，返回None。",
         )
-        trial.expect(got is None, message)
-        return
-    message = Text("Return a tuple: batch size, tokens/s.", "应返回元组：批大小，每秒词元数。")
-    trial.expect(type(got) is tuple and len(got) == 2, message)
-    trial.expect_equal(got[0], best, what=BATCH, unit=SEQUENCES)
-    trial.expect_close(got[1], best / case.seconds(best), unit=RATE, what=THROUGHPUT)
+        trial.expect((got is None) == (best is None), message)
+        if got:
+            trial.expect_equal(got[0], best, what=Text("The batch size", "批大小"), unit=SEQUENCES)
+            trial.expect_close(got[1], best / case.seconds(best), unit=RATE, what=THROUGHPUT)

@@ -156,8 +156,9 @@ FAULTS = [
         "Counts the products with weights alone as arithmetic.",
         edits=[("(2 * used + attention)", "2 * used")],
         hint=Text(
-            "The arithmetic lacks attention's own: 4 operations for each query head, element of a head and token.",
-            "运算中漏了注意力自身的部分：每个查询头、头内每个元素、每个词元各4次运算。",
+            "The arithmetic lacks attention's own: 4 operations for each layer, query head, element of a head and "
+            "token of the context.",
+            "运算中漏了注意力自身的部分：每一层、每个查询头、头内每个元素、上下文中的每个词元，各4次运算。",
         ),
     ),
     Fault(

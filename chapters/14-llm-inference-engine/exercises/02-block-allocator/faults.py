@@ -6,7 +6,7 @@ FAULTS = [
     Fault(
         "children_copy",
         "Lets children copy and the parent write in place.",
-        told="If it was shared, copy it first. If it was a free block,",
+        told="If it was shared, copy it first. If it was free:",
         edits=[
             (
                 "        self.lengths: dict[str, int] = {}",
@@ -40,7 +40,7 @@ FAULTS = [
     Fault(
         "copies_full_block",
         "Copies a shared last block even if it is full.",
-        told="The last block is full. New positions go into the next one;",
+        told="Only a last block that is partly filled, and that",
         edits=[
             (
                 "must_copy = length % self.block_size > 0 and self.references[table[-1]] > 1",
@@ -51,7 +51,7 @@ FAULTS = [
     Fault(
         "copy_not_counted",
         "Forgets that a copy needs a free block, too, and goes without it.",
-        told="The copy goes into a block of its own, which must be free",
+        told="A copy, too, goes into a block that must be free.",
         edits=[
             (
                 """\
@@ -67,7 +67,7 @@ FAULTS = [
     Fault(
         "copy_reversed",
         "Returns the copy as (destination, source).",
-        told="What was in the last block before must be in its copy, too.",
+        told="What was in the last block must be in its copy, too.",
         edits=[
             ("copies.append((source, table[-1]))", "copies.append((table[-1], source))"),
         ],
@@ -90,7 +90,7 @@ FAULTS = [
     Fault(
         "half_done",
         "Takes blocks one after the other and stops when there are none.",
-        told="First count the blocks needed and compare with those that",
+        told="Count the blocks needed and compare with those that are",
         edits=[
             (
                 """\
@@ -127,7 +127,7 @@ FAULTS = [
     Fault(
         "one_list",
         "Gives the child its parent's list, not one of its own.",
-        told="Is the table of a child a list of its own",
+        told="If it was shared, copy it first. If it was free:",
         edits=[
             (
                 "self.tables[child], self.lengths[child] = list(self.tables[parent]), self.lengths[parent]",
@@ -138,7 +138,7 @@ FAULTS = [
     Fault(
         "copied_ever_after",
         "Copies for whoever has ever shared, even when nobody else holds the block any more.",
-        told="Nobody but",
+        told="Only a last block that is partly filled, and that",
         edits=[
             (
                 "        self.lengths: dict[str, int] = {}",
@@ -162,7 +162,7 @@ FAULTS = [
     Fault(
         "copies_whole_table",
         "Copies every block that is shared, not only the last one.",
-        told="Only the block that is about to be written into needs a",
+        told="Only a last block that is partly filled, and that",
         edits=[
             (
                 "        must_copy = length % self.block_size > 0 and self.references[table[-1]] > 1",
@@ -244,7 +244,7 @@ FAULTS = [
     Fault(
         "writes_into_shared",
         "Never copies: a shared block is written into by all of its holders.",
-        told="If it was shared, copy it first. If it was a free block,",
+        told="If it was shared, copy it first. If it was free:",
         edits=[
             ("must_copy = length % self.block_size > 0 and self.references[table[-1]] > 1", "must_copy = False"),
         ],

@@ -6,7 +6,7 @@ FAULTS = [
     Fault(
         "as_many_as_new",
         "Evicts a block for each new one as soon as not all of them fit.",
-        told="Blocks lacking: 1. Evict so many, no more and no fewer.",
+        told="Evict as many blocks as are lacking: 1.",
         edits=[
             (
                 "        victims = [self._evict(held) for _ in range(lacking)]",
@@ -30,7 +30,7 @@ FAULTS = [
     Fault(
         "finish_is_no_use",
         "Counts only starts as uses.",
-        told="ACBC was last used by events[10], ACAB by events[7], longer",
+        told="BBC was last used by events[13], AAAC by events[12], longer",
         edits=[
             ("self._use(self.running.pop(request))", "del self.running[request]"),
         ],
@@ -38,7 +38,7 @@ FAULTS = [
     Fault(
         "in_use_evicted",
         "Protects only what was found, and evicts blocks of running requests.",
-        told="ACBC is in use by r3, which still reads it.",
+        told="BBC is in use by r6. What has just been found for a request",
         edits=[
             (
                 "held = {block for other in self.running.values() for block in prefixes(other)}.union(found)",
@@ -49,7 +49,7 @@ FAULTS = [
     Fault(
         "oldest_made",
         "Evicts what was made first: finding a block is no use of it.",
-        told="ACBC was last used by events[10], ACAB by events[7], longer",
+        told="BBC was last used by events[13], AAAC by events[12], longer",
         edits=[
             (
                 "        self.last_used.update(dict.fromkeys(prefixes(text), self.clock))",
@@ -62,7 +62,7 @@ FAULTS = [
     Fault(
         "own_prefix_evicted",
         "Evicts blocks that it has just found for the same request.",
-        told="ABCDE has just been found for this request. Hold what was",
+        told="ABCDE is in use by r4. What has just been found for a request",
         edits=[
             (".union(found)", ""),
         ],
@@ -70,7 +70,7 @@ FAULTS = [
     Fault(
         "place_and_letter",
         "Takes a block for found if the same letter is kept at the same place, whatever stands before it.",
-        told="A block is found only if all tokens up to its end agree,",
+        told="Found is 'A': a block is named by the whole text",
         edits=[
             (
                 "        found = [block for block in prefixes(text) if block in self.last_used]",
@@ -86,7 +86,7 @@ FAULTS = [
     Fault(
         "plain_lru",
         "Evicts the block used longest ago, whatever stands behind it.",
-        told="AB stands behind A. Without it nobody can reach that block:",
+        told="AB stands behind A, without which nobody can find it",
         edits=[
             (
                 "found = [block for block in prefixes(text) if block in self.last_used]",
@@ -101,13 +101,12 @@ FAULTS = [
     Fault(
         "whole_texts_only",
         "Finds a text only as a whole, and not its beginning.",
-        told="ABCDE is kept: see the picture.",
+        told="Found is 'ABCDE': a block is named by the whole text",
         edits=[("prefixes(text) if block in self.last_used]", "prefixes(text) if text in self.last_used]")],
     ),
     Fault(
         "full_is_refused",
         "Refuses a request instead of evicting.",
-        told="There is room: 0 blocks are found, and 1 may be evicted.",
         edits=[("if lacking > len(self.last_used) - len(held):", "if lacking > 0:")],
     ),
     Fault(
@@ -129,7 +128,7 @@ FAULTS = [
     Fault(
         "refused_too_late",
         "Evicts what it can, and refuses then.",
-        told="events[9] found no room. Did it change something all the",
+        told="events[12] found no room. Did it change something all the",
         edits=[
             (
                 """\

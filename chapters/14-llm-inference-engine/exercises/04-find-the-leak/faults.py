@@ -6,7 +6,7 @@ FAULTS = [
     Fault(
         "abort_gives_all",
         "Gives back all blocks of a request that is aborted, those too that it no longer holds.",
-        told="Freed twice. r2 was waiting: its blocks on the device had",
+        told="Freed too often: by somebody who did not hold it",
         edits=[
             (
                 """\
@@ -28,7 +28,7 @@ FAULTS = [
     Fault(
         "as_it_was",
         "The colleague's code.",
-        told="A leak. r1 and r2 went over to a copy of this block; its",
+        told="A leak. A request went over to a copy of this block;",
         base="starter",
         edits=[
             (
@@ -42,7 +42,7 @@ FAULTS = [
     Fault(
         "copied_block_freed",
         "Puts a block that was copied on the free list, although others hold it.",
-        told="Freed too often: it was given back by somebody who did not",
+        told="Freed too often: by somebody who did not hold it",
         edits=[
             ("self.device.give_back(request.blocks.pop())", "self.device.free.append(request.blocks.pop())"),
         ],
@@ -50,7 +50,7 @@ FAULTS = [
     Fault(
         "copies_alone",
         "Mends the copy on write, which leaks at every fork, and nothing else.",
-        told="A leak. r2 was waiting, swapped out: what it held lay on",
+        told="A leak. The request was waiting, swapped out:",
         base="starter",
         edits=[
             ("request.blocks.pop()", "self.device.give_back(request.blocks.pop())"),
@@ -125,7 +125,7 @@ FAULTS = [
     Fault(
         "host_kept",
         "Keeps the blocks on the host of a request that has come back to the device.",
-        told="A leak. r3 came back to the device; what it had on the host",
+        told="A leak. Its holder came back to the device;",
         edits=[
             (
                 """\
@@ -139,7 +139,6 @@ FAULTS = [
     Fault(
         "shared_twice",
         "Counts a child of a fork twice.",
-        told="A leak: whoever counts as a holder does not hold it.",
         edits=[("            self.device.share(block)\n", "            self.device.share(block)\n" * 2)],
     ),
     Fault(
@@ -170,7 +169,7 @@ FAULTS = [
     Fault(
         "swept_each_step",
         "Recounts all blocks at the end of each step, and leaves the leak of an abort until then.",
-        told="A leak. r2 was waiting, swapped out: what it held lay on",
+        told="A leak. The request was waiting, swapped out:",
         base="starter",
         edits=[
             (

@@ -50,8 +50,9 @@ class Row:
         return sorted(self.order if self.p == 1 else self.order[: 1 + _reached(self.weights, self.order, self.p)])
 
     def is_clear(self) -> bool:
-        """Whether the boundary of top-p is missed by more than rounding."""
-        return len({_reached(self.weights, self.order, self.p + shift) for shift in (-CLOSE, 0, CLOSE)}) == 1
+        """Whether the boundary of top-p is missed by more than rounding, or hit by a sum of equal weights."""
+        shifted = {_reached(self.weights, self.order, self.p + shift) for shift in (-CLOSE, 0, CLOSE)}
+        return self.p == 1 or len(shifted) == 1 or len({self.logits[i] for i in self.order}) == 1
 
 
 def _reached(weights: list[int], order: list[int], part: float, beyond: bool = False) -> int:
@@ -70,67 +71,45 @@ def check(trial: Trial) -> None:
     example = [Row(logits, 1.0, 0, 0.75), Row(logits, 2.0, 0, 0.75), Row(logits, 2.0, 3, 0.75), Row(logits, 0.0)]
     _check(trial, example, [0.5, 0.0, 0.75, NEXT_TO_1])
     for V in (24, 150, 400, 1000):
-        rows = [make(trial.random, V) for make in (_flat, _tied, _deep, _dominant, _near_1, _greedy, _mixed, _mixed)]
-        trial.random.shuffle(rows)
+        rows = _rows(trial.random, V)
         _check(trial, rows, [_uniform(trial.random, row) for row in rows])
 
 
-def _flat(random: Random, V: int) -> Row:
-    """Equal logits among impossible ones, and a p that a sum of some hits exactly."""
-    n = random.choice([12, 14, 20])  # half of them, each 1 / n in float64, sum to less than 0.5
-    logits = [-INF] * V
-    for i in random.sample(range(1, V), n):
-        logits[i] = 0.25
-    return Row(tuple(logits), random.choice([0.5, 1.0, 1.5]), random.choice([0, V]), 0.5)
+def _rows(random: Random, V: int) -> list[Row]:
+    """Rows of every kind, shuffled."""
+    one_of = random.choice
 
+    def logits(low: int, high: int, unit: float, count: int = 0, other: float = -INF) -> tuple[float, ...]:
+        """Random multiples of `unit`, `count` of them replaced by another number."""
+        numbers = [random.randint(low, high) * unit for _ in range(V)]
+        for i in random.sample(range(1, V), count):
+            numbers[i] = other
+        return tuple(numbers)
 
-def _tied(random: Random, V: int) -> Row:
-    """Many equal logits at both boundaries."""
-    logits = tuple(random.randint(-4, 4) / 2 for _ in range(V))
-    row = Row(logits, random.choice([0.5, 0.8, 1.25]), random.randint(V // 3, V // 2), random.uniform(0.6, 0.9))
-    return row if row.is_clear() else _tied(random, V)
-
-
-def _deep(random: Random, V: int) -> Row:
-    """All of p, with tokens so unlikely that a sum of floats passes them over."""
-    logits = [-random.randint(0, 120) / 2 for _ in range(V)]
-    logits[random.randrange(V)] = -INF
-    return Row(tuple(logits), random.choice([0.5, 1.0]))
-
-
-def _dominant(random: Random, V: int) -> Row:
-    """One token that has more than p, at logits beyond the range of exp."""
-    logits = [random.randint(1750, 2000) / 2 for _ in range(V)]
-    logits[random.randrange(V)] = 1100.0
-    return Row(tuple(logits), 1.0, random.choice([0, 5]), random.choice([1e-9, 0.3, 0.9]))
-
-
-def _near_1(random: Random, V: int) -> Row:
-    """A p next to 1: float32 can't tell the sums in the tail apart."""
-    row = Row(tuple(-random.randint(0, 40) / 2 for _ in range(V)), 1.0, 0, 1 - random.uniform(1, 4) * 1e-8)
-    return row if row.is_clear() else _near_1(random, V)
-
-
-def _greedy(random: Random, V: int) -> Row:
-    """Temperature 0, with several largest logits."""
-    logits = [random.randint(-40, 20) / 8 for _ in range(V)]
-    for i in random.sample(range(1, V), 3):
-        logits[i] = 3.0
-    return Row(tuple(logits), 0.0, random.choice([0, 4]), random.choice([0.5, 1.0]))
-
-
-def _mixed(random: Random, V: int) -> Row:
-    """A temperature that moves the boundary, top-k that takes mass away, and top-p."""
-    logits = tuple(random.randint(-32, 24) / 8 if random.random() < 0.9 else -INF for _ in range(V))
-    k = random.choice([0, 1, V // 3, V // 2, 2 * V])
-    row = Row(logits, random.choice([0.4, 0.7, 1.6]), k, random.uniform(0.5, 0.95))
-    return row if row.is_clear() else _mixed(random, V)
+    rows = [
+        # equal logits among impossible ones: half of them have exactly p, but 1 / n in float64 sums to less
+        Row(logits(1, 1, -INF, one_of([12, 14, 20]), 0.25), one_of([0.5, 1.0, 1.5]), one_of([0, V]), 0.5),
+        # many equal logits at both boundaries
+        Row(logits(-4, 4, 0.5), one_of([0.5, 0.8, 1.25]), random.randint(V // 3, V // 2), random.uniform(0.6, 0.9)),
+        # all of p, with tokens so unlikely that a sum of floats passes them over
+        Row(logits(-120, 0, 0.5, 1), one_of([0.5, 1.0])),
+        # one token that has more than p, at logits beyond the range of exp
+        Row(logits(1750, 2000, 0.5, 1, 1100.0), 1.0, one_of([0, 5]), one_of([1e-9, 0.3, 0.9])),
+        # a p next to 1: float32 can't tell the sums in the tail apart
+        Row(logits(-40, 0, 0.5), 1.0, 0, 1 - random.uniform(1, 4) * 1e-8),
+        # temperature 0, with several largest logits
+        Row(logits(-40, 20, 0.125, 3, 3.0), 0.0, one_of([0, 4]), one_of([0.5, 1.0])),
+    ]
+    for k in (one_of([0, 1, V // 3]), one_of([V // 2, 2 * V])):  # boundaries that all three parameters move
+        rows.append(Row(logits(-32, 24, 0.125, V // 10), one_of([0.4, 0.7, 1.6]), k, random.uniform(0.5, 0.95)))
+    random.shuffle(rows)
+    return rows if all(row.is_clear() for row in rows) else _rows(random, V)
 
 
 def _uniform(random: Random, row: Row) -> float:
     """A number in [0, 1) that decides clearly, or sits exactly on a boundary between equal weights."""
     if len({row.logits[i] for i in row.kept}) == 1:
-        return random.choice([0.0, 0.25, 0.5, 0.75, NEXT_TO_1])
+        return random.choice([0.0, 0.25, 0.5] + 3 * [NEXT_TO_1])
     u = random.random() * random.choice([1.0, 1.0, 0.0])
     around = {_reached(row.weights, row.kept, u + shift) for shift in (-CLOSE, CLOSE)}
     return u if u == 0 or len(around) == 1 else _uniform(random, row)
@@ -146,7 +125,7 @@ def _check(trial: Trial, rows: list[Row], uniforms: list[float]) -> None:
     for row, kept_V in zip(rows, kept_BV, strict=True):
         kept_V[row.kept] = True
     got = trial.call("keep", logits_BV, temperature_B, torch.tensor([row.k for row in rows]), p_B)
-    if type(got) is torch.Tensor and got.shape == kept_BV.shape and (wrong := (got != kept_BV).any(1)).any():
+    if got.shape == kept_BV.shape and (wrong := (got != kept_BV).any(1)).any():
         r = int(wrong.int().argmax())
         trial.picture(_picture(r, rows[r], got[r]))
     trial.expect_tensor(got, kept_BV, what=Text("The tokens kept", "保留的词元"))

@@ -132,7 +132,7 @@ FAULTS = [
         edits=[(".masked_fill(rank_V >= k_B1, 0.0)", "")],
         hint=Text(
             "You took p of the whole vocabulary. Top-k comes first; p is a part of what it has left.",
-            "你取的是整个词表的p。应先做top-k，p是对它留下的部分而言的。",
+            "你在整个词表上做了top-p。应先做top-k，再只在它留下的词元中做top-p，概率要除以它们的和。",
         ),
     ),
     Fault(

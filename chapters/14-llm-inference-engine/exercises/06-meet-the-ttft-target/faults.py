@@ -10,19 +10,19 @@ FAULTS = [
     Fault(
         "decodes_not_counted",
         "Gives the prompts all the tokens that the gap allows, and adds the decodes to them.",
-        told="A step of 420 tokens takes just the gap allowed; yours have",
+        told="Your steps have up to 456 tokens, decodes included;",
         edits=[("room = full - len(plan)", "room = full")],
     ),
     Fault(
         "fills_the_budget",
         "Fills the token budget and forgets that the gap allows less.",
-        told="Your steps have up to 2048 tokens. The budget allows that,",
+        told="Your steps have up to 2048 tokens, decodes included;",
         edits=[(FULL, "budget")],
     ),
     Fault(
         "whole_prompts_first",
         "Reads prompts first, as whole as the budget lets it, while the others' decoding stalls.",
-        told="149 steps gave some decoding request no token: while",
+        told="271 of 1098 steps gave some decoding request no token.",
         text="""\
 def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
     plan = []
@@ -36,13 +36,13 @@ def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, pa
     Fault(
         "decodes_then_prompts",
         "Reads prompts only when nothing decodes, so that no decode is ever late.",
-        told="1262 of 1299 steps only decoded while prompts waited.",
+        told="2353 of 2418 steps left prompts waiting and more than half",
         edits=[("room = full - len(plan)", "room = 0 if decoding else full")],
     ),
     Fault(
         "tiny_chunks",
         "Reads prompts in turn in chunks of 16 tokens, a few at a time, to be gentle with the decodes.",
-        told="821 of 853 steps left prompts waiting and more than half",
+        told="1513 of 1517 steps left prompts waiting and more than half",
         text="""\
 def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, patience):
     plan = [(request, 1) for request in decoding]
@@ -55,37 +55,37 @@ def plan_step(now, decoding, prompts, *, budget, fixed, per_token, gap, ttft, pa
     Fault(
         "first_come_first_served",
         "Reads prompts in the order of arrival: everybody waits behind a long one.",
-        told="This is what first come, first served gives: behind a",
+        told="The steps are full, so it is the order: behind a prompt",
         edits=[(ORDER, "prompts")],
     ),
     Fault(
         "shortest_first",
         "Takes the prompt with the least left, and lets a long one wait as long as shorter ones come.",
-        told="This is what shortest first gives: as long as shorter",
+        told="Somebody starves. As long as shorter prompts keep coming,",
         edits=[(AGING, "aging = 0")],
     ),
     Fault(
         "ages_too_slowly",
         "Lets waiting count so little that a long prompt waits beyond the patience.",
-        told="Somebody starves: when must a prompt no longer be passed,",
+        told="Somebody starves. As long as shorter prompts keep coming,",
         edits=[(AGING, "aging = full / patience")],
     ),
     Fault(
         "deadline_all_at_once",
         "Lets whoever has waited for the target of the first token go before all others.",
-        told="If the steps were full while prompts waited, it is the",
+        told="The steps are full, so it is the order: behind a prompt",
         edits=[(ORDER, "sorted(prompts, key=lambda prompt: (now - prompt[1] < ttft, prompt[2]))")],
     ),
     Fault(
         "budget_forgotten",
         "Keeps the gap, and forgets that the budget may allow less.",
-        told="The gap may allow more than the budget does: both hold.",
+        told="The budget holds for all tokens of a step, those of",
         edits=[(FULL, "(gap - fixed) // per_token")],
     ),
     Fault(
         "budget_for_prompts",
         "Takes the budget for that of the prompts alone.",
-        told="The budget holds for all tokens of the step, those of the",
+        told="The budget holds for all tokens of a step, those of",
         edits=[(FULL, "min(budget + len(decoding), (gap - fixed) // per_token)")],
     ),
     Fault(

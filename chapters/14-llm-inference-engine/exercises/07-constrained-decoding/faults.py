@@ -152,7 +152,7 @@ FAULTS = [
         ],
         hint=Text(
             "You counted a token for each parenthesis that is open. A token may close several, and perhaps none "
-            "closes one alone: what the vocabulary has, decides.",
+            "closes one alone: it depends on the vocabulary.",
             "你给每个打开的括号算了一个词元。一个词元可能闭合好几个，也可能没有词元只闭合一个：要看词表里有什么。",
         ),
     ),

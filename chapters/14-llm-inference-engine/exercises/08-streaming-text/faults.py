@@ -7,10 +7,6 @@ BEHIND_THE_STOP = Text(
     "The stop string is no part of the text, nor is anything behind it, in the same token or a later one.",
     "停止串不属于文本，它后面的一切也不属于，无论在同一个词元里还是在后面的词元里。",
 )
-LONGEST_COUNTS = Text(
-    "Of stop strings that end with the same character, the longest counts: it begins first.",
-    "几个停止串在同一个字符处结束时，取最长的：它最先开始。",
-)
 DECODER = '        self._held = ""  # certain characters that begin a stop string'
 
 FAULTS = [
@@ -118,13 +114,20 @@ FAULTS = [
         "shortest_stop",
         "Takes the first stop string in the list that stands in the text.",
         edits=[("min(ends)", "ends[0]")],
-        hint=LONGEST_COUNTS,
+        hint=Text(
+            "The stop string that is complete first counts, wherever it stands in the list; of those that end with the "
+            "same character, the longest.",
+            "最先完整出现的停止串算数，与它在列表中的次序无关；在同一个字符处结束的，取最长的。",
+        ),
     ),
     Fault(
         "shorter_of_two",
         "Takes the shorter of two stop strings that end with the same character.",
         edits=[("-len(stop), stop)", "len(stop), stop)")],
-        hint=LONGEST_COUNTS,
+        hint=Text(
+            "Of stop strings that end with the same character, the longest counts: it begins first.",
+            "几个停止串在同一个字符处结束时，取最长的：它最先开始。",
+        ),
     ),
     Fault(
         "begins_first",

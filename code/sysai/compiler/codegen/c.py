@@ -14,29 +14,14 @@ import keyword
 import math
 from dataclasses import dataclass
 
-from sysai.compiler.codegen import cpu
-from sysai.compiler.codegen.c_expressions import Expressions, Lanes
-from sysai.compiler.codegen.c_text import C_TYPES, COMPUTED, COMPUTED_C, STORED, bare
-from sysai.compiler.codegen.prepare import prepare
-from sysai.compiler.codegen.registers import chunks, place_value, register_segments
+from sysai.compiler import cpu, tir
+from sysai.compiler.codegen.c_expressions import C_TYPES, COMPUTED, COMPUTED_C, STORED, Expressions, Lanes, bare
+from sysai.compiler.codegen.loop_partition import partition_loops
+from sysai.compiler.codegen.registers import chunks, constant_offset, register_segments
 from sysai.compiler.codegen.vector_header import HEADER_NAME
+from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.tir.arith import bounds, size_ranges
-from sysai.compiler.tir.expr import INDEX, ITEM_BYTES, Buffer, Const, Expr, Load, Var, row_major, substitute, walk
-from sysai.compiler.tir.statement import (
-    PARALLEL,
-    VECTORIZED,
-    Allocate,
-    Block,
-    For,
-    If,
-    PrimFunc,
-    Seq,
-    Stmt,
-    blocks,
-    statements,
-)
 
-ALIGNMENT = 64
 _WORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while threads "
@@ -44,7 +29,7 @@ _WORDS = (
 )
 
 
-def generate_c(function: PrimFunc, vector_bytes: int | None = None) -> str:
+def generate_c(function: tir.PrimFunc, vector_bytes: int | None = None) -> str:
     """The C source of a function: `int name(buffers in order, sizes in order, int threads)`; see `kernel.build`.
 
     It returns 0, or 1 if there is no memory for its buffers. It includes `sysai_vector.h` (`vector_header.py`).
@@ -56,7 +41,7 @@ def generate_c(function: PrimFunc, vector_bytes: int | None = None) -> str:
     Raises:
         ValueError: the size of a buffer depends on loops in a way that is not understood.
     """
-    return _Writer(prepare(function), vector_bytes or cpu.vector_bytes()).write()
+    return _Writer(partition_loops(function), vector_bytes or cpu.vector_bytes()).write()
 
 
 @dataclass
@@ -68,21 +53,21 @@ class _Registers:
 
 
 class _Writer:
-    def __init__(self, function: PrimFunc, vector_bytes: int) -> None:
+    def __init__(self, function: tir.PrimFunc, vector_bytes: int) -> None:
         self.function, self.vector_bytes = function, vector_bytes
         self.lines: list[str] = []
         self.indent = 1
         self.names: dict[object, str] = {}
         self.taken: set[str] = {*_WORDS.split(), *keyword.kwlist, function.name}
-        self.registers: dict[Buffer, _Registers | None] = {}
-        self.scratch: dict[Buffer, tuple[str, bool]] = {}
+        self.registers: dict[tir.Buffer, _Registers | None] = {}
+        self.scratch: dict[tir.Buffer, tuple[str, bool]] = {}
         self.text = Expressions(self.name, self.register)
         self.text.ranges = dict(size_ranges(function.sizes))
         self.in_parallel = False
 
     def write(self) -> str:
         function = self.function
-        written = {block.buffer for block in blocks(function.body)}
+        written = {block.buffer for block in tir.blocks(function.body)}
         parameters = [
             f"{'' if buffer in written else 'const '}{C_TYPES[buffer.dtype]} *restrict {self.name(buffer)}"
             for buffer in function.buffers
@@ -102,7 +87,7 @@ class _Writer:
 
     # ---- names ----
 
-    def name(self, of: Var | Buffer) -> str:
+    def name(self, of: tir.Var | tir.Buffer) -> str:
         if of not in self.names:
             self.names[of] = self.fresh(of.name)
         return self.names[of]
@@ -119,31 +104,31 @@ class _Writer:
 
     # ---- statements ----
 
-    def statement(self, stmt: Stmt) -> None:
+    def statement(self, stmt: tir.Stmt) -> None:
         match stmt:
-            case Block():
+            case tir.Block():
                 self.store(stmt)
-            case Seq(parts):
-                for part in parts:
-                    self.statement(part)
-            case If(condition, body):
+            case tir.Seq(stmts):
+                for child in stmts:
+                    self.statement(child)
+            case tir.If(condition, body):
                 self.braced(f"if ({self.text.plain(condition)}) {{", body)
-            case Allocate():
+            case tir.Allocate():
                 self.allocate(stmt)
-            case For() if stmt.kind == VECTORIZED:
+            case tir.For() if stmt.kind == tir.VECTORIZED:
                 self.vectorized(stmt)
-            case For():
+            case tir.For():
                 self.loop(stmt)
 
-    def braced(self, head: str, body: Stmt) -> None:
+    def braced(self, head: str, body: tir.Stmt) -> None:
         self.line(head)
         self.indent += 1
         self.statement(body)
         self.indent -= 1
         self.line("}")
 
-    def loop(self, loop: For) -> None:
-        starts = loop.kind == PARALLEL and not self.in_parallel
+    def loop(self, loop: tir.For) -> None:
+        starts = loop.kind == tir.PARALLEL and not self.in_parallel
         if starts:
             self.line("#pragma omp parallel for num_threads(threads) schedule(static)")
             self.in_parallel = True
@@ -155,7 +140,7 @@ class _Writer:
         if starts:
             self.in_parallel = False
 
-    def vectorized(self, loop: For) -> None:
+    def vectorized(self, loop: tir.For) -> None:
         """All iterations, cut in vectors; a rest of one is a scalar."""
         before = self.text.ranges
         for base, count in chunks(loop, self.vector_bytes):
@@ -163,69 +148,69 @@ class _Writer:
             self.lanes(loop.body, Lanes(loop.var, base, count))
         self.text.ranges = before
 
-    def lanes(self, stmt: Stmt, lanes: Lanes) -> None:
+    def lanes(self, stmt: tir.Stmt, lanes: Lanes) -> None:
         match stmt:
-            case Block():
+            case tir.Block():
                 self.store_vector(stmt, lanes)
-            case Seq(parts):
-                for part in parts:
-                    self.lanes(part, lanes)
-            case If(condition, body):
+            case tir.Seq(stmts):
+                for child in stmts:
+                    self.lanes(child, lanes)
+            case tir.If(condition, body):
                 self.line(f"if ({self.text.plain(condition)}) {{")
                 self.indent += 1
                 self.lanes(body, lanes)
                 self.indent -= 1
                 self.line("}")
-            case For() | Allocate():
+            case tir.For() | tir.Allocate():
                 raise ValueError(f"loop {lanes.var.name} is vectorized and not the innermost: unroll those inside")
 
     # ---- stores ----
 
-    def store(self, block: Block) -> None:
-        self.store_scalar(block.buffer, row_major(block.indices, block.buffer.shape), self.text.scalar(block.value))
+    def store(self, block: tir.Block) -> None:
+        self.store_scalar(block.buffer, tir.row_major(block.indices, block.buffer.shape), self.text.scalar(block.value))
 
-    def store_scalar(self, buffer: Buffer, place: Expr, value: str) -> None:
-        kept = self.register(buffer, place, 1)
-        if kept is not None:
-            self.line(f"{kept} = {bare(value)};")
+    def store_scalar(self, buffer: tir.Buffer, offset: tir.Expr, value: str) -> None:
+        variable = self.register(buffer, offset, 1)
+        if variable is not None:
+            self.line(f"{variable} = {bare(value)};")
             return
         if buffer.dtype == "bfloat16":
             value = f"to_bf16({value})"
-        self.line(f"{self.name(buffer)}[{self.text.plain(place)}] = {bare(value)};")
+        self.line(f"{self.name(buffer)}[{self.text.plain(offset)}] = {bare(value)};")
 
-    def store_vector(self, block: Block, lanes: Lanes) -> None:
-        buffer, place = block.buffer, row_major(block.indices, block.buffer.shape)
-        if lanes.count == 1 or self.text.step(place, lanes.var) != 1:
-            self.store_lanes(block, place, lanes)
+    def store_vector(self, block: tir.Block, lanes: Lanes) -> None:
+        buffer, offset = block.buffer, tir.row_major(block.indices, block.buffer.shape)
+        if lanes.count == 1 or self.text.step(offset, lanes.var) != 1:
+            self.store_lanes(block, offset, lanes)
             return
-        first, value = substitute(place, lanes.start), self.text.vector(block.value, lanes)
-        kept = self.register(buffer, first, lanes.count)
-        if kept is not None:
-            self.line(f"{kept} = {bare(value)};")
+        first, value = tir.substitute(offset, lanes.start), self.text.vector(block.value, lanes)
+        variable = self.register(buffer, first, lanes.count)
+        if variable is not None:
+            self.line(f"{variable} = {bare(value)};")
             return
         address = f"{self.name(buffer)} + {self.text.plain(first)}"
         self.line(f"store_{STORED[buffer.dtype]}x{lanes.count}({address}, {bare(value)});")
 
-    def store_lanes(self, block: Block, place: Expr, lanes: Lanes) -> None:
-        """Each lane to its own place; if they may meet, one lane after the other, as the loop would do."""
-        apart = self.text.step(place, lanes.var) not in (0, None)
-        reads_itself = any(isinstance(node, Load) and node.buffer == block.buffer for node in walk(block.value))
+    def store_lanes(self, block: tir.Block, offset: tir.Expr, lanes: Lanes) -> None:
+        """Store each lane at its own offset; lanes that may meet one after another, as the loop would do."""
+        apart = self.text.step(offset, lanes.var) not in (0, None)
+        reads_itself = any(isinstance(node, tir.Load) and node.buffer == block.buffer for node in tir.walk(block.value))
         if lanes.count == 1 or not apart or reads_itself:
             for number in range(lanes.count):
-                value = self.text.scalar(substitute(block.value, lanes.lane(number)))
-                self.store_scalar(block.buffer, substitute(place, lanes.lane(number)), value)
+                value = self.text.scalar(tir.substitute(block.value, lanes.lane(number)))
+                self.store_scalar(block.buffer, tir.substitute(offset, lanes.lane(number)), value)
             return
         kind, name = f"{COMPUTED[block.buffer.dtype]}x{lanes.count}", self.fresh("lanes")
         self.line(f"{kind} {name} = {bare(self.text.vector(block.value, lanes))};")
         sign = "-" if block.buffer.dtype == "bool" else ""
         for number in range(lanes.count):
-            self.store_scalar(block.buffer, substitute(place, lanes.lane(number)), f"{sign}{name}[{number}]")
+            self.store_scalar(block.buffer, tir.substitute(offset, lanes.lane(number)), f"{sign}{name}[{number}]")
 
     # ---- buffers ----
 
-    def allocate(self, allocation: Allocate) -> None:
+    def allocate(self, allocation: tir.Allocate) -> None:
         buffer, body = allocation.buffer, allocation.body
-        sizes = [extent.value for extent in buffer.shape if isinstance(extent, Const)]
+        sizes = [extent.value for extent in buffer.shape if isinstance(extent, tir.Const)]
         if buffer.scope != "local" or len(sizes) != len(buffer.shape):
             self.scratch.setdefault(buffer, (self.fresh(buffer.name), self.in_parallel))
             self.use_scratch(buffer)
@@ -249,24 +234,24 @@ class _Writer:
         self.indent -= 1
         self.line("}")
 
-    def register(self, buffer: Buffer, place: Expr, lanes: int) -> str | None:
-        kept = self.registers.get(buffer)
-        if kept is None:
+    def register(self, buffer: tir.Buffer, offset: tir.Expr, lanes: int) -> str | None:
+        variables = self.registers.get(buffer)
+        if variables is None:
             return None
-        wanted = place_value(place)
-        for (first, count), name in zip(kept.segments, kept.names, strict=True):
+        wanted = constant_offset(offset)
+        for (first, count), name in zip(variables.segments, variables.names, strict=True):
             if first <= wanted < first + count:
                 if count == lanes:
                     return name
                 if lanes > 1:
-                    part = ", ".join(f"{name}[{wanted - first + lane}]" for lane in range(lanes))
-                    return f"({COMPUTED[buffer.dtype]}x{lanes}){{{part}}}"
+                    elements = ", ".join(f"{name}[{wanted - first + lane}]" for lane in range(lanes))
+                    return f"({COMPUTED[buffer.dtype]}x{lanes}){{{elements}}}"
                 sign = "-" if buffer.dtype == "bool" else ""
                 return f"({sign}{name}[{wanted - first}])"
         raise AssertionError(f"{buffer.name} has no element {wanted} in a register")
 
-    def use_scratch(self, buffer: Buffer) -> None:
-        """Where a buffer begins in the memory of this call, or of this thread."""
+    def use_scratch(self, buffer: tir.Buffer) -> None:
+        """Declare the pointer to a buffer in the memory of this call, or of this thread."""
         variable, each_thread = self.scratch[buffer]
         self.names[buffer] = variable
         kind = C_TYPES[buffer.dtype]
@@ -274,27 +259,27 @@ class _Writer:
         self.line(f"{kind} *restrict {variable} = ({kind} *)(scratch + {variable}_start{thread});")
 
     def allocate_scratch(self) -> None:
-        """At the function's begin: one piece of memory for all buffers that are not local."""
+        """Allocate, at the function's start, the memory of all buffers that are not local."""
         if not self.scratch:
             return
         self.line("int64_t scratch_bytes = 0;")
         for buffer, (name, each_thread) in self.scratch.items():
-            elements: Expr = Const(1, INDEX)
+            elements: tir.Expr = tir.Const(1, tir.INDEX)
             for extent in buffer.shape:
                 elements = elements * self.greatest(extent, buffer)
-            size = f"{self.text.scalar(elements)} * {ITEM_BYTES[buffer.dtype]}"
+            size = f"{self.text.scalar(elements)} * {tir.ITEM_BYTES[buffer.dtype]}"
             self.line(f"const int64_t {name}_bytes = ({size} + {ALIGNMENT - 1}) / {ALIGNMENT} * {ALIGNMENT};")
             self.line(f"const int64_t {name}_start = scratch_bytes;")
             self.line(f"scratch_bytes += {name}_bytes{' * threads' if each_thread else ''};")
         self.line(f"char *scratch = aligned_alloc({ALIGNMENT}, scratch_bytes + {ALIGNMENT});")
         self.line("if (!scratch) return 1;")
 
-    def greatest(self, extent: Expr, buffer: Buffer) -> Expr:
+    def greatest(self, extent: tir.Expr, buffer: tir.Buffer) -> tir.Expr:
         """The length of a dimension, the longest one where it changes from iteration to iteration."""
-        inner = {loop.var: (0, loop.extent) for loop in statements(self.function.body) if isinstance(loop, For)}
-        if not any(var in walk(extent) for var in inner):
+        inner = {loop.var: (0, loop.extent) for loop in tir.statements(self.function.body) if isinstance(loop, tir.For)}
+        if not any(var in tir.walk(extent) for var in inner):
             return extent
         most = bounds(extent, {**size_ranges(self.function.sizes), **inner})[1]
-        if most is None or any(var in walk(most) for var in inner):
+        if most is None or any(var in tir.walk(most) for var in inner):
             raise ValueError(f"buffer {buffer.name} has the length {extent}, which is not known before its loops run")
         return most - 1

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.codegen.vector_header import HEADER_NAME, vector_header
@@ -29,7 +29,7 @@ def build(function: PrimFunc, flags: tuple[str, ...] = ()) -> "Kernel":
 
     Args:
         function: scheduled, or as it was lowered.
-        flags: for the compiler, behind `toolchain.FLAGS`.
+        flags: for the compiler, after `toolchain.FLAGS`.
 
     Raises:
         ValueError: the function can't be expressed in C.
@@ -104,10 +104,10 @@ class Kernel:
         key = tuple([tensor.shape for tensor in tensors])  # a list comprehension is faster than a generator
         if sizes:
             key = key, tuple(sorted(sizes.items()))
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self._measure(tensors, sizes)
-        values, lengths = known
+        bound = self._known.get(key)
+        if bound is None:
+            bound = self._known[key] = self._measure(tensors, sizes)
+        values, lengths = bound
         pointers = []
         for tensor, dtype in zip(tensors, self._dtypes, strict=True):
             if tensor.dtype is not dtype or not tensor.is_contiguous() or not tensor.is_cpu:
@@ -115,7 +115,7 @@ class Kernel:
             pointers.append(tensor.data_ptr())
         for out, other in self._pairs:
             if pointers[out] < pointers[other] + lengths[other] and pointers[other] < pointers[out] + lengths[out]:
-                names = [self.function.buffers[place].name for place in (out, other)]
+                names = [self.function.buffers[position].name for position in (out, other)]
                 raise ValueError(f"{self.function.name}: {names[0]} overlaps {names[1]}: give them memory of their own")
         return *pointers, *values
 
@@ -135,10 +135,12 @@ class Kernel:
 
     def _refuse(self, tensors: tuple[Tensor, ...]) -> None:
         for tensor, buffer in zip(tensors, self.function.buffers, strict=True):
-            what = f"{self.function.name}: {buffer.name}"
+            subject = f"{self.function.name}: {buffer.name}"
             if tensor.device.type != "cpu":
-                raise ValueError(f"{what} is on {tensor.device}: move it to the CPU")
+                raise ValueError(f"{subject} is on {tensor.device}: move it to the CPU")
             if tensor.dtype is not getattr(torch, buffer.dtype):
-                raise ValueError(f"{what} should be {buffer.dtype}, but is {str(tensor.dtype).removeprefix('torch.')}")
+                raise ValueError(
+                    f"{subject} should be {buffer.dtype}, but is {str(tensor.dtype).removeprefix('torch.')}"
+                )
             if not tensor.is_contiguous():
-                raise ValueError(f"{what} is not contiguous: call .contiguous() on it")
+                raise ValueError(f"{subject} is not contiguous: call .contiguous() on it")

@@ -10,27 +10,15 @@ general (SROA); C's compilers do it for scalars, but not for an array that is re
 
 from collections.abc import Iterator
 
+from sysai.compiler import tir
 from sysai.compiler.codegen.c_expressions import Expressions
-from sysai.compiler.tir.expr import (
-    INDEX,
-    ITEM_BYTES,
-    Buffer,
-    Const,
-    Expr,
-    Load,
-    children,
-    row_major,
-    substitute,
-    walk,
-)
-from sysai.compiler.tir.statement import VECTORIZED, Allocate, Block, For, If, Seq, Stmt, blocks
 
 REGISTERS = 128  # variables of one buffer at most; a compiler keeps in memory what is too much
 
 
-def chunks(loop: For, vector_bytes: int) -> Iterator[tuple[int, int]]:
+def chunks(loop: tir.For, vector_bytes: int) -> Iterator[tuple[int, int]]:
     """(first iteration, number of lanes) of the vectors that a vectorized loop is executed in."""
-    widest = max((ITEM_BYTES[_wide(node)] for block in blocks(loop.body) for node in _values(block)), default=4)
+    widest = max((tir.ITEM_BYTES[_wide(node)] for block in tir.blocks(loop.body) for node in _values(block)), default=4)
     most = max(2, vector_bytes // max(4, widest))
     base, extent = 0, loop.extent.value
     while base < extent:
@@ -42,80 +30,82 @@ def chunks(loop: For, vector_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def register_segments(
-    buffer: Buffer, body: Stmt, vector_bytes: int, text: Expressions
+    buffer: tir.Buffer, body: tir.Stmt, vector_bytes: int, text: Expressions
 ) -> tuple[tuple[int, int], ...] | None:
     """The variables that a local buffer becomes, as (first offset, lanes); None where it has to be an array."""
     segments: set[tuple[int, int, bool]] = set()
-    for place, lanes, writes in _accesses(buffer, body, vector_bytes, text):
-        if place is None:
+    for offset, lanes, writes in _accesses(buffer, body, vector_bytes, text):
+        if offset is None:
             return None
-        segments.add((place, lanes, writes))
+        segments.add((offset, lanes, writes))
         if len(segments) > 16 * REGISTERS:
             return None
-    kept: list[tuple[int, int]] = []
+    variables: list[tuple[int, int]] = []
     for first, lanes, writes in sorted(segments, key=lambda segment: (-segment[1], segment[0])):
-        around = [(f, n) for f, n in kept if f < first + lanes and first < f + n]
-        if not around:
-            kept.append((first, lanes))
+        overlapping = [(f, n) for f, n in variables if f < first + lanes and first < f + n]
+        if not overlapping:
+            variables.append((first, lanes))
             continue
-        (start, count), *others = around
-        part = count > lanes > 1
-        if others or first < start or first + lanes > start + count or (part and writes):
+        (start, count), *others = overlapping
+        is_part = count > lanes > 1
+        if others or first < start or first + lanes > start + count or (is_part and writes):
             return None
-    return tuple(sorted(kept)) if len(kept) <= REGISTERS else None
+    return tuple(sorted(variables)) if len(variables) <= REGISTERS else None
 
 
 def _accesses(
-    buffer: Buffer, stmt: Stmt, vector_bytes: int, text: Expressions, loop: For | None = None
+    buffer: tir.Buffer, stmt: tir.Stmt, vector_bytes: int, text: Expressions, loop: tir.For | None = None
 ) -> Iterator[tuple[int | None, int, bool]]:
     """(constant offset, lanes, whether it writes) of each access to the buffer; None for an offset that varies."""
     match stmt:
-        case For():
-            vector = stmt if stmt.kind == VECTORIZED else loop
+        case tir.For():
+            vector = stmt if stmt.kind == tir.VECTORIZED else loop
             yield from _accesses(buffer, stmt.body, vector_bytes, text, vector)
-        case If(condition, body):
-            if any(isinstance(node, Load) and node.buffer == buffer for node in walk(condition)):
+        case tir.If(condition, body):
+            if any(isinstance(node, tir.Load) and node.buffer == buffer for node in tir.walk(condition)):
                 yield None, 1, False
             yield from _accesses(buffer, body, vector_bytes, text, loop)
-        case Allocate(_, body):
-            yield from _accesses(buffer, body, vector_bytes, text, loop)
-        case Seq(parts):
-            for part in parts:
-                yield from _accesses(buffer, part, vector_bytes, text, loop)
-        case Block():
-            loads = [node for expr in (stmt.value, *stmt.indices) for node in walk(expr) if isinstance(node, Load)]
+        case tir.Allocate() | tir.Seq():
+            for child in tir.substatements(stmt):
+                yield from _accesses(buffer, child, vector_bytes, text, loop)
+        case tir.Block():
+            loads = [
+                node for expr in (stmt.value, *stmt.indices) for node in tir.walk(expr) if isinstance(node, tir.Load)
+            ]
             for number, load in enumerate((stmt.target, *loads)):
                 if load.buffer == buffer:
-                    place = row_major(load.indices, buffer.shape)
-                    for first, lanes in _of_access(place, loop, vector_bytes, text):
+                    offset = tir.row_major(load.indices, buffer.shape)
+                    for first, lanes in _of_access(offset, loop, vector_bytes, text):
                         yield first, lanes, number == 0
 
 
-def _of_access(place: Expr, loop: For | None, vector_bytes: int, text: Expressions) -> Iterator[tuple[int | None, int]]:
-    if loop is None or loop.var not in walk(place):
-        yield place_value(place), 1
+def _of_access(
+    offset: tir.Expr, loop: tir.For | None, vector_bytes: int, text: Expressions
+) -> Iterator[tuple[int | None, int]]:
+    if loop is None or loop.var not in tir.walk(offset):
+        yield constant_offset(offset), 1
         return
-    if text.step(place, loop.var) != 1:
+    if text.step(offset, loop.var) != 1:
         yield None, 1
         return
     for base, count in chunks(loop, vector_bytes):
-        yield place_value(substitute(place, {loop.var: Const(base, INDEX)})), count
+        yield constant_offset(tir.substitute(offset, {loop.var: tir.Const(base, tir.INDEX)})), count
 
 
-def place_value(place: Expr) -> int | None:
-    """The number that an offset is, or None."""
-    return place.value if isinstance(place, Const) else None
+def constant_offset(offset: tir.Expr) -> int | None:
+    """The value of an offset that is a constant, else None."""
+    return offset.value if isinstance(offset, tir.Const) else None
 
 
-def _values(block: Block) -> Iterator[Expr]:
-    """What a block computes with, indices aside."""
+def _values(block: tir.Block) -> Iterator[tir.Expr]:
+    """The nodes of a block's value, those of indices aside."""
     waiting = [block.value]
     while waiting:
         node = waiting.pop()
         yield node
-        if not isinstance(node, Load):
-            waiting += children(node)
+        if not isinstance(node, tir.Load):
+            waiting += tir.children(node)
 
 
-def _wide(node: Expr) -> str:
+def _wide(node: tir.Expr) -> str:
     return node.dtype if node.dtype == "float64" else "float32"

@@ -1,8 +1,9 @@
-"""From C to a shared library: finding a compiler, calling it, and keeping what it made.
+"""From C to a shared library: finding a compiler, calling it, and keeping its output.
 
 A library is kept under the hash of all that it depends on: source, headers, flags, the compiler's version, the
-processor. It is made under another name and renamed when it is whole, so that whoever finds it can load it; a lock
-lets processes that want the same kernel at once compile it once. Cost: 0.2 to 2 s for a kernel, 1 ms for a kept one.
+processor. It is made under another name and renamed when it is whole, so that a library that is there can be loaded; a
+lock lets processes that want the same kernel at once compile it once. Cost: 0.2 to 2 s for a kernel, 1 ms for a kept
+one.
 
 ccache keys in the same way. Production compilers that print C++ (Inductor) do the same and compile ahead in a pool
 of processes; those that hold LLVM as a library spare the start of a process and the parsing of headers.
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sysai.compiler.codegen import cpu
+from sysai.compiler import cpu
+from sysai.compiler.errors import ToolchainError
 from sysai.models.smollm2 import cache_folder
 
 TIMEOUT = 120.0  # seconds for one compilation
@@ -32,13 +34,9 @@ FLAGS = (
 """No -ffast-math: NaN, infinities, -0 and the order of sums stay as written. Products and sums may be contracted."""
 
 
-class ToolchainError(RuntimeError):
-    """There is no C compiler, or it does not do its work; the message says which and what to do."""
-
-
 @dataclass(frozen=True)
 class Compiler:
-    """A C compiler: the command that starts it, and what it says that it is."""
+    """A C compiler: the command that starts it, and its version."""
 
     command: tuple[str, ...]
     version: str
@@ -125,7 +123,7 @@ def _user() -> str:
 
 
 def _require_own(folder: Path) -> None:
-    """Libraries are loaded from there, so nobody else may have put them."""
+    """Refuse a folder that others can write, as libraries are loaded from it."""
     if hasattr(os, "getuid") and (folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o022):
         raise ToolchainError(f"{folder} can be written by others: remove it, or set SYSAI_CACHE to a folder of yours")
 
@@ -166,8 +164,8 @@ def _compile(
         except OSError as error:
             raise ToolchainError(f"{name} can't be started ({error}): set CC to a C compiler") from None
         if done.returncode:
-            kept = library.with_suffix(".c")
-            kept.write_text(source)
+            kept_source = library.with_suffix(".c")
+            kept_source.write_text(source)
             message = "\n".join((done.stderr or done.stdout).strip().splitlines()[:20])
-            raise ToolchainError(f"{name} refused a kernel, which is kept as {kept}:\n{message}")
+            raise ToolchainError(f"{name} refused a kernel, which is kept as {kept_source}:\n{message}")
         os.replace(Path(folder, "kernel.so"), library)

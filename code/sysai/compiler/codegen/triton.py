@@ -3,7 +3,7 @@
     generate_triton(graph)  the text: kernels, `launch` (grid and block sizes for given sizes), and a function that
                             takes the operands, allocates the outputs, and launches
     build_triton(graph)     the text in a file of the cache, imported: `kernel(*inputs)`
-    graph_of(graph, group)  what fusion made, as a graph that the two take
+    graph_of(graph, group)  a group of a fused graph, as a graph that the two take
 
 Triton (Tillet, Kung and Cox, MAPL 2019) compiles a function of blocks: it decides which thread holds what, stages
 operands through shared memory, and chooses the matrix instructions. What is left to this generator is what TVM calls
@@ -17,7 +17,7 @@ Triton in the same manner, with many more operators, and measures candidates of 
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +27,18 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.codegen import triton_kernels
-from sysai.compiler.codegen.triton_body import RESERVED, UnsupportedGroup
+from sysai.compiler.codegen.triton_expressions import RESERVED
 from sysai.compiler.codegen.triton_module import module_text
+from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.tir.expr import variables
 from sysai.kernels.loading import import_module, require_triton
+from sysai.kernels.report import POINTERS, TARGETS, KernelReport, Launch, compile_ahead
 from sysai.models.smollm2 import cache_folder
 
-__all__ = ["TritonKernel", "UnsupportedGroup", "build_triton", "generate_triton"]
+__all__ = ["TritonKernel", "build_triton", "generate_triton"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class TritonKernel:
         graph: the group.
         source: the text of the module.
         path: the file that it was imported from.
-        module: what was imported.
+        module: the imported module.
         interpreted: whether Triton's interpreter runs it.
     """
 
@@ -92,7 +94,7 @@ def build_triton(graph: Graph, interpret: bool | None = None) -> TritonKernel:
     """Generate, write to the cache, and import.
 
     Args:
-        graph: the nodes of one group; a matrix product or reductions along the same axes, and what is elementwise.
+        graph: the nodes of one group; a matrix product or reductions along the same axes, and elementwise nodes.
         interpret: run in Triton's interpreter; by default where there is no GPU.
 
     Raises:
@@ -137,7 +139,7 @@ def write_module(source: str, name: str) -> Path:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if folder.stat().st_uid != os.getuid():
-                continue  # whoever owns the folder could put other code into the file that is imported
+                continue  # its owner could put other code into the file that is imported
             if not path.exists() or path.read_text() != source:
                 with tempfile.TemporaryDirectory(dir=folder) as fresh:
                     (Path(fresh) / path.name).write_text(source)
@@ -146,3 +148,34 @@ def write_module(source: str, name: str) -> Path:
             continue
         return path
     raise RuntimeError(f"neither {cache_folder()} nor {tempfile.gettempdir()} can be used: set SYSAI_CACHE")
+
+
+def report(
+    kernels: Sequence[tuple[TritonKernel, Mapping[str, int]]],
+    targets: Sequence[str] = tuple(TARGETS),
+    timeout_s: float = 300,
+) -> list[KernelReport]:
+    """Compile kernels, each for given sizes, in a process of its own.
+
+    Args:
+        kernels: of `build_triton`, each with a number for each size of its graph.
+
+    Returns:
+        For each kernel in turn, a report for each target.
+
+    Raises:
+        ValueError: an unknown target, or sizes that the graph does not have.
+        CompilationFailed: the compiler refused a kernel, crashed, or took longer than `timeout_s`.
+    """
+    return compile_ahead([_launch(kernel, sizes) for kernel, sizes in kernels], targets, timeout_s)
+
+
+def _launch(kernel: TritonKernel, sizes: Mapping[str, int]) -> Launch:
+    graph = kernel.graph
+    wanted = [size.name for size in graph.sizes]
+    if set(sizes) != set(wanted):
+        raise ValueError(f"{graph.name} has the sizes {wanted}, not {sorted(sizes)}")
+    outputs = {value.name: value.dtype for value in graph.outputs}
+    pointers = tuple(POINTERS[dtype] for dtype in (*kernel.module.OPERAND_DTYPES, *outputs.values()))
+    numbers = tuple(sizes[name] for name in wanted)
+    return Launch(graph.name, kernel.path, "launch", numbers, pointers, numbers)

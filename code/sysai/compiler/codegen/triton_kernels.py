@@ -13,16 +13,13 @@ Production (Inductor) also splits a reduction between programs where there are f
 templates that are written by hand for matrix products and attention.
 """
 
-import math
 from dataclasses import dataclass
 
-import torch
-
-from sysai.compiler.codegen.triton_body import Block, Scope, UnsupportedGroup
-from sysai.compiler.codegen.triton_operators import compute_dtype, number
+from sysai.compiler.codegen.triton_expressions import KernelBlock, Scope, compute_dtype, number
+from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph.graph import Graph, Node, Value
-from sysai.compiler.graph.sizes import product, same
-from sysai.compiler.passes.access import Indices, broadcast_indices, reshape_indices
+from sysai.compiler.graph.sizes import Indices, broadcast_indices, product, reshape_indices, same
+from sysai.compiler.lowering.reduction import identity
 from sysai.compiler.tir.expr import FLOATS, ZERO, Const, Expr, Var
 
 RESIDENT_COLUMNS = 8192
@@ -37,20 +34,20 @@ COMBINE = {
 
 @dataclass(frozen=True)
 class KernelText:
-    """One kernel.
+    """The text of one kernel, and what its launch needs.
 
     Attributes:
-        suffix: what its name ends with.
+        suffix: the end of its name.
         lines: the body.
         block: names, and which tensors are read.
-        extents: what the program ids cover, by the name that the wrapper has for it.
+        extents: the extents that the program ids cover, by their names in the wrapper.
         combiners: ways to combine that it uses.
         when: a condition on these extents for its being launched, or ''.
     """
 
     suffix: str
     lines: list[str]
-    block: Block
+    block: KernelBlock
     constants: tuple[str, ...]
     extents: dict[str, Expr]
     combiners: tuple[str, ...] = ()
@@ -59,7 +56,7 @@ class KernelText:
 
 def pointwise(graph: Graph) -> list[KernelText]:
     """Elements that depend on no other element of the output."""
-    block = Block(graph, rank=1)
+    block = KernelBlock(graph, rank=1)
     count = product(graph.outputs[0].shape)
     i = block.variable("i", count)
     scope = Scope(block)
@@ -72,7 +69,7 @@ def pointwise(graph: Graph) -> list[KernelText]:
 
 
 def rows(graph: Graph) -> list[KernelText]:
-    """Reductions along the same axes, and elementwise work before, between and behind them."""
+    """Reductions along the same axes, and elementwise work before, between and after them."""
     reductions = [node for node in graph.nodes if node.op == "reduce"]
     columns = product(_columns(reductions[0]))
     fits = isinstance(columns, Const) and columns.value <= RESIDENT_COLUMNS
@@ -90,13 +87,13 @@ def _columns(node: Node) -> tuple[Expr, ...]:
 
 
 def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when: str) -> KernelText:
-    block = Block(graph, rank=2)
+    block = KernelBlock(graph, rank=2)
     shape, axes = reductions[0].inputs[0].shape, tuple(sorted(reductions[0].attributes["axes"]))
-    kept = [axis for axis in range(len(shape)) if axis not in axes]
-    r = block.variable("r", product(shape[axis] for axis in kept))
+    kept_axes = [axis for axis in range(len(shape)) if axis not in axes]
+    r = block.variable("r", product(shape[axis] for axis in kept_axes))
     c = block.variable("c", product(shape[axis] for axis in axes))
-    at = dict(zip(kept, block.place(r, [shape[axis] for axis in kept]), strict=True))
-    at |= zip(axes, block.place(c, [shape[axis] for axis in axes]), strict=True)
+    at = dict(zip(kept_axes, block.unravel(r, [shape[axis] for axis in kept_axes]), strict=True))
+    at |= zip(axes, block.unravel(c, [shape[axis] for axis in axes]), strict=True)
     domain = tuple(at[axis] for axis in range(len(shape)))
     row = Scope(block)
     row.lines += _program(block)
@@ -113,7 +110,7 @@ def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when:
 
 
 def _levels(graph: Graph, reductions: list[Node]) -> dict[str, int]:
-    """How many reductions, one behind the other, lead to each reduction."""
+    """How many reductions, each of the result of another, lead to each reduction."""
     levels: dict[str, int] = {}
     for node in graph.nodes:
         level = max((levels.get(value.name, 0) for value in node.inputs), default=0)
@@ -130,29 +127,21 @@ def _reduce(nodes: list[Node], row: Scope, domain: Indices, axes: tuple[int, ...
         (x,), combine, dtype = node.inputs, node.attributes["combine"], compute_dtype(node.output.dtype)
         if tuple(sorted(node.attributes["axes"])) != axes or len(x.shape) != len(domain):
             raise UnsupportedGroup(f"{node.output.name} is reduced along other axes: give it a group of its own")
-        neutral = _neutral(combine, dtype)
+        neutral = number(identity(combine, dtype).value, dtype)
+        neutral = neutral if dtype in FLOATS else block.full(neutral, dtype)
         total = f"tl.where({block.masks[c]}, {inside.element(x, broadcast_indices(x.shape, domain))}, {neutral})"
         if looped:
-            parts = row.emit(f"{node.output.name}_parts", f"tl.full((BLOCK_R, BLOCK_C), {neutral}, tl.{dtype})")
-            inside.lines.append(f"{parts} = combine_{combine}({parts}, {total})")
-            total = parts
+            partials = row.emit(f"{node.output.name}_parts", f"tl.full((BLOCK_R, BLOCK_C), {neutral}, tl.{dtype})")
+            inside.lines.append(f"{partials} = combine_{combine}({partials}, {total})")
+            total = partials
         totals.append(total)
     if looped:
         row.lines += _loop(inside, c)
     for node, total in zip(nodes, totals, strict=True):
         combine, keepdim = node.attributes["combine"], node.attributes["keepdim"]
         name = row.emit(node.output.name, f"tl.reduce({total}, 1, combine_{combine}, keep_dims=True)")
-        kept = [ZERO if axis in axes else at for axis, at in enumerate(domain) if keepdim or axis not in axes]
-        block.anchors[node.output.name] = tuple(kept), name
-
-
-def _neutral(combine: str, dtype: str) -> str:
-    """What changes nothing when it is combined."""
-    if dtype in FLOATS:
-        return number({"add": 0, "mul": 1, "max": -math.inf, "min": math.inf}[combine], dtype)
-    limits = torch.iinfo(getattr(torch, dtype))
-    neutral = {"add": 0, "mul": 1, "max": limits.min, "min": limits.max}[combine]
-    return f"tl.full((1, 1), {neutral}, tl.{dtype})"
+        kept_indices = [ZERO if axis in axes else at for axis, at in enumerate(domain) if keepdim or axis not in axes]
+        block.accumulate(node.output, tuple(kept_indices), name)
 
 
 def _loop(inside: Scope, c: Var) -> list[str]:
@@ -165,7 +154,7 @@ def _loop(inside: Scope, c: Var) -> list[str]:
 def _store_rows(graph: Graph, row: Scope, domain: Indices, shape: tuple[Expr, ...], c: Var, looped: bool) -> None:
     block = row.block
     inside = Scope(block, row, [c]) if looped else row
-    index = block.index(domain, shape)
+    index = block.ravel(domain, shape)
     (r,) = (var for var in block.extents if var != c)
     for output in graph.outputs:
         if same(product(output.shape), product(shape)):
@@ -184,20 +173,19 @@ def matmul(graph: Graph) -> list[KernelText]:
     (a, b), shape = node.inputs, node.output.shape
     if a.dtype not in FLOATS:
         raise UnsupportedGroup(f"matmul {node.output.name} is of {a.dtype}: only floats have tensor cores here")
-    block = Block(graph, rank=2)
+    block = KernelBlock(graph, rank=2)
     M, N, K, batch_shape = shape[-2], shape[-1], a.shape[-1], shape[:-2]
     m, n, kr, kc = (block.variable(*axis) for axis in (("m", M), ("n", N), ("k_row", K), ("k_column", K)))
-    batch = Var(block.names.fresh("batch"))
-    block.extents[batch] = product(batch_shape)
-    batch_place = block.place(batch, batch_shape)
+    batch = block.loop_variable("batch", product(batch_shape))
+    batch_indices = block.unravel(batch, batch_shape)
     scope = Scope(block)
     scope.lines += _program(block) + _tiles(M, N, batch if batch_shape else None)
     scope.lines += [f"{m} = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]", _mask_line(block, m)]
     scope.lines += [f"{n} = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]", _mask_line(block, n)]
     inside = Scope(block, scope, [kr, kc])
-    a_text = _factor(inside, a, (*batch_place, m, kr), "(BLOCK_M, BLOCK_K)", {m, kr}, block.masks[kr])
-    b_place = (n, kc) if node.attributes["transpose_b"] else (kc, n)
-    b_text = _factor(inside, b, (*batch_place, *b_place), "(BLOCK_K, BLOCK_N)", {kc, n}, block.masks[kc])
+    a_text = _factor(inside, a, (*batch_indices, m, kr), "(BLOCK_M, BLOCK_K)", {m, kr}, block.masks[kr])
+    b_indices = (n, kc) if node.attributes["transpose_b"] else (kc, n)
+    b_text = _factor(inside, b, (*batch_indices, *b_indices), "(BLOCK_K, BLOCK_N)", {kc, n}, block.masks[kc])
     dtype = compute_dtype(a.dtype)
     total = scope.emit(node.output.name, f"tl.full((BLOCK_M, BLOCK_N), 0.0, tl.{dtype})")
     options = {"float32": ', input_precision="ieee"', "float64": ", out_dtype=tl.float64"}.get(a.dtype, "")
@@ -206,9 +194,9 @@ def matmul(graph: Graph) -> list[KernelText]:
     k_lines += [_mask_line(block, kr), _mask_line(block, kc)]
     scope.lines.append(f"for start in range(0, {K}, BLOCK_K):")
     scope.lines += ["    " + line for line in k_lines + inside.lines]
-    place = broadcast_indices(shape, (*batch_place, m, n))
-    block.anchors[node.output.name] = place, total
-    index = block.index(place, shape)
+    indices = broadcast_indices(shape, (*batch_indices, m, n))
+    block.accumulate(node.output, indices, total)
+    index = block.ravel(indices, shape)
     for output in graph.outputs:
         if not same(product(output.shape), product(shape)):
             raise UnsupportedGroup(f"{output} has another number of elements than the product: split the group")
@@ -218,9 +206,9 @@ def matmul(graph: Graph) -> list[KernelText]:
     return [KernelText("kernel", scope.lines, block, constants, extents)]
 
 
-def _factor(inside: Scope, value: Value, place: Indices, shape: str, needed: set[Var], mask: str) -> str:
-    place = broadcast_indices(value.shape, place)
-    text = inside.operand(value, place, shape, frozenset(needed), mask)
+def _factor(inside: Scope, value: Value, indices: Indices, shape: str, needed: set[Var], mask: str) -> str:
+    element = inside.block.elements.of(value, broadcast_indices(value.shape, indices))
+    text = inside.dot_operand(element, value.dtype, shape, frozenset(needed), mask)
     return f"{text}.to(DOT_TYPE)" if value.dtype == "bfloat16" else text
 
 
@@ -242,13 +230,13 @@ def _tiles(M: Expr, N: Expr, batch: Var | None) -> list[str]:
     ]
 
 
-def _program(block: Block) -> list[str]:
+def _program(block: KernelBlock) -> list[str]:
     """The program's number; it and the sizes are of 64 bits where a tensor has 2^31 elements or more."""
     wide = [f"    {name} = tl.cast({name}, tl.int64)" for name in ("pid", *block.sizes)]
     return ["pid = tl.program_id(0)", "if WIDE:", *wide]
 
 
-def _mask_line(block: Block, var: Var) -> str:
+def _mask_line(block: KernelBlock, var: Var) -> str:
     return f"{block.masks[var]} = {var} < {block.extents[var]}"
 
 
@@ -261,22 +249,22 @@ def _store(
         index: the row-major index of the block's elements before what `moves` names, at the end of the group, puts
             them elsewhere; what is before these is computed where it is, so that a product may be stored permuted.
     """
-    block, root, behind = scope.block, output, []
-    while (node := block.producers.get(root.name)) is not None and node.op in moves:
-        root, behind = node.inputs[0], [node, *behind]
-    place = block.place(index, root.shape)
-    text = scope.element(root, place)
-    for node in behind:
-        place = block.simple(_target(node, place))
-    address = block.index(place, output.shape)
+    block, root, moved = scope.block, output, []
+    while (node := block.elements.producers.get(root.name)) is not None and node.op in moves:
+        root, moved = node.inputs[0], [node, *moved]
+    indices = block.unravel(index, root.shape)
+    text = scope.element(root, indices)
+    for node in moved:
+        indices = block.simple(_target(node, indices))
+    address = block.ravel(indices, output.shape)
     for var in variables:  # one along which there is but one element is 0 where the mask holds
-        address = address if var in block.depends_on(address) else address + var
+        address = address if var in block.variables(address) else address + var
     pointer = block.stored.setdefault(output.name, block.names.fresh(f"{output.name}_ptr"))
-    scope.lines.append(f"tl.store({pointer} + {address}, {text}, mask={scope.mask(address)})")
+    scope.lines.append(f"tl.store({pointer} + {scope.address(address)}, {text}, mask={scope.mask(address)})")
 
 
-def _target(node: Node, place: Indices) -> Indices:
-    """Where a reshape or permute puts the element at `place` of its operand."""
+def _target(node: Node, indices: Indices) -> Indices:
+    """Where a reshape or permute puts the element at `indices` of its operand."""
     if node.op == "permute":
-        return tuple(place[axis] for axis in node.attributes["order"])
-    return reshape_indices(node.inputs[0].shape, node.output.shape, place)
+        return tuple(indices[axis] for axis in node.attributes["order"])
+    return reshape_indices(node.inputs[0].shape, node.output.shape, indices)

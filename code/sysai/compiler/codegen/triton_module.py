@@ -11,7 +11,7 @@ without launching it. Block sizes are powers of two, as Triton demands, chosen b
 import textwrap
 from collections.abc import Iterable
 
-from sysai.compiler.codegen.triton_body import Names
+from sysai.compiler.codegen.triton_expressions import Names, operands_of
 from sysai.compiler.codegen.triton_kernels import COMBINE, KernelText
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.sizes import product
@@ -51,12 +51,12 @@ TILES = {"float16": (128, 64), "bfloat16": (128, 64), "float32": (128, 32), "flo
 
 
 def module_text(graph: Graph, kernels: list[KernelText]) -> str:
-    """The whole file."""
+    """The text of the whole module."""
     read = {name for kernel in kernels for name in kernel.block.read}
-    operands = [value for value in _operands(graph) if value.name in read]
+    operands = [value for value in operands_of(graph) if value.name in read]
     combiners = dict.fromkeys(name for kernel in kernels for name in kernel.combiners)
     interpreted = any("DOT_TYPE" in kernel.constants for kernel in kernels)
-    parts = [
+    sections = [
         f'"""{graph.name}: generated for one fused group."""\n\n'
         + ("import os\n\n" if interpreted else "")
         + IMPORTS
@@ -68,15 +68,7 @@ def module_text(graph: Graph, kernels: list[KernelText]) -> str:
         _launch(graph, kernels, operands),
         _wrapper(graph, operands),
     ]
-    return "\n\n\n".join(parts) + "\n"
-
-
-def _operands(graph: Graph) -> list[Value]:
-    """Inputs, then constants, each once."""
-    made = graph.producers()
-    used = [value for node in graph.nodes for value in node.inputs] + list(graph.outputs)
-    values = {value.name: value for value in (*graph.inputs, *used) if value.name not in made}
-    return list(values.values())
+    return "\n\n\n".join(sections) + "\n"
 
 
 def _function(signature: str, lines: Iterable[str], decorator: str = "@triton.jit\n") -> str:
@@ -96,9 +88,9 @@ def _kernel(graph: Graph, kernel: KernelText, operands: list[Value]) -> str:
 def _launch(graph: Graph, kernels: list[KernelText], operands: list[Value]) -> str:
     """Which kernel, on which grid, with which constants."""
     counts = dict.fromkeys(product(value.shape) for value in (*operands, *graph.outputs))
-    known = max((count.value for count in counts if isinstance(count, Const)), default=0)
+    largest = max((count.value for count in counts if isinstance(count, Const)), default=0)
     unknown = [str(count) for count in counts if not isinstance(count, Const)]
-    wide = f"max({', '.join((*unknown, str(known)))}) >= 2**31" if unknown else str(known >= 1 << 31)
+    wide = f"max({', '.join((*unknown, str(largest)))}) >= 2**31" if unknown else str(largest >= 1 << 31)
     extents = {"wide": wide} | {name: str(extent) for name, extent in kernels[0].extents.items()}
     lines = ['"""The kernel, its grid and its constants for these sizes."""']
     lines += [f"{', '.join(extents)} = {', '.join(extents.values())}"]

@@ -1,6 +1,6 @@
 """The C header that generated kernels include: vectors, loads and stores of every dtype, and functions on them.
 
-GCC's and clang's vector extensions give arithmetic on vectors of any length; the rest stands here, once for each
+GCC's and clang's vector extensions give arithmetic on vectors of any length; `vector_header.h` has the rest, for each
 number of lanes. exp, log, tanh, erf and sigmoid are polynomials after a reduction of the argument, without branches,
 so that they need neither a vector library nor -ffast-math, and NaN, infinities and -0 come out as torch's do.
 Greatest errors for float32, measured on all of the range (`test_vector_math.py`), in units in the last place:
@@ -15,251 +15,12 @@ Functions (1980) is the source of the method; production uses SLEEF, Intel's SVM
 only with -ffast-math).
 """
 
+import re
 from functools import lru_cache
+from importlib import resources
 from string import Template
 
 HEADER_NAME = "sysai_vector.h"
-
-_SCALARS = """\
-#pragma once
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#ifdef _OPENMP
-#include <omp.h>
-#else
-static inline int omp_get_thread_num(void) { return 0; }
-#endif
-#if defined(SYSAI_NARROW) && defined(__AVX2__)
-#include <immintrin.h>
-#endif
-#if defined(__clang__) && !defined(__FLT16_MAX__)
-#define _Float16 __fp16 /* clang has the first only where the processor computes with it; memory can hold the second */
-#endif
-
-static inline int64_t floordiv_i64(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-static inline int64_t mod_i64(int64_t a, int64_t b) {
-    int64_t rest = a % b;
-    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
-}
-static inline int32_t as_i32(int64_t a) { /* far from 0 only the sign is kept */
-    const int64_t most = 1 << 30;
-    return a > most ? most : a < -most ? -most : a;
-}
-
-static inline float from_bf16(uint16_t half) {
-    uint32_t bits = (uint32_t)half << 16;
-    float x;
-    memcpy(&x, &bits, 4);
-    return x;
-}
-static inline uint16_t to_bf16(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    return x != x ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-static inline float round_bf16(float x) { return from_bf16(to_bf16(x)); }
-static inline float round_f16(float x) { return (float)(_Float16)x; }
-
-static inline double exp_f64(double x) { return exp(x); }
-static inline double log_f64(double x) { return log(x); }
-static inline double sqrt_f64(double x) { return sqrt(x); }
-static inline double rsqrt_f64(double x) { return 1 / sqrt(x); }
-static inline double tanh_f64(double x) { return tanh(x); }
-static inline double erf_f64(double x) { return erf(x); }
-static inline double sigmoid_f64(double x) { return 1 / (1 + exp(-x)); }
-static inline double sin_f64(double x) { return sin(x); }
-static inline double cos_f64(double x) { return cos(x); }
-static inline double abs_f64(double x) { return fabs(x); }
-static inline double floor_f64(double x) { return floor(x); }
-static inline double pow2_f64(double x) { return exp2(x); }
-"""
-
-_DIVISION = Template("""
-static inline $c mod_$t($c a, $c b) {
-    $c rest = fmod$f(a, b);
-    if (rest == 0) return copysign$f(0, b);
-    return (rest < 0) != (b < 0) ? rest + b : rest;
-}
-static inline $c floordiv_$t($c a, $c b) { /* as Python and numpy do it: a == b * floordiv(a, b) + mod(a, b) */
-    if (b == 0) return a / b;
-    $c rest = fmod$f(a, b), quotient = (a - rest) / b;
-    if (rest != 0 && (rest < 0) != (b < 0)) quotient -= 1;
-    if (quotient == 0) return copysign$f(0, a / b);
-    $c whole = floor$f(quotient);
-    return quotient - whole > 0.5 ? whole + 1 : whole;
-}
-""")
-
-_EXTREMES = Template("""
-static inline $c min_$t($c a, $c b) { return a < b$nan ? a : b; }
-static inline $c max_$t($c a, $c b) { return a > b$nan ? a : b; }
-""")
-
-_VECTORS = Template("""
-/* ---- $L lanes ---- */
-typedef uint16_t u16x$L __attribute__((vector_size(2 * $L)));
-typedef uint32_t u32x$L __attribute__((vector_size(4 * $L)));
-typedef int16_t i16x$L __attribute__((vector_size(2 * $L)));
-typedef _Float16 f16x$L __attribute__((vector_size(2 * $L)));
-""")
-
-_TYPE = Template("""
-typedef $c ${t}x$L __attribute__((vector_size(sizeof($c) * $L)));
-typedef $c ${t}x${L}_in_memory __attribute__((vector_size(sizeof($c) * $L), aligned(sizeof($c)), may_alias));
-static inline ${t}x$L load_${t}x$L(const $c *p) { return *(const ${t}x${L}_in_memory *)p; }
-static inline void store_${t}x$L($c *p, ${t}x$L x) { *(${t}x${L}_in_memory *)p = x; }
-static inline ${t}x$L splat_${t}x$L($c x) { return (${t}x$L){$copies}; }
-""")
-
-_CHOICE = Template("""
-static inline ${t}x$L select_${t}x$L(i32x$L mask, ${t}x$L a, ${t}x$L b) {
-    ${m}x$L wide = __builtin_convertvector(mask, ${m}x$L);
-    return (${t}x$L)((wide & (${m}x$L)a) | (~wide & (${m}x$L)b));
-}
-static inline ${t}x$L min_${t}x$L(${t}x$L a, ${t}x$L b) {
-    ${m}x$L first = (${m}x$L)(a < b)$nan;
-    return (${t}x$L)((first & (${m}x$L)a) | (~first & (${m}x$L)b));
-}
-static inline ${t}x$L max_${t}x$L(${t}x$L a, ${t}x$L b) {
-    ${m}x$L first = (${m}x$L)(a > b)$nan;
-    return (${t}x$L)((first & (${m}x$L)a) | (~first & (${m}x$L)b));
-}
-""")
-
-_HALVES = Template("""
-static inline i32x$L load_b8x$L(const uint8_t *p) {
-    return __builtin_convertvector(load_i8x$L((const int8_t *)p) != 0, i32x$L);
-}
-static inline void store_b8x$L(uint8_t *p, i32x$L x) { store_i8x$L((int8_t *)p, __builtin_convertvector(-x, i8x$L)); }
-#ifdef SYSAI_NARROW
-static inline i32x$L widen_i8x$L(i8x$L x) {$widen_i8}
-static inline u32x$L widen_u16x$L(u16x$L x) {$widen_u16}
-static inline f32x$L widen_bf16x$L(u16x$L x) { return (f32x$L)(widen_u16x$L(x) << 16); }
-static inline u16x$L narrow_bf16x$L(f32x$L x) {
-    u32x$L bits = (u32x$L)x, isnan = (u32x$L)(x != x);
-    u32x$L nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return __builtin_convertvector((isnan & 0x7fc0) | (~isnan & nearest), u16x$L);
-}
-static inline f32x$L load_bf16x$L(const uint16_t *p) { u16x$L x; memcpy(&x, p, 2 * $L); return widen_bf16x$L(x); }
-static inline void store_bf16x$L(uint16_t *p, f32x$L x) { u16x$L half = narrow_bf16x$L(x); memcpy(p, &half, 2 * $L); }
-static inline f32x$L round_bf16x$L(f32x$L x) { return widen_bf16x$L(narrow_bf16x$L(x)); }
-static inline f32x$L widen_f16x$L(f16x$L x) {$widen_f16}
-static inline f32x$L load_f16x$L(const _Float16 *p) { f16x$L x; memcpy(&x, p, 2 * $L); return widen_f16x$L(x); }
-static inline void store_f16x$L(_Float16 *p, f32x$L x) {
-    f16x$L half = __builtin_convertvector(x, f16x$L);
-    memcpy(p, &half, 2 * $L);
-}
-static inline f32x$L round_f16x$L(f32x$L x) { return widen_f16x$L(__builtin_convertvector(x, f16x$L)); }
-#endif
-""")
-
-_MATH = Template("""
-static inline f32x$L fabs_f32x$L(f32x$L x) { return (f32x$L)((i32x$L)x & 0x7fffffff); }
-static inline f32x$L sign_of_f32x$L(f32x$L x, f32x$L sign) { return (f32x$L)((i32x$L)x | ((i32x$L)sign & INT32_MIN)); }
-static inline f32x$L abs_f32x$L(f32x$L x) { return fabs_f32x$L(x); }
-static inline f64x$L abs_f64x$L(f64x$L x) { return (f64x$L)((i64x$L)x & INT64_MAX); }
-static inline f32x$L power_of_two_f32x$L(i32x$L n) { return (f32x$L)((n + 127) << 23); }
-
-/* exp(reduced) * 2^n, |reduced| <= ln(2) / 2; the power in two factors, as normal numbers end before the result does */
-static inline f32x$L scaled_exp_f32x$L(f32x$L reduced, f32x$L shifted) {
-    f32x$L p = splat_f32x$L(1.9875691500e-4f);
-    p = p * reduced + 1.3981999507e-3f;
-    p = p * reduced + 8.3334519073e-3f;
-    p = p * reduced + 4.1665795894e-2f;
-    p = p * reduced + 1.6666665459e-1f;
-    p = p * reduced + 5.0000001201e-1f;
-    p = p * (reduced * reduced) + reduced;
-    i32x$L n = ((i32x$L)shifted & 0x7fffff) - 0x400000, half = n >> 1;
-    f32x$L power = power_of_two_f32x$L(half);
-    return (p * power + power) * power_of_two_f32x$L(n - half);
-}
-static inline f32x$L exp_f32x$L(f32x$L x) {
-    x = select_f32x$L(x > 89.0f, splat_f32x$L(89.0f), x);
-    i32x$L none = x < -104.0f; /* of a mask's -inf as well; computed as exp(0), as to underflow takes 100 cycles */
-    x = select_f32x$L(none, splat_f32x$L(0.0f), x);
-    f32x$L shifted = x * 1.44269504088896341f + 12582912.0f; /* rounds to an integer, which the low bits then hold */
-    f32x$L n = shifted - 12582912.0f;
-    f32x$L reduced = x - n * 0.693359375f;
-    reduced = reduced - n * -2.12194440e-4f;
-    return select_f32x$L(none, splat_f32x$L(0.0f), scaled_exp_f32x$L(reduced, shifted));
-}
-static inline f32x$L pow2_f32x$L(f32x$L x) {
-    x = select_f32x$L(x > 129.0f, splat_f32x$L(129.0f), x);
-    i32x$L none = x < -150.0f;
-    x = select_f32x$L(none, splat_f32x$L(0.0f), x);
-    f32x$L shifted = x + 12582912.0f;
-    f32x$L n = shifted - 12582912.0f;
-    x = scaled_exp_f32x$L((x - n) * 0.693147180559945309f, shifted);
-    return select_f32x$L(none, splat_f32x$L(0.0f), x);
-}
-static inline f32x$L sigmoid_f32x$L(f32x$L x) { return 1.0f / (1.0f + exp_f32x$L(-x)); }
-static inline f32x$L log_f32x$L(f32x$L x) {
-    i32x$L tiny = x < 1.17549435e-38f;
-    f32x$L normal = select_f32x$L(tiny, x * 8388608.0f, x);
-    i32x$L bits = (i32x$L)normal - 0x3f3504f3; /* so that the mantissa lies between sqrt(1/2) and sqrt(2) */
-    f32x$L n = __builtin_convertvector((bits >> 23) - (tiny & 23), f32x$L);
-    f32x$L m = (f32x$L)((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;
-    f32x$L p = splat_f32x$L(7.0376836292e-2f);
-    p = p * m - 1.1514610310e-1f;
-    p = p * m + 1.1676998740e-1f;
-    p = p * m - 1.2420140846e-1f;
-    p = p * m + 1.4249322787e-1f;
-    p = p * m - 1.6668057665e-1f;
-    p = p * m + 2.0000714765e-1f;
-    p = p * m - 2.4999993993e-1f;
-    p = p * m + 3.3333331174e-1f;
-    f32x$L square = m * m;
-    f32x$L y = n * -2.12194440e-4f + (p * m * square + 0.0f) - 0.5f * square; /* + 0: see erf */
-    y = m + y + n * 0.693359375f;
-    y = select_f32x$L(x == 0.0f, splat_f32x$L(-INFINITY), y);
-    y = select_f32x$L(x < 0.0f, splat_f32x$L(NAN), y);
-    return select_f32x$L(x < INFINITY, y, x);
-}
-static inline f32x$L tanh_f32x$L(f32x$L x) {
-    f32x$L a = fabs_f32x$L(x);
-    f32x$L s = x * x;
-    f32x$L p = splat_f32x$L(-5.70498872745e-3f);
-    p = p * s + 2.06390887954e-2f;
-    p = p * s - 5.37397155531e-2f;
-    p = p * s + 1.33314422036e-1f;
-    p = p * s - 3.33332819422e-1f;
-    f32x$L small = p * s * a + a;
-    f32x$L large = 1.0f - 2.0f / (exp_f32x$L(a + a) + 1.0f);
-    return sign_of_f32x$L(select_f32x$L(a < 0.625f, small, large), x);
-}
-static inline f32x$L erf_f32x$L(f32x$L x) { /* 1 - 2^y(|x|), y = log2(1 - erf) and 2^y minimax polynomials */
-    f32x$L a = fabs_f32x$L(x);
-    a = select_f32x$L(a > 4.0f, splat_f32x$L(4.0f), a);
-    f32x$L p = splat_f32x$L(1.23924983e-05f);
-    p = p * a - 0.000162089156f;
-    p = p * a + 0.000889115676f;
-    p = p * a - 0.0023673554f;
-    p = p * a + 0.000199624119f;
-    p = p * a + 0.0276460554f;
-    p = p * a - 0.14827998f;
-    p = p * a - 0.918447375f;
-    f32x$L y = a * -1.62790704f + (p * (a * a) + 0.0f); /* + 0: so that an FMA leaves the first product unrounded */
-    f32x$L shifted = y + 12582912.0f; /* see exp */
-    f32x$L rest = y - (shifted - 12582912.0f);
-    f32x$L r = splat_f32x$L(1.20514533e-05f);
-    r = r * rest + 0.000154388312f;
-    r = r * rest + 0.00133463915f;
-    r = r * rest + 0.00961811189f;
-    r = r * rest + 0.0555039793f;
-    r = r * rest + 0.240226507f;
-    f32x$L less_one = rest * 0.693147182f + (r * (rest * rest) + 0.0f); /* 2^rest - 1 */
-    f32x$L power = (f32x$L)(((i32x$L)shifted << 23) + 0x3f800000);
-    return sign_of_f32x$L((1.0f - power) - power * less_one, x);
-}
-""")
-
-_BY_LANES = Template("static inline ${t}x$L ${f}_${t}x$L(${t}x$L x) { return (${t}x$L){$lanes}; }\n")
-
-_SCALAR_MATH = Template("""
-static inline float ${f}_f32(float x) { return ${f}_f32x4(splat_f32x4(x))[0]; }
-""")
 
 TYPES = {"f32": "float", "f64": "double", "i64": "int64_t", "i32": "int32_t", "i8": "int8_t"}
 _MASKS = {"f32": "i32", "f64": "i64", "i64": "i64", "i32": "i32", "i8": "i8"}
@@ -275,36 +36,53 @@ _WIDENED = {"f16": "f32", "i8": "i32", "u16": "u32"}
 
 
 @lru_cache
+def _sections() -> dict[str, Template]:
+    """The sections of the template, by name."""
+    text = resources.files(__package__).joinpath("vector_header.h").read_text()
+    _, *parts = re.split(r"^/\* ==== (\w+): .* ==== \*/\n", text, flags=re.MULTILINE)
+    return {name: Template(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@lru_cache
 def vector_header(vector_bytes: int) -> str:
     """The text of `sysai_vector.h` for vectors of up to `vector_bytes` (16, 32 or 64) of 4-byte elements."""
-    parts = [_SCALARS, _DIVISION.substitute(t="f32", c="float", f="f"), _DIVISION.substitute(t="f64", c="double", f="")]
-    parts += [_EXTREMES.substitute(t=t, c=c, nan=" || a != a" if t.startswith("f") else "") for t, c in TYPES.items()]
+    sections = _sections()
+    texts = [
+        sections["scalars"].substitute(),
+        sections["division"].substitute(t="f32", c="float", f="f"),
+        sections["division"].substitute(t="f64", c="double", f=""),
+    ]
+    texts += [
+        sections["extremes"].substitute(t=t, c=c, nan=" || a != a" if t.startswith("f") else "")
+        for t, c in TYPES.items()
+    ]
     lanes = 2
     while lanes <= max(4, vector_bytes // 4):
-        parts.append(_of_lanes(lanes, vector_bytes))
+        texts.append(_of_lanes(lanes, vector_bytes))
         lanes *= 2
     functions = ("exp", "log", "tanh", "erf", "sigmoid", "abs", "pow2", *_F32_BY_LANES)
-    parts += [_SCALAR_MATH.substitute(f=function) for function in functions]
-    return "".join(parts)
+    texts += [sections["scalar_math"].substitute(f=function) for function in functions]
+    return "".join(texts)
 
 
 def _of_lanes(lanes: int, vector_bytes: int) -> str:
-    parts = [_VECTORS.substitute(L=lanes)]
+    sections = _sections()
+    texts = [sections["vectors"].substitute(L=lanes)]
     for t, c in TYPES.items():
-        parts.append(_TYPE.substitute(t=t, c=c, L=lanes, copies=", ".join("x" * lanes)))
+        texts.append(sections["type"].substitute(t=t, c=c, L=lanes, copies=", ".join("x" * lanes)))
     for t, m in _MASKS.items():
         nan = f" | ({m}x{lanes})(a != a)" if t.startswith("f") else ""
-        parts.append(_CHOICE.substitute(t=t, m=m, L=lanes, nan=nan))
+        texts.append(sections["choice"].substitute(t=t, m=m, L=lanes, nan=nan))
     widen = {f"widen_{of}": _widen(of, lanes) for of in _WIDEN}
-    parts.append(_HALVES.substitute(L=lanes, **widen))
-    parts.append(_MATH.substitute(L=lanes))
+    texts.append(sections["halves"].substitute(L=lanes, **widen))
+    texts.append(sections["math"].substitute(L=lanes))
     for function, text in _F32_BY_LANES.items():
         each = ", ".join(text.format(lane) for lane in range(lanes))
-        parts.append(_BY_LANES.substitute(t="f32", f=function, L=lanes, lanes=each))
+        texts.append(sections["by_lanes"].substitute(t="f32", f=function, L=lanes, lanes=each))
     for function in _F64_BY_LANES:
         each = ", ".join(f"{function}_f64(x[{lane}])" for lane in range(lanes))
-        parts.append(_BY_LANES.substitute(t="f64", f=function, L=lanes, lanes=each))
-    return "".join(parts)
+        texts.append(sections["by_lanes"].substitute(t="f64", f=function, L=lanes, lanes=each))
+    return "".join(texts)
 
 
 def _widen(of: str, lanes: int) -> str:

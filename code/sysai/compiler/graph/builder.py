@@ -1,7 +1,7 @@
 """Grow a graph node by node: fresh names, inferred shapes, scalars as constants.
 
-What the importer and the passes use to make nodes. `emit` infers shape and dtype, so that a node that could not be
-verified is never made.
+The importer and the passes make nodes with it. `emit` infers shape and dtype, so that no node is made that could not
+be verified.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ class Builder:
         self._taken = set(taken)
 
     def fresh(self, hint: str) -> str:
-        """A name that no value has yet and that is no word of Python: the hint, or with a number behind it."""
+        """A name that no value has yet and that is no word of Python: the hint, or the hint and a number."""
         name, number = hint, 1
         while name in self._taken or iskeyword(name):
             name, number = f"{hint}_{number}", number + 1

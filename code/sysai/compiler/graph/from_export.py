@@ -1,6 +1,6 @@
 """From a module of torch to a graph: `torch.export` traces it, and each of its operators is translated.
 
-    module, example inputs --torch.export--> FX graph of ATen operators --aten.py--> Graph
+    module, example inputs --torch.export--> FX graph of ATen operators --from_fx--> Graph
 
 Export runs the module once on fake tensors that have shapes but no elements, and notes which operators it applies.
 What depends on elements (`if x.sum() > 0`) cannot be noted, and is refused. A size that may change between calls is
@@ -24,9 +24,9 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx.experimental import _config as symbolic_shapes
 
-from sysai.compiler.graph.aten import TRANSLATIONS
 from sysai.compiler.graph.from_fx import Importer, is_torch
 from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph.operators import TRANSLATIONS
 
 Dynamic = Mapping[str | int, Mapping[int, str]]
 
@@ -37,11 +37,11 @@ class Imported:
 
     Attributes:
         graph: the graph.
-        program: what torch exported; its `call_spec` has the structure of arguments and results.
+        exported: torch's program; its `call_spec` has the structure of arguments and results.
     """
 
     graph: Graph
-    program: ExportedProgram
+    exported: ExportedProgram
 
 
 def from_module(
@@ -78,30 +78,30 @@ def import_module(
     keywords: Mapping[str, object] | None = None,
     fallback: bool = False,
 ) -> Imported:
-    """As `from_module`, with what torch exported beside the graph."""
+    """The graph as `from_module` gives it, and torch's ExportedProgram."""
     keywords, dynamic = dict(keywords or {}), dynamic or {}
-    program = _export(module, tuple(example_inputs), keywords, dynamic)
-    signature = program.graph_signature
+    exported = _export(module, tuple(example_inputs), keywords, dynamic)
+    signature = exported.graph_signature
     if changed := [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]:
         raise ValueError(f"the module changes {', '.join(changed)}: call eval() on it, or return the new value")
     specs = {spec.arg.name: spec for spec in signature.input_specs}
     inputs = {name: spec for name, spec in specs.items() if spec.kind == InputKind.USER_INPUT}
-    constants = {name: _constant(program, spec.target) for name, spec in specs.items() if name not in inputs}
-    importer = Importer(program.graph_module, constants, fallback)
+    constants = {name: _constant(exported, spec.target) for name, spec in specs.items() if name not in inputs}
+    importer = Importer(exported.graph_module, constants, fallback)
     names = _parameter_names(module, tuple(example_inputs), keywords)
     for position, name in enumerate(names):
         for axis, size in {**dynamic.get(position, {}), **dynamic.get(name, {})}.items():
             importer.name_size(list(inputs)[position], axis, size)
-    return Imported(importer.run(type(module).__name__), program)
+    return Imported(importer.run(type(module).__name__), exported)
 
 
-def _constant(program: ExportedProgram, target: str) -> torch.Tensor:
-    table = program.state_dict if target in program.state_dict else program.constants
+def _constant(exported: ExportedProgram, target: str) -> torch.Tensor:
+    table = exported.state_dict if target in exported.state_dict else exported.constants
     return table[target].detach()
 
 
 def _parameter_names(module: nn.Module, inputs: tuple, keywords: dict) -> list[str]:
-    """What the arguments are called, in order."""
+    """Names of the arguments, in order."""
     try:
         bound = inspect.signature(module.forward).bind(*inputs, **keywords)
     except TypeError as error:
@@ -122,8 +122,8 @@ def _export(module: nn.Module, inputs: tuple, keywords: dict, dynamic: Dynamic) 
     try:
         with torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # torch's of itself
-            program = torch.export.export(module, inputs, keywords, dynamic_shapes=shapes if dynamic else None)
-            return program.run_decompositions(_decompositions())
+            exported = torch.export.export(module, inputs, keywords, dynamic_shapes=shapes if dynamic else None)
+            return exported.run_decompositions(_decompositions())
     except Exception as error:
         if not is_torch(type(error).__module__.replace(".", "/") + ".py") and type(error) is not RuntimeError:
             raise
@@ -140,16 +140,16 @@ def _decompositions() -> dict:
 
 
 def _explanation(error: Exception) -> str:
-    """What a user can do about an error of torch.export, and where."""
+    """An error of torch.export in the user's terms: the line, and what to do about it."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_torch(frame.filename)]
     frame = frames[-1]
-    place = f"{frame.filename}:{frame.lineno}: {frame.line}" if frame.filename != __file__ else "the module"
+    line = f"{frame.filename}:{frame.lineno}: {frame.line}" if frame.filename != __file__ else "the module"
     text = str(error)
     if re.search("data-dependent|Dynamic control flow|GuardOnDataDependent", text + type(error).__name__):
         return (
-            f"{place}\ndepends on the elements of a tensor, which are not known when the graph is made: "
+            f"{line}\ndepends on the elements of a tensor, which are not known when the graph is made: "
             f"use torch.where, or keep this part out of the compiled module"
         )
     if re.search("onstraint|specialized|not all values of", text):
         return f"a size that should be dynamic is fixed by the module, or is 0 or 1 in the example:\n{text}"
-    return f"{place}\ncannot be exported: {text.splitlines()[0] if text else type(error).__name__}"
+    return f"{line}\ncannot be exported: {text.splitlines()[0] if text else type(error).__name__}"

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx
 
-from sysai.compiler.graph.aten import IGNORED, TRANSLATIONS, NotTranslatable, Translator, UnsupportedOperator
-from sysai.compiler.graph.aten.translator import dtype_name
+from sysai.compiler.errors import InvalidGraph, UnsupportedOperator
 from sysai.compiler.graph.graph import Attribute, Graph, Value
-from sysai.compiler.graph.shapes import InvalidGraph
+from sysai.compiler.graph.operators import TRANSLATIONS
+from sysai.compiler.graph.operators.operator import NotTranslatable
 from sysai.compiler.graph.sizes import same_shape
-from sysai.compiler.graph.symbols import Symbols
+from sysai.compiler.graph.translator import Symbols, Translator, dtype_name
 from sysai.compiler.tir.expr import Const, Expr, Var
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
@@ -26,6 +26,8 @@ _ON_SIZES: Mapping[Callable, str] = {
     operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.floordiv: "floordiv",
     operator.mod: "mod", torch.sym_max: "max", torch.sym_min: "min",
 }  # fmt: skip
+_IGNORED = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default", "aten._assert_async.msg"}
+"""Checks of what export has assumed; `Graph.conditions` holds what of them concerns sizes."""
 
 
 def from_graph_module(module: fx.GraphModule, *, fallback: bool = True, name: str = "graph") -> Graph:
@@ -75,7 +77,7 @@ class Importer:
     """Translates one FX graph.
 
     Args:
-        constants: tensors that are known, by the names of their placeholders.
+        constants: tensors that never change, by the names of their placeholders.
         fallback: what happens with operators that have no translation: a node, or UnsupportedOperator.
     """
 
@@ -167,7 +169,7 @@ class Importer:
     def _call(self, node: fx.Node) -> object:
         """Translate a node, or fall back."""
         target = str(node.target)
-        if target in IGNORED:
+        if target in _IGNORED:
             return None
         arguments = self._values(node.args)
         keywords = {key: self._values(value) for key, value in node.kwargs.items()}
@@ -176,7 +178,7 @@ class Importer:
         if node.target in _ON_SIZES or target in ("aten.sym_size.int", "aten.sym_numel.default"):
             return self._size(node)
         self.translator.origin, self.translator.result = origin_of(node), node.meta.get("val")
-        mark = len(self.translator.nodes)
+        first_node = len(self.translator.nodes)
         try:
             if target not in TRANSLATIONS:
                 raise NotTranslatable("the compiler has no such operator")
@@ -184,7 +186,7 @@ class Importer:
             self._check(result, node)
             return result
         except (NotTranslatable, InvalidGraph, TypeError) as error:
-            del self.translator.nodes[mark:]
+            del self.translator.nodes[first_node:]  # emitted before the translation failed
             if not self.fallback:
                 raise UnsupportedOperator(f"{target} at {origin_of(node) or 'an unknown line'}: {error}") from error
             return self._fall_back(node, target, arguments, keywords)
@@ -198,11 +200,11 @@ class Importer:
         if isinstance(argument, fx.Node):
             return self.results[argument]
         if isinstance(argument, list | tuple):
-            return tuple(self._values(part) for part in argument)
+            return tuple(self._values(item) for item in argument)
         return argument
 
     def _check(self, result: object, node: fx.Node) -> None:
-        """The translation gave what torch says."""
+        """Raise InvalidGraph unless shape and dtype are those that torch says."""
         values, expected = (result, node.meta["val"]) if isinstance(result, tuple) else ((result,), (node.meta["val"],))
         for value, fake in zip(values, expected, strict=False):
             shape, dtype = self.symbols.shape(fake), dtype_name(fake.dtype)
@@ -247,8 +249,8 @@ class Importer:
         if not symbolic:
             return ()
         guards = symbolic[0].node.shape_env.guards
-        known = set(self.symbols.names)
-        formulas = [guard.expr for guard in guards if {str(symbol) for symbol in guard.expr.free_symbols} <= known]
+        bound = set(self.symbols.names)
+        formulas = [guard.expr for guard in guards if {str(symbol) for symbol in guard.expr.free_symbols} <= bound]
         conditions = [self.symbols.expression(formula) for formula in formulas]
         return tuple(dict.fromkeys(condition for condition in conditions if not isinstance(condition, Const)))
 
@@ -272,7 +274,7 @@ def _encode(argument: object, operands: list[Value]) -> Attribute:
         operands.append(argument)
         return f"%{len(operands) - 1}"
     if isinstance(argument, list | tuple):
-        return tuple(_encode(part, operands) for part in argument)
+        return tuple(_encode(item, operands) for item in argument)
     if isinstance(argument, torch.dtype | torch.layout | torch.memory_format):
         return str(argument)
     if isinstance(argument, torch.device):

@@ -1,7 +1,7 @@
 """The graph: which operators a model applies to which tensors, with sizes that may be known at run time only.
 
     Graph    inputs, constants (weights), nodes in an order in which they can run, outputs
-    Node     one operator of `operators.py`, its operands and attributes, and the one value that it makes
+    Node     one operator of `operators/`, its operands and attributes, and the one value that it makes
     Value    a tensor's name, shape and dtype; a size is an integer or an expression of the graph's size variables
 
 Values are immutable and every name is assigned once, so that a pass is a function from a graph to a graph.
@@ -22,7 +22,7 @@ Attribute = int | float | bool | str | None | Expr | tuple["Attribute", ...]
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor that some node, the caller or a constant gives: `name` is unique in its graph."""
+    """A tensor that a node computes, the caller passes or a constant is: `name` is unique in its graph."""
 
     name: str
     shape: tuple[Expr, ...]

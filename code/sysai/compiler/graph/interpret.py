@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
-from sysai.compiler.graph import references
 from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import operator_of
-from sysai.compiler.graph.references import TORCH_DTYPES
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.tir.expr import Binary, Const, Var
+from sysai.compiler.tir.expr import DTYPES, Binary, Const, Var
+
+TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 
 def interpret(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -34,20 +35,18 @@ def run(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
 
 
 def run_node(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> Tensor:
-    """What a node makes of its operands, by the function of its operator's name in `references`.
+    """A node's output for these operands, by the reference of its operator.
 
     The result is dense, never a view with strides, on which the rounding of torch's kernels could depend.
     """
     attributes = {name: number_of(value, sizes) for name, value in node.attributes.items()}
-    op = operator_of(node).name
-    reference = getattr(references, op, None) or references.elementwise(op)
-    return reference(operands, attributes).contiguous()
+    return operator_of(node).reference(torch, *operands, **attributes).contiguous()
 
 
 def number_of(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
     """An attribute with numbers in the place of sizes."""
     if isinstance(attribute, tuple):
-        return tuple(number_of(part, sizes) for part in attribute)
+        return tuple(number_of(item, sizes) for item in attribute)
     return evaluate(attribute, sizes) if isinstance(attribute, Const | Var | Binary) else attribute
 
 

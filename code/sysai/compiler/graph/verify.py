@@ -1,10 +1,11 @@
-"""What every graph must be; each pass gives one that still is."""
+"""The rules of every graph; they are checked after each pass."""
 
 from keyword import iskeyword
 
+from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import infer
-from sysai.compiler.graph.shapes import InvalidGraph, require
+from sysai.compiler.graph.operators.operator import require
 from sysai.compiler.graph.sizes import canonical
 from sysai.compiler.tir.expr import DTYPES, Const, Expr, Var, variables
 
@@ -21,9 +22,10 @@ def verify(graph: Graph) -> None:
     Raises:
         InvalidGraph: one of these does not hold; the message names the node and its origin.
     """
-    known: dict[str, Value] = {}
+    defined: dict[str, Value] = {}
     names = {size.name for size in graph.sizes}
     require(len(names) == len(graph.sizes), f"sizes {', '.join(map(str, graph.sizes))} name one twice")
+    # A size that no input's shape shows alone could not be bound at a call.
     bound = {size for value in graph.inputs for size in value.shape if isinstance(size, Var)}
     require(set(graph.sizes) <= bound, f"sizes {sorted(names)} must be sizes of inputs' axes, which are {bound}")
 
@@ -31,7 +33,7 @@ def verify(graph: Graph) -> None:
         require(value.name.isidentifier() and not iskeyword(value.name), f"{value.name!r} is no identifier")
         require(value.name not in names, f"the name {value.name} is given twice")
         names.add(value.name)
-        known[value.name] = value
+        defined[value.name] = value
         for size in value.shape:
             _check_size(graph, size, value)
 
@@ -42,20 +44,20 @@ def verify(graph: Graph) -> None:
     for node in graph.nodes:
         where = f"{node.output.name} = {node.op} (from {node.origin or 'a pass'})"
         for operand in node.inputs:
-            require(operand.name in known, f"{where}: {operand.name} does not come before it")
-            made = known[operand.name]
-            if operand != made:
-                raise InvalidGraph(f"{where}: uses {operand}, which is made as {made}")
+            require(operand.name in defined, f"{where}: {operand.name} does not come before it")
+            definition = defined[operand.name]
+            if operand != definition:
+                raise InvalidGraph(f"{where}: uses {operand}, which is made as {definition}")
         try:
             inferred = infer(node.op, node.inputs, node.attributes)
         except InvalidGraph as error:
             raise InvalidGraph(f"{where}: {error}") from None
-        made = Value(node.output.name, *inferred)
-        if node.output != made:
-            raise InvalidGraph(f"{where}: is said to give {node.output}, gives {made}")
+        output = Value(node.output.name, *inferred)
+        if node.output != output:
+            raise InvalidGraph(f"{where}: is said to give {node.output}, gives {output}")
         define(node.output)
     for value in graph.outputs:
-        if known.get(value.name) != value:
+        if defined.get(value.name) != value:
             raise InvalidGraph(f"output {value} is no value of the graph")
     for condition in graph.conditions:
         _check_size(graph, condition, condition)

@@ -2,8 +2,7 @@
 
 from sysai.compiler.lowering.elementwise import lower_elementwise
 from sysai.compiler.lowering.matmul import lower_product
-from sysai.compiler.lowering.pooling import lower_window
-from sysai.compiler.lowering.reduction import lower_rows
+from sysai.compiler.lowering.reduction import lower_pooling, lower_reduction
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.tir.statement import PrimFunc
 
@@ -16,8 +15,10 @@ def lower(group: Group, name: str, packed: bool = False) -> PrimFunc:
     Args:
         group: of any class but view and opaque, which have no program.
         name: a C identifier.
-        packed: the right operand of the group's product comes packed, see `product.pack`.
+        packed: the right operand of the group's product comes packed, see `matmul.pack`.
     """
     if group.kind == "matmul":
         return lower_product(group, name, packed)
-    return {"elementwise": lower_elementwise, "rows": lower_rows, "window": lower_window}[group.kind](group, name)
+    return {"elementwise": lower_elementwise, "reduction": lower_reduction, "pooling": lower_pooling}[group.kind](
+        group, name
+    )

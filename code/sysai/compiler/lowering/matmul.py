@@ -1,4 +1,4 @@
-"""Products: matmul and conv2d, with what is applied to their elements.
+"""Products: matmul and conv2d, with the elementwise operators on their results.
 
     acc[i, j]  += a[i, k] * b[k, j]       the product
     y[i, j]     = epilogue(acc[i, j])     bias, activation, residual: while the tile is in registers
@@ -14,7 +14,7 @@ panel row by row, so that a loop over k reads it from front to back, whatever th
                                                                             dtype, widened as it is read
     conv weight [O, C, h, w]  ->  [ceil(O / P), C, h, w, P]
 
-An operand that is not constant is packed when the product runs, unless what would be gained is less than that costs:
+An operand that is not constant is packed when the product runs, unless packing costs more than it gains:
 of few rows (a step of decoding), the product reads it as it is stored. If that is [N, K], vectors lie along the sum.
 
 A convolution is the product of its windows [B Y X, C h w] with the weights, without the windows being written out.
@@ -27,19 +27,19 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.nn import functional as F
 
+from sysai.compiler.cpu import lanes
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
-from sysai.compiler.lowering.elements import ONE, Elements, mergeable_axes
+from sysai.compiler.lowering.elements import Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
-from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, indices, spatial
-from sysai.compiler.lowering.schedule_steps import lanes
-from sysai.compiler.passes.access import ZERO
+from sysai.compiler.lowering.nest import Loop, allocate, block, function, indices, spatial, wrap_in_loops
 from sysai.compiler.passes.groups import Group, widens
-from sysai.compiler.tir.expr import FLOATS, INDEX, Buffer, Cast, Const, Expr, Load, Select, walk
+from sysai.compiler.tir.accesses import goes_along
+from sysai.compiler.tir.expr import FLOATS, INDEX, ONE, ZERO, Buffer, Cast, Const, Expr, Load, Select
 from sysai.compiler.tir.statement import PrimFunc, Stmt, sequence
 
-FEW_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product
-NARROW = 256  # columns, of which rows do not yet fall into few sets of the first cache
+UNPACKED_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product
+NARROW_COLUMNS = 256  # columns, of which rows do not yet fall into few sets of the first cache
 
 
 def panel_columns() -> int:
@@ -103,12 +103,12 @@ _Copy = tuple[Stmt, Buffer]
 
 @dataclass(frozen=True)
 class _Product:
-    """Loops over the result and over what is summed, and an element of either operand.
+    """Loops over the result, loops over the sum, and an element of either operand.
 
     Attributes:
         loops: rows before columns; `order` says for which axes of the domain they are.
         packed: the loop that goes over panels, if one does.
-        copy: what packs the right operand before, and where, if it is not constant.
+        copy: the loops that pack the right operand first, and their buffer, if it is not constant.
     """
 
     loops: list[Loop]
@@ -134,26 +134,26 @@ def _matmul(group: Group, name: str, packed: bool) -> PrimFunc:
     loops = spatial(elements.shape(node.output))
     k = Loop("r", a.shape[-1], reduces=True)
     *batch, row, column = indices(loops)
-    value = elements.of(a, (*_batch(elements.shape(a), batch), row, k.index))
+    a_element = elements.of(a, (*_batch(elements.shape(a), batch), row, k.index))
     order = tuple(range(len(loops)))
     if packed:
         stored = _panels(elements, _stored(group).name, column, (k,))
-        other = stored if stored.dtype == b.dtype else Cast(b.dtype, stored)
-        return _with_epilogue(elements, name, _Product(loops, order, [k], value, other, loops[-1]))
+        b_element = stored if stored.dtype == b.dtype else Cast(b.dtype, stored)
+        return _with_epilogue(elements, name, _Product(loops, order, [k], a_element, b_element, loops[-1]))
 
     def element(batch: Sequence[Expr], row: Expr, column: Expr) -> Expr:
         matrix = (column, row) if node.attributes["transpose_b"] else (row, column)
         return elements.of(b, (*_batch(elements.shape(b), batch), *matrix))
 
     plain = element(batch, k.index, column)
-    if same(loops[-1].extent, 1) or _reads_well(value, plain, loops[-2:], k):
-        return _with_epilogue(elements, name, _Product(loops, order, [k], value, plain, None))
-    copy, other = _packing(loops, k, b.dtype, element)
-    return _with_epilogue(elements, name, _Product(loops, order, [k], value, other, loops[-1], copy))
+    if same(loops[-1].extent, 1) or _reads_well(a_element, plain, loops[-2:], k):
+        return _with_epilogue(elements, name, _Product(loops, order, [k], a_element, plain, None))
+    copy, b_element = _packing(loops, k, b.dtype, element)
+    return _with_epilogue(elements, name, _Product(loops, order, [k], a_element, b_element, loops[-1], copy))
 
 
 def _are_few(rows: Expr) -> bool:
-    return isinstance(rows, Const) and rows.value <= FEW_ROWS
+    return isinstance(rows, Const) and rows.value <= UNPACKED_ROWS
 
 
 def _reads_well(a: Expr, b: Expr, loops: Sequence[Loop], k: Loop) -> bool:
@@ -163,36 +163,28 @@ def _reads_well(a: Expr, b: Expr, loops: Sequence[Loop], k: Loop) -> bool:
     if few and goes_along(a, k.index) and goes_along(b, k.index):
         return True
     whole = isinstance(width, Const) and width.value % panel_columns() == 0
-    return whole and goes_along(b, column) and (few or width.value <= NARROW)
-
-
-def goes_along(operand: Expr, index: Expr) -> bool:
-    """Whether an operand is read in the order in which it lies in memory as `index` grows."""
-    if not isinstance(operand, Load):
-        return False
-    last = [place for place, size in zip(operand.indices, operand.buffer.shape, strict=True) if not same(size, 1)]
-    return last[-1:] == [index] and not any(index in walk(place) for place in last[:-1])
+    return whole and goes_along(b, column) and (few or width.value <= NARROW_COLUMNS)
 
 
 def _packing(loops: Sequence[Loop], k: Loop, dtype: str, element: Callable[..., Expr]) -> tuple[_Copy, Expr]:
-    """What packs an operand at run time, and an element of what that makes."""
+    """The loops that pack the right operand at run time, with their buffer; and an element of the packed operand."""
     *batch, _, column = loops
     panels = Loop("panel", panels_for(column.extent))
     nest = [*(replace(loop, name=loop.name * 3) for loop in batch), panels, Loop("depth", k.extent)]
     across = Loop("across", Const(panel_columns(), INDEX))
     *batch_indices, panel, depth = indices(nest)
-    place = panel * panel_columns() + across.index
-    value = Select(place < column.extent, element(batch_indices, depth, place), zero(dtype))
-    kept = [loop for loop in nest if not same(loop.extent, 1)]
-    buffer = Buffer("panels", (*(loop.extent for loop in kept), Const(panel_columns(), INDEX)), dtype)
-    copy = block("pack", [*nest, across], buffer, indices([*kept, across]), value)
+    source_column = panel * panel_columns() + across.index
+    value = Select(source_column < column.extent, element(batch_indices, depth, source_column), zero(dtype))
+    buffer_loops = [loop for loop in nest if not same(loop.extent, 1)]
+    buffer = Buffer("panels", (*(loop.extent for loop in buffer_loops), Const(panel_columns(), INDEX)), dtype)
+    copy = block("pack", [*nest, across], buffer, indices([*buffer_loops, across]), value)
     sources = [*indices(batch), column.index // panel_columns(), k.index]
-    read = [index for index, loop in zip(sources, nest, strict=True) if loop in kept]
-    return (around([*nest, across], copy), buffer), buffer[(*read, column.index % panel_columns())]
+    read = [index for index, loop in zip(sources, nest, strict=True) if loop in buffer_loops]
+    return (wrap_in_loops([*nest, across], copy), buffer), buffer[(*read, column.index % panel_columns())]
 
 
 def zero(dtype: str) -> Const:
-    """Nothing, in a dtype."""
+    """0 in a dtype."""
     return Const(0.0 if dtype in FLOATS else 0, dtype)
 
 
@@ -220,37 +212,41 @@ def _convolution(group: Group, name: str, packed: bool) -> PrimFunc:
     (dy, dx), (stride_y, stride_x) = attributes["dilation"], attributes["stride"]
     grouped = attributes["groups"] > 1
     of_group = channel.index // (weight.shape[0] // attributes["groups"]) * weight.shape[1] if grouped else ZERO
-    place = (row.index * stride_y + height.index * dy, column.index * stride_x + width.index * dx)
-    value = elements.of(x, (image.index, of_group + inner.index, *place))
+    pixel = (row.index * stride_y + height.index * dy, column.index * stride_x + width.index * dx)
+    a_element = elements.of(x, (image.index, of_group + inner.index, *pixel))
     summed = [inner, height, width]
     if packed:
         loops, order = [image, row, column, channel], (0, 2, 3, 1)
-        other = _panels(elements, weight.name, channel.index, summed)
-        return _with_epilogue(elements, name, _Product(loops, order, summed, value, other, channel))
+        b_element = _panels(elements, weight.name, channel.index, summed)
+        return _with_epilogue(elements, name, _Product(loops, order, summed, a_element, b_element, channel))
     loops, order = [image, channel, row, column], (0, 1, 2, 3)
-    other = elements.of(weight, (channel.index, *indices(summed)))
-    return _with_epilogue(elements, name, _Product(loops, order, summed, value, other, None))
+    b_element = elements.of(weight, (channel.index, *indices(summed)))
+    return _with_epilogue(elements, name, _Product(loops, order, summed, a_element, b_element, None))
 
 
 def _with_epilogue(elements: Elements, name: str, product: _Product) -> PrimFunc:
     group, loops, order = elements.group, product.loops, product.order
     node, (output,) = group.anchor, group.outputs
     whole = [replace(loop, extent=padded(loop.extent)) if loop is product.packed else loop for loop in loops]
-    kept = [place for place, loop in enumerate(loops) if not same(loop.extent, 1)]
-    acc = Buffer("acc", tuple(whole[place].extent for place in kept) or (ONE,), node.output.dtype)
-    element = [loops[place].index for place in kept]
+    acc_axes = [axis for axis, loop in enumerate(loops) if not same(loop.extent, 1)]
+    acc = Buffer("acc", tuple(whole[axis].extent for axis in acc_axes) or (ONE,), node.output.dtype)
+    element = [loops[axis].index for axis in acc_axes]
     multiply = block("product", [*whole, *product.summed], acc, element, product.a * product.b, "add", zero(acc.dtype))
-    elements.known[node.output.name] = lambda at: Load(acc, tuple(at[order[place]] for place in kept) or (ZERO,))
+    elements.set_computed(node.output, lambda at: Load(acc, tuple(at[order[axis]] for axis in acc_axes) or (ZERO,)))
     names = [*(loop.name * 2 for loop in loops[:-2]), "row", "column"]
     stored = [replace(loop, name=name) for loop, name in zip(loops, names, strict=True)]
     at = tuple(stored[order.index(axis)].index for axis in range(len(order)))
+    # A permute at the end of the group needs no loops of its own: each element is stored where it is moved to.
     last: Node = elements.producers[output.name]
-    source, place = output, at
+    source, target = output, at
     if last.op == "permute":
-        source, place = last.inputs[0], tuple(at[axis] for axis in last.attributes["order"])
+        source, target = last.inputs[0], tuple(at[axis] for axis in last.attributes["order"])
     (buffer,) = elements.outputs.values()
-    store = block("store", stored, buffer, place, elements.of(source, at))
-    parts = [around([*whole, *product.summed], multiply), around(stored, store)]
-    copying, made = product.copy or (None, None)
-    body = sequence(*([copying] if copying else []), *parts)
-    return function(name, elements.buffers, allocated([acc, *([made] if made else [])], body), size_attributes(group))
+    store = block("store", stored, buffer, target, elements.of(source, at))
+    nests = [wrap_in_loops([*whole, *product.summed], multiply), wrap_in_loops(stored, store)]
+    buffers = [acc]
+    if product.copy:
+        packing, panels = product.copy
+        nests.insert(0, packing)
+        buffers.append(panels)
+    return function(name, elements.buffers, allocate(buffers, sequence(*nests)), size_attributes(group))

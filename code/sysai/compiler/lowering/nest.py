@@ -12,7 +12,7 @@ LETTERS = "ijklmnopqrst"
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop to be: its name, its extent, and whether it reduces. Where the extent is 1, index 0 stands for it."""
+    """The description of a loop before it is made; a loop of extent 1 is not made, and its index is 0."""
 
     name: str
     extent: Expr
@@ -20,7 +20,7 @@ class Loop:
 
     @property
     def index(self) -> Expr:
-        """What stands for the loop in the indices of a block."""
+        """The index that the loop contributes to a block: its axis, or 0."""
         return ZERO if same(self.extent, 1) else Var(f"v{self.name}")
 
     def axis(self, combines: bool) -> Axis:
@@ -35,7 +35,7 @@ def spatial(domain: Sequence[Expr], start: int = 0) -> list[Loop]:
 
 
 def indices(loops: Sequence[Loop]) -> tuple[Expr, ...]:
-    """The index that loops stand for."""
+    """The indices of loops, in order."""
     return tuple(loop.index for loop in loops)
 
 
@@ -53,16 +53,16 @@ def block(
     return Block(name, axes, buffer, tuple(at) or (ZERO,), value, init, combine)
 
 
-def around(loops: Sequence[Loop], body: Stmt) -> Stmt:
-    """The loops, the first one outermost, around a statement."""
+def wrap_in_loops(loops: Sequence[Loop], body: Stmt) -> Stmt:
+    """A statement inside loops, of which the first is outermost."""
     for loop in reversed(loops):
         if not same(loop.extent, 1) or loop.reduces:
             body = For(Var(loop.name), loop.extent, body)
     return body
 
 
-def allocated(buffers: Sequence[Buffer], body: Stmt) -> Stmt:
-    """A statement in which the buffers exist."""
+def allocate(buffers: Sequence[Buffer], body: Stmt) -> Stmt:
+    """A statement inside the allocations of buffers."""
     for buffer in reversed(buffers):
         body = Allocate(buffer, body)
     return body

@@ -1,4 +1,4 @@
-"""Groups over rows: reductions, and what is done with their results, one row at a time.
+"""Groups over rows: reductions, and the elementwise operators on their results, one row at a time.
 
 For each row, one after the other while the row is in the nearest cache:
 
@@ -19,13 +19,12 @@ import math
 from collections.abc import Sequence
 
 from sysai.compiler.graph.graph import Node, Value
-from sysai.compiler.graph.sizes import same
+from sysai.compiler.graph.sizes import Indices, same
 from sysai.compiler.lowering.elements import Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes
-from sysai.compiler.lowering.nest import Loop, allocated, around, block, function, indices, spatial
-from sysai.compiler.passes.access import Indices
+from sysai.compiler.lowering.nest import Loop, allocate, block, function, indices, spatial, wrap_in_loops
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
-from sysai.compiler.tir.expr import ONE, ZERO, Buffer, Const, Load
+from sysai.compiler.tir.expr import INDEX, ONE, TRUE, ZERO, Buffer, Const, Expr, Load, Select, binary
 from sysai.compiler.tir.statement import Block, PrimFunc, Stmt, sequence
 
 LONGEST_BUFFER = 8192  # elements of a row that are kept on the stack
@@ -34,13 +33,13 @@ INTEGER_IDENTITY = {"max": lambda bits: -(2 ** (bits - 1)), "min": lambda bits: 
 
 
 def identity(combine: str, dtype: str) -> Const:
-    """What changes nothing when it is combined with a number."""
+    """The identity element of a combiner: combining it with a number gives that number."""
     if dtype.startswith("int") and combine in INTEGER_IDENTITY:
         return Const(INTEGER_IDENTITY[combine](int(dtype.removeprefix("int"))), dtype)
     return Const(IDENTITY[combine] if dtype.startswith("int") else float(IDENTITY[combine]), dtype)
 
 
-def lower_rows(group: Group, name: str) -> PrimFunc:
+def lower_reduction(group: Group, name: str) -> PrimFunc:
     """The function of a group over rows: buffers are its inputs, then its outputs."""
     return _Rows(group).lower(name)
 
@@ -71,32 +70,32 @@ class _Rows:
         group = self.group
         for node in group.nodes:
             if node.op == "reduce":
-                kept = self._keep_shared(node.output.name)
-                self._emit(*kept, self._reduce(node), elements=True)
+                stored = self._keep_shared(node.output.name)
+                self._emit(*stored, self._reduce(node), elements=True)
             elif group.roles.get(node.output.name) == ROW and self._is_read_by_elements(node):
                 self._store_row(node)
         for value in sorted(group.outputs, key=lambda value: value.name == self.scratch):
             if value.name not in self.done:
                 self._store_output(value)
-        body = allocated(self.local, sequence(*self.body))
-        body = body if self.apart else around(self.row, body)
+        body = allocate(self.local, sequence(*self.body))
+        body = body if self.apart else wrap_in_loops(self.row, body)
         return function(name, self.elements.buffers, body, size_attributes(group))
 
     def _stages(self) -> dict[str, set[str]]:
         """For each value with an element everywhere, the passes over the row (reductions, results) that need it."""
         producers, roles = self.elements.producers, self.group.roles
-        found: dict[str, set[str]] = {}
+        needed_by: dict[str, set[str]] = {}
         passes = [(node.output.name, node.inputs[0]) for node in self.group.nodes if node.op == "reduce"]
         passes += [(value.name, value) for value in self.group.outputs if roles[value.name] == FULL]
         for stage, root in passes:
             waiting = [root.name]
             while waiting:
                 name = waiting.pop()
-                if roles.get(name) == ROW or name not in producers or stage in found.setdefault(name, set()):
+                if roles.get(name) == ROW or name not in producers or stage in needed_by.setdefault(name, set()):
                     continue
-                found[name].add(stage)
+                needed_by[name].add(stage)
                 waiting += [value.name for value in producers[name].inputs]
-        return {name: stages for name, stages in found.items() if roles.get(name) == FULL}
+        return {name: stages for name, stages in needed_by.items() if roles.get(name) == FULL}
 
     def _is_shared(self, node: Node) -> bool:
         """Whether to keep a value's row: several passes need it, and it is costly, or stored anyway.
@@ -117,24 +116,24 @@ class _Rows:
         """Whether to make an element again would take more than two loads and cheap arithmetic."""
         waiting, loads = [node], set()
         while waiting:
-            part = waiting.pop()
-            if part.op in COSTLY or part.op in ("gather", "concat"):
+            current = waiting.pop()
+            if current.op in COSTLY or current.op in ("gather", "concat"):
                 return True
-            for value in part.inputs:
-                if value.name in self.elements.known:
+            for value in current.inputs:
+                if value.name in self.elements.computed:
                     loads.add(value.name)
                 else:
                     waiting.append(self.elements.producers[value.name])
         return len(loads) > 2
 
     def _keep_shared(self, stage: str) -> list[Block]:
-        """What a pass does first for each place: it keeps elements that it shares with later passes."""
-        kept: list[Block] = []
+        """Blocks at the start of a pass that store the elements which later passes need too."""
+        stored: list[Block] = []
         for node in () if self.apart else self.group.nodes:
             name = node.output.name
             if name not in self.done and stage in self.stages.get(name, ()) and self._is_shared(node):
-                kept += self._keep(node)
-        return kept
+                stored += self._keep(node)
+        return stored
 
     def _keep(self, node: Node) -> list[Block]:
         value, row = node.output, self.along
@@ -184,13 +183,13 @@ class _Rows:
 
     def _store_row(self, node: Node) -> None:
         value = self.elements.of(node.output, self._own(node.output))
-        place = self._row_result(node.output)
-        at = self._at(node.output, place)
-        self._emit(block(self._name(node.op), self.row, place, at, value))
-        self._is_known(node.output, place, at)
+        buffer = self._row_result(node.output)
+        at = self._at(node.output, buffer)
+        self._emit(block(self._name(node.op), self.row, buffer, at, value))
+        self._is_known(node.output, buffer, at)
 
     def _row_result(self, value: Value) -> Buffer:
-        """Where the row's one element of a value is kept."""
+        """The buffer of a value that has one element for each row: an output, or a local one."""
         if value.name in self.elements.outputs:
             self.done.add(value.name)
             return self.elements.outputs[value.name]
@@ -200,13 +199,13 @@ class _Rows:
         return buffer
 
     def _is_known(self, value: Value, buffer: Buffer, at: Indices) -> None:
-        self.elements.known[value.name] = lambda _: Load(buffer, at)
+        self.elements.set_computed(value, lambda _: Load(buffer, at))
 
     def _at(self, value: Value, buffer: Buffer) -> Indices:
         return (ZERO,) if buffer.scope == "local" else self._own(value) or (ZERO,)
 
     def _own(self, value: Value) -> Indices:
-        """The index of a value's element at the loops' place in the domain."""
+        """The index of the element of a value that belongs to the current iteration."""
         shape = self.elements.shape(value)
         loops = self.loops if len(shape) == len(self.loops) else self.row
         return tuple(ZERO if same(size, 1) else loop.index for size, loop in zip(shape, loops, strict=True))
@@ -215,12 +214,37 @@ class _Rows:
         self.blocks += 1
         return f"{operator}_{self.blocks - 1}"
 
-    def _emit(self, *parts: Block, elements: bool = False) -> None:
+    def _emit(self, *blocks: Block, elements: bool = False) -> None:
         along = self.along if elements else []
         loops = [*self.row[:-1], *along, *self.row[-1:]] if self.apart else along
-        self.body.append(around(loops, sequence(*parts)))
+        self.body.append(wrap_in_loops(loops, sequence(*blocks)))
 
 
 def length(loops: Sequence[Loop]) -> int:
     """The number of iterations of loops whose extents are known."""
     return math.prod(loop.extent.value for loop in loops)
+
+
+def lower_pooling(group: Group, name: str) -> PrimFunc:
+    """The function of a group around a pooling: buffers are its inputs, then its output.
+
+    y[b, c, i, j] = combine over p, q of x[b, c, i * stride + p - padding, j * stride + q - padding], where it is inside
+    """
+    node, elements = group.anchor, Elements(group)
+    (x,), attributes = node.inputs, node.attributes
+    loops = spatial(group.domain)
+    window = [Loop(letter, Const(size, INDEX), True) for letter, size in zip("rs", attributes["kernel"], strict=True)]
+    pixel: list[Expr] = []
+    inside: Expr = TRUE
+    for axis, (loop, offset) in enumerate(zip(loops[2:], window, strict=True)):
+        stride, padding = attributes["stride"][axis], attributes["padding"][axis]
+        pixel.append(loop.index * stride + offset.index - padding)
+        if padding:
+            here = binary("and", pixel[-1] >= 0, pixel[-1] < x.shape[2 + axis])
+            inside = here if inside == TRUE else binary("and", inside, here)
+    neutral = identity(attributes["combine"], x.dtype)
+    element = elements.of(x, (*indices(loops[:2]), *pixel))
+    value = element if inside == TRUE else Select(inside, element, neutral)
+    (output,) = elements.outputs.values()
+    pooled = block("pool", [*loops, *window], output, indices(loops), value, attributes["combine"], neutral)
+    return function(name, elements.buffers, wrap_in_loops([*loops, *window], pooled), size_attributes(group))

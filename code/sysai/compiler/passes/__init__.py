@@ -1,15 +1,15 @@
 """Passes: functions from a graph to a graph that computes the same with less.
 
-    decompose    composite operators to core ones
+    decompose            composite operators to core ones
     then, until nothing changes any more:
-    fold         what depends on constants only is computed now
-    simplify     algebra that is exact
-    common       what is computed twice is computed once
-    dead         what no output needs goes
+    constant_folding     what depends on constants only is computed now
+    simplify             algebra that is exact
+    cse                  common subexpressions: what is computed twice is computed once
+    dce                  dead code: what no output needs goes
 
-Each makes work for the others: a decomposed softmax computes its maximum twice until `common` sees it, and a folded
+Each makes work for the others: a decomposed softmax computes its maximum twice until `cse` sees it, and a folded
 constant may be a 1 to multiply by. None of the last four adds a node to compute, so that the loop ends. The verifier
-runs behind every pass. Fusion and memory planning come after; they do not change what is computed.
+runs after every pass. Fusion and memory planning come after; they do not change what is computed.
 """
 
 from collections import Counter
@@ -20,29 +20,33 @@ from textwrap import wrap
 from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes.constant_folding import fold_constants
-from sysai.compiler.passes.cse import merge_common
-from sysai.compiler.passes.dce import remove_dead
+from sysai.compiler.passes.cse import eliminate_common_subexpressions
+from sysai.compiler.passes.dce import eliminate_dead_code
 from sysai.compiler.passes.decompose import decompose
 from sysai.compiler.passes.rewrite import Rewritten
 from sysai.compiler.passes.simplify import simplify
 
 Pass = Callable[[Graph], Graph | Rewritten]
 PASSES: dict[str, Pass] = {
-    "decompose": decompose, "fold": fold_constants, "simplify": simplify, "common": merge_common, "dead": remove_dead,
-}  # fmt: skip
+    "decompose": decompose,
+    "constant_folding": fold_constants,
+    "simplify": simplify,
+    "cse": eliminate_common_subexpressions,
+    "dce": eliminate_dead_code,
+}
 WIDTH = 92  # of a report's lines
-UNTIL_STABLE = ("fold", "simplify", "common", "dead")
+UNTIL_STABLE = ("constant_folding", "simplify", "cse", "dce")
 
 
 @dataclass
 class Report:
-    """What each pass did: (pass, nodes before, nodes after), in order, and how often each rule was applied."""
+    """A record of each pass, (pass, nodes before, nodes after), in order; and how often each rule was applied."""
 
     steps: list[tuple[str, int, int]] = field(default_factory=list)
     rules: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        lines = [f"{name:10} {before:6} -> {after:6} nodes" for name, before, after in self.steps]
+        lines = [f"{name:16} {before:6} -> {after:6} nodes" for name, before, after in self.steps]
         for rule, count in self.rules.most_common():
             lines += wrap(f"{count} x {rule}", WIDTH, initial_indent="    ", subsequent_indent=" " * 8)
         return "\n".join(lines)

@@ -30,7 +30,7 @@ SMALL = 1024
 def fold_constants(graph: Graph) -> Graph:
     """The graph with constants in the place of nodes that compute the same at every call."""
     constants = dict(graph.constants)
-    known: dict[str, Tensor] = dict(graph.constants)
+    tensors: dict[str, Tensor] = dict(graph.constants)
     uniform: dict[str, Node] = {}
     nodes = list(_scalars(graph))
     for node in nodes:
@@ -41,15 +41,15 @@ def fold_constants(graph: Graph) -> Graph:
             node = folded
         if node.op == "full":
             uniform[node.output.name] = node
-        if (tensor := _evaluate(node, known)) is not None:
-            known[node.output.name] = tensor
+        if (tensor := _evaluate(node, tensors)) is not None:
+            tensors[node.output.name] = tensor
             if node.op not in ("full", "iota"):
                 constants[node.output.name] = tensor
                 continue
         nodes.append(node)
     scalars = {node.output.name for node in nodes}
-    kept = {name: tensor for name, tensor in constants.items() if name not in scalars}
-    return replace(graph, nodes=tuple(nodes), constants=kept)
+    constants = {name: tensor for name, tensor in constants.items() if name not in scalars}
+    return replace(graph, nodes=tuple(nodes), constants=constants)
 
 
 def _scalars(graph: Graph) -> list[Node]:
@@ -80,16 +80,16 @@ def _fold_uniform(node: Node, uniform: dict[str, Node]) -> Node | None:
     return Node("full", (), node.output, attributes, node.origin)
 
 
-def _evaluate(node: Node, known: "Mapping[str, Tensor]") -> "Tensor | None":
-    """The tensor of a node, where all operands are known and it is small."""
+def _evaluate(node: Node, tensors: "Mapping[str, Tensor]") -> "Tensor | None":
+    """The tensor of a node whose operands are all in `tensors`, if it is small; else None."""
     size = product(node.output.shape)
     if operator_of(node).kind == OPAQUE or not isinstance(size, Const) or widens(node):
         return None
-    if any(value.name not in known for value in node.inputs) or _has_sizes(node):
+    if any(value.name not in tensors for value in node.inputs) or _has_sizes(node):
         return None
-    if size.value > max(SMALL, *(known[value.name].numel() for value in node.inputs), 0):
+    if size.value > max(SMALL, *(tensors[value.name].numel() for value in node.inputs), 0):
         return None
-    return _run(node, [known[value.name] for value in node.inputs])
+    return _run(node, [tensors[value.name] for value in node.inputs])
 
 
 def _has_sizes(node: Node) -> bool:
@@ -97,7 +97,7 @@ def _has_sizes(node: Node) -> bool:
 
 
 def _run(node: Node, operands: "Sequence[Tensor]") -> "Tensor":
-    from sysai.compiler.graph.interpret import run_node  # torch, which the rest of the passes do without
+    from sysai.compiler.graph.interpret import run_node  # it needs torch, the other passes do not
 
     return run_node(node, operands, {})
 

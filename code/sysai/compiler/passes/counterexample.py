@@ -17,12 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Attribute, Graph, Value
-from sysai.compiler.graph.interpret import interpret
+from sysai.compiler.graph.interpret import TORCH_DTYPES, interpret
 from sysai.compiler.graph.operators import OPERATORS
-from sysai.compiler.graph.references import TORCH_DTYPES
-from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import as_shape, evaluate
 from sysai.compiler.passes.rewrite import Rule, rewrite
 
@@ -42,7 +41,7 @@ class Counterexample:
 
 @dataclass(frozen=True)
 class Search:
-    """What was tried: how many graphs matched the rule, and the one on which it is wrong, if any."""
+    """The outcome of a search: how many graphs matched the rule, and the one on which it is wrong, if any."""
 
     matched: int
     counterexample: Counterexample | None
@@ -114,7 +113,7 @@ class _Instance:
         self.inputs: list[Value] = []
         self.sizes = generator.choice(((1, 2), (1, 2, 3), (2, 3)))
         named = ["bfloat16"] if "bfloat16" in rule.where else []
-        # Where a rule is not exact, half precision would hide what is wrong with it behind its rounding.
+        # Where a rule is not exact, half precision would hide what is wrong with it by its rounding.
         others = [dtype for dtype in _DTYPES if rule.exact or dtype != "bfloat16"]
         self.dtype = generator.choice(named or others)
 
@@ -138,8 +137,8 @@ class _Instance:
             return self.builder.full(value, dtype, as_shape(self._like_another()))
         op = term.func.id.removesuffix("_")
         operands = [self._term(argument) for argument in term.args]
-        given = {part.arg: part.value for part in term.keywords}
-        attributes = {name: self._attribute(name, given.get(name), op, operands) for name in OPERATORS[op].attributes}
+        terms = {keyword.arg: keyword.value for keyword in term.keywords}
+        attributes = {name: self._attribute(name, terms.get(name), op, operands) for name in OPERATORS[op].attributes}
         return self.builder.emit(op, *operands, **attributes)
 
     def _attribute(self, name: str, term: ast.expr | None, op: str, operands: list[Value]) -> Attribute:
@@ -169,8 +168,8 @@ class _Instance:
             return tuple(shape)
         if choice < 0.7 and len(shape) > 1:
             return (shape[1],)
-        kept = shape[self.generator.randint(0, len(shape)) :]
-        return tuple(1 if self.generator.random() < 0.3 else size for size in kept)
+        last_axes = shape[self.generator.randint(0, len(shape)) :]
+        return tuple(1 if self.generator.random() < 0.3 else size for size in last_axes)
 
     def _draw(self, name: str, op: str, operands: list[Value]) -> Attribute:
         """A value that an attribute of this name may have."""

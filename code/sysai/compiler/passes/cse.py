@@ -1,8 +1,8 @@
-"""Common subexpressions: what is computed twice from the same operands is computed once.
+"""Common subexpression elimination: what is computed twice from the same operands is computed once.
 
-Value numbering (Cocke 1970): a node is known by its operator, its operands and its attributes; a second node that is
-known already gives way to the first, unless torch runs it, as it may be random. One walk, as operands come first and
-are numbered already. Constants that are one tensor, or equal numbers, become one too (tied weights).
+Value numbering (Cocke 1970): a node's key is its operator, its operands and its attributes; a second node of the same
+key gives way to the first, unless torch runs it, as it may be random. One walk, as operands come first and are
+numbered already. Constants that are one tensor, or equal numbers, become one too (tied weights).
 """
 
 import math
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 SMALL = 64  # elements; larger constants are compared by where they lie, not element by element
 
 
-def merge_common(graph: Graph) -> Graph:
+def eliminate_common_subexpressions(graph: Graph) -> Graph:
     """The graph in which no two nodes are the same operator on the same operands."""
-    new: dict[str, str] = {}
+    new_name: dict[str, str] = {}
     first_constant: dict[Hashable, str] = {}
     for name, tensor in graph.constants.items():
         first = first_constant.setdefault(_constant_key(tensor), name)
         if first != name:
-            new[name] = first
+            new_name[name] = first
 
     def renamed(value: Value) -> Value:
-        return replace(value, name=new[value.name]) if value.name in new else value
+        return replace(value, name=new_name[value.name]) if value.name in new_name else value
 
-    known: dict[Hashable, Node] = {}
+    first_node: dict[Hashable, Node] = {}
     nodes = []
     for node in graph.nodes:
         node = replace(node, inputs=tuple(renamed(value) for value in node.inputs))
-        first = node if operator_of(node).kind == OPAQUE else known.setdefault(_key(node), node)
+        first = node if operator_of(node).kind == OPAQUE else first_node.setdefault(_key(node), node)
         if first is node:
             nodes.append(node)
         else:
-            new[node.output.name] = first.output.name
+            new_name[node.output.name] = first.output.name
     outputs = tuple(renamed(value) for value in graph.outputs)
-    constants = {name: tensor for name, tensor in graph.constants.items() if name not in new}
+    constants = {name: tensor for name, tensor in graph.constants.items() if name not in new_name}
     return replace(graph, nodes=tuple(nodes), outputs=outputs, constants=constants)
 
 
@@ -60,6 +60,6 @@ def _hashable(attribute: Attribute) -> Hashable:
 
 
 def _constant_key(tensor: "Tensor") -> Hashable:
-    where = tensor.data_ptr(), tensor.stride() if tensor.numel() > SMALL else None
-    content = where if tensor.numel() > SMALL else tuple(_hashable(number) for number in tensor.flatten().tolist())
+    location = tensor.data_ptr(), tensor.stride() if tensor.numel() > SMALL else None
+    content = location if tensor.numel() > SMALL else tuple(_hashable(number) for number in tensor.flatten().tolist())
     return tensor.dtype, tensor.shape, content

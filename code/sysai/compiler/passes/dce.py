@@ -1,11 +1,11 @@
-"""Dead code: nodes and constants that no output needs."""
+"""Dead code elimination: nodes and constants that no output needs go."""
 
 from dataclasses import replace
 
 from sysai.compiler.graph.graph import Graph
 
 
-def remove_dead(graph: Graph) -> Graph:
+def eliminate_dead_code(graph: Graph) -> Graph:
     """The graph without what no output depends on; inputs stay, as callers pass them. One walk backwards."""
     needed = {value.name for value in graph.outputs}
     nodes = []

@@ -13,10 +13,11 @@ compute again (a mask made of indices, another way to read an input) is copied i
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sysai.compiler.errors import IllegalFusion
 from sysai.compiler.graph.graph import Graph, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, SOURCE, operator_of
 from sysai.compiler.graph.sizes import evaluate, product
-from sysai.compiler.passes.groups import CHEAP_EXPRESSION, COSTLY, Context, Group, IllegalFusion, classify
+from sysai.compiler.passes.groups import CHEAP_EXPRESSION, COSTLY, Context, Group, classify
 from sysai.compiler.tir.expr import ITEM_BYTES
 
 FREE_MOVEMENTS = ("reshape", "permute", "expand", "slice")
@@ -34,7 +35,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Traffic:
+class GroupTraffic:
     """Bytes that a group moves, and that its operators would move one by one; each operand is counted once."""
 
     group: Group
@@ -54,7 +55,7 @@ def explain(graph: Graph, producer: str | Iterable[str], consumer: str | Iterabl
         ValueError: a name is not that of a node's output.
     """
     context = Context(graph)
-    producer, consumer = ({part} if isinstance(part, str) else set(part) for part in (producer, consumer))
+    producer, consumer = ({names} if isinstance(names, str) else set(names) for names in (producer, consumer))
     if unknown := (producer | consumer) - set(context.producers):
         raise ValueError(f"no node makes {', '.join(sorted(unknown))}: take one of {', '.join(context.producers)}")
     names = producer | consumer
@@ -69,7 +70,7 @@ def explain(graph: Graph, producer: str | Iterable[str], consumer: str | Iterabl
     return Verdict(True, f"one kernel of class {group.kind}: {saved}")
 
 
-def traffic(groups: Iterable[Group], sizes: Mapping[str, int] | None = None) -> list[Traffic]:
+def traffic(groups: Iterable[Group], sizes: Mapping[str, int] | None = None) -> list[GroupTraffic]:
     """The bytes that each group moves at given sizes; those of views are none."""
     sizes = sizes or {}
     result = []
@@ -80,7 +81,7 @@ def traffic(groups: Iterable[Group], sizes: Mapping[str, int] | None = None) -> 
             if node.op != "reshape" and operator_of(node).kind != SOURCE
         )
         fused = 0 if group.kind == "view" else _bytes((*group.inputs, *group.outputs), sizes)
-        result.append(Traffic(group, fused, apart))
+        result.append(GroupTraffic(group, fused, apart))
     return result
 
 
@@ -109,13 +110,13 @@ class _Fusion:
         self.context = Context(graph)
         self.free = _free_nodes(self.context)
         self.members: dict[str, set[str]] = {}
-        self.home: dict[str, str] = {}  # a node's name -> the group that may store its value
+        self.group_of: dict[str, str] = {}  # a node's name -> the group that may store it
         self.read: dict[str, list[str]] = {}  # what _reads found for groups, until they change
 
     def run(self) -> tuple[Group, ...]:
         for node in self.context.graph.nodes:
             name = node.output.name
-            self.members[name], self.home[name] = {name}, name
+            self.members[name], self.group_of[name] = {name}, name
             if node.op not in ("reshape", "fallback"):
                 while self._absorb_one(name):
                     pass
@@ -124,20 +125,20 @@ class _Fusion:
     def _absorb_one(self, group: str) -> bool:
         """Take in one of the groups that make the group's operands, if any may be."""
         for value in self._reads(group):
-            producer = self.home[value]
+            producer = self.group_of[value]
             free = value in self.free
             if not free and self._runs_between(producer, group):
                 continue
             names = self.members[group] | ({value} if free else self.members[producer])
             try:
-                classify(self.context, names, self._kept(group, names))
+                classify(self.context, names, self._stored(group, names))
             except IllegalFusion:
                 continue
             self.members[group] = names
             self.read.pop(group, None)
             if not free:
                 del self.members[producer]
-                self.home.update(dict.fromkeys((name for name in names if name not in self.free), group))
+                self.group_of.update(dict.fromkeys((name for name in names if name not in self.free), group))
             return True
         return False
 
@@ -146,44 +147,44 @@ class _Fusion:
         if group not in self.read:
             names = self.members[group]
             inputs = {value.name for name in names for value in self.context.producers[name].inputs} - names
-            made = [name for name in inputs if name in self.context.producers]
-            self.read[group] = sorted(made, key=self.context.position.get, reverse=True)
+            computed = [name for name in inputs if name in self.context.producers]
+            self.read[group] = sorted(computed, key=self.context.position.get, reverse=True)
         return self.read[group]
 
-    def _kept(self, group: str, names: set[str]) -> list[str]:
-        return [name for name in names if (name not in self.free or name == group) and self._leaves(name, names)]
+    def _stored(self, group: str, names: set[str]) -> list[str]:
+        return [name for name in names if (name not in self.free or name == group) and self._escapes(name, names)]
 
-    def _leaves(self, name: str, names: set[str]) -> bool:
+    def _escapes(self, name: str, names: set[str]) -> bool:
         """Whether a value is needed outside, also by copies of free nodes there."""
         return name in self.context.outputs or any(
-            user.output.name not in names or (user.output.name in self.free and self._leaves(user.output.name, names))
+            user.output.name not in names or (user.output.name in self.free and self._escapes(user.output.name, names))
             for user in self.context.users.get(name, ())
         )
 
     def _runs_between(self, producer: str, group: str) -> bool:
         """Whether another group needs `producer` and is needed by `group`."""
         first = min(self.context.position[name] for name in self.members[producer])
-        waiting = [self.home[value] for value in self._reads(group)]
+        waiting = [self.group_of[value] for value in self._reads(group)]
         seen = {producer, group}
         while waiting:
             other = waiting.pop()
             if other in seen or self.context.position[other] < first:  # a group's name is that of its newest node
                 continue
             seen.add(other)
-            homes = {self.home[value] for value in self._reads(other)}
-            if producer in homes:
+            groups = {self.group_of[value] for value in self._reads(other)}
+            if producer in groups:
                 return True
-            waiting.extend(homes)
+            waiting.extend(groups)
         return False
 
     def _in_order(self) -> tuple[Group, ...]:
-        """The groups that are needed, each behind those that it reads."""
+        """The groups that are needed, each after those that it reads."""
         order: list[str] = []
-        waiting = [self.home[name] for name in reversed(list(self.context.outputs)) if name in self.home]
+        waiting = [self.group_of[name] for name in reversed(list(self.context.outputs)) if name in self.group_of]
         open_groups: set[str] = set()
         while waiting:
             group = waiting[-1]
-            missing = [self.home[value] for value in self._reads(group) if self.home[value] not in order]
+            missing = [self.group_of[value] for value in self._reads(group) if self.group_of[value] not in order]
             if group in order or not missing:
                 waiting.pop()
                 if group not in order:
@@ -193,12 +194,12 @@ class _Fusion:
             open_groups.add(group)
             waiting.extend(missing)
         return tuple(
-            classify(self.context, self.members[group], self._kept(group, self.members[group])) for group in order
+            classify(self.context, self.members[group], self._stored(group, self.members[group])) for group in order
         )
 
 
 def _free_nodes(context: Context) -> set[str]:
-    """What every reader can as well make itself: indices and numbers, and other ways to read what is in memory."""
+    """Names of nodes that every reader can as well compute itself: indices, numbers, other ways to read memory."""
     free: set[str] = set()
     operators: dict[str, int] = {}
     for node in context.graph.nodes:

@@ -5,12 +5,12 @@ a row that the cache holds. `classify` decides whether a set of nodes is one, fr
 
     elementwise   injective operators only. All results have one shape; each element is computed from the group's
                   inputs at the place where it is stored
-    rows          reductions over the same axes of one domain, injective operators before them, and behind them
+    reduction     reductions over the same axes of one domain, injective operators before them, and after them
                   elementwise ones that need of a reduction only their own row's result (softmax, LayerNorm, RMSNorm)
-    matmul        one product (or convolution), movements of its operands before, elementwise operators on the
-                  elements of the product behind, and at the very end a permutation; a right operand of fewer bits
+    matmul        one product (or convolution), movements of its operands before it, elementwise operators on the
+                  elements of the product after it, and at the very end a permutation; a right operand of fewer bits
                   (weights stored in 8 or 16) is widened as it is read, by one instruction for a vector
-    window        one pooling, injective operators before
+    pooling       one pooling, injective operators before it
     view          one reshape: no kernel, another name for the same memory
     opaque        one operator that torch runs
 
@@ -22,22 +22,18 @@ without bound. Production: TVM's four classes and dominator tree (Chen et al., O
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sysai.compiler.errors import IllegalFusion
 from sysai.compiler.graph.graph import Graph, Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, MATMUL, OPAQUE, REDUCTION, operator_of
-from sysai.compiler.graph.sizes import same_shape
-from sysai.compiler.passes.access import axis_variables, is_affine, moved_indices, typical
+from sysai.compiler.graph.sizes import axis_variables, is_affine, moved_indices, same_shape, typical
 from sysai.compiler.tir.expr import MATH, Const, Expr
 
 COSTLY = tuple(name for name in MATH if name not in ("abs", "floor"))
 LARGEST_EXPRESSION = 300  # operators in the expression of one element, repeated ones counted as often as they stand
-NARROW = ("int8", "float16", "bfloat16")
+NARROW_DTYPES = ("int8", "float16", "bfloat16")  # which a vector instruction widens to float32
 CHEAP_EXPRESSION = 8  # operators that may be computed again for every reader
 FULL, ROW = "full", "row"
 Shape = tuple[Expr, ...]
-
-
-class IllegalFusion(ValueError):  # noqa: N818
-    """Nodes that cannot run as one kernel; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +45,10 @@ class Group:
         nodes: in the graph's order.
         inputs: what is read from memory.
         outputs: what is written to memory: read outside the group, or an output of the graph.
-        domain: the shape of what the loops go over.
-        axes: of the domain, those that are reduced (rows).
-        roles: of the values that have an element at each place of the domain, FULL, or one for each row, ROW (rows).
+        domain: the shape that the loops go over.
+        axes: those of the domain that are reduced, in a reduction.
+        roles: in a reduction, FULL for values with an element at each index of the domain, ROW for those with one
+            for each row, by name.
     """
 
     kind: str
@@ -79,33 +76,33 @@ class Context:
         self.position = {node.output.name: position for position, node in enumerate(graph.nodes)}
         self.outputs = {value.name for value in graph.outputs}
 
-    def leaves(self, value: Value, names: Iterable[str]) -> bool:
+    def escapes(self, value: Value, names: Iterable[str]) -> bool:
         """Whether a value is needed outside the nodes called `names`."""
         return value.name in self.outputs or any(
             user.output.name not in names for user in self.users.get(value.name, ())
         )
 
 
-def classify(context: Context, names: Iterable[str], kept: Iterable[str] | None = None) -> Group:
+def classify(context: Context, names: Iterable[str], stored: Iterable[str] | None = None) -> Group:
     """The group of the nodes whose outputs are called `names`.
 
     Args:
-        kept: which of their values are to be stored; by default those that are needed outside.
+        stored: which of their values go to memory; by default those that are needed outside.
 
     Raises:
-        IllegalFusion: they are none; the message says why.
+        IllegalFusion: they are no group; the message says why.
     """
     names = set(names)
     nodes = tuple(sorted((context.producers[name] for name in names), key=lambda n: context.position[n.output.name]))
-    if kept is None:
-        kept = [node.output.name for node in nodes if context.leaves(node.output, names)]
-    outputs = tuple(node.output for node in nodes if node.output.name in set(kept)) or (nodes[-1].output,)
+    if stored is None:
+        stored = [node.output.name for node in nodes if context.escapes(node.output, names)]
+    outputs = tuple(node.output for node in nodes if node.output.name in set(stored)) or (nodes[-1].output,)
     inputs = {value.name: value for node in nodes for value in node.inputs if value.name not in names}
-    parts = _Parts(nodes, tuple(inputs.values()), outputs)
+    candidate = _Candidate(nodes, tuple(inputs.values()), outputs)
     anchors = [node for node in nodes if not operator_of(node).injective]
     kinds = {operator_of(node).kind for node in anchors}
     if OPAQUE in kinds:
-        return _opaque(parts)
+        return _opaque(candidate)
     if len(kinds) > 1:
         first = anchors[0]
         other = next(node for node in anchors if operator_of(node).kind != operator_of(first).kind)
@@ -113,18 +110,20 @@ def classify(context: Context, names: Iterable[str], kept: Iterable[str] | None 
             f"{first.op} and {other.op} both need many elements for each of theirs: one loop nest cannot "
             f"hold both without computing the first again and again, or storing it"
         )
-    parts.check_expressions(parts.behind(node for node in anchors if node.op == "reduce"))
+    candidate.check_expressions(candidate.dependents(node for node in anchors if node.op == "reduce"))
     if MATMUL in kinds:
-        return _matmul(parts, anchors)
+        return _matmul(candidate, anchors)
     if any(node.op == "pool2d" for node in anchors):
-        return _window(parts, anchors)
+        return _pooling(candidate, anchors)
     if REDUCTION in kinds:
-        return _rows(parts, anchors)
-    return _elementwise(parts)
+        return _reduction(candidate, anchors)
+    return _elementwise(candidate)
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _Candidate:
+    """Nodes of which `classify` asks whether they are a group; attributes as those of Group."""
+
     nodes: tuple[Node, ...]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
@@ -136,19 +135,19 @@ class _Parts:
     def group(self, kind: str, domain: tuple[Expr, ...], **details: object) -> Group:
         return Group(kind, self.nodes, self.inputs, self.outputs, domain, **details)
 
-    def behind(self, anchors: Iterable[Node]) -> set[str]:
+    def dependents(self, anchors: Iterable[Node]) -> set[str]:
         """Names of the values that depend on the anchors, these included."""
-        found = {node.output.name for node in anchors}
+        names = {node.output.name for node in anchors}
         for node in self.nodes:
-            if any(value.name in found for value in node.inputs):
-                found.add(node.output.name)
-        return found
+            if _any_in(node.inputs, names):
+                names.add(node.output.name)
+        return names
 
     def check_expressions(self, stored: set[str]) -> None:
-        """No expression without bound, and nothing costly computed for many readers, but for what is `stored`.
+        """Refuse expressions that grow without bound, and costly ones that many readers would compute, unless `stored`.
 
         Raises:
-            IllegalFusion: there is.
+            IllegalFusion: there is one.
         """
         operators: dict[str, int] = {}
         costly: set[str] = set()
@@ -176,19 +175,19 @@ def _any_in(values: Iterable[Value], names: Iterable[str]) -> bool:
     return any(value.name in names for value in values)
 
 
-def _opaque(parts: _Parts) -> Group:
-    if len(parts.nodes) > 1:
-        (target, *_) = [node.attributes["target"] for node in parts.nodes if node.op == "fallback"]
+def _opaque(candidate: _Candidate) -> Group:
+    if len(candidate.nodes) > 1:
+        (target, *_) = [node.attributes["target"] for node in candidate.nodes if node.op == "fallback"]
         raise IllegalFusion(f"{target} is run by torch: nothing is known of which elements it needs")
-    return parts.group("opaque", parts.nodes[0].output.shape)
+    return candidate.group("opaque", candidate.nodes[0].output.shape)
 
 
-def _elementwise(parts: _Parts) -> Group:
-    if len(parts.nodes) == 1 and parts.nodes[0].op == "reshape":
-        return parts.group("view", parts.nodes[0].output.shape)
-    domain = parts.outputs[-1].shape
-    _require_shape(parts.outputs, domain)
-    return parts.group("elementwise", domain)
+def _elementwise(candidate: _Candidate) -> Group:
+    if len(candidate.nodes) == 1 and candidate.nodes[0].op == "reshape":
+        return candidate.group("view", candidate.nodes[0].output.shape)
+    domain = candidate.outputs[-1].shape
+    _require_shape(candidate.outputs, domain)
+    return candidate.group("elementwise", domain)
 
 
 def _require_shape(values: Iterable[Value], domain: tuple[Expr, ...]) -> None:
@@ -200,14 +199,14 @@ def _require_shape(values: Iterable[Value], domain: tuple[Expr, ...]) -> None:
             )
 
 
-def _window(parts: _Parts, anchors: list[Node]) -> Group:
+def _pooling(candidate: _Candidate, anchors: list[Node]) -> Group:
     (anchor, *others) = anchors
-    if others or anchor is not parts.nodes[-1] or parts.outputs != (anchor.output,):
+    if others or anchor is not candidate.nodes[-1] or candidate.outputs != (anchor.output,):
         raise IllegalFusion("windows overlap: what reads the result of a pooling would compute it several times")
-    return parts.group("window", anchor.output.shape)
+    return candidate.group("pooling", anchor.output.shape)
 
 
-def _rows(parts: _Parts, reductions: list[Node]) -> Group:
+def _reduction(candidate: _Candidate, reductions: list[Node]) -> Group:
     domain, axes = reductions[0].inputs[0].shape, tuple(sorted(reductions[0].attributes["axes"]))
     for node in reductions[1:]:
         if not same_shape(node.inputs[0].shape, domain) or tuple(sorted(node.attributes["axes"])) != axes:
@@ -215,56 +214,62 @@ def _rows(parts: _Parts, reductions: list[Node]) -> Group:
                 f"{reductions[0].output.name} and {node.output.name} reduce other axes, or tensors of other shapes: "
                 f"their rows are not the same"
             )
-    roles = _roles(parts, reductions, domain, axes)
+    roles = _roles(candidate, reductions, domain, axes)
     stored = {name for name, role in roles.items() if role == FULL}
-    for value in parts.outputs:
+    for value in candidate.outputs:
         if value.name not in roles:
             _require_shape([value], domain)
             roles[value.name] = FULL
             stored.add(value.name)
     trailing = axes == tuple(range(len(domain) - len(axes), len(domain)))
-    if _any_in(parts.outputs, stored) and not trailing:
+    if _any_in(candidate.outputs, stored) and not trailing:
         raise IllegalFusion(
             f"axes {list(axes)} of [{', '.join(map(str, domain))}] are not the last ones: a row's elements lie far "
             f"apart, and to go over it twice reads every cache line for one element"
         )
-    return parts.group("rows", domain, axes=axes, roles=roles)
+    return candidate.group("reduction", domain, axes=axes, roles=roles)
 
 
-def _roles(parts: _Parts, reductions: list[Node], domain: tuple[Expr, ...], axes: tuple[int, ...]) -> dict[str, str]:
+def _roles(
+    candidate: _Candidate, reductions: list[Node], domain: tuple[Expr, ...], axes: tuple[int, ...]
+) -> dict[str, str]:
     """FULL or ROW for each value that depends on a reduction, and FULL for what the reductions read.
 
     Raises:
         IllegalFusion: one needs another row's result.
     """
-    kept = tuple(Const(1, "int64") if axis in axes else size for axis, size in enumerate(domain))
+    keepdim = tuple(Const(1, "int64") if axis in axes else size for axis, size in enumerate(domain))
     squeezed = tuple(size for axis, size in enumerate(domain) if axis not in axes)
     roles: dict[str, str] = {node.output.name: ROW for node in reductions}
-    behind = parts.behind(reductions)
-    for node in parts.nodes:
+    dependents = candidate.dependents(reductions)
+    for node in candidate.nodes:
         name, shape = node.output.name, node.output.shape
-        dependent = [value for value in node.inputs if value.name in behind]
+        dependent = [value for value in node.inputs if value.name in dependents]
         if node in reductions:
             if dependent and roles[dependent[0].name] != FULL:
                 raise IllegalFusion(f"{name} reduces {dependent[0].name}, of which each row has one element only")
         elif dependent:
-            roles[name] = _role(node, dependent, roles, domain, kept, squeezed)
+            roles[name] = _role(node, dependent, roles, domain, keepdim, squeezed)
         elif same_shape(shape, domain):
             roles[name] = FULL
     return roles
 
 
 def _role(
-    node: Node, dependent: list[Value], roles: Mapping[str, str], domain: Shape, kept: Shape, squeezed: Shape
+    node: Node, dependent: list[Value], roles: Mapping[str, str], domain: Shape, keepdim: Shape, squeezed: Shape
 ) -> str:
-    """The role of a node, of which the operands `dependent` have theirs; `kept` and `squeezed` are a row's shapes."""
+    """The role of a node, by those of its operands `dependent`.
+
+    Args:
+        keepdim, squeezed: the two shapes that a reduction's result may have, with axes of size 1 and without them.
+    """
     shape = node.output.shape
     rows = [value for value in dependent if roles[value.name] == ROW]
     elementwise = operator_of(node).kind == ELEMENTWISE or node.op == "expand"
-    if node.op == "reshape" and rows and any(same_shape(shape, form) for form in (kept, squeezed)):
+    if node.op == "reshape" and rows and any(same_shape(shape, form) for form in (keepdim, squeezed)):
         return ROW
     if elementwise and len(shape) == len(domain) and all(len(value.shape) == len(domain) for value in rows):
-        if not rows or not same_shape(shape, kept):
+        if not rows or not same_shape(shape, keepdim):
             if same_shape(shape, domain):
                 return FULL
         elif len(rows) == len(dependent):
@@ -277,36 +282,37 @@ def _role(
     )
 
 
-def _matmul(parts: _Parts, anchors: list[Node]) -> Group:
+def _matmul(candidate: _Candidate, anchors: list[Node]) -> Group:
     (anchor, *others) = anchors
     if others:
         raise IllegalFusion(f"{others[0].op} needs whole rows of {anchor.op}: its operand is stored in between")
-    domain, behind, last = anchor.output.shape, parts.behind(anchors), parts.nodes[-1]
-    for node in parts.nodes:
+    domain, dependents, last = anchor.output.shape, candidate.dependents(anchors), candidate.nodes[-1]
+    for node in candidate.nodes:
         name = node.output.name
-        if name not in behind or node is anchor:
+        if name not in dependents or node is anchor:
             continue
-        if node.op == "permute" and node is last and parts.outputs == (node.output,):
+        if node.op == "permute" and node is last and candidate.outputs == (node.output,):
             continue
         if operator_of(node).kind != ELEMENTWISE:
             raise IllegalFusion(f"{node.op} ({name}) moves elements of the product before others are applied to it")
         if not same_shape(node.output.shape, domain):
             raise IllegalFusion(f"{name} has not the shape of the product, so that elements would be computed again")
-    if len(parts.outputs) > 1:
+    if len(candidate.outputs) > 1:
+        first, second = (value.name for value in candidate.outputs[:2])
         raise IllegalFusion(
-            f"{parts.outputs[0].name} is needed outside as well as {parts.outputs[1].name}: a product stores one "
+            f"{first} is needed outside as well as {second}: a product stores one "
             f"result, and who needs the other makes it from that"
         )
-    if outside := [value for value in parts.outputs if value.name not in behind]:
+    if outside := [value for value in candidate.outputs if value.name not in dependents]:
         raise IllegalFusion(f"{outside[0].name} does not depend on the product: it is stored by a kernel of its own")
     for value in anchor.inputs:
-        _check_operand(parts.producers, value, anchor)
-    return parts.group("matmul", domain)
+        _check_operand(candidate.producers, value, anchor)
+    return candidate.group("matmul", domain)
 
 
 def widens(node: Node) -> bool:
     """Whether a node makes 32 bits of a number of 8 or 16."""
-    return node.op == "cast" and node.output.dtype == "float32" and node.inputs[0].dtype in NARROW
+    return node.op == "cast" and node.output.dtype == "float32" and node.inputs[0].dtype in NARROW_DTYPES
 
 
 def _check_operand(producers: Mapping[str, Node], value: Value, anchor: Node) -> None:

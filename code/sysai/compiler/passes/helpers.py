@@ -1,10 +1,11 @@
-"""What the texts of rules may say about values and attributes."""
+"""Functions that the texts of rules may call on values and attributes."""
 
 import math
 from collections.abc import Sequence
 
+from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph.graph import Value
-from sysai.compiler.graph.shapes import InvalidGraph, broadcast
+from sysai.compiler.graph.operators.operator import broadcast
 from sysai.compiler.graph.sizes import as_shape, canonical, product, same, same_shape
 from sysai.compiler.tir.expr import FLOATS, Const, Expr, Operand, as_expr, binary
 
@@ -65,8 +66,8 @@ def plus(a: Operand, b: Operand) -> Expr:
 
 def swaps_last(order: Sequence[int]) -> bool:
     """Whether an order of axes exchanges the last two and nothing else."""
-    rest = len(order) - 2
-    return rest >= 0 and tuple(order) == (*range(rest), rest + 1, rest)
+    first = len(order) - 2
+    return first >= 0 and tuple(order) == (*range(first), first + 1, first)
 
 
 def channels(x: Value) -> tuple[Expr, ...]:
@@ -75,7 +76,7 @@ def channels(x: Value) -> tuple[Expr, ...]:
 
 
 def one_more_axis(x: Value, axis: int) -> tuple[Expr, ...]:
-    """The shape of x with an axis of size 1 behind `axis`."""
+    """The shape of x with an axis of size 1 after `axis`."""
     return as_shape((*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
 
 

@@ -16,31 +16,31 @@ from sysai.compiler.graph.sizes import as_shape, same, same_shape
 
 def legalize(graph: Graph) -> Graph:
     """The same graph in which no convolution pads, and no product by a matrix is reshaped in its rows only."""
-    return _rewrite(_rewrite(graph, _rows_apart), _padding_apart)
+    return _rewrite(_rewrite(graph, _unmerge_rows), _separate_padding)
 
 
-Rule = Callable[[Node, dict[str, Node], Builder], Value | None]
+Legalization = Callable[[Node, dict[str, Node], Builder], Value | None]
 
 
-def _rewrite(graph: Graph, rule: Rule) -> Graph:
-    """Each node for which the rule gives another value is replaced by that."""
+def _rewrite(graph: Graph, legalization: Legalization) -> Graph:
+    """Each node for which the legalization gives another value is replaced by that."""
     builder = Builder({*graph.constants, *(value.name for value in graph.values())})
     producers: dict[str, Node] = {}  # of what has been emitted
     replaced: dict[str, Value] = {}
     for node in graph.nodes:
-        producers |= {made.output.name: made for made in builder.nodes[len(producers) :]}
+        producers |= {emitted.output.name: emitted for emitted in builder.nodes[len(producers) :]}
         node = replace(node, inputs=tuple(replaced.get(value.name, value) for value in node.inputs))
         builder.origin = node.origin
-        other = rule(node, producers, builder)
-        if other is None:
+        replacement = legalization(node, producers, builder)
+        if replacement is None:
             builder.nodes.append(node)
         else:
-            replaced[node.output.name] = other
+            replaced[node.output.name] = replacement
     outputs = tuple(replaced.get(value.name, value) for value in graph.outputs)
     return replace(graph, nodes=tuple(builder.nodes), outputs=outputs)
 
 
-def _padding_apart(node: Node, _: dict[str, Node], builder: Builder) -> Value | None:
+def _separate_padding(node: Node, _: dict[str, Node], builder: Builder) -> Value | None:
     if node.op != "conv2d" or not any(node.attributes["padding"]):
         return None
     padding = as_shape((0, 0, *node.attributes["padding"]))
@@ -48,7 +48,7 @@ def _padding_apart(node: Node, _: dict[str, Node], builder: Builder) -> Value | 
     return builder.emit("conv2d", padded, node.inputs[1], **{**node.attributes, "padding": (0, 0)})
 
 
-def _rows_apart(node: Node, producers: dict[str, Node], builder: Builder) -> Value | None:
+def _unmerge_rows(node: Node, producers: dict[str, Node], builder: Builder) -> Value | None:
     matmul = producers.get(node.inputs[0].name) if node.op == "reshape" else None
     if matmul is None or matmul.op != "matmul" or len(matmul.inputs[1].shape) != 2:
         return None
@@ -56,10 +56,10 @@ def _rows_apart(node: Node, producers: dict[str, Node], builder: Builder) -> Val
     if len(shape) < 2 or not same(shape[-1], columns):
         return None
     a, w = matmul.inputs
-    wanted = (*shape[:-1], a.shape[-1])
+    rows_shape = (*shape[:-1], a.shape[-1])
     source = producers.get(a.name)
-    if source is not None and source.op == "reshape" and same_shape(source.inputs[0].shape, wanted):
+    if source is not None and source.op == "reshape" and same_shape(source.inputs[0].shape, rows_shape):
         rows = source.inputs[0]
     else:
-        rows = a if same_shape(a.shape, wanted) else builder.reshape(a, wanted)
+        rows = a if same_shape(a.shape, rows_shape) else builder.reshape(a, rows_shape)
     return builder.emit("matmul", rows, w, transpose_b=matmul.attributes["transpose_b"])

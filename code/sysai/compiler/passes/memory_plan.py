@@ -7,17 +7,16 @@ each at the lowest offset where it fits, is close in practice (Pisarchyk and Lee
     sum of all >= peak >= lower bound = the most bytes that live at one step
 
 Reshapes have no memory of their own: `lifetimes` counts their readers as readers of what they rename. Sizes must be
-numbers: a run with symbolic sizes plans when it knows them, and keeps the plan (`executable.py`). Production
+numbers: a run with symbolic sizes plans when it knows them, and keeps the plan (`runtime/executable.py`). Production
 (Relax, TFLite, PyTorch's AOTInductor) also writes results over operands that die in the same step.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.graph.graph import Value
 from sysai.compiler.passes.groups import Group
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,19 @@ class MemoryPlan:
         return sum(map(aligned, self.sizes.values()))
 
     def check_invariants(self) -> None:
-        """What lives at the same time does not overlap, and all lies in the arena.
+        """Check that all values lie in the arena, and that those that live at the same time do not overlap.
 
         Raises:
-            AssertionError: it does, or does not.
+            AssertionError: they do not, or do.
         """
-        for place, one in enumerate(self.lifetimes):
-            start, end = self.offsets[one.name], self.offsets[one.name] + self.sizes[one.name]
-            assert start % ALIGNMENT == 0, f"{one.name} does not begin at a cache line"
-            assert 0 <= start <= end <= self.peak, f"{one.name} lies outside the arena"
-            for other in self.lifetimes[place + 1 :]:
-                begin, stop = self.offsets[other.name], self.offsets[other.name] + self.sizes[other.name]
-                overlap = max(start, begin) < min(end, stop)
-                assert not (overlap and one.meets(other)), f"{one.name} and {other.name} live at once and overlap"
+        for index, life in enumerate(self.lifetimes):
+            start, end = self.offsets[life.name], self.offsets[life.name] + self.sizes[life.name]
+            assert start % ALIGNMENT == 0, f"{life.name} does not begin at a cache line"
+            assert 0 <= start <= end <= self.peak, f"{life.name} lies outside the arena"
+            for later in self.lifetimes[index + 1 :]:
+                later_start = self.offsets[later.name]
+                overlap = max(start, later_start) < min(end, later_start + self.sizes[later.name])
+                assert not (overlap and life.meets(later)), f"{life.name} and {later.name} live at once and overlap"
         assert self.lower_bound <= self.peak <= self.total
 
 
@@ -90,7 +89,7 @@ def storage(groups: Iterable[Group]) -> dict[str, str]:
 def lifetimes(groups: Sequence[Group], outputs: Iterable[Value] = ()) -> tuple[Lifetime, ...]:
     """When each value is needed that lies in the arena: what groups store, except the graph's outputs."""
     owner = storage(groups)
-    given_out = {owner.get(value.name, value.name) for value in outputs}
+    returned = {owner.get(value.name, value.name) for value in outputs}
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for step, group in enumerate(groups):
@@ -100,7 +99,7 @@ def lifetimes(groups: Sequence[Group], outputs: Iterable[Value] = ()) -> tuple[L
             name = owner.get(value.name, value.name)
             if name in first:
                 last[name] = step
-    return tuple(Lifetime(name, first[name], last[name]) for name in first if name not in given_out)
+    return tuple(Lifetime(name, first[name], last[name]) for name in first if name not in returned)
 
 
 def plan_memory(lives: Sequence[Lifetime], sizes: Mapping[str, int]) -> MemoryPlan:

@@ -36,20 +36,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import CodeType
 
+from sysai.compiler.errors import InvalidGraph, InvalidRule
 from sysai.compiler.graph.builder import Builder
 from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import OPERATORS
-from sysai.compiler.graph.shapes import InvalidGraph
 from sysai.compiler.graph.sizes import same_shape
 from sysai.compiler.passes import helpers
 
 COMMUTATIVE = ("add", "mul", "min", "max", "eq", "ne", "and", "or")
 MOST_STEPS = 100
 _HELPERS = {name: getattr(helpers, name) for name in helpers.__all__}
-
-
-class InvalidRule(ValueError):  # noqa: N818
-    """A rule that cannot be read, or whose replacement is not of the type of what it replaces."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +169,8 @@ class _Rewriter:
         orders = [node.inputs, node.inputs[::-1]] if node.op in COMMUTATIVE else [node.inputs]
         for operands in orders:
             if all(
-                self._matches(part, value, bindings) for part, value in zip(pattern.args, operands, strict=True)
-            ) and all(_bind(part, node.attributes, bindings) for part in pattern.keywords):
+                self._matches(term, value, bindings) for term, value in zip(pattern.args, operands, strict=True)
+            ) and all(_bind(keyword, node.attributes, bindings) for keyword in pattern.keywords):
                 return True
             bindings.clear()
             bindings.update(before)
@@ -183,21 +179,22 @@ class _Rewriter:
     def _build(
         self, term: ast.expr, bindings: dict[str, object], rule: Rule, steps: int, name: str = "", dtype: str = ""
     ) -> Value:
-        """The value of a part of a replacement; numbers are of `dtype`."""
+        """The value of a term of a replacement; numbers are of `dtype`."""
         match term:
             case ast.Name(variable):
                 return bindings[variable]
-            case ast.NamedExpr(target, part):
-                bindings[target.id] = self._build(part, bindings, rule, steps)
+            case ast.NamedExpr(target, named):
+                bindings[target.id] = self._build(named, bindings, rule, steps)
                 return bindings[target.id]
             case ast.Call(_, arguments, keywords):
-                parts = {k: part for k, part in enumerate(arguments) if not _is_number(part)}
-                operands = {k: self._build(part, bindings, rule, steps) for k, part in parts.items()}
-                beside = operands[max(operands)].dtype if operands else ""
-                for k, part in enumerate(arguments):
+                # Numbers come last: they take the dtype of the operands beside them.
+                terms = {k: argument for k, argument in enumerate(arguments) if not _is_number(argument)}
+                operands = {k: self._build(argument, bindings, rule, steps) for k, argument in terms.items()}
+                number_dtype = operands[max(operands)].dtype if operands else ""
+                for k, argument in enumerate(arguments):
                     if k not in operands:
-                        operands[k] = self._build(part, bindings, rule, steps, dtype=beside)
-                attributes = {part.arg: _evaluate(part.value, bindings) for part in keywords}
+                        operands[k] = self._build(argument, bindings, rule, steps, dtype=number_dtype)
+                attributes = {keyword.arg: _evaluate(keyword.value, bindings) for keyword in keywords}
                 try:
                     ordered = [operands[k] for k in sorted(operands)]
                     return self.apply(_operator(term), ordered, attributes, name, steps)
@@ -215,12 +212,12 @@ def _check(term: ast.expr, rule: Rule) -> None:
             name = _operator(term)
             if name not in OPERATORS:
                 raise InvalidRule(f"{rule}: no operator {name!r}")
-            if unknown := {part.arg for part in keywords} - set(OPERATORS[name].attributes):
+            if unknown := {keyword.arg for keyword in keywords} - set(OPERATORS[name].attributes):
                 raise InvalidRule(f"{rule}: {name} has no attribute {', '.join(map(str, unknown))}")
             for argument in arguments:
                 _check(argument, rule)
-        case ast.NamedExpr(_, part):
-            _check(part, rule)
+        case ast.NamedExpr(_, named):
+            _check(named, rule)
         case ast.Name():
             pass
         case _ if not _is_number(term):
@@ -252,12 +249,12 @@ def _equal(a: Attribute, b: Attribute) -> bool:
     return a == b
 
 
-def _bind(part: ast.keyword, attributes: Mapping[str, Attribute], bindings: dict[str, object]) -> bool:
+def _bind(keyword: ast.keyword, attributes: Mapping[str, Attribute], bindings: dict[str, object]) -> bool:
     """Compare an attribute with a literal, or bind a name to it."""
-    actual = attributes[part.arg]
-    if isinstance(part.value, ast.Name):
-        return bindings.setdefault(part.value.id, actual) == actual
-    return _equal(_literal(part.value), actual)
+    actual = attributes[keyword.arg]
+    if isinstance(keyword.value, ast.Name):
+        return bindings.setdefault(keyword.value.id, actual) == actual
+    return _equal(_literal(keyword.value), actual)
 
 
 def _evaluate(term: ast.expr, bindings: Mapping[str, object]) -> Attribute:

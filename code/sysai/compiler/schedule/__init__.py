@@ -1,12 +1,13 @@
 """Schedules: how a tensor program runs, apart from what it computes; every primitive checks that it is legal.
 
-schedule.py      Schedule, which applies primitives and records them; replay
-trace.py         the record: printed, saved, loaded
+schedule.py      Schedule, which applies primitives and records them in a Trace; replay
 loops.py         split, fuse, reorder, tile, vectorize, parallel, unroll
 placement.py     compute_at, reverse_compute_at, compute_inline
 caching.py       cache_read, cache_write
 reduction.py     rfactor, decompose_reduction
 dependence.py    which iterations touch the same element
-affine.py        which interval an index runs through; storage.py: buffers that shrink to it
-order.py         what must stay before what; nest.py: a block in new loops; tree.py: loops and blocks by name
+regions.py       which part of a buffer a loop touches, and buffers that shrink to it
+moving.py        the order that blocks must keep, and new loops for a block that moves
+tree.py          loops, blocks and buffers by name
+default.py       the default schedule of each class of groups; default_matmul.py: of products; steps.py: their steps
 """

@@ -1,4 +1,4 @@
-"""Which iterations of a loop touch the same element: what reordering, vectorizing and parallelizing must know.
+"""Which iterations of a loop touch the same element, the question of reordering, vectorizing and parallelizing.
 
 Two accesses to one buffer, one of them a write, conflict where their indices are equal. An index determines a loop's
 variable if it takes different values in different iterations, whatever the loops inside do: 8 i + j determines i, and
@@ -12,8 +12,7 @@ Banerjee tests are of the kind). It may refuse a legal schedule whose indices it
 import math
 from collections.abc import Iterable, Sequence
 
-from sysai.compiler.schedule.affine import ranges_of
-from sysai.compiler.schedule.tree import allocated, loops
+from sysai.compiler.schedule.tree import allocated, loops, ranges_of
 from sysai.compiler.tir.accesses import Access, accesses
 from sysai.compiler.tir.arith import Ranges, proves, simplify
 from sysai.compiler.tir.expr import Binary, Expr, Var, as_expr, depends_on_data, variables
@@ -22,13 +21,13 @@ from sysai.compiler.tir.statement import REDUCE, Block, For, PrimFunc, Stmt, blo
 
 
 def touching(stmt: Stmt, buffer: str) -> list[tuple[Block, Access]]:
-    """Who touches the buffer inside; the element that a reduction updates counts as its write."""
-    found = []
+    """The blocks inside that touch the buffer, with their accesses; a reduction's own element counts as its write."""
+    touches = []
     for block in blocks(stmt):
         *others, write = accesses(block)
         own = (*(others[:-1] if block.reduces else others), write)
-        found += [(block, access) for access in own if access.buffer.name == buffer]
-    return found
+        touches += [(block, access) for access in own if access.buffer.name == buffer]
+    return touches
 
 
 def between_iterations(function: PrimFunc, loop: For) -> str | None:
@@ -60,9 +59,9 @@ def against_order(function: PrimFunc, old: Sequence[For], new: Sequence[For]) ->
         users = touching(body, buffer)
         if len(users) == 1 and _commutes(users[0][0]):
             continue
-        known = determined([access.indices for _, access in users], [*old, *loops(body)])
-        carrying = [loop.var.name for loop in old if loop.var not in known]
-        after = [loop.var.name for loop in new if loop.var not in known]
+        fixed = determined([access.indices for _, access in users], [*old, *loops(body)])
+        carrying = [loop.var.name for loop in old if loop.var not in fixed]
+        after = [loop.var.name for loop in new if loop.var not in fixed]
         if carrying != after:
             names = sorted({block.name for block, _ in users})
             return (
@@ -83,20 +82,20 @@ def determined(elements: Iterable[Sequence[Expr]], inside: Sequence[For]) -> set
     ranges = ranges_of(inside)
     common = set.intersection(*(_facts(indices, ranges) for indices in elements))
     sums = [terms for *_, terms in common]
-    known: set[Expr] = {loop.var for loop in inside if proves(loop.extent <= 1, {})}
+    fixed: set[Expr] = {loop.var for loop in inside if proves(loop.extent <= 1, {})}
     while True:
-        before = len(known)
+        before = len(fixed)
         for terms in sums:
-            unknown = [term for term, _ in terms if term not in known]
+            unknown = [term for term, _ in terms if term not in fixed]
             if len(unknown) == 1:
-                known.add(unknown[0])
-        if len(known) == before:
-            return {var for var in ranges if var in known}
-        for term in list(known):
+                fixed.add(unknown[0])
+        if len(fixed) == before:
+            return {var for var in ranges if var in fixed}
+        for term in list(fixed):
             match term:  # remainder and quotient by the same divisor give the number
                 case Binary("mod", number, divisor) if not variables(divisor) & set(ranges):
                     quotient = polynomial(simplify(number // divisor, ranges)).atoms
-                    if all(atom in known or not variables(atom) & set(ranges) for atom in quotient):
+                    if all(atom in fixed or not variables(atom) & set(ranges) for atom in quotient):
                         sums += [terms for *_, terms in _digits(polynomial(number), ranges)]
 
 
@@ -113,7 +112,7 @@ def _facts(indices: Sequence[Expr], ranges: Ranges) -> set[Fact]:
 
 
 def _digits(index: Polynomial, ranges: Ranges) -> Iterable[Fact]:
-    """What the value of an index tells: for every divisor that cuts it between two of its terms, the upper part.
+    """The facts that the value of an index tells: for every divisor that cuts it between two terms, the upper part.
 
     24 a + 8 b + c with b < 3 and c < 8 tells all of it, 3 a + b (divided by 8) and a (divided by 24).
     """

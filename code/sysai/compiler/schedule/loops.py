@@ -17,29 +17,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sysai.compiler import tir
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.illegal import IllegalSchedule
 from sysai.compiler.schedule.tree import change_blocks, find_loop, fresh, loops, path_to_loop, replace_loop
-from sysai.compiler.tir.conditions import both
-from sysai.compiler.tir.expr import INDEX, Const, Expr, Operand, Var, as_expr, variables
-from sysai.compiler.tir.statement import (
-    LOOP_KINDS,
-    PARALLEL,
-    SERIAL,
-    UNROLLED,
-    VECTORIZED,
-    Allocate,
-    Block,
-    For,
-    PrimFunc,
-    Seq,
-    Stmt,
-    statements,
-    substitute_loops,
-)
 
 
-def split(function: PrimFunc, loop: str, factors: Sequence[int | None]) -> tuple[PrimFunc, tuple[str, ...]]:
+def split(function: tir.PrimFunc, loop: str, factors: Sequence[int | None]) -> tuple[tir.PrimFunc, tuple[str, ...]]:
     """Cut a loop into nested ones with the extents `factors`, of which one may be None: as many as needed.
 
     Where the extent is not a multiple, or is not known before run time, the blocks inside get a predicate.
@@ -60,27 +44,30 @@ def split(function: PrimFunc, loop: str, factors: Sequence[int | None]) -> tuple
             f"splitting {loop} by {list(factors)}: a loop has at least one iteration, so use factors >= 1"
         )
     product = math.prod(numbers)
-    extents = [_ceildiv(old.extent, product) if factor is None else Const(factor, INDEX) for factor in factors]
-    if None not in factors and not (isinstance(old.extent, Const) and product >= old.extent.value):
+    extents = [_ceildiv(old.extent, product) if factor is None else tir.Const(factor, tir.INDEX) for factor in factors]
+    if None not in factors and not (isinstance(old.extent, tir.Const) and product >= old.extent.value):
         raise IllegalSchedule(
             f"splitting {loop} by {list(factors)} would execute {product} of its {old.extent} iterations: "
             "make one factor None"
         )
+    # The old index is the new ones as digits, the innermost the last; beyond the extent, blocks are not executed.
     names: list[str] = []
     for position in range(len(factors)):
         names.append(fresh(function, f"{loop}_{position}", *names))
-    value: Expr = Const(0, INDEX)
+    value: tir.Expr = tir.Const(0, tir.INDEX)
     for name, extent in zip(names, extents, strict=True):
-        value = value * extent + Var(name)
-    body = substitute_loops(old.body, {old.var: value})
-    if math.prod(extents, start=Const(1, INDEX)) != old.extent:
-        body = change_blocks(body, lambda block: replace(block, predicate=both(block.predicate, value < old.extent)))
+        value = value * extent + tir.Var(name)
+    body = tir.substitute_loops(old.body, {old.var: value})
+    if math.prod(extents, start=tir.Const(1, tir.INDEX)) != old.extent:
+        body = change_blocks(
+            body, lambda block: replace(block, predicate=tir.both(block.predicate, value < old.extent))
+        )
     for name, extent in zip(reversed(names), reversed(extents), strict=True):
-        body = For(Var(name), extent, body)
+        body = tir.For(tir.Var(name), extent, body)
     return replace_loop(function, loop, body), tuple(names)
 
 
-def fuse(function: PrimFunc, names: Sequence[str]) -> tuple[PrimFunc, str]:
+def fuse(function: tir.PrimFunc, names: Sequence[str]) -> tuple[tir.PrimFunc, str]:
     """Make one loop of perfectly nested ones, given from the outermost."""
     chain = [find_loop(function, name) for name in names]
     if len(chain) < 2:
@@ -90,11 +77,11 @@ def fuse(function: PrimFunc, names: Sequence[str]) -> tuple[PrimFunc, str]:
         _require_serial(inner, "fused")
         if outer.body != inner:
             raise IllegalSchedule(_not_nested(function, outer.var.name, inner.var.name, "fuse"))
-        if outer.var in variables(inner.extent):
+        if outer.var in tir.variables(inner.extent):
             raise IllegalSchedule(f"{inner.var.name} runs to {inner.extent}, which depends on {outer.var.name}")
     name = fresh(function, "_".join(names))
-    values: dict[Var, Operand] = {}
-    rest: Expr = Var(name)
+    values: dict[tir.Var, tir.Operand] = {}
+    rest: tir.Expr = tir.Var(name)
     for inner in reversed(chain[1:]):  # the innermost changes fastest
         values[inner.var] = rest % inner.extent
         rest = rest // inner.extent
@@ -102,10 +89,12 @@ def fuse(function: PrimFunc, names: Sequence[str]) -> tuple[PrimFunc, str]:
     extent = chain[0].extent
     for inner in chain[1:]:
         extent = extent * inner.extent
-    return replace_loop(function, names[0], For(Var(name), extent, substitute_loops(chain[-1].body, values))), name
+    return replace_loop(
+        function, names[0], tir.For(tir.Var(name), extent, tir.substitute_loops(chain[-1].body, values))
+    ), name
 
 
-def reorder(function: PrimFunc, names: Sequence[str]) -> PrimFunc:
+def reorder(function: tir.PrimFunc, names: Sequence[str]) -> tir.PrimFunc:
     """Put loops of one perfect nest into the order of `names`; loops between them that are not named stay."""
     if not names:
         raise IllegalSchedule("reorder takes the names of loops, in the order that they should have")
@@ -113,7 +102,7 @@ def reorder(function: PrimFunc, names: Sequence[str]) -> PrimFunc:
         raise IllegalSchedule(f"reorder names a loop twice: {', '.join(names)}")
     named = [find_loop(function, name) for name in names]
     depth = {
-        loop.var.name: sum(isinstance(s, For) for s in path_to_loop(function.body, loop.var.name)) for loop in named
+        loop.var.name: sum(isinstance(s, tir.For) for s in path_to_loop(function.body, loop.var.name)) for loop in named
     }
     by_depth = sorted(names, key=depth.get)
     outermost, innermost = by_depth[0], by_depth[-1]
@@ -125,7 +114,7 @@ def reorder(function: PrimFunc, names: Sequence[str]) -> PrimFunc:
     new = [next(order) if loop.var.name in names else loop for loop in chain]
     for position, loop in enumerate(new):
         inside = {inner.var for inner in new[position:]}
-        if inside & variables(loop.extent):
+        if inside & tir.variables(loop.extent):
             raise IllegalSchedule(f"{loop.var.name} runs to {loop.extent}: it must stay inside the loops named there")
     refusal = dependence.against_order(function, chain, new)
     if refusal:
@@ -139,7 +128,7 @@ def reorder(function: PrimFunc, names: Sequence[str]) -> PrimFunc:
     return function
 
 
-def tile(function: PrimFunc, names: Sequence[str], factors: Sequence[int]) -> tuple[PrimFunc, tuple[str, ...]]:
+def tile(function: tir.PrimFunc, names: Sequence[str], factors: Sequence[int]) -> tuple[tir.PrimFunc, tuple[str, ...]]:
     """Split each loop of a perfect nest by its factor, and bring the loops over tiles outside those within one.
 
     Returns:
@@ -156,84 +145,84 @@ def tile(function: PrimFunc, names: Sequence[str], factors: Sequence[int]) -> tu
     return reorder(function, new), new
 
 
-def vectorize(function: PrimFunc, loop: str) -> PrimFunc:
+def vectorize(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
     """Execute all iterations of an innermost loop of constant extent at once, one in each lane of a vector."""
     old = find_loop(function, loop)
     _require_serial(old, "vectorized")
     _require_constant(old, "vectorize", f"vectorize {loop}_1")
-    _require_kind(function, old, VECTORIZED)
-    return _with_kind(function, loop, VECTORIZED)
+    _require_kind(function, old, tir.VECTORIZED)
+    return _with_kind(function, loop, tir.VECTORIZED)
 
 
-def parallel(function: PrimFunc, loop: str) -> PrimFunc:
+def parallel(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
     """Distribute the iterations of a loop over the cores."""
     old = find_loop(function, loop)
     _require_serial(old, "made parallel")
-    around = [stmt for stmt in path_to_loop(function.body, loop)[:-1] if isinstance(stmt, For)]
-    for other in (*around, *loops(old.body)):
-        if other.kind == PARALLEL:
+    enclosing = [stmt for stmt in path_to_loop(function.body, loop)[:-1] if isinstance(stmt, tir.For)]
+    for other in (*enclosing, *loops(old.body)):
+        if other.kind == tir.PARALLEL:
             raise IllegalSchedule(f"{other.var.name} is parallel already, and nested with {loop}: fuse the two instead")
-    _require_kind(function, old, PARALLEL)
-    return _with_kind(function, loop, PARALLEL)
+    _require_kind(function, old, tir.PARALLEL)
+    return _with_kind(function, loop, tir.PARALLEL)
 
 
-def unroll(function: PrimFunc, loop: str) -> PrimFunc:
-    """Write the iterations of a loop of constant extent one behind the other."""
+def unroll(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
+    """Write the iterations of a loop of constant extent one after another."""
     old = find_loop(function, loop)
     _require_serial(old, "unrolled")
     _require_constant(old, "unroll", f"unroll {loop}_1")
-    return _with_kind(function, loop, UNROLLED)
+    return _with_kind(function, loop, tir.UNROLLED)
 
 
-def _ceildiv(a: Expr, b: int) -> Expr:
-    return a if b == 1 else (a + (b - 1)) // as_expr(b)
+def _ceildiv(a: tir.Expr, b: int) -> tir.Expr:
+    return a if b == 1 else (a + (b - 1)) // tir.as_expr(b)
 
 
-def _with_kind(function: PrimFunc, loop: str, kind: str) -> PrimFunc:
-    assert kind in LOOP_KINDS
+def _with_kind(function: tir.PrimFunc, loop: str, kind: str) -> tir.PrimFunc:
+    assert kind in tir.LOOP_KINDS
     return replace_loop(function, loop, replace(find_loop(function, loop), kind=kind))
 
 
-def _require_serial(loop: For, what: str) -> None:
-    if loop.kind != SERIAL:
-        raise IllegalSchedule(f"loop {loop.var.name} is {loop.kind} already and cannot be {what}: do that first")
+def _require_serial(loop: tir.For, action: str) -> None:
+    if loop.kind != tir.SERIAL:
+        raise IllegalSchedule(f"loop {loop.var.name} is {loop.kind} already and cannot be {action}: do that first")
 
 
-def _require_constant(loop: For, verb: str, then: str) -> None:
-    if not isinstance(loop.extent, Const):
+def _require_constant(loop: tir.For, verb: str, then: str) -> None:
+    if not isinstance(loop.extent, tir.Const):
         raise IllegalSchedule(
             f"cannot {verb} {loop.var.name}: its extent {loop.extent} is known only at run time; split it and {then}"
         )
 
 
-def _require_kind(function: PrimFunc, loop: For, kind: str) -> None:
+def _require_kind(function: tir.PrimFunc, loop: tir.For, kind: str) -> None:
     """The loop, where it stands, may be executed in this way."""
     name = loop.var.name
-    for inner in statements(loop.body) if kind == VECTORIZED else ():
-        if isinstance(inner, For) and inner.kind != UNROLLED:
+    for inner in tir.statements(loop.body) if kind == tir.VECTORIZED else ():
+        if isinstance(inner, tir.For) and inner.kind != tir.UNROLLED:
             raise IllegalSchedule(
                 f"only an innermost loop can be vectorized, and {inner.var.name} is inside {name}: "
                 f"reorder {name} inside it, or unroll it"
             )
-        if isinstance(inner, Allocate):
+        if isinstance(inner, tir.Allocate):
             raise IllegalSchedule(f"buffer {inner.buffer.name} lives inside {name}, so each lane would need its own")
-    refusal = dependence.between_iterations(function, loop) if kind in (VECTORIZED, PARALLEL) else None
+    refusal = dependence.between_iterations(function, loop) if kind in (tir.VECTORIZED, tir.PARALLEL) else None
     if refusal:
-        how = "be vectorized" if kind == VECTORIZED else "run in parallel"
+        how = "be vectorized" if kind == tir.VECTORIZED else "run in parallel"
         raise IllegalSchedule(f"loop {name} cannot {how}: {refusal}")
 
 
-def _perfect_nest(function: PrimFunc, outermost: str, innermost: str, verb: str) -> list[For]:
+def _perfect_nest(function: tir.PrimFunc, outermost: str, innermost: str, verb: str) -> list[tir.For]:
     """The loops from one down to the other, with nothing else between them."""
     chain = [find_loop(function, outermost)]
     while chain[-1].var.name != innermost:
-        if not isinstance(chain[-1].body, For):
+        if not isinstance(chain[-1].body, tir.For):
             raise IllegalSchedule(_not_nested(function, chain[-1].var.name, innermost, verb))
         chain.append(chain[-1].body)
     return chain
 
 
-def _not_nested(function: PrimFunc, outer: str, inner: str, verb: str) -> str:
+def _not_nested(function: tir.PrimFunc, outer: str, inner: str, verb: str) -> str:
     below = find_loop(function, outer).body
     if not any(loop.var.name == inner for loop in loops(below)):
         return f"cannot {verb} {outer} and {inner}: {inner} is not inside {outer}"
@@ -243,14 +232,14 @@ def _not_nested(function: PrimFunc, outer: str, inner: str, verb: str) -> str:
     )
 
 
-def _describe(stmt: Stmt) -> str:
+def _describe(stmt: tir.Stmt) -> str:
     match stmt:
-        case For(var):
+        case tir.For(var):
             return f"loop {var.name}"
-        case Block(name):
+        case tir.Block(name):
             return f"block {name}"
-        case Seq(parts):
-            return " and ".join(map(_describe, parts))
-        case Allocate(buffer):
+        case tir.Seq(stmts):
+            return " and ".join(map(_describe, stmts))
+        case tir.Allocate(buffer):
             return f"the allocation of {buffer.name}"
     return "a condition"

@@ -10,39 +10,13 @@ Reductions in Halide, CGO 2017). Here the operation must be one of COMBINERS; Ha
 
 from dataclasses import replace
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.storage import allocate_at, shrink
-from sysai.compiler.schedule.tree import (
-    change_blocks,
-    find_block,
-    find_loop,
-    fresh,
-    fresh_axis,
-    loops_around,
-    path_to_block,
-    reads,
-    replace_loop,
-    touches,
-)
-from sysai.compiler.tir.conditions import both, conjuncts
-from sysai.compiler.tir.expr import TRUE, Buffer, Const, Expr, Load, Var, substitute, variables
-from sysai.compiler.tir.statement import (
-    REDUCE,
-    SERIAL,
-    SPATIAL,
-    Axis,
-    Block,
-    For,
-    If,
-    PrimFunc,
-    Stmt,
-    blocks,
-    sequence,
-    substitute_loops,
-)
+from sysai.compiler import tir
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule import tree
+from sysai.compiler.schedule.regions import allocate_at, shrink
 
 
-def rfactor(function: PrimFunc, block: str, loop: str) -> tuple[PrimFunc, str]:
+def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc, str]:
     """Reduce into one partial result for each iteration of a reduction loop, and let `block` combine these.
 
     The partial results are in a new buffer, whose last dimension is the loop; it shrinks to what one iteration of the
@@ -51,76 +25,80 @@ def rfactor(function: PrimFunc, block: str, loop: str) -> tuple[PrimFunc, str]:
     Returns:
         The function, and the name of the block that makes the partial results.
     """
-    old, lanes = _reduction(function, block), find_loop(function, loop)
-    around = loops_around(function.body, block)
-    _require_around(lanes, around, block)
-    reducing = _reducing(old, around)
+    old, lanes = _reduction(function, block), tree.find_loop(function, loop)
+    enclosing = tree.loops_around(function.body, block)
+    _require_enclosing(lanes, enclosing, block)
+    reducing = _reducing(old, enclosing)
     if lanes not in reducing:
         raise IllegalSchedule(f"loop {loop} is not a reduction loop of block {block}: nothing is added up over it")
     outermost = reducing[0]
-    inside = around[around.index(outermost) :]
+    inside = enclosing[enclosing.index(outermost) :]
     _require_alone(old, outermost)
     others = [inner for inner in reducing if inner != lanes]
-    unsure = [c for c in conjuncts(old.predicate) if variables(c) & {inner.var for inner in reducing}]
+    # Conditions on reduction loops: a partial result for which none holds gets no term.
+    unsure = [c for c in tir.conjuncts(old.predicate) if tir.variables(c) & {inner.var for inner in reducing}]
 
+    # In the partial block the loop `lanes` is a spatial axis; each other reduction loop is a reduction axis.
     own = [axis.var for axis in old.axes]
     for inner in (lanes, *others):
-        own.append(fresh_axis(function, f"v{inner.var.name}", own))
+        own.append(tree.fresh_axis(function, f"v{inner.var.name}", own))
     lane, *rest = own[len(old.axes) :]
-    spatial = tuple(axis for axis in old.axes if axis.kind == SPATIAL)
+    spatial = tuple(axis for axis in old.axes if axis.kind == tir.SPATIAL)
     to_axes = {inner.var: var for inner, var in zip((lanes, *others), (lane, *rest), strict=True)}
-    values = {axis.var: substitute(axis.binding, to_axes) for axis in old.axes if axis.kind == REDUCE}
-    name = fresh(function, f"{block}_rf")
-    buffer_name = fresh(function, f"{old.buffer.name}_rf", name)
-    buffer = Buffer(buffer_name, (*old.buffer.shape, lanes.extent), old.buffer.dtype)
+    values = {axis.var: tir.substitute(axis.binding, to_axes) for axis in old.axes if axis.kind == tir.REDUCE}
+    name = tree.fresh(function, f"{block}_rf")
+    buffer_name = tree.fresh(function, f"{old.buffer.name}_rf", name)
+    buffer = tir.Buffer(buffer_name, (*old.buffer.shape, lanes.extent), old.buffer.dtype)
     partial = replace(
         old,
         name=name,
         axes=(
             *spatial,
-            Axis(lane, lanes.extent, SPATIAL, lanes.var),
-            *(Axis(var, inner.extent, REDUCE, inner.var) for var, inner in zip(rest, others, strict=True)),
+            tir.Axis(lane, lanes.extent, tir.SPATIAL, lanes.var),
+            *(tir.Axis(var, inner.extent, tir.REDUCE, inner.var) for var, inner in zip(rest, others, strict=True)),
         ),
         buffer=buffer,
         indices=(*old.indices, lane),
-        value=substitute(old.value, values),
+        value=tir.substitute(old.value, values),
         init=_neutral(old) if others else None,
         combine=old.combine if others else None,
     )
 
-    used = {var for index in old.indices for var in variables(index)}
-    predicate: Expr = TRUE
-    for condition in conjuncts(old.predicate):
+    # The block itself now adds up the lanes, under the conditions that do not depend on the reduction loops.
+    used = {var for index in old.indices for var in tir.variables(index)}
+    predicate: tir.Expr = tir.TRUE
+    for condition in tir.conjuncts(old.predicate):
         if condition not in unsure or not others:
-            predicate = both(predicate, condition)
+            predicate = tir.both(predicate, condition)
     total = replace(
         old,
-        axes=(*(axis for axis in spatial if axis.var in used), Axis(lane, lanes.extent, REDUCE, lanes.var)),
-        value=Load(buffer, (*old.indices, lane)),
+        axes=(*(axis for axis in spatial if axis.var in used), tir.Axis(lane, lanes.extent, tir.REDUCE, lanes.var)),
+        value=tir.Load(buffer, (*old.indices, lane)),
         predicate=predicate,
     )
+    # Its nest follows the partial one: copies of the spatial loops inside, and of `lanes`.
     copied = [inner for inner in inside if inner not in others and inner != lanes]
-    nest = _copies(function, total, [*copied, replace(lanes, kind=SERIAL)], "rf")
-    parts = change_blocks(outermost, lambda inner: partial if inner.name == block else inner)
-    outer = around[around.index(outermost) - 1].var.name if outermost != around[0] else None
-    function = replace_loop(function, outermost.var.name, sequence(parts, nest))
+    nest = _copies(function, total, [*copied, replace(lanes, kind=tir.SERIAL)], "rf")
+    partial_nest = tree.change_blocks(outermost, lambda inner: partial if inner.name == block else inner)
+    outer = enclosing[enclosing.index(outermost) - 1].var.name if outermost != enclosing[0] else None
+    function = tree.replace_loop(function, outermost.var.name, tir.sequence(partial_nest, nest))
     function = shrink(allocate_at(function, buffer), buffer_name, outer) if outer else allocate_at(function, buffer)
-    if unsure and others:  # a lane without a single element must hold the neutral value all the same
+    if unsure and others:  # a lane without a single element must hold the identity element all the same
         function, _ = decompose_reduction(function, name, others[0].var.name)
     return function, name
 
 
-def decompose_reduction(function: PrimFunc, block: str, loop: str) -> tuple[PrimFunc, str]:
+def decompose_reduction(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc, str]:
     """Initialize the elements of a reduction before `loop`, which may not lie inside one of its reduction loops.
 
     Returns:
         The function, and the initializing block's name.
     """
-    old, target = _reduction(function, block), find_loop(function, loop)
-    around = loops_around(function.body, block)
-    _require_around(target, around, block)
-    reducing = _reducing(old, around)
-    inside = around[around.index(target) :]
+    old, target = _reduction(function, block), tree.find_loop(function, loop)
+    enclosing = tree.loops_around(function.body, block)
+    _require_enclosing(target, enclosing, block)
+    reducing = _reducing(old, enclosing)
+    inside = enclosing[enclosing.index(target) :]
     for outer in reducing:
         if outer not in inside:
             raise IllegalSchedule(
@@ -128,85 +106,92 @@ def decompose_reduction(function: PrimFunc, block: str, loop: str) -> tuple[Prim
                 f"{outer.var.name} would begin at {old.init} again; decompose at {outer.var.name}"
             )
     _require_alone(old, target)
-    used = {var for index in old.indices for var in variables(index)}
-    axes = tuple(axis for axis in old.axes if axis.kind == SPATIAL and axis.var in used)
-    bound = {var for axis in axes for var in variables(axis.binding)}
+    used = {var for index in old.indices for var in tir.variables(index)}
+    axes = tuple(axis for axis in old.axes if axis.kind == tir.SPATIAL and axis.var in used)
+    bound = {var for axis in axes for var in tir.variables(axis.binding)}
     copied = [inner for inner in inside if inner.var in bound]
     dropped = {inner.var for inner in inside} - bound
-    predicate: Expr = TRUE
-    for condition in conjuncts(old.predicate):
-        if not variables(condition) & dropped:
-            predicate = both(predicate, condition)
-    name = fresh(function, f"{block}_init")
-    start = Block(name, axes, old.buffer, old.indices, old.init, predicate=predicate)
+    predicate: tir.Expr = tir.TRUE
+    for condition in tir.conjuncts(old.predicate):
+        if not tir.variables(condition) & dropped:
+            predicate = tir.both(predicate, condition)
+    name = tree.fresh(function, f"{block}_init")
+    start = tir.Block(name, axes, old.buffer, old.indices, old.init, predicate=predicate)
     nest = _copies(function, start, copied, "init")
-    rest = change_blocks(target, lambda inner: replace(inner, init=None) if inner.name == block else inner)
-    return replace_loop(function, loop, sequence(nest, rest)), name
+    rest = tree.change_blocks(target, lambda inner: replace(inner, init=None) if inner.name == block else inner)
+    return tree.replace_loop(function, loop, tir.sequence(nest, rest)), name
 
 
-def _reduction(function: PrimFunc, name: str) -> Block:
-    block = find_block(function, name)
+def _reduction(function: tir.PrimFunc, name: str) -> tir.Block:
+    block = tree.find_block(function, name)
     if not block.reduces:
         raise IllegalSchedule(f"block {name} is not a reduction")
     if block.init is None:
         raise IllegalSchedule(f"block {name} does not initialize its elements itself: it has been decomposed already")
-    if any(load.buffer.name == block.buffer.name for load in reads(block)):
+    if any(load.buffer.name == block.buffer.name for load in tree.reads(block)):
         raise IllegalSchedule(
             f"block {name} also reads elements of {block.buffer.name}, so that sums depend on each other"
         )
     return block
 
 
-def _require_around(loop: For, around: list[For], block: str) -> None:
-    if loop not in around:
-        names = ", ".join(inner.var.name for inner in around)
+def _require_enclosing(loop: tir.For, enclosing: list[tir.For], block: str) -> None:
+    if loop not in enclosing:
+        names = ", ".join(inner.var.name for inner in enclosing)
         raise IllegalSchedule(f"loop {loop.var.name} is not around block {block}: those are {names}")
 
 
-def _require_alone(block: Block, loop: For) -> None:
+def _require_alone(block: tir.Block, loop: tir.For) -> None:
     """Only the block uses its buffer in the loop, and under no condition."""
-    for stmt in path_to_block(loop, block.name):
-        if isinstance(stmt, If):
+    for stmt in tree.path_to_block(loop, block.name):
+        if isinstance(stmt, tir.If):
             raise IllegalSchedule(f"block {block.name} is under the condition {stmt.condition} inside {loop.var.name}")
-    for other in blocks(loop.body):
-        if other.name != block.name and touches(other, block.buffer.name):
+    for other in tir.blocks(loop.body):
+        if other.name != block.name and tree.touches(other, block.buffer.name):
             raise IllegalSchedule(
                 f"block {other.name} inside {loop.var.name} uses {block.buffer.name} too, and would see other values"
             )
 
 
-def _reducing(block: Block, around: list[For]) -> list[For]:
+def _reducing(block: tir.Block, enclosing: list[tir.For]) -> list[tir.For]:
     """The loops over which a block reduces, from the outermost."""
-    over = {var for axis in block.axes if axis.kind == REDUCE for var in variables(axis.binding)}
-    used = {var for index in block.indices for var in variables(index)}
+    over = {var for axis in block.axes if axis.kind == tir.REDUCE for var in tir.variables(axis.binding)}
+    used = {var for index in block.indices for var in tir.variables(index)}
     spatial = {
-        var for axis in block.axes if axis.kind == SPATIAL and axis.var in used for var in variables(axis.binding)
+        var
+        for axis in block.axes
+        if axis.kind == tir.SPATIAL and axis.var in used
+        for var in tir.variables(axis.binding)
     }
-    for loop in around:
+    for loop in enclosing:
         if loop.var in over & spatial:
             raise IllegalSchedule(
                 f"loop {loop.var.name} is both a spatial and a reduction loop of block {block.name}, as after fusing "
                 "two such loops: do this before fusing them"
             )
-    return [loop for loop in around if loop.var in over]
+    return [loop for loop in enclosing if loop.var in over]
 
 
-def _copies(function: PrimFunc, block: Block, around: list[For], suffix: str) -> Stmt:
+def _copies(function: tir.PrimFunc, block: tir.Block, loops: list[tir.For], suffix: str) -> tir.Stmt:
     """The block in copies of loops, under new names."""
-    renamed: dict[Var, Var] = {}
-    for loop in around:
-        renamed[loop.var] = Var(fresh(function, f"{loop.var.name}_{suffix}", *(var.name for var in renamed.values())))
-    stmt: Stmt = block
-    for loop in reversed(around):
+    renamed: dict[tir.Var, tir.Var] = {}
+    for loop in loops:
+        renamed[loop.var] = tir.Var(
+            tree.fresh(function, f"{loop.var.name}_{suffix}", *(var.name for var in renamed.values()))
+        )
+    stmt: tir.Stmt = block
+    for loop in reversed(loops):
         stmt = replace(loop, body=stmt)
-    return _with_vars(substitute_loops(stmt, renamed), renamed)
+    return _with_vars(tir.substitute_loops(stmt, renamed), renamed)
 
 
-def _with_vars(stmt: Stmt, renamed: dict[Var, Var]) -> Stmt:
-    return replace(stmt, var=renamed[stmt.var], body=_with_vars(stmt.body, renamed)) if isinstance(stmt, For) else stmt
+def _with_vars(stmt: tir.Stmt, renamed: dict[tir.Var, tir.Var]) -> tir.Stmt:
+    return (
+        replace(stmt, var=renamed[stmt.var], body=_with_vars(stmt.body, renamed)) if isinstance(stmt, tir.For) else stmt
+    )
 
 
-def _neutral(block: Block) -> Expr:
-    """What does not change a result when combined with it; the init of a maximum may be taken into account twice."""
+def _neutral(block: tir.Block) -> tir.Expr:
+    """The identity element of a reduction; for extremes its init, which may be combined twice."""
     neutral = {"add": 0, "mul": 1}.get(block.combine)
-    return block.init if neutral is None else Const(type(block.init.value)(neutral), block.init.dtype)
+    return block.init if neutral is None else tir.Const(type(block.init.value)(neutral), block.init.dtype)

@@ -10,22 +10,88 @@ What to compute stays in the blocks; when, where and how often is the schedule's
 2013; Feng et al., TensorIR, arXiv 2207.04296, section 3.2). Loops are named by their variable, blocks and
 buffers by their name. Each primitive checks first whether it keeps the function's values, up to the rounding of sums
 in another order. Production adds primitives for tensor cores, asynchronous copies and GPU threads.
+
+A trace is the list of the primitives that were applied, which can be printed, saved as JSON, and replayed on every
+function that has loops and blocks of the same names, for example the same operator at another size. TVM's traces (Shao
+et al., arXiv 2205.13603, section 3) hold random choices too, which its search mutates.
 """
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import caching, placement, reduction
 from sysai.compiler.schedule import loops as _loops
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.trace import VARIADIC, Step, Trace
 from sysai.compiler.schedule.tree import find_block, loops_around, with_unique_loops
 from sysai.compiler.tir.statement import PrimFunc
 
 PRIMITIVES: set[str] = set()
 """The names that a trace may hold."""
+LEADING = ("block", "loop", "loops", "factor", "factors", "buffer")
+"""Arguments that are written without their name."""
+VARIADIC = ("fuse", "reorder")
+"""Primitives that take loops one by one."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One application of a primitive; `results` are the names that it made."""
+
+    primitive: str
+    arguments: dict[str, Any]
+    results: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        written = []
+        for name, value in self.arguments.items():
+            if name == "loops" and self.primitive in VARIADIC:
+                written += map(repr, value)
+            else:
+                written.append(repr(value) if name in LEADING else f"{name}={value!r}")
+        suffix = f"  # makes {', '.join(self.results)}" if self.results else ""
+        return f"schedule.{self.primitive}({', '.join(written)}){suffix}"
+
+
+@dataclass
+class Trace:
+    """The steps of a schedule, in order."""
+
+    steps: list[Step] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.steps))
+
+    def to_json(self) -> str:
+        """One step a line, as `from_json` reads it."""
+        lines = [json.dumps([step.primitive, step.arguments, list(step.results)]) for step in self.steps]
+        return "[\n" + ",\n".join(lines) + "\n]\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Trace":
+        """The trace that `to_json` wrote.
+
+        Raises:
+            ValueError: the text is something else.
+        """
+        try:
+            loaded = json.loads(text)
+            if not isinstance(loaded, list):
+                raise TypeError("it is no list of steps")
+            steps = [Step(str(name), dict(arguments), tuple(results)) for name, arguments, results in loaded]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not a trace: {error}; give the text that Trace.to_json wrote") from error
+        return cls(steps)
 
 
 def _primitive(method: Callable) -> Callable:
@@ -38,25 +104,25 @@ def _primitive(method: Callable) -> Callable:
         bound = signature.bind(self, *args, **kwargs)
         result = method(self, *args, **kwargs)
         arguments = {name: _plain(value) for name, value in bound.arguments.items() if name != "self"}
-        made = (result,) if isinstance(result, str) else result or ()
-        self.trace.steps.append(Step(method.__name__, arguments, tuple(made)))
+        results = (result,) if isinstance(result, str) else result or ()
+        self.trace.steps.append(Step(method.__name__, arguments, tuple(results)))
         return result
 
     return recorded
 
 
 def _plain(value: object) -> object:
-    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 class Schedule:
     """A function under transformation.
 
     Args:
-        function: where a loop's name occurs again, the later loops get a number behind it.
+        function: where a loop's name occurs again, the later loops get a number after it.
 
     Attributes:
-        function: what the primitives have made of it so far.
+        function: as the primitives have transformed it so far.
         trace: the primitives that were applied.
 
     Every primitive raises IllegalSchedule where it would change what the function computes, or where a name is unknown.
@@ -97,17 +163,17 @@ class Schedule:
 
     @_primitive
     def vectorize(self, loop: str) -> None:
-        """One iteration in each lane of a vector."""
+        """Execute one iteration in each lane of a vector; see `loops.vectorize`."""
         self.function = _loops.vectorize(self.function, loop)
 
     @_primitive
     def parallel(self, loop: str) -> None:
-        """Iterations distributed over cores."""
+        """Distribute the iterations over cores; see `loops.parallel`."""
         self.function = _loops.parallel(self.function, loop)
 
     @_primitive
     def unroll(self, loop: str) -> None:
-        """Iterations written one behind the other."""
+        """Write the iterations one after another; see `loops.unroll`."""
         self.function = _loops.unroll(self.function, loop)
 
     @_primitive
@@ -173,7 +239,7 @@ def replay(trace: Trace, function: PrimFunc) -> Schedule:
             result = getattr(schedule, step.primitive)(*names, **arguments)
         except (TypeError, IllegalSchedule) as error:
             raise IllegalSchedule(f"step {number}, {step}: {error}") from error
-        made = (result,) if isinstance(result, str) else result or ()
-        if tuple(made) != step.results:
-            raise IllegalSchedule(f"step {number}, {step}, makes {', '.join(made)} in this function")
+        results = (result,) if isinstance(result, str) else result or ()
+        if tuple(results) != step.results:
+            raise IllegalSchedule(f"step {number}, {step}, makes {', '.join(results)} in this function")
     return schedule

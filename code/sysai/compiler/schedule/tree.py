@@ -7,30 +7,22 @@ and puts that in the old one's place.
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.tir.expr import Buffer, Expr, Load, Var, transform, walk
-from sysai.compiler.tir.statement import (
-    Allocate,
-    Block,
-    For,
-    If,
-    PrimFunc,
-    Seq,
-    Stmt,
-    blocks,
-    sequence,
-    statements,
-    substitute_loops,
-    transform_statement,
-)
+from sysai.compiler import tir
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.tir.arith import Range
 
 
-def loops(stmt: Stmt) -> Iterator[For]:
+def loops(stmt: tir.Stmt) -> Iterator[tir.For]:
     """The loops inside, in the order of execution."""
-    return (inner for inner in statements(stmt) if isinstance(inner, For))
+    return (inner for inner in tir.statements(stmt) if isinstance(inner, tir.For))
 
 
-def find_loop(function: PrimFunc, name: str) -> For:
+def ranges_of(loops: Iterable[tir.For]) -> dict[tir.Var, Range]:
+    """The ranges of loop variables."""
+    return {loop.var: (0, loop.extent) for loop in loops}
+
+
+def find_loop(function: tir.PrimFunc, name: str) -> tir.For:
     """The loop whose variable is called `name`.
 
     Raises:
@@ -39,160 +31,146 @@ def find_loop(function: PrimFunc, name: str) -> For:
     for loop in loops(function.body):
         if loop.var.name == name:
             return loop
-    there = ", ".join(loop.var.name for loop in loops(function.body))
-    raise IllegalSchedule(f"there is no loop {name!r}: the loops are {there or 'none'}")
+    names = ", ".join(loop.var.name for loop in loops(function.body))
+    raise IllegalSchedule(f"there is no loop {name!r}: the loops are {names or 'none'}")
 
 
-def find_block(function: PrimFunc, name: str) -> Block:
+def find_block(function: tir.PrimFunc, name: str) -> tir.Block:
     """The block called `name`.
 
     Raises:
         IllegalSchedule: there is none.
     """
-    for block in blocks(function.body):
+    for block in tir.blocks(function.body):
         if block.name == name:
             return block
-    there = ", ".join(block.name for block in blocks(function.body))
-    raise IllegalSchedule(f"there is no block {name!r}: the blocks are {there or 'none'}")
+    names = ", ".join(block.name for block in tir.blocks(function.body))
+    raise IllegalSchedule(f"there is no block {name!r}: the blocks are {names or 'none'}")
 
 
-def find_buffer(function: PrimFunc, name: str) -> Buffer:
+def find_buffer(function: tir.PrimFunc, name: str) -> tir.Buffer:
     """The parameter or allocated buffer called `name`.
 
     Raises:
         IllegalSchedule: there is none.
     """
-    known = {buffer.name: buffer for buffer in (*function.buffers, *allocated(function.body))}
-    if name not in known:
-        raise IllegalSchedule(f"there is no buffer {name!r}: the buffers are {', '.join(known)}")
-    return known[name]
+    buffers = {buffer.name: buffer for buffer in (*function.buffers, *allocated(function.body))}
+    if name not in buffers:
+        raise IllegalSchedule(f"there is no buffer {name!r}: the buffers are {', '.join(buffers)}")
+    return buffers[name]
 
 
-def allocated(stmt: Stmt) -> list[Buffer]:
+def allocated(stmt: tir.Stmt) -> list[tir.Buffer]:
     """The buffers that are allocated inside."""
-    return [inner.buffer for inner in statements(stmt) if isinstance(inner, Allocate)]
+    return [inner.buffer for inner in tir.statements(stmt) if isinstance(inner, tir.Allocate)]
 
 
-def path(stmt: Stmt, found: Callable[[Stmt], bool]) -> tuple[Stmt, ...]:
+def path(stmt: tir.Stmt, matches: Callable[[tir.Stmt], bool]) -> tuple[tir.Stmt, ...]:
     """The statements from `stmt` down to the first for which `found` holds, both included; empty if there is none."""
-    if found(stmt):
+    if matches(stmt):
         return (stmt,)
-    for part in parts(stmt):
-        below = path(part, found)
+    for child in tir.substatements(stmt):
+        below = path(child, matches)
         if below:
             return (stmt, *below)
     return ()
 
 
-def parts(stmt: Stmt) -> tuple[Stmt, ...]:
-    """The statements directly inside."""
-    match stmt:
-        case For() | If() | Allocate():
-            return (stmt.body,)
-        case Seq(inner):
-            return inner
-    return ()
-
-
-def path_to_block(stmt: Stmt, name: str) -> tuple[Stmt, ...]:
+def path_to_block(stmt: tir.Stmt, name: str) -> tuple[tir.Stmt, ...]:
     """The statements from `stmt` down to the block."""
-    return path(stmt, lambda inner: isinstance(inner, Block) and inner.name == name)
+    return path(stmt, lambda inner: isinstance(inner, tir.Block) and inner.name == name)
 
 
-def path_to_loop(stmt: Stmt, name: str) -> tuple[Stmt, ...]:
+def path_to_loop(stmt: tir.Stmt, name: str) -> tuple[tir.Stmt, ...]:
     """The statements from `stmt` down to the loop."""
-    return path(stmt, lambda inner: isinstance(inner, For) and inner.var.name == name)
+    return path(stmt, lambda inner: isinstance(inner, tir.For) and inner.var.name == name)
 
 
-def loops_around(stmt: Stmt, block: str) -> list[For]:
+def loops_around(stmt: tir.Stmt, block: str) -> list[tir.For]:
     """The loops around the block, the outermost first."""
-    return [inner for inner in path_to_block(stmt, block) if isinstance(inner, For)]
+    return [inner for inner in path_to_block(stmt, block) if isinstance(inner, tir.For)]
 
 
-def replace_loop(function: PrimFunc, name: str, new: Stmt) -> PrimFunc:
+def replace_loop(function: tir.PrimFunc, name: str, new: tir.Stmt) -> tir.PrimFunc:
     """The function with `new` where the loop `name` was."""
     return replace(function, body=replace_statement(function.body, find_loop(function, name), new))
 
 
-def replace_statement(stmt: Stmt, old: Stmt, new: Stmt) -> Stmt:
+def replace_statement(stmt: tir.Stmt, old: tir.Stmt, new: tir.Stmt) -> tir.Stmt:
     """The tree with `new` where `old` was (both as values: names make them unique)."""
     if stmt == old:
         return new
-    match stmt:
-        case For() | If() | Allocate():
-            return replace(stmt, body=replace_statement(stmt.body, old, new))
-        case Seq(inner):
-            return sequence(*(replace_statement(part, old, new) for part in inner))
-    return stmt
+    stmt = tir.map_substatements(stmt, lambda child: replace_statement(child, old, new))
+    return tir.sequence(*stmt.statements) if isinstance(stmt, tir.Seq) else stmt
 
 
-def without_blocks(stmt: Stmt, names: set[str]) -> Stmt:
+def without_blocks(stmt: tir.Stmt, names: set[str]) -> tir.Stmt:
     """The tree without the blocks, and without the loops and buffers that only they used."""
 
-    def prune(inner: Stmt) -> Stmt | None:
+    def prune(inner: tir.Stmt) -> tir.Stmt | None:
         match inner:
-            case Block() if inner.name in names:
-                return Seq(())
-            case For() | If() if inner.body == Seq(()):
-                return Seq(())
-            case Allocate(buffer, body) if not any(touches(block, buffer.name) for block in blocks(body)):
+            case tir.Block() if inner.name in names:
+                return tir.Seq(())
+            case tir.For() | tir.If() if inner.body == tir.Seq(()):
+                return tir.Seq(())
+            case tir.Allocate(buffer, body) if not any(touches(block, buffer.name) for block in tir.blocks(body)):
                 return body
-            case Seq(statements):
-                return sequence(*statements) if statements else None
+            case tir.Seq(statements):
+                return tir.sequence(*statements) if statements else None
         return None
 
-    return transform_statement(stmt, prune)
+    return tir.transform_statement(stmt, prune)
 
 
-def change_blocks(stmt: Stmt, change: Callable[[Block], Block]) -> Stmt:
+def change_blocks(stmt: tir.Stmt, change: Callable[[tir.Block], tir.Block]) -> tir.Stmt:
     """The tree with every block replaced by `change` of it."""
-    return transform_statement(stmt, lambda inner: change(inner) if isinstance(inner, Block) else None)
+    return tir.transform_statement(stmt, lambda inner: change(inner) if isinstance(inner, tir.Block) else None)
 
 
-def change_accesses(block: Block, buffer: str, change: Callable[[Load], Load]) -> Block:
+def change_accesses(block: tir.Block, buffer: str, change: Callable[[tir.Load], tir.Load]) -> tir.Block:
     """The block with every access to the buffer replaced, reads and the write."""
 
-    def in_value(expr: Expr) -> Expr | None:
-        return change(expr) if isinstance(expr, Load) and expr.buffer.name == buffer else None
+    def in_value(expr: tir.Expr) -> tir.Expr | None:
+        return change(expr) if isinstance(expr, tir.Load) and expr.buffer.name == buffer else None
 
-    value = transform(block.value, in_value)
-    indices = tuple(transform(index, in_value) for index in block.indices)
-    target = Load(block.buffer, indices)
+    value = tir.transform(block.value, in_value)
+    indices = tuple(tir.transform(index, in_value) for index in block.indices)
+    target = tir.Load(block.buffer, indices)
     if block.buffer.name == buffer:
         target = change(target)
     return replace(block, buffer=target.buffer, indices=target.indices, value=value)
 
 
-def reads(block: Block) -> list[Load]:
-    """What the value and the indices are made from; a reduction's own element aside."""
+def reads(block: tir.Block) -> list[tir.Load]:
+    """The loads in the value and the indices; the element that a reduction updates is not among them."""
     expressions = (block.value, *block.indices)
-    return [inner for expr in expressions for inner in walk(expr) if isinstance(inner, Load)]
+    return [inner for expr in expressions for inner in tir.walk(expr) if isinstance(inner, tir.Load)]
 
 
-def touches(block: Block, buffer: str) -> bool:
+def touches(block: tir.Block, buffer: str) -> bool:
     """Whether the block reads or writes the buffer."""
     return block.buffer.name == buffer or any(load.buffer.name == buffer for load in reads(block))
 
 
-def writers(stmt: Stmt, buffer: str) -> list[Block]:
+def writers(stmt: tir.Stmt, buffer: str) -> list[tir.Block]:
     """The blocks that write the buffer."""
-    return [block for block in blocks(stmt) if block.buffer.name == buffer]
+    return [block for block in tir.blocks(stmt) if block.buffer.name == buffer]
 
 
-def readers(stmt: Stmt, buffer: str) -> list[Block]:
+def readers(stmt: tir.Stmt, buffer: str) -> list[tir.Block]:
     """The blocks that read the buffer."""
-    return [block for block in blocks(stmt) if any(load.buffer.name == buffer for load in reads(block))]
+    return [block for block in tir.blocks(stmt) if any(load.buffer.name == buffer for load in reads(block))]
 
 
-def fresh(function: PrimFunc, wanted: str, *also: str) -> str:
-    """A name for a loop, block or buffer: `wanted`, or with a number behind it where that is taken."""
-    axes = {axis.var.name for block in blocks(function.body) for axis in block.axes}
+def fresh(function: tir.PrimFunc, wanted: str, *also: str) -> str:
+    """A name for a loop, block or buffer: `wanted`, or with a number after it where that is taken."""
+    axes = {axis.var.name for block in tir.blocks(function.body) for axis in block.axes}
     return numbered(wanted, _names(function) | axes | set(also))
 
 
-def fresh_axis(function: PrimFunc, wanted: str, own: Iterable[Var] = ()) -> Var:
+def fresh_axis(function: tir.PrimFunc, wanted: str, own: Iterable[tir.Var] = ()) -> tir.Var:
     """A variable for an axis of a block whose others are `own`; axes of other blocks may have the same name."""
-    return Var(numbered(wanted, _names(function) | {var.name for var in own}))
+    return tir.Var(numbered(wanted, _names(function) | {var.name for var in own}))
 
 
 def numbered(wanted: str, taken: Container[str]) -> str:
@@ -203,29 +181,24 @@ def numbered(wanted: str, taken: Container[str]) -> str:
     return name
 
 
-def _names(function: PrimFunc) -> set[str]:
-    """Of sizes, buffers, loops and blocks."""
+def _names(function: tir.PrimFunc) -> set[str]:
+    """The names of sizes, buffers, loops and blocks."""
     names = {thing.name for thing in (*function.sizes, *function.buffers, *allocated(function.body))}
     names |= {loop.var.name for loop in loops(function.body)}
-    return names | {block.name for block in blocks(function.body)}
+    return names | {block.name for block in tir.blocks(function.body)}
 
 
-def with_unique_loops(function: PrimFunc) -> PrimFunc:
-    """The function, where a loop variable that occurs again has a number behind its name."""
+def with_unique_loops(function: tir.PrimFunc) -> tir.PrimFunc:
+    """The function, where a loop variable that occurs again has a number after its name."""
     taken = {thing.name for thing in (*function.sizes, *function.buffers, *allocated(function.body))}
-    taken |= {axis.var.name for block in blocks(function.body) for axis in block.axes}
+    taken |= {axis.var.name for block in tir.blocks(function.body) for axis in block.axes}
 
-    def rename(stmt: Stmt) -> Stmt:
-        match stmt:
-            case For():
-                var = Var(numbered(stmt.var.name, taken))
-                taken.add(var.name)
-                body = stmt.body if var == stmt.var else substitute_loops(stmt.body, {stmt.var: var})
-                return replace(stmt, var=var, body=rename(body))
-            case If() | Allocate():
-                return replace(stmt, body=rename(stmt.body))
-            case Seq(inner):
-                return Seq(tuple(rename(part) for part in inner))
-        return stmt
+    def rename(stmt: tir.Stmt) -> tir.Stmt:
+        if not isinstance(stmt, tir.For):
+            return tir.map_substatements(stmt, rename)
+        var = tir.Var(numbered(stmt.var.name, taken))
+        taken.add(var.name)
+        body = stmt.body if var == stmt.var else tir.substitute_loops(stmt.body, {stmt.var: var})
+        return replace(stmt, var=var, body=rename(body))
 
     return replace(function, body=rename(function.body))

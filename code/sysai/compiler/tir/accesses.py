@@ -11,11 +11,12 @@ from functools import lru_cache
 from types import CodeType
 from typing import NamedTuple
 
-from sysai.compiler.tir.conditions import opposite
+from sysai.compiler.tir.arith import simplify
 from sysai.compiler.tir.expr import (
     ARITHMETIC,
     COMPARISONS,
     LOGIC,
+    ONE,
     TRUE,
     Binary,
     Buffer,
@@ -26,13 +27,15 @@ from sysai.compiler.tir.expr import (
     Var,
     children,
     depends_on_data,
+    opposite,
     substitute,
+    walk,
 )
-from sysai.compiler.tir.statement import Allocate, Block, For, If, Seq, Stmt
+from sysai.compiler.tir.statement import Allocate, Block, For, If, Seq, Stmt, substatements
 
 
 class Access(NamedTuple):
-    """A read or a write of `buffer[indices]`, which happens where all of `guards` hold; in loop variables and sizes."""
+    """A read or a write of `buffer[indices]` where all of `guards` hold; in terms of loop variables and sizes."""
 
     buffer: Buffer
     indices: tuple[Expr, ...]
@@ -41,7 +44,7 @@ class Access(NamedTuple):
 
 
 def accesses(block: Block) -> tuple[Access, ...]:
-    """What the block touches, in order: what its value reads, its element if it combines with it, its write.
+    """The elements that the block touches, in order: its value's reads, its own element if it combines, its write.
 
     Reads in a branch of a Select are guarded by the branch's condition; reads in the branch for "else" by its opposite,
     where that can be written.
@@ -51,32 +54,29 @@ def accesses(block: Block) -> tuple[Access, ...]:
     def at_loops(exprs: Iterable[Expr]) -> tuple[Expr, ...]:
         return tuple(substitute(expr, bindings) for expr in exprs)
 
-    found = [
+    touched = [
         Access(load.buffer, at_loops(load.indices), False, at_loops(guards)) for load, guards in _reads(block.value, ())
     ]
     target = at_loops(block.indices)
     for load, guards in (read for index in block.indices for read in _reads(index, ())):
-        found.append(Access(load.buffer, at_loops(load.indices), False, at_loops(guards)))
+        touched.append(Access(load.buffer, at_loops(load.indices), False, at_loops(guards)))
     if block.reduces:
-        found.append(Access(block.buffer, target, False))
-    return (*found, Access(block.buffer, target, True))
+        touched.append(Access(block.buffer, target, False))
+    return (*touched, Access(block.buffer, target, True))
 
 
-def nests(stmt: Stmt, around: tuple[Stmt, ...] = ()) -> Iterator[tuple[Block, tuple[Stmt, ...]]]:
+def nests(stmt: Stmt, enclosing: tuple[Stmt, ...] = ()) -> Iterator[tuple[Block, tuple[Stmt, ...]]]:
     """Every block with the loops, conditions and allocations around it, from the outermost, in order of execution."""
-    match stmt:
-        case Block():
-            yield stmt, around
-        case For() | If() | Allocate():
-            yield from nests(stmt.body, (*around, stmt))
-        case Seq(parts):
-            for part in parts:
-                yield from nests(part, around)
+    if isinstance(stmt, Block):
+        yield stmt, enclosing
+    inner = enclosing if isinstance(stmt, Seq) else (*enclosing, stmt)
+    for child in substatements(stmt):
+        yield from nests(child, inner)
 
 
-def conditions(block: Block, around: Iterable[Stmt]) -> tuple[Expr, ...]:
-    """What holds where the block is executed: conditions around it and its predicate."""
-    inside = [stmt.condition for stmt in around if isinstance(stmt, If)]
+def guards_of(block: Block, enclosing: Iterable[Stmt]) -> tuple[Expr, ...]:
+    """The conditions under which a block is executed: those around it, and its predicate."""
+    inside = [stmt.condition for stmt in enclosing if isinstance(stmt, If)]
     return (*inside, block.predicate) if block.predicate != TRUE else tuple(inside)
 
 
@@ -85,13 +85,21 @@ def _reads(expr: Expr, guards: tuple[Expr, ...]) -> Iterator[tuple[Load, tuple[E
         case Select(condition, a, b):
             yield from _reads(condition, guards)
             yield from _reads(a, (*guards, condition))
-            other = opposite(condition)
-            yield from _reads(b, guards if other is None else (*guards, other))
+            otherwise = opposite(condition)
+            yield from _reads(b, guards if otherwise is None else (*guards, otherwise))
         case _:
             for child in children(expr):
                 yield from _reads(child, guards)
             if isinstance(expr, Load):
                 yield expr, guards
+
+
+def goes_along(operand: Expr, index: Expr) -> bool:
+    """Whether an operand is read in the order in which it lies in memory as `index` grows."""
+    if not isinstance(operand, Load):
+        return False
+    moving = [i for i, size in zip(operand.indices, operand.buffer.shape, strict=True) if simplify(size) != ONE]
+    return moving[-1:] == [index] and not any(index in walk(outer) for outer in moving[:-1])
 
 
 class Touch(NamedTuple):
@@ -122,7 +130,7 @@ class Instance:
     values: dict[str, int]
     axes: tuple[int, ...]
     touches: list[Touch]
-    around: tuple[Stmt, ...]
+    enclosing: tuple[Stmt, ...]
 
 
 Pick = Callable[[int], Iterable[int]]
@@ -149,9 +157,14 @@ def evaluate(expr: Expr, values: Mapping[str, int]) -> int:
 
 
 def _instances(
-    stmt: Stmt, values: dict[str, int], around: tuple[Stmt, ...], pick: Pick, entered: Observer | None, compiled: dict
+    stmt: Stmt,
+    values: dict[str, int],
+    enclosing: tuple[Stmt, ...],
+    pick: Pick,
+    entered: Observer | None,
+    compiled: dict,
 ) -> Iterator[Instance]:
-    inner = (*around, stmt)
+    inner = (*enclosing, stmt)
     match stmt:
         case For(var, extent, body):
             if entered:
@@ -166,13 +179,13 @@ def _instances(
             if entered:
                 entered(stmt, values)
             yield from _instances(body, values, inner, pick, entered, compiled)
-        case Seq(parts):
-            for part in parts:
-                yield from _instances(part, values, around, pick, entered, compiled)
+        case Seq(stmts):
+            for child in stmts:
+                yield from _instances(child, values, enclosing, pick, entered, compiled)
         case Block():
             if id(stmt) not in compiled:
                 compiled[id(stmt)] = _Compiled(stmt)
-            yield from compiled[id(stmt)].executed(values, around)
+            yield from compiled[id(stmt)].executed(values, enclosing)
 
 
 class _Compiled:
@@ -184,13 +197,13 @@ class _Compiled:
         self.bindings = _codes(axis.binding for axis in block.axes)
         self.touches = []
         for access in accesses(block):
-            known = not any(map(depends_on_data, access.indices))
+            static = not any(map(depends_on_data, access.indices))
             guards = [_code(guard) for guard in access.guards if not depends_on_data(guard)]
             certain = len(guards) == len(access.guards) and not depends_on_data(block.predicate)
-            indices = _codes(access.indices) if known else None
+            indices = _codes(access.indices) if static else None
             self.touches.append((guards, indices, access, certain))
 
-    def executed(self, values: Mapping[str, int], around: tuple[Stmt, ...]) -> Iterator[Instance]:
+    def executed(self, values: Mapping[str, int], enclosing: tuple[Stmt, ...]) -> Iterator[Instance]:
         functions = {"min": min, "max": max}
         if self.predicate is not None and not eval(self.predicate, functions, values):
             return
@@ -199,7 +212,7 @@ class _Compiled:
             if all(eval(guard, functions, values) for guard in guards):
                 indices = None if code is None else eval(code, functions, values)
                 touches.append(Touch(access.buffer, indices, access.writes, certain))
-        yield Instance(self.block, dict(values), eval(self.bindings, functions, values), touches, around)
+        yield Instance(self.block, dict(values), eval(self.bindings, functions, values), touches, enclosing)
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""What can be known of index expressions before the program runs: simpler forms, bounds, proofs of conditions.
+"""Index expressions before the program runs: simpler forms, bounds, and proofs of conditions.
 
 A condition a <= b holds if b - a has a least value that is not negative. That value is found by replacing atoms one
 after the other, inner loop variables first, by the end of their range that makes the polynomial (`polynomial.py`)
@@ -67,12 +67,12 @@ def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
     Variables with a range on both sides are eliminated; sizes and other unbounded variables stay in the bounds.
     None stands for a bound that is not found.
     """
-    known = _knowledge(ranges)
-    value = polynomial(known.simplify(expr))
-    known.steps = STEPS
-    low = next((bound for bound in known.least(value, keep=True) if bound.integral), None)
-    high = next((bound * -1 + 1 for bound in known.least(value * -1, keep=True) if bound.integral), None)
-    return tuple(None if bound is None else known.simplify(expression(bound)) for bound in (low, high))
+    knowledge = _knowledge(ranges)
+    value = polynomial(knowledge.simplify(expr))
+    knowledge.steps = STEPS
+    low = next((bound for bound in knowledge.least(value, keep=True) if bound.integral), None)
+    high = next((bound * -1 + 1 for bound in knowledge.least(value * -1, keep=True) if bound.integral), None)
+    return tuple(None if bound is None else knowledge.simplify(expression(bound)) for bound in (low, high))
 
 
 def proves(condition: Expr, ranges: Ranges, assuming: Sequence[Expr] = ()) -> bool:
@@ -96,14 +96,14 @@ def affine(expr: Expr, variables: Iterable[Var]) -> tuple[dict[Var, Expr], Expr]
         factor, rest = rest.factor(variable)
         if factor.terms:
             coefficients[variable] = expression(factor)
-    parts = (*coefficients.values(), expression(rest))
-    if any(variable in walk(part) for part in parts for variable in variables):
+    terms = (*coefficients.values(), expression(rest))
+    if any(variable in walk(term) for term in terms for variable in variables):
         return None
-    return coefficients, parts[-1]
+    return coefficients, terms[-1]
 
 
 class _Knowledge(local):
-    """Ranges and assumptions, and what was found out with them; each thread has its own.
+    """Ranges and assumptions, with the results of all questions that were asked about them; each thread has its own.
 
     Attributes:
         steps: that remain for the search in hand.
@@ -123,14 +123,14 @@ class _Knowledge(local):
                 self.facts.append(extent)  # a loop that runs is not empty
 
     def simplify(self, expr: Expr) -> Expr:
-        found = self.simple.get(expr)
-        if found is None:
+        simplified = self.simple.get(expr)
+        if simplified is None:
             operands = children(expr)
             simple = tuple(map(self.simplify, operands))
             node = expr if simple == operands else rebuild(expr, simple)
             self.steps = STEPS
-            found = self.simple[expr] = self._simplified(node) or node
-        return found
+            simplified = self.simple[expr] = self._simplified(node) or node
+        return simplified
 
     def proves(self, condition: Expr) -> bool:
         if condition not in self.proved:
@@ -215,7 +215,7 @@ class _Knowledge(local):
                 yield left if (left - right).constant <= 0 else right
 
     def _ends(self, atom: Expr, sign: int, keep: bool) -> Iterator[Polynomial]:
-        """What the atom is never below (sign 1) or never above (sign -1)."""
+        """Bounds of the atom: it is never below them (sign 1), or never above them (sign -1)."""
         match atom:
             case Var():
                 end = (self.low if sign == 1 else self.last).get(atom)
@@ -270,7 +270,7 @@ class _Knowledge(local):
         return any(atom in walk(inner) for end in ends if end is not None for inner in end.atoms)
 
     def _simplified(self, node: Expr) -> Expr | None:
-        """A simpler node, whose operands are simple, or None."""
+        """A simpler form of a node whose operands are simple, or None."""
         match node:
             case Binary("le" | "lt" | "eq" | "ne", a, b) if a.dtype == INDEX:
                 return self._comparison(node)
@@ -328,7 +328,7 @@ class _Knowledge(local):
         )
 
     def _joined(self, value: Polynomial) -> Polynomial:
-        """With c (x // c) + x % c put together to x."""
+        """The value with c (x // c) + x % c put together to x."""
         for atom in value.atoms:
             match atom:
                 case Binary("mod", a, b):
@@ -346,7 +346,7 @@ _remembered = lru_cache(maxsize=REMEMBERED)(_Knowledge)
 
 
 def _facts(condition: Expr) -> Iterator[Polynomial]:
-    """What is not negative where the condition holds."""
+    """Polynomials that are not negative where the condition holds."""
     match condition:
         case Binary("and", a, b):
             yield from _facts(a)

@@ -7,32 +7,20 @@ rule that is broken by neighbours or at a border is found to be, and one that is
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
+from sysai.compiler import tir
 from sysai.compiler.tir.accesses import Instance, Touch, evaluate, instances, nests
-from sysai.compiler.tir.expr import Buffer, depends_on_data
-from sysai.compiler.tir.statement import (
-    PARALLEL,
-    REDUCE,
-    SPATIAL,
-    VECTORIZED,
-    Allocate,
-    For,
-    If,
-    PrimFunc,
-    Seq,
-    Stmt,
-)
 
 SIZES = (1, 2, 3, 5, 9)
 EXECUTIONS = 3000
-"""Executions of blocks that are watched for one choice of sizes, about."""
+"""About how many executions of blocks are watched for one choice of sizes."""
 
 
-def find_counterexample(function: PrimFunc) -> str | None:
-    """What goes wrong, with the values of loop variables and sizes; None where nothing does."""
+def find_counterexample(function: tir.PrimFunc) -> str | None:
+    """A message that names the broken rule, the loop variables and the sizes; None where no rule is broken."""
     return next((message for sizes in _choices(function) for message in _watch(function, sizes)), None)
 
 
-def _choices(function: PrimFunc) -> Iterator[dict[str, int]]:
+def _choices(function: tir.PrimFunc) -> Iterator[dict[str, int]]:
     names = [size.name for size in function.sizes]
     if not names:
         yield {}
@@ -43,10 +31,10 @@ def _choices(function: PrimFunc) -> Iterator[dict[str, int]]:
         yield dict(zip(names, itertools.cycle((5, 1, 4)), strict=False))
 
 
-def _watch(function: PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
+def _watch(function: tir.PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
     complete = _count(function.body, dict(sizes)) <= EXECUTIONS
     watcher = _Watcher(function, sizes, complete)
-    depth = max((sum(isinstance(s, For) for s in around) for _, around in nests(function.body)), default=1)
+    depth = max((sum(isinstance(s, tir.For) for s in enclosing) for _, enclosing in nests(function.body)), default=1)
     pick = range if complete else _borders(max(3, int(EXECUTIONS ** (1 / max(depth, 1)))))
     for instance in instances(function.body, sizes, pick, watcher.entered):
         message = watcher.executed(instance)
@@ -56,16 +44,16 @@ def _watch(function: PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
             return
 
 
-def _count(stmt: Stmt, values: dict[str, int]) -> int:
-    """Executions of blocks, taking each loop's first iteration for all of them."""
+def _count(stmt: tir.Stmt, values: dict[str, int]) -> int:
+    """The number of executions of blocks, as if every iteration of a loop were like its first."""
     match stmt:
-        case For(var, extent, body):
+        case tir.For(var, extent, body):
             count = max(evaluate(extent, values), 0)
             return count and count * _count(body, {**values, var.name: 0})
-        case If() | Allocate():
+        case tir.If() | tir.Allocate():
             return _count(stmt.body, values)
-        case Seq(parts):
-            return sum(_count(part, values) for part in parts)
+        case tir.Seq(stmts):
+            return sum(_count(child, values) for child in stmts)
     return 1
 
 
@@ -81,36 +69,45 @@ def _borders(count: int) -> Callable[[int], list[int]]:
     return pick
 
 
-def _element(buffer: Buffer, indices: tuple[int, ...]) -> str:
+def _element(buffer: tir.Buffer, indices: tuple[int, ...]) -> str:
     return f"{buffer.name}{list(indices)}"
 
 
 class _Watcher:
-    """What has touched which element so far."""
+    """The blocks and iterations that have touched each element so far, to compare the next ones with."""
 
-    def __init__(self, function: PrimFunc, sizes: Mapping[str, int], complete: bool):
+    def __init__(self, function: tir.PrimFunc, sizes: Mapping[str, int], complete: bool):
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.sizes = sizes
         self.extents: dict[int, tuple[int, ...]] = {}  # of a block's axes
         self.serial = itertools.count()
         self.entries: dict[str, int] = {}  # of loops and of allocated buffers: the number of their latest entry
-        self.loops: dict[tuple[int, str], list[For]] = {}
+        self.loops: dict[tuple[int, str], list[tir.For]] = {}
         self.users: dict[tuple, list] = {}  # by (entry of a loop, buffer, element): [iteration, several, written]
         self.writers: dict[tuple, tuple] = {}  # by (buffer, its entry, element): block, spatial axes
         self.added: dict[tuple, tuple[str, set]] = {}  # by the same: the block, and its reduction axes so far
         self.stored: set[tuple] = set()
-        found = list(nests(function.body)) if complete else []  # else what is read may have been left out
-        self.tracked = {stmt.buffer.name for _, around in found for stmt in around if isinstance(stmt, Allocate)}
-        self.tracked -= {block.buffer.name for block, _ in found if any(map(depends_on_data, block.indices))}
+        block_nests = list(nests(function.body)) if complete else []  # else what is read may have been left out
+        self.tracked = {
+            stmt.buffer.name for _, enclosing in block_nests for stmt in enclosing if isinstance(stmt, tir.Allocate)
+        }
+        self.tracked -= {block.buffer.name for block, _ in block_nests if any(map(tir.depends_on_data, block.indices))}
+        # A reduction over an empty axis initializes nothing; `interpret.require_initialized` refuses it at the call.
+        self.tracked -= {
+            block.buffer.name
+            for block, _ in block_nests
+            if block.init is not None
+            and any(axis.kind == tir.REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)
+        }
         for buffer in function.buffers:
             self.entries[buffer.name] = 0
             self.shapes[buffer.name] = tuple(evaluate(extent, sizes) for extent in buffer.shape)
 
-    def entered(self, stmt: Stmt, values: Mapping[str, int]) -> None:
+    def entered(self, stmt: tir.Stmt, values: Mapping[str, int]) -> None:
         match stmt:
-            case For(var):
+            case tir.For(var):
                 self.entries[var.name] = next(self.serial)
-            case Allocate(buffer):
+            case tir.Allocate(buffer):
                 self.entries[buffer.name] = next(self.serial)
                 self.shapes[buffer.name] = tuple(evaluate(extent, values) for extent in buffer.shape)
 
@@ -121,7 +118,7 @@ class _Watcher:
         for axis, value, extent in zip(block.axes, instance.axes, self.extents[id(block)], strict=True):
             if not 0 <= value < extent:
                 return f"axis {axis.var} is {value}, outside its extent {axis.extent}"
-        reduced = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == REDUCE)
+        reduced = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == tir.REDUCE)
         starts = block.init is not None and not any(reduced)
         for touch in instance.touches:
             message = self.touched(instance, touch, starts)
@@ -136,16 +133,16 @@ class _Watcher:
         shape = self.shapes[buffer.name]
         if not all(0 <= index < extent for index, extent in zip(indices, shape, strict=True)):
             return f"{_element(buffer, indices)} is outside the shape {list(shape)}"
-        place = (buffer.name, self.entries[buffer.name], indices)
+        key = (buffer.name, self.entries[buffer.name], indices)
         if buffer.name in self.tracked:
             own = starts and buffer == instance.block.buffer and indices == instance.touches[-1].indices
             if writes:
-                self.stored.add(place)
-            elif place not in self.stored and not own:
+                self.stored.add(key)
+            elif key not in self.stored and not own:
                 return f"{_element(buffer, indices)} is read before anything is stored there"
-        for loop in self.parallel(instance, buffer.name):
+        for loop in self.concurrent_loops(instance, buffer.name):
             iteration = instance.values[loop.var.name]
-            user = self.users.setdefault((self.entries[loop.var.name], *place), [iteration, False, False])
+            user = self.users.setdefault((self.entries[loop.var.name], *key), [iteration, False, False])
             user[1] |= iteration != user[0]
             user[2] |= writes
             if user[1] and user[2]:
@@ -159,29 +156,29 @@ class _Watcher:
         block, target = instance.block, instance.touches[-1]
         if target.indices is None or not target.certain:
             return None
-        spatial = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == SPATIAL)
-        place = (block.buffer.name, self.entries[block.buffer.name], target.indices)
-        before = self.writers.get((*place, block.name), spatial)
+        spatial = tuple(v for axis, v in zip(block.axes, instance.axes, strict=True) if axis.kind == tir.SPATIAL)
+        key = (block.buffer.name, self.entries[block.buffer.name], target.indices)
+        before = self.writers.get((*key, block.name), spatial)
         if before != spatial:
             element = _element(block.buffer, target.indices)
             return f"{element} is written for spatial axes {list(before)} and again for {list(spatial)}"
-        self.writers[*place, block.name] = spatial
-        if starts or not block.reduces or self.added.get(place, (block.name,))[0] != block.name:
-            self.added.pop(place, None)
+        self.writers[*key, block.name] = spatial
+        if starts or not block.reduces or self.added.get(key, (block.name,))[0] != block.name:
+            self.added.pop(key, None)
         if block.reduces:
-            _, terms = self.added.setdefault(place, (block.name, set()))
+            _, terms = self.added.setdefault(key, (block.name, set()))
             if reduced in terms:
                 element = _element(block.buffer, target.indices)
                 return f"{element} gets the term for reduction axes {list(reduced)} twice"
             terms.add(reduced)
         return None
 
-    def parallel(self, instance: Instance, buffer: str) -> list[For]:
-        """The parallel and vectorized loops around the block in which the buffer lives on."""
+    def concurrent_loops(self, instance: Instance, buffer: str) -> list[tir.For]:
+        """The parallel and vectorized loops around the block whose iterations share the buffer."""
         key = (id(instance.block), buffer)
         if key not in self.loops:
-            around = instance.around
-            births = [i for i, s in enumerate(around) if isinstance(s, Allocate) and s.buffer.name == buffer]
-            inside = around[births[0] :] if births else around
-            self.loops[key] = [s for s in inside if isinstance(s, For) and s.kind in (PARALLEL, VECTORIZED)]
+            enclosing = instance.enclosing
+            births = [i for i, s in enumerate(enclosing) if isinstance(s, tir.Allocate) and s.buffer.name == buffer]
+            inside = enclosing[births[0] :] if births else enclosing
+            self.loops[key] = [s for s in inside if isinstance(s, tir.For) and s.kind in (tir.PARALLEL, tir.VECTORIZED)]
         return self.loops[key]

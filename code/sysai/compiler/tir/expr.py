@@ -1,9 +1,9 @@
-"""Scalar expressions: what one element is computed from.
+"""Scalar expressions: the value of one element, or an index.
 
 An expression is an immutable tree of the classes below; two trees that look alike are equal. Index expressions
 are integers (`int64`): loop variables, sizes that are known only at run time, and arithmetic on them. Value
-expressions have the dtype of what they load. Python operators build trees (`i * 4 + j`, `x < y`), and fold what
-is constant; `/` is a division of floats, `//` and `%` round towards minus infinity, as Python's do.
+expressions have the dtype of their loads. Python operators build trees (`i * 4 + j`, `x < y`), and fold
+constants; `/` is a division of floats, `//` and `%` round towards minus infinity, as Python's do.
 
 Halide's and TVM's expressions are of the same kind; theirs also carry vector lanes, which here come from the loop.
 """
@@ -12,12 +12,13 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 INDEX = "int64"
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 DTYPES = (*FLOATS, "int64", "int32", "int8", "bool")
 ITEM_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
-"""Of an element in memory, by dtype."""
+"""Bytes of an element in memory, by dtype."""
 
 Number = int | float | bool
 
@@ -88,10 +89,10 @@ def _node(cls: type) -> type:
     compute = cls.__hash__
 
     def cached(self: object) -> int:
-        found = self.__dict__.get("hash")
-        if found is None:
-            found = self.__dict__["hash"] = compute(self)
-        return found
+        known_hash = self.__dict__.get("hash")
+        if known_hash is None:
+            known_hash = self.__dict__["hash"] = compute(self)
+        return known_hash
 
     cls.__hash__ = cached
     return cls
@@ -146,7 +147,7 @@ class Load(Expr):
 
     @property
     def dtype(self) -> str:
-        """That of the buffer."""
+        """The buffer's dtype."""
         return self.buffer.dtype
 
 
@@ -160,7 +161,7 @@ class Binary(Expr):
 
     @property
     def dtype(self) -> str:
-        """bool for comparisons and logic, else that of the operands."""
+        """bool for comparisons and logic, else the dtype of the operands."""
         return "bool" if self.op in COMPARISONS or self.op in LOGIC else self.a.dtype
 
 
@@ -173,7 +174,7 @@ class Call(Expr):
 
     @property
     def dtype(self) -> str:
-        """That of the operand."""
+        """The operand's dtype."""
         return self.argument.dtype
 
 
@@ -187,7 +188,7 @@ class Select(Expr):
 
     @property
     def dtype(self) -> str:
-        """That of both."""
+        """The dtype of both branches."""
         return self.a.dtype
 
 
@@ -206,7 +207,7 @@ COMPARISONS = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 LOGIC = {"and": "and", "or": "or"}
 ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%"}
 EXTREMES = ("min", "max")
-"""With a NaN operand they give NaN, as torch's minimum and maximum do."""
+"""Minimum and maximum; with a NaN operand they give NaN, as torch's do."""
 BINARY = {*ARITHMETIC, *EXTREMES, *COMPARISONS, *LOGIC}
 MATH = ("exp", "log", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "abs", "floor", "pow2")
 """Functions of Call, as torch's functions of these names; pow2(x) is 2 ** x."""
@@ -257,11 +258,11 @@ def _without_neutral(op: str, a: Expr, b: Expr) -> Expr:
 
 
 def row_major(indices: Iterable[Expr], shape: Iterable[Expr]) -> Expr:
-    """How many elements stand in memory before the one at `indices`."""
-    place: Expr = ZERO
+    """The row-major offset of the element at `indices`: how many elements stand in memory before it."""
+    offset: Expr = ZERO
     for index, length in zip(indices, shape, strict=True):
-        place = place * length + index
-    return place
+        offset = offset * length + index
+    return offset
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
@@ -324,7 +325,7 @@ def transform(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
 
 
 def substitute(expr: Expr, values: Mapping[Var, Operand]) -> Expr:
-    """Replace variables."""
+    """The expression with variables replaced by values."""
     return transform(expr, lambda node: as_expr(values[node]) if isinstance(node, Var) and node in values else None)
 
 
@@ -333,7 +334,7 @@ _PRODUCT = 5
 
 
 def print_expr(expr: Expr, precedence: int = 0) -> str:
-    """As the parser reads it: Python's syntax, calls for functions, constants other than integers with their dtype.
+    """The expression as `text.parse` reads it: in Python's syntax, constants other than integers with their dtype.
 
     Parentheses stand where the operator around, of `precedence`, would bind the operands of this one.
     """
@@ -364,3 +365,38 @@ def print_expr(expr: Expr, precedence: int = 0) -> str:
         case Cast(dtype, value):
             return f"cast({dtype}, {print_expr(value)})"
     raise TypeError(f"not an expression: {expr!r}")
+
+
+def both(a: Expr, b: Expr) -> Expr:
+    """`a and b`, where TRUE and repeated conditions are left out."""
+    if TRUE in (a, b):
+        return b if a == TRUE else a
+    return a if a == b else binary("and", a, b)
+
+
+def conjunction(*conditions: Expr) -> Expr:
+    """The conjunction of conditions; TRUE if there are none."""
+    return reduce(both, conditions, TRUE)
+
+
+def conjuncts(condition: Expr) -> tuple[Expr, ...]:
+    """The parts of a conjunction."""
+    match condition:
+        case Binary("and", a, b):
+            return *conjuncts(a), *conjuncts(b)
+    return () if condition == TRUE else (condition,)
+
+
+def opposite(condition: Expr) -> Expr | None:
+    """The condition that holds where this one does not; None where it cannot be written."""
+    match condition:
+        case Const(value, "bool"):
+            return Const(not value, "bool")
+        case Binary("lt" | "le" as op, a, b) if a.dtype.startswith("int"):
+            return binary("le" if op == "lt" else "lt", b, a)
+        case Binary("eq" | "ne" as op, a, b):
+            return binary("ne" if op == "eq" else "eq", a, b)
+        case Binary("and" | "or" as op, a, b):
+            left, right = opposite(a), opposite(b)
+            return None if left is None or right is None else binary("or" if op == "and" else "and", left, right)
+    return None

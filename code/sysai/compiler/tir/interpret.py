@@ -1,9 +1,9 @@
-"""What a tensor program means: element after element, in numpy's arithmetic of the declared dtype.
+"""The meaning of a tensor program: element after element, in numpy's arithmetic of the declared dtype.
 
 This is the reference that schedules and generated code are compared with, so it is slow and obvious. Loops of every
 kind run serially and in order. It refuses what would be undefined in C: an index outside, a read of an element of an
 allocated buffer that nothing has been stored in, an integer divided by zero. And it refuses a reduction over an empty
-axis that begins in its first iteration, which never comes; one that was decomposed gives what it begins with.
+axis that begins in its first iteration, which never comes; a decomposed one gives its initial value.
 """
 
 import math
@@ -12,30 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sysai.compiler.tir.expr import (
-    COMPARISONS,
-    INDEX,
-    LOGIC,
-    Binary,
-    Call,
-    Cast,
-    Const,
-    Expr,
-    Load,
-    Select,
-    Var,
-)
-from sysai.compiler.tir.statement import (
-    REDUCE,
-    Allocate,
-    Block,
-    For,
-    If,
-    PrimFunc,
-    Seq,
-    Stmt,
-    blocks,
-)
+from sysai.compiler import tir
+from sysai.compiler.errors import EmptyReduction, UndefinedResult
 
 Scalar = np.generic | int | bool
 
@@ -51,16 +29,8 @@ _MATH = {
 }  # fmt: skip
 
 
-class UndefinedResult(ValueError):  # noqa: N818
-    """The program does what has no meaning; the message says which block, and where."""
-
-
-class EmptyReduction(UndefinedResult):
-    """A block would initialize elements in the first of its iterations, of which there are none."""
-
-
 def interpret(
-    function: PrimFunc, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int] | None = None
+    function: tir.PrimFunc, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Run the function on `arrays`, by buffer name; outputs are stored in place.
 
@@ -82,21 +52,21 @@ def interpret(
     for buffer in function.buffers:
         if arrays[buffer.name].dtype != numpy_dtype(buffer.dtype):
             raise ValueError(f"{buffer.name} is {buffer.dtype}, the array is {arrays[buffer.name].dtype}: convert it")
-    run = _Run({Var(name): value for name, value in values.items()}, dict(arrays))
+    run = _Interpreter({tir.Var(name): value for name, value in values.items()}, dict(arrays))
     with np.errstate(all="ignore"):
         run.statement(function.body)
     return values
 
 
 def infer_sizes(
-    function: PrimFunc, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int] | None = None
+    function: tir.PrimFunc, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """The function's sizes, by name, from the shapes of its buffers.
 
     Raises:
         ValueError: a shape is missing or does not fit the others, or a size is in none as a dimension of its own.
     """
-    values = {Var(name): value for name, value in (sizes or {}).items()}
+    values = {tir.Var(name): value for name, value in (sizes or {}).items()}
     for buffer in function.buffers:
         if buffer.name not in shapes:
             raise ValueError(f"no array for buffer {buffer.name}: {function.name} takes {_names(function)}")
@@ -104,12 +74,12 @@ def infer_sizes(
         if len(shape) != len(buffer.shape):
             raise ValueError(f"{buffer.name} has {len(buffer.shape)} dimensions, the array has shape {list(shape)}")
         for dimension, extent in zip(buffer.shape, shape, strict=True):
-            if isinstance(dimension, Var):
+            if isinstance(dimension, tir.Var):
                 values.setdefault(dimension, extent)
     for size in function.sizes:
         if size not in values:
             raise ValueError(f"the shapes don't tell {size.name}: pass sizes={{'{size.name}': ...}}")
-    run = _Run(values, {})
+    run = _Interpreter(values, {})
     for buffer in function.buffers:
         expected = [int(run.value(dimension)) for dimension in buffer.shape]
         if list(shapes[buffer.name]) != expected:
@@ -117,16 +87,16 @@ def infer_sizes(
     return {size.name: values[size] for size in function.sizes}
 
 
-def require_initialized(function: PrimFunc, sizes: Mapping[str, int]) -> None:
+def require_initialized(function: tir.PrimFunc, sizes: Mapping[str, int]) -> None:
     """Refuse sizes for which a reduction would not even initialize its elements.
 
     Raises:
         EmptyReduction: a block reduces over an empty axis, and has its init in the first iteration.
     """
-    run = _Run({Var(name): value for name, value in sizes.items()}, {})
-    for block in (block for block in blocks(function.body) if block.init is not None):
+    run = _Interpreter({tir.Var(name): value for name, value in sizes.items()}, {})
+    for block in (block for block in tir.blocks(function.body) if block.init is not None):
         empty = {axis.kind for axis in block.axes if run.value(axis.extent) == 0}
-        if empty == {REDUCE}:
+        if empty == {tir.REDUCE}:
             raise EmptyReduction(
                 f"{function.name}: block {block.name} reduces over an empty axis, so that its first iteration, which "
                 "initializes, never comes: decompose the reduction"
@@ -138,96 +108,96 @@ def numpy_dtype(dtype: str) -> np.dtype:
     return np.dtype("float32" if dtype == "bfloat16" else dtype)
 
 
-class _Run:
+class _Interpreter:
     """Values of variables, arrays of buffers, and which elements of the allocated ones are stored."""
 
-    def __init__(self, values: dict[Var, int], arrays: dict[str, np.ndarray]):
+    def __init__(self, values: dict[tir.Var, int], arrays: dict[str, np.ndarray]):
         self.values = values
         self.arrays = arrays
         self.stored: dict[str, np.ndarray] = {}
-        self.place = ""
+        self.where = ""
 
-    def statement(self, stmt: Stmt) -> None:
+    def statement(self, stmt: tir.Stmt) -> None:
         match stmt:
-            case For(var, extent, body):
+            case tir.For(var, extent, body):
                 for index in range(int(self.value(extent))):
                     self.values[var] = index
                     self.statement(body)
-            case Seq(parts):
-                for part in parts:
-                    self.statement(part)
-            case If(condition, body):
+            case tir.Seq(stmts):
+                for child in stmts:
+                    self.statement(child)
+            case tir.If(condition, body):
                 if self.value(condition):
                     self.statement(body)
-            case Allocate(buffer, body):
+            case tir.Allocate(buffer, body):
                 shape = tuple(int(self.value(extent)) for extent in buffer.shape)
                 self.arrays[buffer.name] = np.zeros(shape, numpy_dtype(buffer.dtype))
                 self.stored[buffer.name] = np.zeros(shape, bool)
                 self.statement(body)
                 del self.arrays[buffer.name], self.stored[buffer.name]
-            case Block():
+            case tir.Block():
                 self.block(stmt)
 
-    def block(self, block: Block) -> None:
-        self.place = f"block {block.name}"
+    def block(self, block: tir.Block) -> None:
+        self.where = f"block {block.name}"
         if not self.value(block.predicate):
             return
         bound = [int(self.value(axis.binding)) for axis in block.axes]
         for axis, index in zip(block.axes, bound, strict=True):
             self.values[axis.var] = index
             if not 0 <= index < self.value(axis.extent):
-                raise UndefinedResult(f"{self.place}: axis {axis.var} is {index}, outside its extent {axis.extent}")
-        starts = all(index == 0 for axis, index in zip(block.axes, bound, strict=True) if axis.kind == REDUCE)
+                raise UndefinedResult(f"{self.where}: axis {axis.var} is {index}, outside its extent {axis.extent}")
+        starts = all(index == 0 for axis, index in zip(block.axes, bound, strict=True) if axis.kind == tir.REDUCE)
         if block.init is not None and starts:
             self.store(block.target, self.value(block.init))
         self.store(block.target, self.value(block.update))
 
-    def store(self, target: Load, value: Scalar) -> None:
+    def store(self, target: tir.Load, value: Scalar) -> None:
         indices = self.indices(target)
         self.arrays[target.buffer.name][indices] = value
         if target.buffer.name in self.stored:
             self.stored[target.buffer.name][indices] = True
 
-    def indices(self, load: Load) -> tuple[int, ...]:
+    def indices(self, load: tir.Load) -> tuple[int, ...]:
         indices = tuple(int(self.value(index)) for index in load.indices)
         shape = self.arrays[load.buffer.name].shape
         if not all(0 <= index < extent for index, extent in zip(indices, shape, strict=True)):
-            raise UndefinedResult(f"{self.place}: {load} is {load.buffer.name}{list(indices)}, outside {list(shape)}")
+            raise UndefinedResult(f"{self.where}: {load} is {load.buffer.name}{list(indices)}, outside {list(shape)}")
         return indices
 
-    def load(self, load: Load) -> Scalar:
+    def load(self, load: tir.Load) -> Scalar:
         indices = self.indices(load)
         stored = self.stored.get(load.buffer.name)
         if stored is not None and not stored[indices]:
-            raise UndefinedResult(f"{self.place}: {load.buffer.name}{list(indices)} is read before it is stored")
+            raise UndefinedResult(f"{self.where}: {load.buffer.name}{list(indices)} is read before it is stored")
         return self.arrays[load.buffer.name][indices]
 
-    def value(self, expr: Expr) -> Scalar:
-        """Of an expression: a Python integer for index arithmetic, else a numpy scalar of the dtype."""
+    def value(self, expr: tir.Expr) -> Scalar:
+        """The value of an expression: a Python integer for index arithmetic, else a numpy scalar of the dtype."""
         match expr:
-            case Const(value, dtype):
-                return value if dtype == INDEX else rounded(value, dtype)
-            case Var():
+            case tir.Const(value, dtype):
+                return value if dtype == tir.INDEX else rounded(value, dtype)
+            case tir.Var():
                 return self.values[expr]
-            case Load():
+            case tir.Load():
                 return self.load(expr)
-            case Select(condition, a, b):
+            case tir.Select(condition, a, b):
                 return self.value(a if self.value(condition) else b)
-            case Binary("and", a, b):
+            case tir.Binary("and", a, b):
                 return bool(self.value(a)) and bool(self.value(b))
-            case Binary("or", a, b):
+            case tir.Binary("or", a, b):
                 return bool(self.value(a)) or bool(self.value(b))
-            case Binary(op, a, b) if op in COMPARISONS:
+            case tir.Binary(op, a, b) if op in tir.COMPARISONS:
                 return bool(_COMPARISONS[op](self.value(a), self.value(b)))
-            case Binary(op, a, b) if op not in LOGIC:
+            case tir.Binary(op, a, b) if op not in tir.LOGIC:
                 left, right = self.value(a), self.value(b)
                 if op in ("floordiv", "mod") and right == 0 and expr.dtype.startswith("int"):
-                    raise UndefinedResult(f"{self.place}: division by zero in {expr}")
+                    raise UndefinedResult(f"{self.where}: division by zero in {expr}")
                 result = _ARITHMETIC[op](left, right)
                 return result if isinstance(result, int) else rounded(result, expr.dtype)
-            case Call(function, argument):
+            case tir.Call(function, argument):
                 return rounded(_MATH[function](self.value(argument)), expr.dtype)
-            case Cast(dtype, value):
+            case tir.Cast(dtype, value):
                 return rounded(self.value(value), dtype)
         raise TypeError(f"not an expression: {expr!r}")
 
@@ -243,5 +213,5 @@ def rounded(value: Scalar | float, dtype: str) -> Scalar:
     return np.asarray(value).astype(dtype)[()]
 
 
-def _names(function: PrimFunc) -> str:
+def _names(function: tir.PrimFunc) -> str:
     return ", ".join(buffer.name for buffer in function.buffers)

@@ -73,8 +73,8 @@ class Polynomial:
         inside, outside = {}, {}
         for monomial, coefficient in self.terms.items():
             if atom in monomial:
-                place = monomial.index(atom)
-                inside[monomial[:place] + monomial[place + 1 :]] = coefficient
+                position = monomial.index(atom)
+                inside[monomial[:position] + monomial[position + 1 :]] = coefficient
             else:
                 outside[monomial] = coefficient
         return Polynomial(inside), Polynomial(outside)
@@ -82,7 +82,7 @@ class Polynomial:
 
 @lru_cache(maxsize=1 << 16)
 def polynomial(expr: Expr) -> Polynomial:
-    """Of an integer expression, whose atoms stay as they are."""
+    """The polynomial of an integer expression, whose atoms stay as they are."""
     match expr:
         case Const(value):
             return _polynomial(value)
@@ -96,7 +96,7 @@ def polynomial(expr: Expr) -> Polynomial:
 
 
 def expression(value: Polynomial) -> Expr:
-    """As an expression, equal ones for equal polynomials: positive terms, high degrees first, constants last."""
+    """The expression of a polynomial, equal for equal ones: positive terms, high degrees first, constants last."""
 
     def rank(item: tuple[Monomial, Coefficient]) -> tuple:
         monomial, coefficient = item
@@ -116,7 +116,7 @@ def expression(value: Polynomial) -> Expr:
 
 
 def exact_quotient(number: Polynomial, divisor: Polynomial) -> tuple[Polynomial, Polynomial]:
-    """(q, r) with number = q * divisor + r, where q has what is a multiple of the divisor term by term."""
+    """(q, r) with number = q * divisor + r, where q is made of the terms that are multiples of the divisor."""
     if divisor.constant is not None:
         size = divisor.constant
         quotient = {m: c // size for m, c in number.terms.items() if not m or c % size == 0}

@@ -18,7 +18,7 @@ TensorIR's blocks nest, declare their regions, and can be opaque (a tensor core'
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sysai.compiler.tir.expr import TRUE, Buffer, Expr, Load, Operand, Var, binary, substitute
+from sysai.compiler.tir.expr import TRUE, Buffer, Expr, Load, Operand, Var, binary, substitute, transform, walk
 
 SERIAL, PARALLEL, VECTORIZED, UNROLLED = "serial", "parallel", "vectorized", "unrolled"
 LOOP_KINDS = (SERIAL, PARALLEL, VECTORIZED, UNROLLED)
@@ -48,10 +48,10 @@ class Block(Stmt):
         name: unique in its function; primitives name blocks by it.
         axes: the domain, and its bindings to the loops around.
         buffer, indices, value: what is stored where, in terms of the axes' variables and of sizes.
-        init: what a reduction begins with (a number of the buffer's dtype); None where nothing is initialized here.
+        init: the initial value of a reduction, in the buffer's dtype; None where the block does not initialize.
         combine: one of COMBINERS, or None where the value is just stored.
-        predicate: the block is executed where it holds (in terms of loop variables); what a split that does not
-            divide adds.
+        predicate: the block is executed where it holds (in terms of loop variables); a split whose factor does not
+            divide the extent adds one.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Block(Stmt):
 
     @property
     def reduces(self) -> bool:
-        """Whether the block combines with what stands in its buffer."""
+        """Whether the block combines its value with the element in its buffer."""
         return self.combine is not None
 
     @property
@@ -75,13 +75,13 @@ class Block(Stmt):
 
     @property
     def update(self) -> Expr:
-        """What is stored at each iteration, the init aside."""
+        """The value that is stored at each iteration, the init aside."""
         return binary(self.combine, self.target, self.value) if self.combine else self.value
 
 
 @dataclass(frozen=True)
 class For(Stmt):
-    """`for var in range(extent)`, executed as `kind` says."""
+    """`for var in range(extent)`: serial, parallel, vectorized or unrolled, as `kind` says."""
 
     var: Var
     extent: Expr
@@ -119,8 +119,8 @@ class PrimFunc:
     Attributes:
         name: a C identifier.
         sizes: variables that are known at run time only; every shape is made of them and of constants.
-        buffers: what the caller passes, in order. Outputs are those that some block writes.
-        body: what it does.
+        buffers: the arrays that the caller passes, in order. Outputs are those that some block writes.
+        body: the statements.
     """
 
     name: str
@@ -135,15 +135,31 @@ class PrimFunc:
         return tuple(buffer for buffer in self.buffers if buffer.name in written)
 
 
+def substatements(stmt: Stmt) -> tuple[Stmt, ...]:
+    """The statements directly inside."""
+    match stmt:
+        case For() | If() | Allocate():
+            return (stmt.body,)
+        case Seq(stmts):
+            return stmts
+    return ()
+
+
+def map_substatements(stmt: Stmt, change: Callable[[Stmt], Stmt]) -> Stmt:
+    """The statement with `change` of each statement directly inside."""
+    match stmt:
+        case For() | If() | Allocate():
+            return replace(stmt, body=change(stmt.body))
+        case Seq(stmts):
+            return Seq(tuple(map(change, stmts)))
+    return stmt
+
+
 def statements(stmt: Stmt) -> Iterator[Stmt]:
     """The statement and all inside it, in the order of execution, itself first."""
     yield stmt
-    match stmt:
-        case For() | If() | Allocate():
-            yield from statements(stmt.body)
-        case Seq(parts):
-            for part in parts:
-                yield from statements(part)
+    for child in substatements(stmt):
+        yield from statements(child)
 
 
 def blocks(stmt: Stmt) -> Iterator[Block]:
@@ -153,11 +169,7 @@ def blocks(stmt: Stmt) -> Iterator[Block]:
 
 def transform_statement(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
     """Rebuild from the leaves up; `change` gives a replacement for a statement whose parts are done, or None."""
-    match stmt:
-        case For() | If() | Allocate():
-            stmt = replace(stmt, body=transform_statement(stmt.body, change))
-        case Seq(parts):
-            stmt = Seq(tuple(transform_statement(part, change) for part in parts))
+    stmt = map_substatements(stmt, lambda child: transform_statement(child, change))
     replacement = change(stmt)
     return stmt if replacement is None else replacement
 
@@ -185,5 +197,53 @@ def substitute_loops(stmt: Stmt, values: Mapping[Var, Operand]) -> Stmt:
 
 def sequence(*statements: Stmt) -> Stmt:
     """The statements in order, without sequences inside sequences."""
-    flat = [part for stmt in statements for part in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
+    flat = [child for stmt in statements for child in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
     return flat[0] if len(flat) == 1 else Seq(tuple(flat))
+
+
+def with_canonical_sizes(function: PrimFunc) -> tuple[PrimFunc, tuple[Var, ...]]:
+    """The function with sizes called size0, size1, ... in the order of its shapes; and its own sizes in that order.
+
+    Tracers give every tensor sizes of its own: the caches of thirty layers have thirty lengths, equal or not. The same
+    program is made for each, and one kernel serves them all: it takes its sizes as arguments.
+    """
+    shapes = [size for buffer in function.buffers for size in buffer.shape]
+    mentioned = [node for size in shapes for node in walk(size) if isinstance(node, Var)]
+    sizes = tuple(dict.fromkeys((*mentioned, *function.sizes)))
+    if not sizes:
+        return function, ()
+    renamed = with_sizes(function, {size: Var(f"size{position}") for position, size in enumerate(sizes)})
+    return replace(renamed, sizes=tuple(Var(f"size{position}") for position in range(len(sizes)))), sizes
+
+
+def with_sizes(function: PrimFunc, values: Mapping[Var, Expr]) -> PrimFunc:
+    """The function with other names for its sizes, or with numbers in their place, for a kernel of just these."""
+
+    def change(node: Expr) -> Expr | None:
+        return replace(node, buffer=of_buffer(node.buffer)) if isinstance(node, Load) else values.get(node)
+
+    def of(expr: Expr) -> Expr:
+        return transform(expr, change)
+
+    def of_buffer(buffer: Buffer) -> Buffer:
+        return replace(buffer, shape=tuple(map(of, buffer.shape)))
+
+    def of_statement(stmt: Stmt) -> Stmt | None:
+        match stmt:
+            case For():
+                return replace(stmt, extent=of(stmt.extent))
+            case If():
+                return replace(stmt, condition=of(stmt.condition))
+            case Allocate():
+                return replace(stmt, buffer=of_buffer(stmt.buffer))
+            case Block():
+                axes = tuple(replace(axis, extent=of(axis.extent), binding=of(axis.binding)) for axis in stmt.axes)
+                return replace(
+                    stmt, axes=axes, buffer=of_buffer(stmt.buffer), indices=tuple(map(of, stmt.indices)),
+                    value=of(stmt.value), init=stmt.init and of(stmt.init), predicate=of(stmt.predicate),
+                )  # fmt: skip
+        return None
+
+    sizes = tuple(size for old in function.sizes if isinstance(size := values.get(old, old), Var))
+    buffers = tuple(map(of_buffer, function.buffers))
+    return PrimFunc(function.name, sizes, buffers, transform_statement(function.body, of_statement))

@@ -1,4 +1,4 @@
-"""Count what a program loads and stores, and the bytes that it moves between a cache and the memory behind it.
+"""Count what a program loads and stores, and the bytes that it moves between a cache and the next level of memory.
 
 The counts are exact: executions of blocks times the elements that each touches. The bytes follow a model of a fully
 associative cache of `capacity` bytes that keeps what was used last (LRU), in lines of `line` bytes:
@@ -23,7 +23,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sysai.compiler.tir.accesses import accesses, conditions, evaluate, nests
+from sysai.compiler.tir.accesses import accesses, evaluate, guards_of, nests
 from sysai.compiler.tir.expr import ITEM_BYTES, Binary, Buffer, Const, Expr, Select, Var, depends_on_data, walk
 from sysai.compiler.tir.statement import Allocate, Block, For, If, PrimFunc, Seq, Stmt
 
@@ -41,23 +41,23 @@ class Counts:
 
 @dataclass(frozen=True)
 class Moved:
-    """Bytes loaded into the cache from behind it, and bytes written back."""
+    """Bytes loaded into the cache from the next level of memory, and bytes written back to it."""
 
     loaded: int
     stored: int
 
     @property
     def total(self) -> int:
-        """Both."""
+        """Bytes in both directions."""
         return self.loaded + self.stored
 
 
 def count(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> dict[str, Counts]:
     """Loads and stores of each buffer, by name; those under a condition on data count as executed."""
     totals: dict[str, list[int]] = {}
-    for block, around in nests(function.body):
-        loops = [stmt for stmt in around if isinstance(stmt, For)]
-        holds = conditions(block, around)
+    for block, enclosing in nests(function.body):
+        loops = [stmt for stmt in enclosing if isinstance(stmt, For)]
+        holds = guards_of(block, enclosing)
         for access in accesses(block):
             total = totals.setdefault(access.buffer.name, [0, 0])
             total[access.writes] += executions(loops, (*holds, *access.guards), sizes or {})
@@ -65,7 +65,7 @@ def count(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> dict[st
 
 
 def moved(function: PrimFunc, sizes: Mapping[str, int] | None, capacity: int, line: int = 64) -> dict[str, Moved]:
-    """Bytes between a cache and what is behind it, by the buffers' names, as the model above defines.
+    """Bytes between a cache and the next level of memory, by the buffers' names, as the model above defines.
 
     Args:
         function: the program; loop kinds make no difference.
@@ -85,7 +85,7 @@ def moved(function: PrimFunc, sizes: Mapping[str, int] | None, capacity: int, li
 
 
 def executions(loops: Iterable[For], holds: Iterable[Expr], sizes: Mapping[str, int]) -> int:
-    """How many iterations of a nest the conditions hold in; variables that have nothing to do with each other multiply.
+    """The number of iterations of a nest in which the conditions hold; counts of unrelated variables multiply.
 
     Conditions on data are taken to hold.
     """
@@ -130,7 +130,7 @@ def _names(expr: Expr) -> set[str]:
 
 
 class _Model:
-    """Lines moved. `at` has what is known of outer variables: one value, or the two of consecutive iterations."""
+    """Counts cache lines. `at` gives outer variables one value, or the two values of consecutive iterations."""
 
     def __init__(self, capacity: int, line: int):
         self.capacity, self.line = capacity // line, line
@@ -147,13 +147,13 @@ class _Model:
                 first = self.moved(body, {**at, var.name: (0, 0)})
                 final = self.moved(body, {**at, var.name: (last, last)}) if last else {}
                 return {name: first.get(name, 0) * max(last, 1) + final.get(name, 0) for name in {**first, **final}}
-            case Seq(parts):
+            case Seq(stmts):
                 together = self.footprint(stmt, at)
                 if sum(together.values()) <= self.capacity:
                     return together
                 total: dict[str, int] = {}
-                for part in parts:
-                    for name, lines in self.moved(part, at).items():
+                for child in stmts:
+                    for name, lines in self.moved(child, at).items():
                         total[name] = total.get(name, 0) + lines
                 return total
             case If(condition, body):
@@ -164,15 +164,15 @@ class _Model:
         return self.footprint(stmt, at)
 
     def footprint(self, stmt: Stmt, at: Mapping[str, Span]) -> dict[str, int]:
-        """Distinct lines of each buffer."""
+        """The number of distinct lines of each buffer that a statement touches."""
         boxes: dict[str, list[_Box]] = {}
-        for block, around in nests(stmt):
+        for block, enclosing in nests(stmt):
             spans = dict(at)
-            for loop in around:
+            for loop in enclosing:
                 if isinstance(loop, For):
                     spans[loop.var.name] = (0, span(loop.extent, spans)[1] - 1)
             empty = any(high < low for low, high in spans.values())
-            if empty or not all(span(condition, spans)[1] for condition in _known(block, around)):
+            if empty or not all(span(condition, spans)[1] for condition in _index_guards(block, enclosing)):
                 continue
             for access in accesses(block):
                 if all(span(guard, spans)[1] for guard in access.guards if not depends_on_data(guard)):
@@ -183,8 +183,8 @@ class _Model:
         return min(sum(box.lines(self.line) for box in boxes), boxes[0].whole(self.line))
 
 
-def _known(block: Block, around: Iterable[Stmt]) -> list[Expr]:
-    return [condition for condition in conditions(block, around) if not depends_on_data(condition)]
+def _index_guards(block: Block, enclosing: Iterable[Stmt]) -> list[Expr]:
+    return [condition for condition in guards_of(block, enclosing) if not depends_on_data(condition)]
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _box(buffer: Buffer, indices: tuple[Expr, ...], at: Mapping[str, Span]) -> _
 
 def _merge(boxes: list[_Box], new: _Box) -> None:
     """Add a box; one that differs from another in one dimension only, and overlaps or touches it, makes it longer."""
-    for place, old in enumerate(boxes):
+    for position, old in enumerate(boxes):
         pairs = list(zip(old.spans, new.spans, strict=True))
         touching = all(a[0] <= b[1] + 1 and b[0] <= a[1] + 1 for a, b in pairs)
         if touching and sum(a != b for a, b in pairs) <= 1:
@@ -249,7 +249,7 @@ def _merge(boxes: list[_Box], new: _Box) -> None:
                 max(m, n) if a == b else min(m + n, high - low + 1)
                 for (a, b), m, n, (low, high) in zip(pairs, old.counts, new.counts, spans, strict=True)
             )
-            boxes[place] = _Box(old.shape, old.item, spans, counts)
+            boxes[position] = _Box(old.shape, old.item, spans, counts)
             return
     boxes.append(new)
 

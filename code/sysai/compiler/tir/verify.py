@@ -10,63 +10,41 @@ kind. LLVM's verifier and TVM's `VerifyWellFormed` check names and types; the re
 import keyword
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
-from sysai.compiler.tir.accesses import Access, accesses, conditions, nests
+from sysai.compiler import tir
+from sysai.compiler.errors import InvalidProgram
+from sysai.compiler.tir.accesses import Access, accesses, guards_of, nests
 from sysai.compiler.tir.arith import Ranges, affine, proves, size_ranges
 from sysai.compiler.tir.counterexample import find_counterexample
-from sysai.compiler.tir.expr import (
-    ARITHMETIC,
-    DTYPES,
-    EXTREMES,
-    INDEX,
-    LOGIC,
-    MATH,
-    Binary,
-    Buffer,
-    Call,
-    Cast,
-    Const,
-    Expr,
-    Load,
-    Select,
-    Var,
-    as_expr,
-    binary,
-    depends_on_data,
-    walk,
-)
-from sysai.compiler.tir.invalid import InvalidProgram
-from sysai.compiler.tir.statement import (
-    COMBINERS,
-    LOOP_KINDS,
-    PARALLEL,
-    REDUCE,
-    SPATIAL,
-    VECTORIZED,
-    Allocate,
-    Block,
-    For,
-    If,
-    PrimFunc,
-    Seq,
-    Stmt,
-    statements,
-)
 
-RESERVED = {*MATH, *EXTREMES, *DTYPES, "select", "cast", "init", "combine", "where", "spatial", "reduce", "size"}
-"""Names that have a meaning in a program's text."""
+RESERVED = {
+    *tir.MATH,
+    *tir.EXTREMES,
+    *tir.DTYPES,
+    "select",
+    "cast",
+    "init",
+    "combine",
+    "where",
+    "spatial",
+    "reduce",
+    "size",
+}
+"""Names that are words of the text form, and so cannot name a variable or a buffer."""
 
 
-def verify(function: PrimFunc) -> None:
-    """Check the function.
+@lru_cache(maxsize=256)
+def verify_function(function: tir.PrimFunc) -> None:
+    """Check a function, once for functions that are equal.
 
     Raises:
         InvalidProgram: a rule is broken; the message says where, and by which numbers if they are known.
     """
     _Names(function).check()
     if not _all_proved(function):
-        found = find_counterexample(function)
-        _require(found is None, f"{function.name}: {found}")
+        counterexample = find_counterexample(function)
+        _require(counterexample is None, f"{function.name}: {counterexample}")
 
 
 def _require(holds: bool, message: str) -> None:
@@ -75,13 +53,13 @@ def _require(holds: bool, message: str) -> None:
 
 
 class _Names:
-    """Names, scopes, dtypes: what can be checked statement by statement."""
+    """Checks names, scopes and dtypes, statement by statement."""
 
-    def __init__(self, function: PrimFunc):
+    def __init__(self, function: tir.PrimFunc):
         self.function = function
         self.sizes = dict.fromkeys(function.sizes)
         self.blocks: set[str] = set()
-        self.buffers: dict[str, Buffer] = {}
+        self.buffers: dict[str, tir.Buffer] = {}
         self.stored = {buffer.name for buffer in function.buffers}
 
     def check(self) -> None:
@@ -100,37 +78,39 @@ class _Names:
         _require(name not in RESERVED, f"{name} has a meaning of its own in programs: choose another name")
         _require(name not in taken, f"{name} names two things: rename one of them")
 
-    def buffer(self, buffer: Buffer, inner: tuple[Var, ...]) -> None:
+    def buffer(self, buffer: tir.Buffer, inner: tuple[tir.Var, ...]) -> None:
         self.name(buffer.name, {*self.buffers, *(size.name for size in self.sizes), *(var.name for var in inner)})
-        _require(buffer.dtype in DTYPES, f"{buffer.name} has dtype {buffer.dtype}: use one of {', '.join(DTYPES)}")
+        _require(
+            buffer.dtype in tir.DTYPES, f"{buffer.name} has dtype {buffer.dtype}: use one of {', '.join(tir.DTYPES)}"
+        )
         for extent in buffer.shape:
             self.index(extent, (*self.sizes, *inner), f"the shape of {buffer.name}")
         self.buffers[buffer.name] = buffer
 
-    def statement(self, stmt: Stmt, variables: tuple[Var, ...], visible: Mapping[str, Buffer]) -> None:
+    def statement(self, stmt: tir.Stmt, variables: tuple[tir.Var, ...], visible: Mapping[str, tir.Buffer]) -> None:
         match stmt:
-            case For(var, extent, body, kind):
+            case tir.For(var, extent, body, kind):
                 self.index(extent, variables, f"the extent of loop {var}", visible)
                 self.name(var.name, {*self.buffers, *(other.name for other in variables)})
-                _require(var.dtype == INDEX, f"loop {var} is {var.dtype}, not {INDEX}")
-                _require(kind in LOOP_KINDS, f"loop {var} is {kind}: use one of {', '.join(LOOP_KINDS)}")
+                _require(var.dtype == tir.INDEX, f"loop {var} is {var.dtype}, not {tir.INDEX}")
+                _require(kind in tir.LOOP_KINDS, f"loop {var} is {kind}: use one of {', '.join(tir.LOOP_KINDS)}")
                 self.statement(body, (*variables, var), visible)
-            case If(condition, body):
+            case tir.If(condition, body):
                 self.expr(condition, variables, visible, "the condition of an if")
                 _require(condition.dtype == "bool", f"if {condition}: this is {condition.dtype}, not bool")
                 self.statement(body, variables, visible)
-            case Seq(parts):
-                for part in parts:
-                    self.statement(part, variables, visible)
-            case Allocate(buffer, body):
+            case tir.Seq(stmts):
+                for child in stmts:
+                    self.statement(child, variables, visible)
+            case tir.Allocate(buffer, body):
                 self.buffer(buffer, tuple(var for var in variables if var not in self.sizes))
                 self.statement(body, variables, {**visible, buffer.name: buffer})
-            case Block():
+            case tir.Block():
                 self.block(stmt, variables, visible)
             case _:
                 raise InvalidProgram(f"not a statement: {stmt!r}")
 
-    def block(self, block: Block, variables: tuple[Var, ...], visible: Mapping[str, Buffer]) -> None:
+    def block(self, block: tir.Block, variables: tuple[tir.Var, ...], visible: Mapping[str, tir.Buffer]) -> None:
         where = f"block {block.name}"
         _require(block.name not in self.blocks, f"two blocks are named {block.name}: rename one of them")
         self.blocks.add(block.name)
@@ -138,9 +118,10 @@ class _Names:
         for axis in block.axes:
             taken = [*self.buffers, *(v.name for v in variables), *(v.name for v in own if v is not axis.var)]
             self.name(axis.var.name, taken)
-            _require(axis.kind in (SPATIAL, REDUCE), f"{where}: axis {axis.var} is {axis.kind}")
+            _require(axis.kind in (tir.SPATIAL, tir.REDUCE), f"{where}: axis {axis.var} is {axis.kind}")
             self.index(axis.extent, tuple(self.sizes), f"{where}: the extent of axis {axis.var}")
             self.index(axis.binding, variables, f"{where}: the binding of axis {axis.var}", visible)
+        # Bindings and the predicate see the loops, and all that follows only the block's own axes.
         self.expr(block.predicate, variables, visible, f"{where}: the predicate")
         _require(block.predicate.dtype == "bool", f"{where}: the predicate {block.predicate} is no condition")
         inside = (*self.sizes, *own)
@@ -152,16 +133,19 @@ class _Names:
         _require(
             block.value.dtype == dtype, f"{where} stores {block.value.dtype} in {block.buffer.name}: cast it to {dtype}"
         )
-        reducing = {axis.var for axis in block.axes if axis.kind == REDUCE}
+        reducing = {axis.var for axis in block.axes if axis.kind == tir.REDUCE}
         _require(
-            block.combine in (None, *COMBINERS), f"{where} combines by {block.combine}: use {', '.join(COMBINERS)}"
+            block.combine in (None, *tir.COMBINERS),
+            f"{where} combines by {block.combine}: use {', '.join(tir.COMBINERS)}",
         )
         _require(
             block.reduces or not reducing,
             f"{where} has reduction axes, but does not combine: its iterations would overwrite each other",
         )
         for index in block.indices:
-            _require(not reducing & set(walk(index)), f"{where} writes where its reduction axes say: make them spatial")
+            _require(
+                not reducing & set(tir.walk(index)), f"{where} writes where its reduction axes say: make them spatial"
+            )
         if block.init is not None:
             _require(block.reduces, f"{where} has an init, but nothing to combine with it")
             self.expr(block.init, tuple(self.sizes), {}, f"{where}: the init")
@@ -176,17 +160,23 @@ class _Names:
         self.stored.add(block.buffer.name)
 
     def index(
-        self, expr: Expr, variables: tuple[Var, ...], where: str, visible: Mapping[str, Buffer] | None = None
+        self,
+        expr: tir.Expr,
+        variables: tuple[tir.Var, ...],
+        where: str,
+        visible: Mapping[str, tir.Buffer] | None = None,
     ) -> None:
         self.expr(expr, variables, visible or {}, where)
-        _require(expr.dtype == INDEX, f"{where}: {expr} is {expr.dtype}, an index is {INDEX}")
+        _require(expr.dtype == tir.INDEX, f"{where}: {expr} is {expr.dtype}, an index is {tir.INDEX}")
 
-    def expr(self, expr: Expr, variables: tuple[Var, ...], visible: Mapping[str, Buffer], where: str) -> None:
-        for node in walk(expr):
+    def expr(
+        self, expr: tir.Expr, variables: tuple[tir.Var, ...], visible: Mapping[str, tir.Buffer], where: str
+    ) -> None:
+        for node in tir.walk(expr):
             match node:
-                case Var(name):
+                case tir.Var(name):
                     _require(node in variables, f"{where} uses {name}, which is not defined there")
-                case Load(buffer, indices):
+                case tir.Load(buffer, indices):
                     _require(
                         visible.get(buffer.name) == buffer,
                         f"{where} uses buffer {buffer.name}, not defined there as {buffer.dtype} of this shape",
@@ -197,90 +187,93 @@ class _Names:
                     )
                     for index in indices:
                         _require(
-                            index.dtype == INDEX, f"{where}: index {index} of {node} is {index.dtype}, not {INDEX}"
+                            index.dtype == tir.INDEX,
+                            f"{where}: index {index} of {node} is {index.dtype}, not {tir.INDEX}",
                         )
-                case Binary(op, a, b):
+                case tir.Binary(op, a, b):
                     _require(a.dtype == b.dtype, f"{where}: {node} has operands of {a.dtype} and {b.dtype}: cast one")
-                    known = op in ARITHMETIC or op in EXTREMES or node.dtype == "bool"
-                    _require(known, f"{where}: no operation {op}")
-                    logical = op in LOGIC
+                    defined = op in tir.ARITHMETIC or op in tir.EXTREMES or node.dtype == "bool"
+                    _require(defined, f"{where}: no operation {op}")
+                    logical = op in tir.LOGIC
                     _require(not logical or a.dtype == "bool", f"{where}: {node} is logic on {a.dtype}")
-                    arithmetic = op in ARITHMETIC
+                    arithmetic = op in tir.ARITHMETIC
                     _require(not arithmetic or a.dtype != "bool", f"{where}: {node} calculates with truth values")
-                case Call(function, _):
-                    _require(function in MATH, f"{where}: no function {function}")
-                case Select(condition, a, b):
+                case tir.Call(function, _):
+                    _require(function in tir.MATH, f"{where}: no function {function}")
+                case tir.Select(condition, a, b):
                     _require(condition.dtype == "bool", f"{where}: {condition} is no condition")
                     _require(a.dtype == b.dtype, f"{where}: {node} is {a.dtype} or {b.dtype}: cast one")
-                case Cast(dtype, _) | Const(_, dtype):
-                    _require(dtype in DTYPES, f"{where}: no dtype {dtype}")
+                case tir.Cast(dtype, _) | tir.Const(_, dtype):
+                    _require(dtype in tir.DTYPES, f"{where}: no dtype {dtype}")
 
 
-def _all_proved(function: PrimFunc) -> bool:
+def _all_proved(function: tir.PrimFunc) -> bool:
     """Whether every element that is touched lies inside, distinct for distinct iterations, where it has to.
 
     Of sums, and of what is allocated inside, nothing is proved: whether terms are added once, and whether elements are
     stored before they are read.
     """
-    if any(isinstance(stmt, Allocate) for stmt in statements(function.body)):
+    if any(isinstance(stmt, tir.Allocate) for stmt in tir.statements(function.body)):
         return False
-    for block, around in nests(function.body):
-        loops = [stmt for stmt in around if isinstance(stmt, For)]
+    for block, enclosing in nests(function.body):
+        loops = [stmt for stmt in enclosing if isinstance(stmt, tir.For)]
         ranges = {**size_ranges(function.sizes), **{loop.var: (0, loop.extent) for loop in loops}}
-        holds = conditions(block, around)
+        holds = guards_of(block, enclosing)
         if block.reduces or not (_inside(block, ranges, holds) and _distinct(block)):
             return False
-    parallel = [s for s in _loops(function.body) if s.kind in (PARALLEL, VECTORIZED)]
+    parallel = [s for s in _loops(function.body) if s.kind in (tir.PARALLEL, tir.VECTORIZED)]
     return all(_independent(loop, function) for loop in parallel)
 
 
-def _loops(stmt: Stmt) -> list[For]:
-    return list(dict.fromkeys(s for _, around in nests(stmt) for s in around if isinstance(s, For)))
+def _loops(stmt: tir.Stmt) -> list[tir.For]:
+    return list(dict.fromkeys(s for _, enclosing in nests(stmt) for s in enclosing if isinstance(s, tir.For)))
 
 
-def _inside(block: Block, ranges: Ranges, holds: tuple[Expr, ...]) -> bool:
+def _inside(block: tir.Block, ranges: Ranges, holds: tuple[tir.Expr, ...]) -> bool:
     needed = [(axis.binding, axis.extent, ()) for axis in block.axes]
     for access in accesses(block):
         pairs = zip(access.indices, access.buffer.shape, strict=True)
-        needed += [(index, extent, access.guards) for index, extent in pairs if not depends_on_data(index)]
+        needed += [(index, extent, access.guards) for index, extent in pairs if not tir.depends_on_data(index)]
     return all(
-        proves(binary("and", as_expr(0) <= index, index < extent), ranges, (*holds, *guards))
+        proves(tir.binary("and", tir.as_expr(0) <= index, index < extent), ranges, (*holds, *guards))
         for index, extent, guards in needed
     )
 
 
-def _distinct(block: Block) -> bool:
+def _distinct(block: tir.Block) -> bool:
     """Whether every spatial axis is an index itself (or has one iteration only)."""
     return all(
-        axis.var in block.indices or axis.extent == Const(1, INDEX) for axis in block.axes if axis.kind == SPATIAL
+        axis.var in block.indices or axis.extent == tir.Const(1, tir.INDEX)
+        for axis in block.axes
+        if axis.kind == tir.SPATIAL
     )
 
 
-def _independent(loop: For, function: PrimFunc) -> bool:
+def _independent(loop: tir.For, function: tir.PrimFunc) -> bool:
     """Whether all elements that are touched determine the loop's iteration: by an index c * var + rest, rest < c."""
     inside = list(nests(loop.body))
-    private = {s.buffer.name for _, around in inside for s in around if isinstance(s, Allocate)}
+    private = {s.buffer.name for _, enclosing in inside for s in enclosing if isinstance(s, tir.Allocate)}
     touched: dict[str, list[tuple[Access, Ranges]]] = {}
-    for block, around in inside:
-        ranges = {**size_ranges(function.sizes), **{s.var: (0, s.extent) for s in around if isinstance(s, For)}}
+    for block, enclosing in inside:
+        ranges = {**size_ranges(function.sizes), **{s.var: (0, s.extent) for s in enclosing if isinstance(s, tir.For)}}
         for access in accesses(block):
             touched.setdefault(access.buffer.name, []).append((access, ranges))
     shared = [all_ for name, all_ in touched.items() if name not in private and any(a.writes for a, _ in all_)]
-    for found in shared:
-        dimensions = range(len(found[0][0].indices))
-        digits = [{_digit(access.indices[d], loop.var, ranges) for access, ranges in found} for d in dimensions]
+    for uses in shared:
+        dimensions = range(len(uses[0][0].indices))
+        digits = [{_digit(access.indices[d], loop.var, ranges) for access, ranges in uses} for d in dimensions]
         if not any(len(alike) == 1 and None not in alike for alike in digits):
             return False
     return True
 
 
-def _digit(index: Expr, var: Var, inner: Ranges) -> tuple[Expr, Expr] | None:
+def _digit(index: tir.Expr, var: tir.Var, inner: Ranges) -> tuple[tir.Expr, tir.Expr] | None:
     """(c, fixed) with index = c * var + fixed + rest, where 0 <= rest < c and fixed does not change inside the loop."""
-    moving = [v for v in inner if v in walk(index) and inner[v][1] is not None]
+    moving = [v for v in inner if v in tir.walk(index) and inner[v][1] is not None]
     split = affine(index, [var, *moving])
-    if split is None or var not in split[0] or depends_on_data(split[1]):
+    if split is None or var not in split[0] or tir.depends_on_data(split[1]):
         return None
     coefficient = split[0][var]
-    rest = sum((split[0][v] * v for v in moving if v in split[0]), start=as_expr(0))
-    fits = proves(binary("and", as_expr(0) <= rest, rest < coefficient), inner)
+    rest = sum((split[0][v] * v for v in moving if v in split[0]), start=tir.as_expr(0))
+    fits = proves(tir.binary("and", tir.as_expr(0) <= rest, rest < coefficient), inner)
     return (coefficient, split[1]) if fits else None

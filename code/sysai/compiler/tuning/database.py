@@ -1,7 +1,7 @@
 """Records of measurements, in a file of JSON lines that only grows.
 
 A record is one line, and is appended by one write to a file that is opened for appending, under a lock: several
-processes may share a database, and a process that dies leaves at most one incomplete line behind, which readers skip
+processes may share a database, and a process that dies leaves at most one incomplete line, which readers skip
 and the next writer ends. A workload is named by its function and sizes, a machine by its processor, as times mean
 nothing elsewhere. TVM's databases hold the same, with a structural hash that forgives renaming.
 """
@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sysai.compiler.codegen import cpu
-from sysai.compiler.tir.printer import print_function
+from sysai.compiler import cpu
 from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import print_function
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Database:
     def best(self, workload: str, machine: str | None = None) -> Record | None:
         """The fastest record of a workload on a machine, by default on this one."""
         machine = this_machine() if machine is None else machine
-        found = [r for r in self if (r.workload, r.machine) == (workload, machine) and r.seconds is not None]
-        return min(found, key=lambda record: record.seconds, default=None)
+        measured = [r for r in self if (r.workload, r.machine) == (workload, machine) and r.seconds is not None]
+        return min(measured, key=lambda record: record.seconds, default=None)
 
 
 def workload_of(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> str:

@@ -26,9 +26,8 @@ import torch
 
 from sysai.compiler.codegen.kernel import build
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.tir.parser import parse
-from sysai.compiler.tir.printer import print_function
 from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import parse, print_function
 
 REPEATS = 20
 BATCH_S = 0.003
@@ -152,15 +151,15 @@ class _Runner:
             numbers = torch.randn(shape) if dtype.is_floating_point else torch.randint(0, 2, shape)
             self.operands.append(numbers.to(dtype))
         written = {buffer.name for buffer in function.outputs}
-        self.places = [place for place, buffer in enumerate(function.buffers) if buffer.name in written]
+        self.written = [position for position, buffer in enumerate(function.buffers) if buffer.name in written]
         self.expected = self._run(build(function).bind(*self.operands, sizes=self.sizes))
 
     def _run(self, call: Callable[[], None]) -> list[torch.Tensor]:
         """Copies of the outputs, which nothing else has written before."""
-        for place in self.places:
-            self.operands[place].fill_(1)
+        for position in self.written:
+            self.operands[position].fill_(1)
         call()
-        return [self.operands[place].clone() for place in self.places]
+        return [self.operands[position].clone() for position in self.written]
 
     def seconds(self, candidate: PrimFunc) -> float:
         call = build(candidate).bind(*self.operands, sizes=self.sizes)

@@ -13,7 +13,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.lowering.schedule_steps import add_up, extent_of, lanes, parallel, passes, reduces_over, vectors
+from sysai.compiler.cpu import lanes
+from sysai.compiler.schedule import steps
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block, find_loop
 from sysai.compiler.tir.expr import Const, Expr
@@ -58,11 +59,11 @@ def _nests(schedule: Schedule) -> list[tuple[str, tuple[str, ...]]]:
 
 def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choose) -> None:
     block = find_block(schedule.function, name)
-    summed = [loop for loop in loops if reduces_over(block, loop)]
+    summed = [loop for loop in loops if steps.reduces_over(block, loop)]
     spatial = [loop for loop in loops if loop not in summed]
     budget, outer, middle, inner = REGISTER_TILE, [], [], []
     for loop in reversed(spatial):  # the innermost first: vectors need it most
-        extent = extent_of(schedule, loop)
+        extent = steps.extent_of(schedule, loop)
         register = choose(f"{name}: register tile of {loop}", tile_sizes(extent, min(budget, 128)))
         budget //= register
         cache = choose(f"{name}: cache tile of {loop}", _cache_tiles(extent, register))
@@ -72,11 +73,11 @@ def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choo
         inner[:0] = rest[-1:] if register > 1 else []
     outer = _ordered(outer, f"{name}: order of outer loops", choose)
     middle = _ordered(middle, f"{name}: order of middle loops", choose)
-    parts = []
+    splits = []
     for loop in summed:
         size = choose(f"{name}: tile of {loop}", REDUCE_TILES)
-        parts.append(_split(schedule, loop, (size,)))
-    long, short = [part[0] for part in parts], [part[1] for part in parts if len(part) > 1]
+        splits.append(_split(schedule, loop, (size,)))
+    long, short = [pieces[0] for pieces in splits], [pieces[1] for pieces in splits if len(pieces) > 1]
     in_registers = bool(summed and spatial) and choose(f"{name}: sum in registers", (True, False))
     blocked = bool(summed and middle) and not in_registers and choose(f"{name}: sum in blocks", (False, True))
     schedule.reorder(*outer, *(long + middle if blocked else middle + long), *short, *inner)
@@ -86,10 +87,10 @@ def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choo
         schedule.vectorize(inner[-1])
     for copied in stored:
         last = schedule.loops_of(copied)[-1]
-        if inner and isinstance(extent_of(schedule, last), Const):
+        if inner and isinstance(steps.extent_of(schedule, last), Const):
             schedule.vectorize(last)
     count = choose(f"{name}: loops over cores", tuple(range(len(outer) + 1)))
-    parallel(schedule, outer[:count])
+    steps.parallelize(schedule, outer[:count])
 
 
 def _cache_tiles(extent: Expr, register: int) -> tuple[int, ...]:
@@ -112,15 +113,15 @@ def _ordered(loops: list[str], question: str, choose: Choose) -> list[str]:
     return [loops[int(position)] for position in choose(question, orders[:24]).split(",")]
 
 
-def _keep_in_registers(schedule: Schedule, name: str, around: Sequence[str], first_summed: str) -> list[str]:
+def _keep_in_registers(schedule: Schedule, name: str, enclosing: Sequence[str], first_summed: str) -> list[str]:
     """Sum into a local copy of the tile; return the blocks that clear and that store it."""
     copy = schedule.cache_write(name, "local")
-    schedule.reverse_compute_at(copy, around[-1])
+    schedule.reverse_compute_at(copy, enclosing[-1])
     return [schedule.decompose_reduction(name, first_summed), copy]
 
 
 def _unroll(schedule: Schedule, name: str, loops: Sequence[str], choose: Choose) -> None:
-    extents = [extent_of(schedule, loop) for loop in loops]
+    extents = [steps.extent_of(schedule, loop) for loop in loops]
     if not loops or math.prod(extent.value for extent in extents) > UNROLLED:
         return
     if choose(f"{name}: unroll", (True, False)):
@@ -134,7 +135,7 @@ def product(schedule: Schedule, choose: Choose) -> None:
     outer, tile, blocked = [loop for loop in loops if loop not in ("row", "column")], [], []
     rows = 1
     if "row" in loops:
-        extent = extent_of(schedule, "row")
+        extent = steps.extent_of(schedule, "row")
         rows = choose("rows of the tile", tile_sizes(extent, 12))
         block_rows = choose("tiles in a block of rows", _cache_tiles(extent, rows))
         *blocked, inner = _split(schedule, "row", (block_rows, rows)) if rows > 1 else ("row",)
@@ -145,26 +146,26 @@ def product(schedule: Schedule, choose: Choose) -> None:
         panel, inner = schedule.split("column", wide * lanes())
         tile.append(inner)
         blocked.insert(choose("panels outside of", tuple(range(len(blocked) + 1))), panel)
-    around = [*outer, *blocked]
-    schedule.reorder(*around, *tile)
-    schedule.compute_at("product", around[-1])
-    own = [loop for loop in schedule.loops_of("product") if loop not in around]
-    summed = [loop for loop in own if reduces_over(find_block(schedule.function, "product"), loop)]
+    enclosing = [*outer, *blocked]
+    schedule.reorder(*enclosing, *tile)
+    schedule.compute_at("product", enclosing[-1])
+    own = [loop for loop in schedule.loops_of("product") if loop not in enclosing]
+    summed = [loop for loop in own if steps.reduces_over(find_block(schedule.function, "product"), loop)]
     if summed:
         schedule.reorder(*summed, *(loop for loop in own if loop not in summed))
         init = schedule.decompose_reduction("product", summed[0])
         for block in (init, "product"):
-            _registers(schedule, [loop for loop in schedule.loops_of(block) if loop not in {*around, *summed}])
+            _registers(schedule, [loop for loop in schedule.loops_of(block) if loop not in {*enclosing, *summed}])
     if "column" in loops:
-        vectors(schedule, tile[-1])
-    count = choose("loops over cores", tuple(range(1, len(around) + 1)))
-    parallel(schedule, around[:count])
+        steps.vectors(schedule, tile[-1])
+    count = choose("loops over cores", tuple(range(1, len(enclosing) + 1)))
+    steps.parallelize(schedule, enclosing[:count])
 
 
 def _registers(schedule: Schedule, loops: Sequence[str]) -> None:
     """A tile's loops: the last in vectors, all others unrolled."""
     if loops:
-        outer = vectors(schedule, loops[-1])
+        outer = steps.vectors(schedule, loops[-1])
         for loop in (*loops[:-1], *([outer] if outer else [])):
             schedule.unroll(loop)
 
@@ -173,18 +174,18 @@ def rows(schedule: Schedule, choose: Choose) -> None:
     """The schedule of lowered reductions along rows, its numbers left open; rows whose elements lie apart are tiled."""
     first = next(block for block in blocks(schedule.function.body) if block.reduces)
     loops = schedule.loops_of(first.name)
-    around = [loop for loop in loops if not reduces_over(first, loop)]
-    if loops[-1] in around:
+    enclosing = [loop for loop in loops if not steps.reduces_over(first, loop)]
+    if loops[-1] in enclosing:
         return tiled(schedule, choose)
-    for loop, inside in passes(schedule, around):
-        name, extent = inside[-1].name, extent_of(schedule, loop)
+    for loop, inside in steps.passes(schedule, enclosing):
+        name, extent = inside[-1].name, steps.extent_of(schedule, loop)
         width = lanes() * choose(f"{name}: vectors", (1, 2, 4, 8))
         if not inside[-1].reduces:
-            vectors(schedule, loop, width)
+            steps.vectors(schedule, loop, width)
         elif not (isinstance(extent, Const) and extent.value < 2 * width):
             _partial_results(schedule, name, loop, width)
-    count = choose("loops over cores", tuple(range(len(around) + 1)))
-    parallel(schedule, around[:count])
+    count = choose("loops over cores", tuple(range(len(enclosing) + 1)))
+    steps.parallelize(schedule, enclosing[:count])
 
 
 def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> None:
@@ -197,10 +198,10 @@ def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> No
     init = schedule.loops_of(f"{partial}_init")[-1]
     if find_loop(schedule.function, init).kind == SERIAL:
         schedule.vectorize(init)
-    add_up(schedule, name, width)
+    steps.add_up(schedule, name, width)
 
 
-RULES: dict[str, Rule] = {"matmul": product, "rows": rows}
+RULES: dict[str, Rule] = {"matmul": product, "reduction": rows}
 
 
 def rule_for(kind: str) -> Rule:

@@ -14,18 +14,17 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
+from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc
-from sysai.compiler.tuning.cost_model import CostModel
+from sysai.compiler.tuning.cost_model import CostModel, features
 from sysai.compiler.tuning.database import Database, Record, this_machine, workload_of
-from sysai.compiler.tuning.features import features
 from sysai.compiler.tuning.measure import Measurement
 from sysai.compiler.tuning.space import Candidate, Space
 
 ELITE = 12
 MUTATIONS = 0.7
-"""How many children have one parent; the others have two."""
+"""The share of children that have one parent; the others have two."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         trials: all measurements, in order.
@@ -83,12 +82,12 @@ class Tuned:
     @property
     def progress(self) -> list[float | None]:
         """The least seconds after each trial."""
-        best, found = None, []
+        best, least = None, []
         for trial in self.trials:
             seconds = trial.measurement.seconds
             best = seconds if best is None else best if seconds is None else min(best, seconds)
-            found.append(best)
-        return found
+            least.append(best)
+        return least
 
 
 def tune(
@@ -157,7 +156,7 @@ class _Search:
             self.model.fit()
 
     def run(self, candidate: Candidate, score: float | None, measure: Callable[[PrimFunc], Measurement]) -> None:
-        """Measure a candidate, and tell everybody."""
+        """Measure a candidate; add it to the trials, the model, the elite and the database."""
         measurement = measure(candidate.function)
         self.trials.append(Trial(candidate, score, measurement))
         self._learn(candidate, measurement.seconds)

@@ -5,9 +5,9 @@
         outer, inner = schedule.split("i", tile)
         ...
 
-A candidate is what the rule made, with all decisions that were asked for. Run again with some of these given, the rule
-follows them where they still fit and decides the rest anew: that is mutation (all but one are given) and crossover
-(given by two parents). Candidates that a primitive refuses are not in the space.
+A candidate is what the rule made, with all decisions that were asked for. Run again with some of these wanted, the rule
+follows them where they still fit and decides the rest anew: that is mutation (all but one are kept) and crossover
+(kept from two parents). Candidates that a primitive refuses are not in the space.
 
 MetaSchedule (Shao et al., arXiv 2205.13603, sections 3 and 4) has the same idea: sampling is part of the trace, and
 evolution changes the sampled values. Its rules are generated from the program; ours are written in `rules.py`.
@@ -17,11 +17,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sysai.compiler.schedule.illegal import IllegalSchedule
-from sysai.compiler.schedule.schedule import Schedule
-from sysai.compiler.schedule.trace import Trace
-from sysai.compiler.tir.printer import print_function
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule.schedule import Schedule, Trace
 from sysai.compiler.tir.statement import PrimFunc
+from sysai.compiler.tir.text import print_function
 
 Decision = int | str | bool
 Choose = Callable[[str, Sequence[Decision]], Decision]
@@ -54,10 +53,10 @@ class Candidate:
 
 
 class _Chooser:
-    """Answers a rule's questions: as given where that is an option, else at random."""
+    """Answers a rule's questions: as wanted where that is an option, else at random."""
 
-    def __init__(self, rng: random.Random, given: Mapping[str, Decision]) -> None:
-        self.rng, self.given = rng, given
+    def __init__(self, rng: random.Random, wanted: Mapping[str, Decision]) -> None:
+        self.rng, self.wanted = rng, wanted
         self.decisions: dict[str, Decision] = {}
         self.options: dict[str, tuple[Decision, ...]] = {}
 
@@ -66,9 +65,11 @@ class _Chooser:
             raise ValueError(f"no options for {question!r}: a rule offers at least one")
         if question in self.decisions:
             raise ValueError(f"{question!r} is asked twice: a rule gives each choice a name of its own")
-        given = self.given.get(question)
+        wanted = self.wanted.get(question)
         self.options[question] = tuple(options)
-        self.decisions[question] = given if given in self.options[question] else self.rng.choice(self.options[question])
+        self.decisions[question] = (
+            wanted if wanted in self.options[question] else self.rng.choice(self.options[question])
+        )
         return self.decisions[question]
 
 
@@ -83,9 +84,9 @@ class Space:
         self.function, self.rule = function, rule
         self.refused = 0
 
-    def make(self, rng: random.Random, given: Mapping[str, Decision] | None = None) -> Candidate | None:
-        """A candidate that follows what is given; None if its schedule is illegal."""
-        schedule, chooser = Schedule(self.function), _Chooser(rng, given or {})
+    def make(self, rng: random.Random, wanted: Mapping[str, Decision] | None = None) -> Candidate | None:
+        """A candidate that makes the wanted decisions where it can; None if its schedule is illegal."""
+        schedule, chooser = Schedule(self.function), _Chooser(rng, wanted or {})
         try:
             self.rule(schedule, chooser)
         except IllegalSchedule:
@@ -116,11 +117,11 @@ class Space:
     def cross(self, a: Candidate, b: Candidate, rng: random.Random) -> Candidate | None:
         """Each decision is that of one of the parents."""
         questions = {**b.decisions, **a.decisions}
-        given = {}
+        wanted = {}
         for question in questions:
             parents = [parent for parent in (a, b) if question in parent.decisions]
-            given[question] = rng.choice(parents).decisions[question]
-        return self.make(rng, given)
+            wanted[question] = rng.choice(parents).decisions[question]
+        return self.make(rng, wanted)
 
 
 def _other(parent: Candidate, question: str, rng: random.Random) -> Decision:

@@ -47,13 +47,13 @@ def attention_kernel(
 
     # A sequence's tiles begin at start // BLOCK_Q + its number, which leaves enough for all before it.
     sequence = tl.full((), 0, tl.int32)
-    behind = sequences
-    while sequence + 1 < behind:
-        middle = (sequence + behind) // 2
+    upper = sequences
+    while sequence + 1 < upper:
+        middle = (sequence + upper) // 2
         if tl.load(starts_ptr + middle) // BLOCK_Q + middle <= tile:
             sequence = middle
         else:
-            behind = middle
+            upper = middle
     start = tl.load(starts_ptr + sequence).to(tl.int32)
     queries = tl.load(starts_ptr + sequence + 1).to(tl.int32) - start
     past = tl.load(lengths_ptr + sequence).to(tl.int32) - queries
@@ -82,16 +82,16 @@ def attention_kernel(
         offs_n = n + tl.arange(0, BLOCK_N)
         is_n = offs_n < end
         block = tl.load(tables_ptr + sequence.to(tl.int64) * stride_table + offs_n // O, mask=is_n, other=0)
-        place = ((block.to(tl.int64) * O + offs_n % O) * N + kv_head) * K
-        k = tl.load(blocks_ptr + place[None, :] + offs_k[:, None], mask=is_n[None, :] & is_k[:, None], other=0.0)
+        k_at = ((block.to(tl.int64) * O + offs_n % O) * N + kv_head) * K
+        k = tl.load(blocks_ptr + k_at[None, :] + offs_k[:, None], mask=is_n[None, :] & is_k[:, None], other=0.0)
         scores = tl.dot(q, k.to(DOT_TYPE), input_precision="ieee") * SCALE
         scores = tl.where(offs_n[None, :] <= past + query[:, None], scores, float("-inf"))
         new_top = tl.maximum(top, tl.reduce(scores, 1, larger))
         base = tl.where(new_top == float("-inf"), 0.0, new_top)  # a row may see nothing of this split
         weights = tl.exp2(scores - base[:, None])
         shrink = tl.exp2(top - base)
-        v_place = stride_values + place
-        v = tl.load(blocks_ptr + v_place[:, None] + offs_k[None, :], mask=is_n[:, None] & is_k[None, :], other=0.0)
+        v_at = stride_values + k_at
+        v = tl.load(blocks_ptr + v_at[:, None] + offs_k[None, :], mask=is_n[:, None] & is_k[None, :], other=0.0)
         mixed = mixed * shrink[:, None] + tl.dot(weights.to(DOT_TYPE), v.to(DOT_TYPE), input_precision="ieee")
         total = total * shrink + tl.reduce(weights, 1, added)
         top = new_top

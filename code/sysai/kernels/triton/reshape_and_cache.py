@@ -16,7 +16,7 @@ def reshape_and_cache_kernel(
     WIDTH: tl.constexpr,  # N * K
     BLOCK: tl.constexpr,
 ):
-    """One token."""
+    """Copy one token's keys and values into its slot."""
     token = tl.program_id(0).to(tl.int64)
     offs = tl.arange(0, BLOCK)
     is_offs = offs < WIDTH

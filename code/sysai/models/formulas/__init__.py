@@ -6,6 +6,7 @@ Each is proved equal to what is counted on our model (tests), and held to publis
 from sysai.models.formulas.flop_count import FlopCount, forward_flops, training_flops
 from sysai.models.formulas.memory import (
     MIXED_ADAM,
+    MIXED_ADAM_FP32_GRADIENTS,
     PLAIN_ADAM,
     MemoryBill,
     Recipe,
@@ -20,6 +21,7 @@ from sysai.models.formulas.parameter_count import ParameterCount, parameters
 
 __all__ = [
     "MIXED_ADAM",
+    "MIXED_ADAM_FP32_GRADIENTS",
     "PLAIN_ADAM",
     "FlopCount",
     "MemoryBill",

@@ -1,7 +1,8 @@
 """How many bytes a model holds and moves.
 
     training    weights + gradients + optimizer + activations; with Adam 16 bytes a parameter before activations,
-                in plain fp32 as in mixed precision (Rajbhandari et al., ZeRO, arXiv 1910.02054, section 3.1)
+                in plain fp32 as in mixed precision (Rajbhandari et al., ZeRO, arXiv 1910.02054, section 3.1);
+                18 where gradients are summed in fp32, as Megatron-LM and Llama 3 do (arXiv 2407.21783, section 3.3)
     inference   weights + KV cache
     one pass    every weight once + the KV cache of every sequence
 
@@ -31,6 +32,7 @@ class Recipe:
 
 PLAIN_ADAM = Recipe("fp32 Adam", weights=4, gradients=4, optimizer=8)
 MIXED_ADAM = Recipe("mixed-precision Adam", weights=2, gradients=2, optimizer=12)  # fp32 copy and two moments
+MIXED_ADAM_FP32_GRADIENTS = Recipe("mixed-precision Adam, fp32 gradients", weights=2, gradients=4, optimizer=12)
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _norm_activations(config: ModelConfig, tokens: int) -> int:
 
 
 def _attention_activations(config: ModelConfig, batch: int, sequence: int) -> int:
-    """What attention keeps of one layer besides its input, in elements."""
+    """Elements that attention keeps of one layer for the backward pass, besides its input."""
     tokens, H, N, K = batch * sequence, config.n_heads, config.n_kv_heads, config.head_dim
     normed = (H + N) * (K + K + 1) * tokens if config.qk_norm else 0
     return tokens * K * (H + 2 * N) + batch * H * sequence**2 + tokens * H * K + normed

@@ -1,4 +1,4 @@
-"""What passes between stages during one step: tensors handed over on the device, and messages to and from others.
+"""Tensors on their way between stages during one step: kept on the device, or as messages to and from others.
 
 Sends never block. Receives are awaited in the order in which the sender sends, which every device knows, because the
 schedule is data: so messages need no tags, and no order of operations can mix them up. One receive from each
@@ -15,25 +15,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sysai.distributed.p2p import Handle, Transport
-from sysai.parallel.pipeline.schedules import Schedule, Value
+from sysai.distributed.p2p import Transport, Work
+from sysai.parallel.pipeline.schedules import PassOutput, Schedule
 
 
 class Spec(NamedTuple):
-    """Shape and element type of a tensor that a stage gives."""
+    """Shape and element type of a stage's output."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
 
 
 class Mailbox:
-    """The values of one step, on the device `transport.axis.rank`; `outputs[s]` is what stage s gives."""
+    """The tensors of one step, on the device `transport.axis.rank`; `outputs[s]` is the spec of stage s's output."""
 
     def __init__(self, schedule: Schedule, transport: Transport, outputs: Sequence[Spec]) -> None:
         self._schedule, self._transport, self._outputs = schedule, transport, outputs
-        self._here: dict[Value, Tensor] = {}
-        self._sent: list[tuple[Handle, Tensor]] = []
-        self._under_way: dict[int, tuple[Value, Tensor, Handle]] = {}
+        self._here: dict[PassOutput, Tensor] = {}
+        self._sent: list[tuple[Work, Tensor]] = []
+        self._under_way: dict[int, tuple[PassOutput, Tensor, Work]] = {}
         me = transport.axis.rank
         self._expected = {
             device: deque(value for value in messages(schedule, device) if schedule.receiver(value) == me)
@@ -43,8 +43,8 @@ class Mailbox:
         for device in self._expected:
             self._receive_next(device)
 
-    def give(self, value: Value, tensor: Tensor) -> None:
-        """Hand `tensor` to whoever needs it; until `finish` it must not be changed."""
+    def send(self, value: PassOutput, tensor: Tensor) -> None:
+        """Hand `tensor` to the stage that needs it, here or elsewhere; until `finish` it must not be changed."""
         receiver = self._schedule.receiver(value)
         if receiver is None:
             self._here[value] = tensor
@@ -52,20 +52,20 @@ class Mailbox:
             tensor = tensor.contiguous()
             self._sent.append((self._transport.start(sends=[(tensor, receiver)]), tensor))
 
-    def take(self, value: Value) -> Tensor:
+    def recv(self, value: PassOutput) -> Tensor:
         """The tensor of `value`, as soon as it is here."""
         while value not in self._here:
             device = self._schedule.device_of[value.stage]
-            arriving, tensor, handle = self._under_way.pop(device)
-            handle.wait()
+            arriving, tensor, work = self._under_way.pop(device)
+            work.wait()
             self._here[arriving] = tensor
             self._receive_next(device)
         return self._here.pop(value)
 
     def finish(self) -> None:
         """Wait until all that was sent has left."""
-        for handle, _ in self._sent:
-            handle.wait()
+        for work, _ in self._sent:
+            work.wait()
         self._sent.clear()
 
     def _receive_next(self, device: int) -> None:
@@ -77,7 +77,7 @@ class Mailbox:
             self._under_way[device] = (value, tensor, self._transport.start(receives=[(tensor, device)]))
 
 
-def messages(schedule: Schedule, device: int) -> list[Value]:
+def messages(schedule: Schedule, device: int) -> list[PassOutput]:
     """The values that `device` sends to others in a step, in order."""
     values = map(schedule.gives, schedule.orders[device])
     return [value for value in values if schedule.receiver(value) is not None]

@@ -19,7 +19,7 @@ class Held(NamedTuple):
     for_weights: int
 
     def after(self, operation: Operation) -> "Held":
-        """What is held once `operation` has run."""
+        """The pairs that are held once `operation` has run."""
         backward, weights = {F: (1, 0), B: (-1, 1), W: (0, -1), BW: (-1, 0)}[operation.kind]
         return Held(self.for_backward + backward, self.for_weights + weights)
 
@@ -29,7 +29,7 @@ class Held(NamedTuple):
 
 
 def held_after_each(operations: Iterable[Operation]) -> Iterator[Held]:
-    """What one device holds after each of its operations."""
+    """The pairs that one device holds, after each of its operations."""
     held = Held(0, 0)
     for operation in operations:
         held = held.after(operation)

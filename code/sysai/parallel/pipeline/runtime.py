@@ -22,21 +22,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sysai.core.device import synchronize
-from sysai.distributed.mesh import Axis
+from sysai.distributed.mesh import MeshAxis
 from sysai.distributed.p2p import Transport
 from sysai.distributed.shared_memory_transport import transport_for
 from sysai.parallel.pipeline.mailbox import Mailbox, Spec
-from sysai.parallel.pipeline.schedules import BW, B, F, Operation, Schedule, Value, W
+from sysai.parallel.pipeline.schedules import BW, B, F, Operation, PassOutput, Schedule, W
 from sysai.parallel.pipeline.split_backward import WeightGradientsLater
-from sysai.parallel.pipeline.timeline import Interval, Timeline
+from sysai.parallel.pipeline.timeline import OperationInterval, Timeline
 from sysai.parallel.pipeline.validate import validate
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one rank knows after a step.
+class StepResult:
+    """The result of a step on one rank.
 
     Attributes:
         loss: the mean over the batch, on the rank of the last stage; elsewhere None.
@@ -46,7 +46,7 @@ class Step:
 
     loss: Tensor | None
     peak_held: int
-    intervals: tuple[Interval, ...]
+    intervals: tuple[OperationInterval, ...]
 
 
 class Pipeline:
@@ -68,7 +68,7 @@ class Pipeline:
         self,
         schedule: Schedule,
         stages: Mapping[int, nn.Module],
-        axis: Axis,
+        axis: MeshAxis,
         loss: Loss,
         transport: Transport | None = None,
         tied: Mapping[str, Sequence[int]] | None = None,
@@ -89,7 +89,7 @@ class Pipeline:
         self._copies = self._held_elsewhere(tied or {})
         self._specs: dict[Spec, list[Spec]] = {}
 
-    def step(self, inputs: Tensor, targets: Tensor, record: bool = False) -> Step:
+    def step(self, inputs: Tensor, targets: Tensor, record: bool = False) -> StepResult:
         """Forward and backward of one batch, [B, ...] each, adding to the parameters' `.grad`. Collective.
 
         Every rank is given a batch of the same shape; only the first stage's rank reads `inputs`, only the last
@@ -115,9 +115,9 @@ class Pipeline:
         for (parameter, ranks), before in zip(self._copies.items(), earlier, strict=True):
             total = self._sum_over(ranks, parameter.grad)
             parameter.grad = total if before is None else before + total
-        return Step(execution.loss, execution.peak_held, tuple(execution.intervals))
+        return StepResult(execution.loss, execution.peak_held, tuple(execution.intervals))
 
-    def timeline(self, step: Step) -> Timeline:
+    def timeline(self, step: StepResult) -> Timeline:
         """The recorded timeline of all ranks, on each of them. Collective.
 
         Raises:
@@ -130,7 +130,7 @@ class Pipeline:
         return Timeline(f"{self.schedule.name}, measured", tuple(devices))
 
     def _stage_outputs(self, microbatch: Tensor) -> list[Spec]:
-        """Shape and type of what each stage gives, which receivers must know; found once by running it on zeros."""
+        """Shape and type of each stage's output, which receivers must know; found once by running it on zeros."""
         entering = Spec(tuple(microbatch.shape), microbatch.dtype)
         if entering not in self._specs:
             specs = [entering]
@@ -161,7 +161,7 @@ class Pipeline:
 
 
 class _Stored(NamedTuple):
-    """What a forward keeps for the backward of its stage and micro-batch; `later` where that comes in two passes."""
+    """Input and output of a forward, kept for its backward; `later` where that comes in two passes."""
 
     x: Tensor
     y: Tensor
@@ -188,7 +188,7 @@ class _Execution:
         self.for_weights: dict[tuple[int, int], WeightGradientsLater] = {}
         self.loss: Tensor | None = None
         self.peak_held = 0
-        self.intervals: list[Interval] = []
+        self.intervals: list[OperationInterval] = []
         if record:
             dist.barrier(pipeline.axis.group)
         self.began = perf_counter()
@@ -201,15 +201,15 @@ class _Execution:
         start = self._now()
         passes[kind](stage, j, arrived)
         if self.record:
-            self.intervals.append(Interval(self.pipeline.axis.rank, operation, start, self._now()))
+            self.intervals.append(OperationInterval(self.pipeline.axis.rank, operation, start, self._now()))
         self.peak_held = max(self.peak_held, len(self.for_backward) + len(self.for_weights))
 
     def _receive(self, operation: Operation) -> Tensor | None:
         kind, stage, j = operation
         if kind == F and stage > 0:
-            return self.mailbox.take(Value("activation", stage - 1, j))
+            return self.mailbox.recv(PassOutput("activation", stage - 1, j))
         if kind in (B, BW) and stage < self.last:
-            return self.mailbox.take(Value("gradient", stage + 1, j))
+            return self.mailbox.recv(PassOutput("gradient", stage + 1, j))
         return None
 
     def _forward(self, stage: int, j: int, activation: Tensor | None) -> None:
@@ -218,7 +218,7 @@ class _Execution:
         with later or nullcontext():
             y = self.pipeline.stages[stage](x)
         if stage < self.last:
-            self.mailbox.give(Value("activation", stage, j), y.detach())
+            self.mailbox.send(PassOutput("activation", stage, j), y.detach())
         else:
             y = self.pipeline.loss(y, self.targets[j]) / self.schedule.microbatches
             self.loss = y.detach() + (0 if self.loss is None else self.loss)
@@ -229,7 +229,7 @@ class _Execution:
         if y.requires_grad:  # else a first stage without weights
             torch.autograd.backward(y, gradient)
         if stage > 0:
-            self.mailbox.give(Value("gradient", stage, j), torch.zeros_like(x) if x.grad is None else x.grad)
+            self.mailbox.send(PassOutput("gradient", stage, j), torch.zeros_like(x) if x.grad is None else x.grad)
         if later:
             self.for_weights[stage, j] = later
 
@@ -255,10 +255,10 @@ def _output_spec(stage: nn.Module, entering: Spec, device: torch.device) -> Spec
     return Spec(tuple(y.shape), y.dtype)
 
 
-def _default_transport(axis: Axis) -> Transport:
+def _default_transport(axis: MeshAxis) -> Transport:
     if axis.device.type == "cuda" and axis.size > 1:
         raise ValueError(
-            "over NCCL a receive that is started early holds up the sends behind it: give Pipeline a transport "
+            "over NCCL a receive that is started early holds up the sends after it: give Pipeline a transport "
             "with a group for each direction between two ranks, or run it on device='cpu'"
         )
     return transport_for(axis)

@@ -3,9 +3,11 @@
 A model is cut into stages, a batch of samples into micro-batches. A pass is (kind, stage, micro-batch):
 
     F   forward                                 needs the activation of the stage before
-    B   backward for the input's gradient       needs its own forward, and the gradient of the stage behind
+    B   backward for the input's gradient       needs its own forward, and the gradient of the next stage
     W   backward for the weights' gradients     needs its own B, and nobody waits for it
     BW  both in one                             as autograd does them
+
+B and W are the zero-bubble paper's names. torch.distributed.pipelining calls B, W and BW `I`, `W` and `B`.
 
 A schedule says nothing about time: what a device waits for follows from what its next pass needs. With p
 devices, m micro-batches, equal stages and free communication (`simulate` times the other cases):
@@ -30,7 +32,7 @@ from typing import NamedTuple
 
 F, B, W, BW = KINDS = ("F", "B", "W", "BW")
 GIVEN = {F: "activation", B: "gradient", BW: "gradient", W: "weight gradient"}
-"""The name of the value that a pass of each kind computes."""
+"""The name of the tensor that a pass of each kind computes."""
 
 
 class Operation(NamedTuple):
@@ -44,8 +46,8 @@ class Operation(NamedTuple):
         return f"{self.kind}(stage {self.stage}, micro-batch {self.microbatch})"
 
 
-class Value(NamedTuple):
-    """What a pass computes: a stage's output ("activation"), or the "gradient" of its input or "weight gradient"."""
+class PassOutput(NamedTuple):
+    """The tensor that a pass computes: a stage's output ("activation"), its input's "gradient", a "weight gradient"."""
 
     name: str
     stage: int
@@ -81,21 +83,21 @@ class Schedule:
         """The stages that `device` holds, ascending."""
         return tuple(stage for stage, holder in enumerate(self.device_of) if holder == device)
 
-    def needs(self, operation: Operation) -> list[Value]:
+    def needs(self, operation: Operation) -> list[PassOutput]:
         """The values that must be on the device before `operation` can run."""
         kind, stage, j = operation
         if kind == F:
-            return [Value("activation", stage - 1, j)] if stage > 0 else []
+            return [PassOutput("activation", stage - 1, j)] if stage > 0 else []
         if kind == W:
-            return [Value("gradient", stage, j)]
-        behind = [Value("gradient", stage + 1, j)] if stage + 1 < self.stages else []
-        return [Value("activation", stage, j), *behind]
+            return [PassOutput("gradient", stage, j)]
+        from_next = [PassOutput("gradient", stage + 1, j)] if stage + 1 < self.stages else []
+        return [PassOutput("activation", stage, j), *from_next]
 
-    def gives(self, operation: Operation) -> Value:
+    def gives(self, operation: Operation) -> PassOutput:
         """The value that `operation` computes."""
-        return Value(GIVEN[operation.kind], operation.stage, operation.microbatch)
+        return PassOutput(GIVEN[operation.kind], operation.stage, operation.microbatch)
 
-    def receiver(self, value: Value) -> int | None:
+    def receiver(self, value: PassOutput) -> int | None:
         """The device to which `value` must be sent, or None where it stays on the one that computed it."""
         user = value.stage + {"activation": 1, "gradient": -1, "weight gradient": 0}[value.name]
         if not 0 <= user < self.stages or self.device_of[user] == self.device_of[value.stage]:

@@ -10,8 +10,8 @@ There is no other rule and no constant. Cost: one step for each pass of each dev
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sysai.parallel.pipeline.schedules import BW, B, F, Operation, Schedule, Value, W
-from sysai.parallel.pipeline.timeline import Interval, Timeline
+from sysai.parallel.pipeline.schedules import BW, B, F, Operation, PassOutput, Schedule, W
+from sysai.parallel.pipeline.timeline import OperationInterval, Timeline
 from sysai.parallel.pipeline.validate import validate
 
 
@@ -65,19 +65,19 @@ def simulate(schedule: Schedule, times: PassTimes) -> Timeline:
         raise ValueError(
             f"{schedule.name} has {schedule.stages} stages, the times are for {len(times.forward)}: give one a stage"
         )
-    intervals: list[list[Interval]] = [[] for _ in range(schedule.devices)]
-    given_at: dict[Value, float] = {}
+    intervals: list[list[OperationInterval]] = [[] for _ in range(schedule.devices)]
+    computed_at: dict[PassOutput, float] = {}
     for operation in validate(schedule):
         device = schedule.device_of[operation.stage]
-        ready = [given_at[value] + _travel(schedule, times, value, device) for value in schedule.needs(operation)]
+        ready = [computed_at[value] + _travel(schedule, times, value, device) for value in schedule.needs(operation)]
         free = intervals[device][-1].end if intervals[device] else 0.0
         start = max([free, *ready])
         end = start + times.of(operation)
-        intervals[device].append(Interval(device, operation, start, end))
-        given_at[schedule.gives(operation)] = end
+        intervals[device].append(OperationInterval(device, operation, start, end))
+        computed_at[schedule.gives(operation)] = end
     return Timeline(schedule.name, tuple(map(tuple, intervals)))
 
 
-def _travel(schedule: Schedule, times: PassTimes, value: Value, device: int) -> float:
+def _travel(schedule: Schedule, times: PassTimes, value: PassOutput, device: int) -> float:
     maker = schedule.device_of[value.stage]
     return times.of_message(maker, device) if maker != device else 0.0

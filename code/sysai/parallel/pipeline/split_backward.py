@@ -56,7 +56,7 @@ class _Weights(NamedTuple):
 
 
 class _Product(NamedTuple):
-    """What the weights' gradient is made of: x [..., in] and the gradient of the output [..., out]."""
+    """The factors of the weights' gradient: x [..., in] and the gradient of the output [..., out]."""
 
     x: Tensor
     gradient: Tensor

@@ -13,7 +13,7 @@ from sysai.parallel.pipeline.schedules import F, Operation
 
 
 @dataclass(frozen=True)
-class Interval:
+class OperationInterval:
     """One operation on one device, from `start` to `end`, in seconds."""
 
     device: int
@@ -27,7 +27,7 @@ class Timeline:
     """The operations of each device in the order in which they ran."""
 
     name: str
-    devices: tuple[tuple[Interval, ...], ...]
+    devices: tuple[tuple[OperationInterval, ...], ...]
 
     def span(self, device: int) -> float:
         """Seconds from the start of the device's first operation to the end of its last."""
@@ -55,7 +55,7 @@ class Timeline:
         return 1 - work / (len(self.devices) * self.cost)
 
     def held(self, device: int) -> list[tuple[float, Held]]:
-        """What the device holds from each moment on: a forward allocates as it starts, the others free as they end."""
+        """The pairs held from each moment on: a forward allocates as it starts, the others free as they end."""
         intervals = self.devices[device]
         after = held_after_each(interval.operation for interval in intervals)
         return [(i.start if i.operation.kind == F else i.end, held) for i, held in zip(intervals, after, strict=True)]

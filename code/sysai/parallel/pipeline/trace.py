@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sysai.parallel.pipeline.memory import Held
 from sysai.parallel.pipeline.schedules import BW, B, F, W
-from sysai.parallel.pipeline.timeline import Interval, Timeline
+from sysai.parallel.pipeline.timeline import OperationInterval, Timeline
 
 CATEGORIES = {F: "forward", B: "backward for inputs", W: "backward for weights", BW: "backward"}
 
@@ -37,7 +37,7 @@ def _microseconds(seconds: float) -> float:
     return round(seconds * 1e6, 3)
 
 
-def _complete(interval: Interval) -> dict:
+def _complete(interval: OperationInterval) -> dict:
     kind, stage, microbatch = interval.operation
     start = _microseconds(interval.start)
     return {

@@ -7,7 +7,7 @@ Production checks the same before the first step (`_validate_schedule` of torch.
 
 from collections import Counter
 
-from sysai.parallel.pipeline.schedules import BW, KINDS, F, Operation, Schedule, Value
+from sysai.parallel.pipeline.schedules import BW, KINDS, F, Operation, PassOutput, Schedule
 
 
 def validate(schedule: Schedule) -> list[Operation]:
@@ -24,20 +24,20 @@ def validate(schedule: Schedule) -> list[Operation]:
 
 def _execute(schedule: Schedule) -> list[Operation]:
     order: list[Operation] = []
-    given: set[Value] = set()
+    computed: set[PassOutput] = set()
     position = [0] * schedule.devices
     before = -1
     while before < len(order):
         before = len(order)
         for device, operations in enumerate(schedule.orders):
-            while position[device] < len(operations) and given.issuperset(
+            while position[device] < len(operations) and computed.issuperset(
                 schedule.needs(operation := operations[position[device]])
             ):
                 order.append(operation)
-                given.add(schedule.gives(operation))
+                computed.add(schedule.gives(operation))
                 position[device] += 1
     if len(order) < sum(map(len, schedule.orders)):
-        raise ValueError(_deadlock(schedule, position, given))
+        raise ValueError(_deadlock(schedule, position, computed))
     return order
 
 
@@ -73,25 +73,25 @@ def _check_counts(schedule: Schedule) -> None:
 def _check_order_on_devices(schedule: Schedule) -> None:
     for device, operations in enumerate(schedule.orders):
         makers = {schedule.gives(operation): operation for operation in operations}
-        given: set[Value] = set()
+        computed: set[PassOutput] = set()
         for operation in operations:
             for value in schedule.needs(operation):
-                if value in makers and value not in given:
+                if value in makers and value not in computed:
                     raise ValueError(
                         f"{operation} stands before {makers[value]} on device {device}, but needs the {value}: "
                         f"exchange them"
                     )
-            given.add(schedule.gives(operation))
+            computed.add(schedule.gives(operation))
 
 
-def _deadlock(schedule: Schedule, position: list[int], given: set[Value]) -> str:
+def _deadlock(schedule: Schedule, position: list[int], computed: set[PassOutput]) -> str:
     """Every blocked device, its next operation, and what it waits for."""
     makers = {schedule.gives(o): (o, d) for d, operations in enumerate(schedule.orders) for o in operations}
     lines = []
     for device, operations in enumerate(schedule.orders):
         if position[device] < len(operations):
             operation = operations[position[device]]
-            missing = next(value for value in schedule.needs(operation) if value not in given)
+            missing = next(value for value in schedule.needs(operation) if value not in computed)
             maker, elsewhere = makers[missing]
             lines.append(f"device {device} waits in {operation} for {maker} of device {elsewhere}")
     return "deadlock: " + "; ".join(lines) + ". Move what is waited for before the waiting operation of its device"

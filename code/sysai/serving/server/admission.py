@@ -1,4 +1,4 @@
-"""From a request to a stream of the engine, or to the error that says why not.
+"""From an HTTP request to a stream of the engine, or to the error that says why not.
 
 Text becomes tokens in a thread, so that a long prompt does not hold up the event loop; in a single one, so that many
 long prompts do not take Python's lock from the engine. Then the length is checked, prompt and answer together:
@@ -16,12 +16,12 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from sysai.serving.async_engine import AsyncEngine
+from sysai.serving.engine.async_engine import AsyncEngine
+from sysai.serving.engine.stream import Stream
 from sysai.serving.server.chat_template import render
 from sysai.serving.server.errors import APIError
 from sysai.serving.server.limits import ServerLimits
 from sysai.serving.server.protocol import ChatRequest, CompletionRequest
-from sysai.serving.stream import Stream
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
@@ -37,7 +37,7 @@ class Admission:
         self._encoder = ThreadPoolExecutor(1, "sysai-encoder")
 
     async def complete(self, request: CompletionRequest) -> Stream:
-        """Have prompts gone on with.
+        """Submit prompts to be continued.
 
         Raises:
             APIError: the request can't be served. QueueFullError, EngineStoppedError, EngineDeadError.
@@ -45,7 +45,7 @@ class Admission:
         return await self._submit(request, request.prompt, request.max_tokens, "prompt")
 
     async def chat(self, request: ChatRequest) -> Stream:
-        """Have a conversation answered; errors as above."""
+        """Submit a conversation to be answered; errors as above."""
         try:
             prompt = render(self.tokenizer, request.messages)
         except ValueError as error:
@@ -67,7 +67,7 @@ class Admission:
             raise APIError(400, f"{message}: ask for fewer", param="n")
         try:
             self._check_schema(request.json_schema or "")
-            encoded = [one if not isinstance(one, str) else await self._encode(one, param) for one in prompts]
+            encoded = [await self._encode(p, param) if isinstance(p, str) else p for p in prompts]
             longest = max(map(len, encoded))
             limit = self._output_limit(longest, max_tokens, param)
             return await self.engine.submit(encoded, request.sampling_params(limit))

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
-from sysai.serving.async_engine import AsyncEngine
+from sysai.serving.engine.async_engine import AsyncEngine
 from sysai.serving.server import errors
 from sysai.serving.server.admission import Admission
 from sysai.serving.server.auth import RequireKey
@@ -31,11 +31,11 @@ def create_app(
     limits: ServerLimits,
     api_key: str | None,
 ) -> FastAPI:
-    """The server's ASGI application.
+    """Make the server's ASGI application.
 
     Args:
         engine: running, and observed by `metrics`.
-        metrics: what `/metrics` tells.
+        metrics: told at `/metrics`.
         name: the model's, by which requests ask for it.
         limits: what clients may take.
         api_key: that clients must have; None for an open server.
@@ -48,6 +48,7 @@ def create_app(
         responses={status: {"model": ErrorResponse} for status in _REFUSALS},
     )
     errors.install(app, limits.retry_after)
+    # The middleware added last sees a request first: keys are checked before a byte of the body is read.
     app.add_middleware(BoundBody, limits=limits)
     if api_key is not None:
         app.add_middleware(RequireKey, api_key=api_key)
@@ -58,7 +59,7 @@ def create_app(
 
     @app.post("/v1/completions", response_model=Completion, responses=_streaming())
     async def complete(body: CompletionRequest, request: Request) -> Response:
-        """Go on with a prompt, or with each of several."""
+        """Continue a prompt, or each of several."""
         stream = await admission.complete(body)
         prompts = list(stream.prompts.values())
         echoes = [admission.tokenizer.decode(ids) if body.echo else "" for ids in prompts for _ in range(body.n)]
@@ -79,12 +80,12 @@ def create_app(
 
     @app.get("/v1/models")
     async def models() -> ModelList:
-        """What is served."""
+        """List the model that is served."""
         return ModelList(object="list", data=[model])
 
     @app.get("/v1/models/{model_id:path}")
     async def model_of(model_id: str) -> Model:
-        """One model."""
+        """Describe the model, if it has this name."""
         if model_id != name:
             raise APIError(404, f"the model {model_id!r} is not served here", param="model", code="model_not_found")
         return model
@@ -97,7 +98,7 @@ def create_app(
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
     async def tell_metrics() -> Response:
-        """For Prometheus."""
+        """All metrics in Prometheus's text form."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app

@@ -18,7 +18,7 @@ class RequireKey:
         self.app, self._expected = app, b"bearer " + api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what has the key, or needs none."""
+        """Pass on a request that has the key, or needs none."""
         if scope["type"] != "http" or scope["path"] == "/health" or self._has_key(scope):
             return await self.app(scope, receive, send)
         message = "wrong or no API key: send the header 'Authorization: Bearer KEY'"
@@ -26,6 +26,6 @@ class RequireKey:
         await error.response()(scope, receive, send)
 
     def _has_key(self, scope: Scope) -> bool:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        scheme, space, key = given.partition(b" ")
+        header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        scheme, space, key = header.partition(b" ")
         return hmac.compare_digest(scheme.lower() + space + key, self._expected)

@@ -44,7 +44,7 @@ class BoundBody:
         await self.app(scope, replay, send)
 
     async def _read(self, receive: Receive) -> bytearray | None:
-        """The body; of one that is too large a beginning that is."""
+        """Read the body; None if the client leaves. Of one that is too large, so much that its length shows it."""
         body, more, size = bytearray(), True, 0
         while more and size <= _MOST_DISCARDED:
             message = await receive()

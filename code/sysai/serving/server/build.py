@@ -6,17 +6,18 @@ from pathlib import Path
 
 import torch
 
-from sysai.compiler.codegen.toolchain import ToolchainError, find_compiler
+from sysai.compiler.codegen.toolchain import find_compiler
+from sysai.compiler.errors import ToolchainError
 from sysai.core.device import select_device
 from sysai.models.config import ModelConfig
 from sysai.models.gguf_file import open_gguf
 from sysai.models.smollm2 import fetch_smollm2
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.weights import load_gguf
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.engine import Engine
-from sysai.serving.runner import ModelRunner
-from sysai.serving.scheduler_config import SchedulerConfig
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.engine.llm_engine import Engine
+from sysai.serving.runners.compiled_runner import CompiledRunner
+from sysai.serving.runners.model_runner import ModelRunner
 
 BLOCK_SIZE = 16
 _GIB = 2**30
@@ -31,27 +32,27 @@ def build_engine(options: argparse.Namespace) -> Engine:
     """
     device = select_device(options.device)
     compiled = _compiles(options, device)
-    dtype = torch.float32 if compiled else getattr(torch, options.weights)
+    dtype = torch.float32 if compiled else getattr(torch, options.weight_dtype)
     reader = open_gguf(fetch_smollm2() if options.model == "smollm2" else options.model)
     model, tokenizer = load_gguf(reader, device, dtype), Tokenizer.from_gguf(reader)
-    blocks = options.blocks
-    if blocks is None:
-        blocks = int(options.cache_gb * _GIB / block_bytes(model.config, dtype))
+    num_blocks = options.num_blocks
+    if num_blocks is None:
+        num_blocks = int(options.cache_gb * _GIB / block_bytes(model.config, dtype))
     config = SchedulerConfig(
-        num_blocks=blocks,
+        num_blocks=num_blocks,
         block_size=BLOCK_SIZE,
-        token_budget=options.token_budget,
-        max_running=options.max_running,
-        prefix_caching=not options.no_prefix_caching,
+        max_num_batched_tokens=options.max_num_batched_tokens,
+        max_num_seqs=options.max_num_seqs,
+        prefix_caching=not options.no_enable_prefix_caching,
         max_model_len=options.max_model_len,
     )
-    make_runner = partial(CompiledRunner, weights=options.weights) if compiled else ModelRunner
+    make_runner = partial(CompiledRunner, weight_dtype=options.weight_dtype) if compiled else ModelRunner
     try:
         return Engine(model, tokenizer, config, make_runner=make_runner)
     except RuntimeError as error:
         if "memory" not in str(error):
             raise
-        raise ValueError(f"there is no memory for {blocks} blocks: lower --cache-gb or --blocks") from None
+        raise ValueError(f"there is no memory for {num_blocks} blocks: lower --cache-gb or --num-blocks") from None
 
 
 def _compiles(options: argparse.Namespace, device: torch.device) -> bool:
@@ -67,11 +68,13 @@ def _compiles(options: argparse.Namespace, device: torch.device) -> bool:
         try:
             find_compiler()
         except ToolchainError:
-            if options.runner == "compiled" or options.weights == "int8":
+            if options.runner == "compiled" or options.weight_dtype == "int8":
                 raise
             compiled = False
-    if not compiled and options.weights == "int8":
-        raise ValueError("--weights int8 is for compiled kernels on the CPU: choose bfloat16, or --runner compiled")
+    if not compiled and options.weight_dtype == "int8":
+        raise ValueError(
+            "--weight-dtype int8 is for compiled kernels on the CPU: choose bfloat16, or --runner compiled"
+        )
     return compiled
 
 

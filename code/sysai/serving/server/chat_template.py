@@ -15,12 +15,13 @@ from sysai.serving.server.protocol import Message
 
 
 def render(tokenizer: Tokenizer, messages: Sequence[Message]) -> str:
-    """The prompt behind which the assistant's answer begins.
+    """Make the prompt after which the assistant's answer begins.
 
     Raises:
         ValueError: the model has no template, or its template refuses the conversation.
     """
-    turns = [{"role": "system" if one.role == "developer" else one.role, "content": one.text} for one in messages]
+    roles = ["system" if message.role == "developer" else message.role for message in messages]
+    turns = [{"role": role, "content": message.text} for role, message in zip(roles, messages, strict=True)]
     try:
         return tokenizer.apply_chat_template(turns)
     except (TemplateError, TypeError, OverflowError) as error:

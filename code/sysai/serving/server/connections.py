@@ -2,7 +2,7 @@
 
 A client can hold a server up without asking for anything: by many connections, by a head that comes byte by byte, by
 not reading what it is sent. The timers for that belong where the bytes pass, in uvicorn's protocol object of a
-connection. A reader who falls behind fills the system's buffers, then the transport's (64 KiB); from then on its
+connection. A reader who is too slow fills the system's buffers, then the transport's (64 KiB); from then on its
 answer waits, and if that does not change in time the connection is cut, which ends its completions. Production puts a
 proxy (nginx, Envoy) in front, with the same three limits.
 """
@@ -26,13 +26,13 @@ def bounded_protocol(limits: ServerLimits) -> type[H11Protocol]:
         await APIError(503, message, code="too_many_connections", headers=headers).response()(scope, receive, send)
 
     class BoundedProtocol(H11Protocol):
-        """One connection."""
+        """One client's connection, with a timer for its request's head and one for its reading of an answer."""
 
         _head_timer: asyncio.TimerHandle | None = None
         _write_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:
-            """Serve it, or say that there are too many; of far too many not even that."""
+            """Serve the connection, or answer that there are too many; beyond twice the limit cut it unanswered."""
             super().connection_made(transport)
             if len(self.connections) > 2 * limits.max_connections:
                 transport.abort()
@@ -41,7 +41,7 @@ def bounded_protocol(limits: ServerLimits) -> type[H11Protocol]:
             self._await_head()
 
         def connection_lost(self, error: Exception | None) -> None:
-            """No timer outlives the connection."""
+            """Stop the timers: none outlives the connection."""
             self._head_timer = _cancelled(self._head_timer)
             self._write_timer = _cancelled(self._write_timer)
             super().connection_lost(error)
@@ -49,29 +49,29 @@ def bounded_protocol(limits: ServerLimits) -> type[H11Protocol]:
         def data_received(self, data: bytes) -> None:
             """Bytes of a request; while they are no whole head, time runs."""
             super().data_received(data)
-            if self.conn.their_state is not h11.IDLE:
+            if self.conn.their_state is not h11.IDLE:  # h11 has parsed a whole head
                 self._head_timer = _cancelled(self._head_timer)
             elif self._head_timer is None:
                 self._await_head()
 
         def pause_writing(self) -> None:
-            """The client does not keep up."""
+            """Start the timer of a client that does not read as fast as its answer comes."""
             super().pause_writing()
             self._await_reader()
 
         def resume_writing(self) -> None:
-            """It does again."""
+            """Stop that timer: the client has read on."""
             super().resume_writing()
             self._write_timer = _cancelled(self._write_timer)
 
         def on_response_complete(self) -> None:
-            """What is left of an answer must be read in time, too."""
+            """Require that the rest of an answer be read in time, too."""
             super().on_response_complete()
             if self.transport.get_write_buffer_size() and self._write_timer is None:
                 self._await_reader()
 
         def send_400_response(self, msg: str) -> None:
-            """What is no HTTP gets an error in the same form as all others."""
+            """Answer bytes that are no HTTP with an error in the same form as all others."""
             body = APIError(400, msg).response().body
             head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)

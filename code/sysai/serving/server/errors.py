@@ -13,8 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from sysai.serving.async_engine import EngineDeadError, EngineStoppedError, QueueFullError
-from sysai.serving.stream import SlowReaderError
+from sysai.serving.engine.async_engine import EngineDeadError, EngineStoppedError, QueueFullError
+from sysai.serving.engine.stream import SlowReaderError
 
 _MOST_SHOWN = 500  # characters of a message: it may quote the client
 UNSUPPORTED = {"tools", "tool_choice", "tool_calls", "functions", "function_call", "audio", "modalities", "logit_bias"}
@@ -22,7 +22,7 @@ UNSUPPORTED |= {"prediction", "reasoning_effort", "verbosity", "web_search_optio
 
 
 class APIError(Exception):
-    """An answer that is an error."""
+    """An error that is the answer to a request, with its HTTP status."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class APIError(Exception):
 
     @property
     def body(self) -> dict[str, dict[str, str | None]]:
-        """What is sent."""
+        """The JSON object that is sent."""
         if self.status >= 500:
             kind = "server_error"
         else:
@@ -47,13 +47,13 @@ class APIError(Exception):
         return {"error": {"message": short, "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> Response:
-        """The whole answer."""
+        """The HTTP response, body and headers."""
         content = json.dumps(self.body)  # in ASCII: what is quoted may be no valid Unicode
         return Response(content, self.status, self.headers, "application/json")
 
 
 def as_api_error(error: Exception, retry_after: int) -> APIError:
-    """What the client is told about an error of the engine or of the program."""
+    """Turn an error of the engine or of the program into the answer that the client gets."""
     retry = {"Retry-After": str(retry_after)}
     match error:
         case APIError():
@@ -91,14 +91,14 @@ def install(app: FastAPI, retry_after: int) -> None:
 
 
 def _of_validation(errors: Sequence[Mapping]) -> APIError:
-    """The first of what pydantic has found."""
+    """Turn the first fault that pydantic has found into an answer."""
     first = errors[0]
     if first["type"] == "json_invalid":
         return APIError(400, f"the body is no JSON: {first['ctx']['error']}, at character {first['loc'][-1]}")
     param = ".".join(map(str, first["loc"][1:])) or None
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
-        known = "this server does not support it" if name in UNSUPPORTED else "there is no such parameter"
-        return APIError(400, f"{param}: {known}; leave it out", param=param, code="unsupported_parameter")
+        reason = "this server does not support it" if name in UNSUPPORTED else "there is no such parameter"
+        return APIError(400, f"{param}: {reason}; leave it out", param=param, code="unsupported_parameter")
     message = first["msg"].removeprefix("Value error, ")
     return APIError(400, f"{param}: {message}" if param else message, param=param, code="invalid_value")

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from sysai.compiler.codegen.toolchain import ToolchainError
+from sysai.compiler.errors import ToolchainError
 from sysai.models.smollm2 import WeightsError
-from sysai.serving.async_engine import AsyncEngine
-from sysai.serving.engine import Engine
+from sysai.serving.engine.async_engine import AsyncEngine
+from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.server.app import create_app
 from sysai.serving.server.build import build_engine, model_name
 from sysai.serving.server.connections import bounded_protocol
@@ -45,12 +45,12 @@ class Server(uvicorn.Server):
         self.engine, self.ready = engine, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Begin to listen, and call `ready`."""
         await super().startup(sockets)
         self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let all that was accepted end."""
+        """Accept no more, and wait for the answers of all that was accepted."""
         self.engine.stop_accepting()
         await super().shutdown(sockets)
 
@@ -140,10 +140,10 @@ def _description(engine: Engine, options: argparse.Namespace, limits: ServerLimi
     key = "asked of clients" if options.api_key else "none: whoever reaches the address is served"
     caching = "" if config.prefix_caching else ", no prefix caching"
     return [
-        f"model    {options.model}, weights in {options.weights}, {type(engine.runner).__name__} on "
+        f"model    {options.model}, weights in {options.weight_dtype}, {type(engine.runner).__name__} on "
         f"{engine.runner.model.device}",
-        f"limits   {config.most_positions} positions a completion, {config.max_running} completions running and "
-        f"{limits.max_waiting} waiting, {config.token_budget} tokens a step",
+        f"limits   {config.most_positions} positions a completion, {config.max_num_seqs} completions running and "
+        f"{limits.max_waiting} waiting, {config.max_num_batched_tokens} tokens a step",
         f"cache    {config.num_blocks} blocks of {config.block_size} positions{caching}",
         f"api key  {key}",
     ]

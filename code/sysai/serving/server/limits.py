@@ -1,5 +1,5 @@
-"""What a client may take of the server: bytes, tokens, connections and time. The scheduler's own limits stand in
-`SchedulerConfig`, those of a single value (temperature, stop strings) in `SamplingParams`.
+"""Limits on what a client may take of the server: bytes, tokens, connections and time. The scheduler's own limits stand
+in `SchedulerConfig`, those of a single value (temperature, stop strings) in `SamplingParams`.
 """
 
 from dataclasses import dataclass, fields
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """Checked when made; bytes and seconds.
+    """Limits in bytes, seconds and counts, checked when the object is made.
 
     Args:
         max_waiting: completions that wait beyond those that run; more get status 429.

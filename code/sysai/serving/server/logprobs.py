@@ -5,9 +5,9 @@ token as `bytes:\\xe4\\xbd`, as OpenAI does. JSON has no infinity: what is impos
 """
 
 from sysai.models.tokenizer import Tokenizer
-from sysai.serving.completion import Chunk
-from sysai.serving.request import FinishReason
-from sysai.serving.sampler import TokenLogprobs
+from sysai.serving.core.sequence import FinishReason
+from sysai.serving.engine.outputs import Chunk
+from sysai.serving.engine.sampler import TokenLogprobs
 
 _IMPOSSIBLE = -9999.0
 
@@ -19,9 +19,9 @@ def shown_logprobs(chunk: Chunk) -> TokenLogprobs | None:
 
 
 def for_chat(tokenizer: Tokenizer, entry: TokenLogprobs) -> dict:
-    """As `responses.TokenLogprob`."""
+    """One token's entry in the form of `responses.TokenLogprob`."""
 
-    def one(token_id: int, logprob: float) -> dict:
+    def shown(token_id: int, logprob: float) -> dict:
         data = tokenizer.token_bytes(token_id)
         return {
             "token": data.decode(errors="replace"),
@@ -29,11 +29,11 @@ def for_chat(tokenizer: Tokenizer, entry: TokenLogprobs) -> dict:
             "bytes": list(data),
         }
 
-    return one(entry.token_id, entry.logprob) | {"top_logprobs": [one(*top) for top in entry.top]}
+    return shown(entry.token_id, entry.logprob) | {"top_logprobs": [shown(*top) for top in entry.top]}
 
 
 def for_completion(tokenizer: Tokenizer, entry: TokenLogprobs, offset: int) -> dict:
-    """As `responses.CompletionLogprobs`, for one token that begins at character `offset`.
+    """One token's lists in the form of `responses.CompletionLogprobs`; it begins at character `offset`.
 
     The token taken is among the likeliest, as a further one if need be.
     """

@@ -1,4 +1,4 @@
-"""What Prometheus reads at `/metrics`: latencies as histograms, the present as gauges, the past as counters.
+"""Metrics that Prometheus reads at `/metrics`: latencies as histograms, the present as gauges, the past as counters.
 
 Names, units and meanings are vLLM's with `sysai_` in place of `vllm:`, so that its dashboards need one change. Times
 are told when they are known; what the engine counts itself is read when asked for.
@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sysai.serving.async_engine import AsyncEngine
-from sysai.serving.request import FinishReason
-from sysai.serving.stream import CompletionRecord
+from sysai.serving.core.sequence import FinishReason
+from sysai.serving.engine.async_engine import AsyncEngine
+from sysai.serving.engine.stream import CompletionRecord
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2.5, 5)
@@ -38,7 +38,7 @@ class Metrics:
             self._finished.labels(reason)
 
     def watch(self, engine: AsyncEngine) -> None:
-        """Read the engine's own counts, too."""
+        """Tell the engine's own counts, too, read whenever Prometheus asks."""
         self.registry.register(_EngineCollector(engine))
 
     def first_token(self, record: CompletionRecord) -> None:
@@ -55,7 +55,7 @@ class Metrics:
                 self._tpot.observe((record.end - record.first_token) / (record.output_tokens - 1))
 
     def text(self) -> bytes:
-        """In Prometheus's text form."""
+        """All metrics in Prometheus's text form."""
         return generate_latest(self.registry)
 
 

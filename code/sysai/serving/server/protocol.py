@@ -1,10 +1,10 @@
-"""What clients send to `/v1/completions` and `/v1/chat/completions`: the OpenAI API's parameters, and vLLM's further
-ones beside them in the same object.
+"""The requests of `/v1/completions` and `/v1/chat/completions`: the OpenAI API's parameters, and vLLM's further ones
+beside them in the same object.
 
 Unknown parameters are errors, because an answer without them would not be what was asked for; those that concern the
 service and not the answer are accepted. A parameter that is null, or an unknown one that asks for nothing, counts as
-left out. Ranges stand here so that clients can read them;
-they lie within those of `SamplingParams`, and are narrower where a value would drive logits out of their range.
+left out. Ranges stand here so that clients can read them; they lie
+within those of `SamplingParams`, and are narrower where a value would drive logits out of their range.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
-from sysai.serving.request import MAX_LOGPROBS, SamplingParams
+from sysai.serving.core.sampling_params import MAX_LOGPROBS, SamplingParams
 
 
 class _Form(BaseModel):
@@ -22,19 +22,19 @@ class _Form(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _leave_out(cls, data: object) -> object:
-        """Without what is null, and without what is unknown and asks for nothing."""
+        """Drop parameters that are null, and unknown ones whose value asks for nothing."""
         if not isinstance(data, Mapping):
             return data
-        known = {field.alias or name for name, field in cls.model_fields.items()}
+        parameters = {field.alias or name for name, field in cls.model_fields.items()}
         return {
             name: value
             for name, value in data.items()
-            if value is not None and (name in known or value not in ([], {}, "none"))
+            if value is not None and (name in parameters or value not in ([], {}, "none"))
         }
 
 
 class TextPart(_Form):
-    """A part of a message; other kinds of part are not supported."""
+    """Text in a message of several parts; other kinds of part are not supported."""
 
     type: Literal["text"]
     text: str
@@ -61,19 +61,19 @@ class StreamOptions(_Form):
 
 
 class TextFormat(_Form):
-    """Free text."""
+    """The form of an answer that is free text."""
 
     type: Literal["text"]
 
 
 class JsonObjectFormat(_Form):
-    """Any JSON object."""
+    """The form of an answer that is any JSON object."""
 
     type: Literal["json_object"]
 
 
 class NamedSchema(_Form):
-    """A JSON schema; which keywords are supported stands in `sysai.serving.json_schema`."""
+    """A JSON schema; which keywords are supported stands in `sysai.serving.structured_output.json_schema`."""
 
     name: str = ""
     description: str = ""
@@ -94,11 +94,11 @@ ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Fie
 def _as_prompts(value: object) -> list[str | list[int]]:
     """All forms of `prompt` as a list of prompts."""
 
-    def is_ids(one: object) -> bool:
-        return isinstance(one, list) and bool(one) and all(type(item) is int for item in one)
+    def is_ids(prompt: object) -> bool:
+        return isinstance(prompt, list) and bool(prompt) and all(type(token_id) is int for token_id in prompt)
 
     prompts = [value] if isinstance(value, str) or is_ids(value) else value
-    if not isinstance(prompts, list) or not prompts or not all(isinstance(one, str) or is_ids(one) for one in prompts):
+    if not isinstance(prompts, list) or not prompts or not all(isinstance(p, str) or is_ids(p) for p in prompts):
         raise ValueError("give a text, a list of token ids, or a list of texts or of lists of token ids; none empty")
     return prompts
 
@@ -125,7 +125,7 @@ class _Request(_Form):
     top_k: int = Field(0, ge=-1, description="vLLM's: only the likeliest k tokens; 0 or -1 for all.")
     min_p: float = Field(0.0, ge=0, le=1, description="vLLM's: only tokens this times as likely as the likeliest.")
     repetition_penalty: float = Field(1.0, ge=0.01, le=100, description="vLLM's: 1 changes nothing.")
-    ignore_eos: bool = Field(False, description="vLLM's: go on behind the end of sequence.")
+    ignore_eos: bool = Field(False, description="vLLM's: go on after the end of sequence.")
     stop_token_ids: list[int] = Field([], description="vLLM's: tokens that end the answer.")
 
     user: str | None = None  # from here on, what concerns the service and not the answer
@@ -166,7 +166,7 @@ class _Request(_Form):
         return None
 
     def sampling_params(self, max_tokens: int) -> SamplingParams:
-        """The engine's parameters.
+        """Make the engine's parameters.
 
         Raises:
             ValueError: a value out of range.
@@ -191,7 +191,7 @@ class _Request(_Form):
 
 
 class CompletionRequest(_Request):
-    """A prompt, or several, to be gone on with."""
+    """A prompt, or several, to be continued."""
 
     prompt: Prompts
     max_tokens: int | None = Field(16, ge=1)
@@ -206,7 +206,7 @@ class CompletionRequest(_Request):
 
     @property
     def num_logprobs(self) -> int | None:
-        """As `SamplingParams.logprobs`."""
+        """The value of `SamplingParams.logprobs`."""
         return self.logprobs
 
 
@@ -227,5 +227,5 @@ class ChatRequest(_Request):
 
     @property
     def num_logprobs(self) -> int | None:
-        """As `SamplingParams.logprobs`."""
+        """The value of `SamplingParams.logprobs`."""
         return self.top_logprobs or 0 if self.logprobs else None

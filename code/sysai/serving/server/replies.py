@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from secrets import token_hex
 
 from sysai.models.tokenizer import Tokenizer
-from sysai.serving.completion import Chunk
+from sysai.serving.engine.outputs import Chunk
 from sysai.serving.server.logprobs import for_chat, for_completion, shown_logprobs
 
 
@@ -29,7 +29,7 @@ class Reply(ABC):
 
     @property
     def usage(self) -> dict:
-        """As `responses.Usage`, so far."""
+        """The tokens used so far, in the form of `responses.Usage`."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -37,42 +37,42 @@ class Reply(ABC):
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
         }
 
-    def event(self, place: int, chunk: Chunk) -> dict | None:
-        """What a stream sends for a chunk of choice `place`, if anything."""
-        begins = self._count(place, chunk)
-        piece = self._piece(place, chunk, begins)
+    def event(self, choice: int, chunk: Chunk) -> dict | None:
+        """The event that a stream sends for a chunk of choice `choice`; None if it has nothing to say."""
+        begins = self._count(choice, chunk)
+        piece = self._piece(choice, chunk, begins)
         if not begins and not chunk.text and piece["logprobs"] is None and chunk.finish_reason is None:
             return None
         return self._head | {"object": self.chunk_object, "choices": [piece]}
 
     def usage_event(self) -> dict:
-        """What a stream sends before its end if usage was asked for."""
+        """The event that a stream sends before its end if usage was asked for."""
         return self._head | {"object": self.chunk_object, "choices": [], "usage": self.usage}
 
     def whole(self, chunks: Sequence[tuple[int, Chunk]]) -> dict:
-        """The answer that all chunks, with the choices they belong to, make."""
+        """Make the whole answer of all chunks, each with the choice that it belongs to."""
         pieces: list[list[dict]] = [[] for _ in range(self.num_choices)]
-        for place, chunk in chunks:
-            pieces[place].append(self._piece(place, chunk, self._count(place, chunk)))
-        choices = [self._join(one) for one in pieces]
+        for choice, chunk in chunks:
+            pieces[choice].append(self._piece(choice, chunk, self._count(choice, chunk)))
+        choices = [self._join(of_choice) for of_choice in pieces]
         return self._head | {"object": self.whole_object, "choices": choices, "usage": self.usage}
 
-    def _count(self, place: int, chunk: Chunk) -> bool:
-        """Note what is used; whether the chunk is its choice's first."""
-        begins = place not in self._begun
-        self._begun.add(place)
+    def _count(self, choice: int, chunk: Chunk) -> bool:
+        """Add a chunk to the usage; whether it is its choice's first."""
+        begins = choice not in self._begun
+        self._begun.add(choice)
         self.completion_tokens += chunk.token_id is not None
         if begins and chunk.index == 0:
             self.cached_tokens += chunk.num_cached_tokens
         return begins
 
     @abstractmethod
-    def _piece(self, place: int, chunk: Chunk, begins: bool) -> dict:
-        """The choice that a chunk of a stream has."""
+    def _piece(self, choice: int, chunk: Chunk, begins: bool) -> dict:
+        """The entry in a streamed event's `choices` for a chunk."""
 
     @abstractmethod
     def _join(self, pieces: Sequence[dict]) -> dict:
-        """The choice of the whole answer, of all its pieces."""
+        """The entry in the whole answer's `choices`, made of its pieces."""
 
 
 class CompletionReply(Reply):
@@ -88,22 +88,24 @@ class CompletionReply(Reply):
         self.echoes = echoes
         self._offsets = [0] * num_choices  # in characters of the tokens so far
 
-    def _piece(self, place: int, chunk: Chunk, begins: bool) -> dict:
+    def _piece(self, choice: int, chunk: Chunk, begins: bool) -> dict:
         entry = shown_logprobs(chunk)
         logprobs = None
         if entry is not None:
-            logprobs = for_completion(self.tokenizer, entry, self._offsets[place])
-            self._offsets[place] += len(self.tokenizer.token_bytes(entry.token_id).decode(errors="replace"))
+            logprobs = for_completion(self.tokenizer, entry, self._offsets[choice])
+            self._offsets[choice] += len(self.tokenizer.token_bytes(entry.token_id).decode(errors="replace"))
         return {
-            "index": place,
-            "text": self.echoes[place] + chunk.text if begins else chunk.text,
+            "index": choice,
+            "text": self.echoes[choice] + chunk.text if begins else chunk.text,
             "logprobs": logprobs,
             "finish_reason": chunk.finish_reason,
         }
 
     def _join(self, pieces: Sequence[dict]) -> dict:
         entries = [piece["logprobs"] for piece in pieces if piece["logprobs"] is not None]
-        logprobs = {key: [one for entry in entries for one in entry[key]] for key in entries[0]} if entries else None
+        logprobs = (
+            {key: [value for entry in entries for value in entry[key]] for key in entries[0]} if entries else None
+        )
         return pieces[-1] | {"text": "".join(piece["text"] for piece in pieces), "logprobs": logprobs}
 
 
@@ -112,18 +114,19 @@ class ChatReply(Reply):
 
     prefix, whole_object, chunk_object = "chatcmpl-", "chat.completion", "chat.completion.chunk"
 
-    def _piece(self, place: int, chunk: Chunk, begins: bool) -> dict:
+    def _piece(self, choice: int, chunk: Chunk, begins: bool) -> dict:
         entry = shown_logprobs(chunk)
         delta = {"role": "assistant", "content": chunk.text} if begins else {"content": chunk.text}
         return {
-            "index": place,
+            "index": choice,
             "delta": delta,
             "logprobs": None if entry is None else {"content": [for_chat(self.tokenizer, entry)], "refusal": None},
             "finish_reason": chunk.finish_reason,
         }
 
     def _join(self, pieces: Sequence[dict]) -> dict:
-        entries = [one for piece in pieces if piece["logprobs"] is not None for one in piece["logprobs"]["content"]]
+        told = [piece["logprobs"] for piece in pieces if piece["logprobs"] is not None]
+        entries = [entry for logprobs in told for entry in logprobs["content"]]
         content = "".join(piece["delta"]["content"] for piece in pieces)
         return {
             "index": pieces[-1]["index"],

@@ -1,4 +1,4 @@
-"""What the server answers, in the OpenAI API's forms; the chunks of a stream have the same choices, with `delta` or
+"""The server's answers, in the OpenAI API's forms; the chunks of a stream have the same choices, with `delta` or
 `text` for what is new.
 """
 
@@ -10,7 +10,7 @@ Finish = Literal["stop", "length"]
 
 
 class ErrorBody(BaseModel):
-    """What went wrong, and with which parameter."""
+    """An error, and the parameter that it is about."""
 
     message: str
     type: str
@@ -25,7 +25,7 @@ class ErrorResponse(BaseModel):
 
 
 class CachedTokens(BaseModel):
-    """Of the prompt's tokens those that the prefix cache had."""
+    """Tokens of the prompt that the prefix cache had."""
 
     cached_tokens: int
 
@@ -70,7 +70,7 @@ class CompletionLogprobs(BaseModel):
 
 
 class CompletionChoice(BaseModel):
-    """One completion."""
+    """One completion of a prompt."""
 
     index: int
     text: str
@@ -90,7 +90,7 @@ class Completion(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """What the model says."""
+    """The model's turn of a conversation."""
 
     role: Literal["assistant"]
     content: str
@@ -98,7 +98,7 @@ class ChatMessage(BaseModel):
 
 
 class ChatChoice(BaseModel):
-    """One answer."""
+    """One answer of a conversation."""
 
     index: int
     message: ChatMessage
@@ -128,13 +128,13 @@ class Model(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All models, which is one."""
+    """The list of models, which has one entry."""
 
     object: Literal["list"]
     data: list[Model]
 
 
 class Health(BaseModel):
-    """`ok`, `draining` or `dead`."""
+    """The state of the server: requests are taken, no more are, or the engine has failed."""
 
     status: Literal["ok", "draining", "dead"]

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sysai.serving.completion import Chunk
+from sysai.serving.engine.outputs import Chunk
+from sysai.serving.engine.stream import Stream
 from sysai.serving.server.errors import APIError, as_api_error
 from sysai.serving.server.limits import ServerLimits
 from sysai.serving.server.replies import Reply
-from sysai.serving.stream import Stream
 
 _logger = logging.getLogger(__name__)
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word; nobody is there to read it
@@ -32,10 +32,10 @@ class ClientLeftError(Exception):
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled if the client leaves.
+    """Await `work`, which is cancelled if the client leaves.
 
     Raises:
-        ClientLeftError: it did.
+        ClientLeftError: the client has left.
     """
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
     try:
@@ -78,7 +78,7 @@ class EventStream(Response):
             async with asyncio.timeout(self.limits.request_timeout):
                 async for chunk in self.stream:
                     _check(chunk)
-                    if (event := self.reply.event(self.stream.place(chunk), chunk)) is not None:
+                    if (event := self.reply.event(self.stream.choice(chunk), chunk)) is not None:
                         await _send_event(send, json.dumps(event))
             if self.include_usage:
                 await _send_event(send, json.dumps(self.reply.usage_event()))
@@ -103,7 +103,7 @@ async def whole_answer(stream: Stream, reply: Reply, limits: ServerLimits, recei
         async with asyncio.timeout(limits.request_timeout):
             async for chunk in stream:
                 _check(chunk)
-                chunks.append((stream.place(chunk), chunk))
+                chunks.append((stream.choice(chunk), chunk))
         return reply.whole(chunks)
 
     try:

@@ -57,13 +57,13 @@ def runs_by_brute_force(schedule: Schedule) -> bool:
         ready = []
         for order in filter(None, orders):
             kind, s, j = order[0]
-            behind = s == last or (B, s + 1, j) in done or (BW, s + 1, j) in done
+            next_is_done = s == last or (B, s + 1, j) in done or (BW, s + 1, j) in done
             if kind == F:
                 runs = s == 0 or (F, s - 1, j) in done
             elif kind == W:
                 runs = (B, s, j) in done
             else:
-                runs = (F, s, j) in done and behind
+                runs = (F, s, j) in done and next_is_done
             if runs:
                 ready.append(order)
         if not ready:

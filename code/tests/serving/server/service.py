@@ -8,13 +8,13 @@ from dataclasses import replace
 import httpx2
 import openai
 from sysai.models.tokenizer import _SYMBOL_OF_BYTE, Tokenizer
-from sysai.serving.engine import Engine
-from sysai.serving.scheduler_config import SchedulerConfig
+from sysai.serving.core.scheduler_config import SchedulerConfig
+from sysai.serving.engine.llm_engine import Engine
 from sysai.serving.server.lifecycle import bind, serve
 from sysai.serving.server.limits import ServerLimits
 from tiny_models import END, tiny_model
 
-CONFIG = SchedulerConfig(num_blocks=256, block_size=8, token_budget=128, max_running=16, max_model_len=500)
+CONFIG = SchedulerConfig(num_blocks=256, block_size=8, max_num_batched_tokens=128, max_num_seqs=16, max_model_len=500)
 PATIENCE = 30  # seconds without a byte or an end, after which a test fails
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'] + ':' + message['content'] + '\n' }}{% endfor %}"

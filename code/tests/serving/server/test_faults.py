@@ -10,7 +10,7 @@ from service import Service, tiny_engine
 
 
 def test_a_failed_step_fails_its_requests_and_others_go_on():
-    engine = tiny_engine(max_running=1, token_budget=16)
+    engine = tiny_engine(max_num_seqs=1, max_num_batched_tokens=16)
     crash(engine, [4])
     with Service(engine) as service:
         client = service.client()
@@ -18,7 +18,7 @@ def test_a_failed_step_fails_its_requests_and_others_go_on():
         broken = client.completions.create(**options, stream=True, extra_body={"ignore_eos": True})
         second = threading.Thread(target=lambda: answers.append(client.completions.create(**options)))
         answers = []
-        second.start()  # waits behind the first
+        second.start()  # waits for the first to end
         pieces = []
         with pytest.raises(openai.APIError, match="the engine failed on this request"):
             pieces.extend(broken)
@@ -67,7 +67,7 @@ def test_a_server_that_drains_says_so_and_refuses_what_is_new():
 
 
 def test_out_of_blocks_delays_and_never_stops():
-    engine = tiny_engine(num_blocks=16, max_model_len=128, max_running=8, token_budget=16)
+    engine = tiny_engine(num_blocks=16, max_model_len=128, max_num_seqs=8, max_num_batched_tokens=16)
     with Service(engine) as service:
         body = {"max_tokens": 100, "temperature": 0, "extra_body": {"ignore_eos": True}}
 

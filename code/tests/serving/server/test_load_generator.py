@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import crash
 from service import PATIENCE, Service, tiny_engine
-from sysai.serving import load_generator
-from sysai.serving.latency import SLO, Timing
-from sysai.serving.load_generator import LEFT, Outcome, add_arguments, describe, replay, run
-from sysai.serving.workload import Lengths, Sharing, WorkItem, make_workload
+from sysai.serving.simulation import load_generator
+from sysai.serving.simulation.latency import SLO, RequestTiming
+from sysai.serving.simulation.load_generator import LEFT, Outcome, add_arguments, describe, replay, run
+from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
 
 
 def items(count: int, rate: float = 200.0, seed: int = 0, **more) -> list[WorkItem]:
@@ -43,17 +43,17 @@ def test_every_request_gets_its_tokens_in_order_and_none_is_sent_too_early(share
 
 
 def test_the_server_got_what_the_workload_says(service):
-    before = service.engine.scheduler.memory.counts.queried
+    before = service.engine.scheduler.memory.stats.queried
     workload = items(12)
     replayed(service, workload)
-    after = service.engine.scheduler.memory.counts.queried
+    after = service.engine.scheduler.memory.stats.queried
     assert after - before == sum(len(item.prompt_token_ids) for item in workload)
 
 
 def test_an_open_loop_does_not_wait_for_answers_and_a_cap_does():
     """One sequence at a time and slow steps: without a cap all are sent at once, with one only when one has ended."""
     workload = [WorkItem(0.0, (1, 2, 3), 3, 3)] * 4
-    with Service(tiny_engine(0.02, max_running=1, token_budget=16, prefix_caching=False)) as service:
+    with Service(tiny_engine(0.02, max_num_seqs=1, max_num_batched_tokens=16, prefix_caching=False)) as service:
         free, capped = replayed(service, workload), replayed(service, workload, max_concurrency=1)
     assert max(outcome.sent for outcome in free) < min(outcome.timing.token_times[-1] for outcome in free)
     in_turn = sorted(capped, key=lambda outcome: outcome.sent)
@@ -64,7 +64,7 @@ def test_an_open_loop_does_not_wait_for_answers_and_a_cap_does():
 
 def test_refusals_are_counted_by_their_kind(capsys):
     workload = [WorkItem(0.0, (i,) * 8, 12, 12) for i in range(12)]
-    with Service(tiny_engine(0.02, max_running=1, token_budget=16), max_waiting=2) as service:
+    with Service(tiny_engine(0.02, max_num_seqs=1, max_num_batched_tokens=16), max_waiting=2) as service:
         outcomes = replayed(service, workload)
         assert [o.error for o in replayed(service, [WorkItem(0.0, (999,), 2, 2)])] == ["400"]
         text = describe(outcomes, SLO(ttft=100.0, tpot=0.0))
@@ -193,6 +193,6 @@ def test_the_command_prints_a_report_and_records_every_outcome(service, tmp_path
 
 
 def test_a_report_of_failures_only_has_no_percentiles():
-    failed = Outcome(Timing(0.0, (), completed=False), "429")
+    failed = Outcome(RequestTiming(0.0, (), completed=False), "429")
     assert describe([failed] * 3, SLO()) == "failed   3 x 429"
     assert math.isnan(failed.sent)

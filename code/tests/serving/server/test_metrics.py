@@ -1,12 +1,12 @@
-"""What Prometheus reads agrees with what was asked and answered."""
+"""The metrics that Prometheus reads agree with what was asked and answered."""
 
 from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 from service import Service, tiny_engine
-from sysai.serving.request import FinishReason
+from sysai.serving.core.sequence import FinishReason
+from sysai.serving.engine.stream import CompletionRecord
 from sysai.serving.server.metrics import Metrics
-from sysai.serving.stream import CompletionRecord
 
 
 def read(service):
@@ -66,7 +66,7 @@ def test_each_latency_is_from_its_beginning_to_its_end():
 
 
 def test_gauges_tell_what_runs_and_waits():
-    with Service(tiny_engine(step_seconds=0.01, max_running=2, token_budget=16)) as service:
+    with Service(tiny_engine(step_seconds=0.01, max_num_seqs=2, max_num_batched_tokens=16)) as service:
         client = service.client()
         body = {"ignore_eos": True}
         stream = client.completions.create(model="tiny", prompt="x", max_tokens=450, n=3, stream=True, extra_body=body)

@@ -7,7 +7,7 @@ import jsonschema
 import openai
 import pytest
 from service import Service, tiny_engine
-from sysai.serving.request import SamplingParams
+from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.server.protocol import ChatRequest, CompletionRequest
 
 QUESTION = [{"role": "user", "content": "Is it so?"}]
@@ -21,7 +21,7 @@ def client(service):
 
 @pytest.fixture(scope="module")
 def offline():
-    """What the engine gives without a server: texts and numbers of tokens."""
+    """The engine's answer without a server: texts and numbers of tokens."""
     engine = tiny_engine()
 
     def complete(prompt, **params):
@@ -271,7 +271,7 @@ def test_the_key_is_asked_for_everywhere_but_at_the_health_check():
 
 
 def test_a_full_queue_is_status_429_with_a_time_to_wait():
-    engine = tiny_engine(step_seconds=0.01, max_running=1, token_budget=16)
+    engine = tiny_engine(step_seconds=0.01, max_num_seqs=1, max_num_batched_tokens=16)
     with Service(engine, max_waiting=1, retry_after=3) as service:
         client = service.client()
         streams = [

@@ -10,9 +10,9 @@ import openai
 import torch
 from service import chat_tokenizer
 from sysai import cli
-from sysai.serving import step_program
-from sysai.serving.compiled_runner import CompiledRunner
-from sysai.serving.runner import ModelRunner
+from sysai.serving.runners import step_program
+from sysai.serving.runners.compiled_runner import CompiledRunner
+from sysai.serving.runners.model_runner import ModelRunner
 from sysai.serving.server import build
 from sysai.serving.server.arguments import add_arguments
 from sysai.serving.server.build import build_engine
@@ -56,14 +56,20 @@ def test_the_engine_is_built_as_the_options_say(monkeypatch):
     def engine_of(*options):
         parser = argparse.ArgumentParser()
         add_arguments(parser)
-        return build_engine(parser.parse_args([*options, "--device", "cpu", "--max-running", "9"]))
+        return build_engine(parser.parse_args([*options, "--device", "cpu", "--max-num-seqs", "9"]))
 
-    engine = engine_of("--weights", "int8", "--cache-gb", "0.001", "--token-budget", "30")
+    engine = engine_of("--weight-dtype", "int8", "--cache-gb", "0.001", "--max-num-batched-tokens", "30")
     config, block = engine.scheduler.config, 16 * 2 * 2 * 2 * 8 * 4  # positions, layers, keys and values, heads, floats
-    assert (type(engine.runner), engine.runner.weights) == (CompiledRunner, "int8")
-    assert (config.num_blocks, config.token_budget, config.max_running) == (int(0.001 * 2**30 / block), 30, 9)
+    assert (type(engine.runner), engine.runner.weight_dtype) == (CompiledRunner, "int8")
+    assert (config.num_blocks, config.max_num_batched_tokens, config.max_num_seqs) == (
+        int(0.001 * 2**30 / block),
+        30,
+        9,
+    )
     assert config.prefix_caching
-    engine = engine_of("--runner", "torch", "--weights", "bfloat16", "--blocks", "20", "--no-prefix-caching")
+    engine = engine_of(
+        "--runner", "torch", "--weight-dtype", "bfloat16", "--num-blocks", "20", "--no-enable-prefix-caching"
+    )
     assert (type(engine.runner), engine.runner.model.dtype) == (ModelRunner, torch.bfloat16)
     assert engine.scheduler.config.num_blocks == 20
     assert not engine.scheduler.config.prefix_caching
@@ -84,7 +90,7 @@ def test_what_can_not_be_had_is_one_line(capsys, monkeypatch, tmp_path):
     assert "can't be had" in complaint("--port", "70000", code=1)
     assert "can't be had" in complaint("--host", "no.such.host.invalid", code=1)
     assert "max_waiting must be positive" in complaint("--max-waiting", "0", code=2)
-    eight_bits = ("--port", "0", "--weights", "int8")
+    eight_bits = ("--port", "0", "--weight-dtype", "int8")
     assert "int8 is for compiled kernels" in complaint(*eight_bits, "--runner", "torch", code=1)
     monkeypatch.setenv("CC", "no-such-compiler")
     assert "$CC is 'no-such-compiler', which is not found" in complaint(*eight_bits, code=1)

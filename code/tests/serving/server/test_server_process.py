@@ -118,7 +118,7 @@ async def raw_post(host, port, body):
 
 
 def test_five_hundred_connections_at_once_are_served_or_told_to_come_again(tiny_server):
-    with tiny_server("--max-running", "16", "--max-waiting", "200") as (process, url):
+    with tiny_server("--max-num-seqs", "16", "--max-waiting", "200") as (process, url):
         host, port = url.removeprefix("http://").split(":")
         memory = psutil.Process(process.pid)
         before = memory.memory_info().rss

@@ -46,7 +46,7 @@ class Server:
 
 
 class TinyServers:
-    """`with TinyServers() as tiny_server: with tiny_server("--max-running", "16") as (process, url): ...`."""
+    """`with TinyServers() as tiny_server: with tiny_server("--max-num-seqs", "16") as (process, url): ...`."""
 
     def __enter__(self):
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -104,7 +104,7 @@ def run(step_seconds: float, arguments: list[str], environment: dict[str, str], 
     sys.stdout = open(output, "w", encoding="utf-8")  # noqa: SIM115
     os.environ.clear()
     os.environ.update(environment)
-    lifecycle.build_engine = lambda options: tiny_engine(step_seconds, max_running=options.max_running)
+    lifecycle.build_engine = lambda options: tiny_engine(step_seconds, max_num_seqs=options.max_num_seqs)
     try:
         code = main(arguments)
     except BaseException:

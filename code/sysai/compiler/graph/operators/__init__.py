@@ -1,0 +1,122 @@
+"""The operators of a graph: one table, in which each is a row of the file of its kind.
+
+    core        what is left after decomposition, and what the lowering knows: about forty operators, of which most
+                are elementwise and look alike
+    composite   what models are written in (softmax, layer_norm, gelu, ...); a row says what it is made of, and a
+                library would rather have it whole
+
+Attributes, beside the operands in the order given:
+    elementwise   the names of expr.py's ARITHMETIC, EXTREMES, COMPARISONS, LOGIC and MATH, without attributes;
+                  select (condition, a, b); cast {dtype}
+    full          {value, shape, dtype}: value is a number, or a size (an expression of the graph's size variables)
+    iota          {axis, shape}: int64, the index along the axis
+    reduce        {combine: add | max | min | mul, axes, keepdim}
+    matmul        {transpose_b}: [..., M, K] x [..., K, N], transposed [..., N, K]; the dimensions before are broadcast
+    conv2d        {stride, padding, dilation, groups}: [B, C, H, W] with [O, C / groups, h, w]
+    pool2d        {combine: max | add, kernel, stride, padding}: what is padded does not count
+    reshape {shape}, permute {order}, expand {shape}, concat {axis}, gather {axis}: (table, int64 indices)
+    slice         {axis, start, stop, step}: 0 <= start <= stop <= the axis's size, step > 0
+    pad           {before, after, value}: for each axis
+    fallback      {target, arguments, keywords, result, shape, dtype}: see `source.py`
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sysai.compiler.errors import InvalidGraph
+from sysai.compiler.graph.graph import Attribute, Node, Value
+from sysai.compiler.graph.operators import composite, elementwise, movement, reduction, source
+from sysai.compiler.graph.operators.operator import (
+    COMPOSITE,
+    ELEMENTWISE,
+    INJECTIVE,
+    MATMUL,
+    MOVEMENT,
+    OPAQUE,
+    REDUCTION,
+    SOURCE,
+    Operator,
+    Translation,
+    Type,
+)
+from sysai.compiler.graph.sizes import as_shape, canonical
+from sysai.compiler.tir.expr import FLOATS, Const, Expr, as_expr
+
+__all__ = [
+    "COMPOSITE", "CORE", "ELEMENTWISE", "INJECTIVE", "MATMUL", "MOVEMENT", "OPAQUE", "OPERATORS", "REDUCTION",
+    "SOURCE", "TRANSLATIONS", "Operator", "infer", "make_node", "normal_attribute", "operator_of",
+]  # fmt: skip
+
+_KINDS = (elementwise, source, movement, reduction, composite)
+OPERATORS: dict[str, Operator] = {operator.name: operator for kind in _KINDS for operator in kind.OPERATORS}
+CORE = tuple(name for name, operator in OPERATORS.items() if operator.kind != COMPOSITE)
+TRANSLATIONS: dict[str, Translation] = {
+    name if name.startswith("prims.") else f"aten.{name}": translate
+    for kind in _KINDS
+    for name, translate in (
+        *((name, operator.translate) for operator in kind.OPERATORS for name in operator.aten),
+        *kind.TRANSLATIONS.items(),
+    )
+}
+"""How each operator of torch that the compiler knows becomes nodes, by its full name, "aten.add.Tensor"."""
+
+SIZES = ("shape", "start", "stop", "before", "after")
+"""Attributes that are sizes, or tuples of such: they hold expressions, also where the number is known."""
+
+
+def operator_of(node: Node) -> Operator:
+    """The operator of a node; errors as for `infer`."""
+    return _operator(node.op)
+
+
+def _operator(name: str) -> Operator:
+    if name not in OPERATORS:
+        raise InvalidGraph(f"no operator {name!r}: it is none of {', '.join(OPERATORS)}")
+    return OPERATORS[name]
+
+
+def infer(op: str, inputs: Sequence[Value], attributes: Mapping[str, Attribute]) -> Type:
+    """(shape, dtype) of `op(inputs, attributes)`, sizes in canonical form.
+
+    Raises:
+        InvalidGraph: unknown operator, wrong number of operands, missing or unknown attributes, shapes or dtypes
+            that do not go together.
+    """
+    operator = _operator(op)
+    least, most = operator.arity
+    if not least <= len(inputs) <= most:
+        expected = str(least) if least == most else f"{least} to {most}"
+        raise InvalidGraph(f"{op} takes {expected} operands, not {len(inputs)}")
+    if set(attributes) != set(operator.attributes):
+        raise InvalidGraph(f"{op} has the attributes {list(operator.attributes)}, not {sorted(attributes)}")
+    try:
+        shape, dtype = operator.infer(*inputs, **attributes)
+    except InvalidGraph as error:
+        operands = ", ".join(map(str, inputs))
+        raise InvalidGraph(f"{op}({operands}): {error}") from None
+    return as_shape(shape), dtype
+
+
+def make_node(
+    op: str, inputs: Sequence[Value], attributes: Mapping[str, Attribute] | None = None, *, name: str, origin: str = ""
+) -> Node:
+    """A node whose output is called `name` and has the shape and dtype that the operator gives.
+
+    Raises:
+        InvalidGraph: as `infer`.
+    """
+    attributes = {name: normal_attribute(name, value) for name, value in (attributes or {}).items()}
+    if op == "full" and attributes.get("dtype") in FLOATS and type(attributes.get("value")) is int:
+        attributes["value"] = float(attributes["value"])
+    shape, dtype = infer(op, inputs, attributes)
+    return Node(op, tuple(inputs), Value(name, shape, dtype), attributes, origin)
+
+
+def normal_attribute(name: str, value: Attribute) -> Attribute:
+    """Sizes as canonical expressions in the attributes of SIZES, and as integers elsewhere, where they are known."""
+    if isinstance(value, tuple):
+        return tuple(normal_attribute(name, item) for item in value)
+    if name in SIZES:
+        return canonical(as_expr(value))
+    if isinstance(value, Expr):
+        value = canonical(value)
+    return value.value if isinstance(value, Const) else value

@@ -1,0 +1,109 @@
+"""Operators that need no element of an operand (full, iota), and the opaque one, which torch runs (fallback).
+
+A `fallback` calls torch's operator `target`, for instance "aten.sort.default". In its `arguments` (a tuple) and
+`keywords` (a tuple of pairs) the string "%k" stands for operand k, and "torch.float32" for that dtype; `result` is
+None, or which of several results is wanted.
+"""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from sysai.compiler.graph.graph import Attribute, Value
+from sysai.compiler.graph.operators.operator import MANY, OPAQUE, SOURCE, Operator, Type, check_axes, require
+from sysai.compiler.graph.sizes import as_shape
+from sysai.compiler.tir.expr import DTYPES, FLOATS, Expr
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _full_type(*, value: float | Expr, shape: tuple[Expr, ...], dtype: str) -> Type:
+    require(dtype in DTYPES, f"no dtype {dtype!r}")
+    kinds = bool if dtype == "bool" else (float | Expr if dtype in FLOATS else int | Expr)
+    fits = isinstance(value, kinds) and (dtype == "bool") == isinstance(value, bool)
+    require(fits, f"the value {value!r} is no number of {dtype}, and no size")
+    return shape, dtype
+
+
+def _iota_type(*, axis: int, shape: tuple[Expr, ...]) -> Type:
+    check_axes([axis], shape)
+    return shape, "int64"
+
+
+def _iota_tensor(torch, *, axis: int, shape: Sequence[int]) -> "Tensor":
+    along = [-1 if k == axis else 1 for k in range(len(shape))]
+    return torch.arange(shape[axis]).reshape(along).expand(shape)
+
+
+def _fallback_tensor(torch, *operands: "Tensor", target: str, arguments, keywords, result, shape, dtype) -> "Tensor":
+    """Shape and dtype come with torch's result."""
+
+    def decode(value: Attribute) -> object:
+        if isinstance(value, tuple):
+            return [decode(item) for item in value]
+        if isinstance(value, str) and value.startswith("%"):
+            return operands[int(value[1:])]
+        if isinstance(value, str) and value.startswith("torch."):
+            return getattr(torch, value.removeprefix("torch."))
+        return value
+
+    function = attrgetter(target)(torch.ops)
+    results = function(*map(decode, arguments), **{name: decode(value) for name, value in keywords})
+    return results if result is None else results[result]
+
+
+def _full(t, value: float | Expr) -> Value:
+    if not isinstance(value, Expr):
+        value = bool(value) if t.dtype == "bool" else float(value) if t.dtype in FLOATS else int(value)
+    return t.full(value, t.dtype, t.shape)
+
+
+def _arange(t, start: float | Expr, end: float | Expr, step: float | Expr = 1, **_) -> Value:
+    """start + step * index, in integers where all are, as torch computes it."""
+    index = t.emit("iota", axis=0, shape=t.shape)
+    integral = all(isinstance(number, int | Expr) for number in (start, end, step))
+    dtype = "int64" if integral else t.dtype
+    index = t.cast(index, dtype)
+    if step != 1:
+        index = t.emit("mul", index, t.operand(step, dtype))
+    if start != 0:
+        index = t.emit("add", index, t.operand(start, dtype))
+    return t.cast(index, t.dtype)
+
+
+def _triangle(t, x: Value, diagonal: int, lower: bool) -> Value:
+    """x on one side of a diagonal, the diagonal included, and 0 on the other."""
+    shape = as_shape(x.shape[-2:])
+    row, column = (t.emit("iota", axis=axis, shape=shape) for axis in (0, 1))
+    edge = t.emit("add", row, t.operand(diagonal, "int64")) if diagonal else row
+    inside = t.emit("le", column, edge) if lower else t.emit("le", edge, column)
+    return t.emit("select", inside, x, t.operand(0, x.dtype))
+
+
+OPERATORS = (
+    Operator(
+        "full", SOURCE, 0, ("value", "shape", "dtype"), infer=_full_type,
+        reference=lambda torch, value, shape, dtype: torch.full(shape, value, dtype=getattr(torch, dtype)),
+        aten=("full.default", "full_like.default", "new_full.default"),
+        translate=lambda t, *arguments, **_: _full(t, arguments[-1]),
+    ),
+    Operator("iota", SOURCE, 0, ("axis", "shape"), infer=_iota_type, reference=_iota_tensor),
+    Operator(
+        "fallback", OPAQUE, (0, MANY), ("target", "arguments", "keywords", "result", "shape", "dtype"),
+        infer=lambda *_, shape, dtype, **__: (shape, dtype), reference=_fallback_tensor,
+    ),
+)  # fmt: skip
+TRANSLATIONS = {
+    "scalar_tensor.default": lambda t, value, **_: _full(t, value),
+    **dict.fromkeys(("zeros.default", "zeros_like.default", "new_zeros.default"), lambda t, *_, **__: _full(t, 0)),
+    **dict.fromkeys(("ones.default", "ones_like.default", "new_ones.default"), lambda t, *_, **__: _full(t, 1)),
+    **dict.fromkeys(
+        ("empty.memory_format", "empty_like.default", "new_empty.default"), lambda t, *_, **__: _full(t, 0)
+    ),
+    "arange.default": lambda t, end, **_: _arange(t, 0, end),
+    **dict.fromkeys(("arange.start", "arange.start_step"), _arange),
+    "triu.default": lambda t, x, diagonal=0: _triangle(t, x, diagonal, lower=False),
+    "tril.default": lambda t, x, diagonal=0: _triangle(t, x, diagonal, lower=True),
+}
+"""Operators of ATen that are a number everywhere, or made of indices."""

@@ -1,0 +1,155 @@
+"""The argument of every translation of an ATen operator: the graph so far, and what torch says of the result.
+
+A translation is a function `(t, *arguments, **keywords)` that emits nodes by `t` and returns the result, see
+`operators/operator.py`. torch names a dynamic size s77 (SymInt, SymPy); a graph gives it the user's name, or that of
+the axis.
+"""
+
+from collections.abc import Sequence
+
+import sympy
+import torch
+from torch import Tensor
+
+from sysai.compiler.graph.builder import Builder
+from sysai.compiler.graph.graph import Value
+from sysai.compiler.graph.interpret import TORCH_DTYPES
+from sysai.compiler.graph.operators.operator import NotTranslatable
+from sysai.compiler.graph.sizes import canonical
+from sysai.compiler.tir.expr import INDEX, Const, Expr, Var, as_expr, binary
+
+DTYPES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
+_RELATIONS = {
+    sympy.Eq: ("eq", False), sympy.Ne: ("ne", False), sympy.Lt: ("lt", False), sympy.Le: ("le", False),
+    sympy.Gt: ("lt", True), sympy.Ge: ("le", True),
+}  # fmt: skip
+_FUNCTIONS = {
+    "Add": "add", "Mul": "mul", "Max": "max", "Min": "min", "FloorDiv": "floordiv", "CleanDiv": "floordiv",
+    "Mod": "mod", "PythonMod": "mod",
+}  # fmt: skip
+
+
+class Symbols:
+    """The size variable of each of torch's symbols."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Var] = {}
+
+    def bind(self, symbol: str, name: str) -> Var:
+        """Give a symbol a name, unless it has one."""
+        return self.names.setdefault(symbol, Var(name))
+
+    def size(self, value: int | torch.SymInt) -> Expr:
+        """A size, in canonical form.
+
+        Raises:
+            ValueError: it is computed by a function that sizes do not have.
+        """
+        return canonical(self.expression(value.node.expr) if isinstance(value, torch.SymInt) else as_expr(int(value)))
+
+    def shape(self, tensor: torch.Tensor) -> tuple[Expr, ...]:
+        """The sizes of a (fake) tensor."""
+        return tuple(self.size(size) for size in tensor.shape)
+
+    def expression(self, formula: sympy.Basic) -> Expr:
+        """A formula of SymPy: integers, symbols, arithmetic, comparisons, and, or.
+
+        Raises:
+            ValueError: it holds a symbol that no input's shape binds, or another function.
+        """
+        if formula in (sympy.true, sympy.false):
+            return Const(bool(formula), "bool")
+        if formula.is_Integer:
+            return Const(int(formula), INDEX)
+        if formula.is_Symbol:
+            if formula.name not in self.names:
+                raise ValueError(f"size {formula} is not the size of an axis of an input: pass it as one")
+            return self.names[formula.name]
+        operands = [self.expression(argument) for argument in formula.args]
+        if formula.is_Pow and isinstance(operands[1], Const) and operands[1].value > 0:
+            return _chain("mul", [operands[0]] * operands[1].value)
+        if type(formula) in _RELATIONS:
+            op, swapped = _RELATIONS[type(formula)]
+            return binary(op, *(reversed(operands) if swapped else operands))
+        if isinstance(formula, sympy.And | sympy.Or):
+            return _chain("and" if isinstance(formula, sympy.And) else "or", operands)
+        if (name := type(formula).__name__) in _FUNCTIONS:
+            return _chain(_FUNCTIONS[name], operands)
+        raise ValueError(f"no size can be computed by {name} ({formula})")
+
+
+def _chain(op: str, operands: list[Expr]) -> Expr:
+    result, *others = operands
+    for operand in others:
+        result = binary(op, result, operand)
+    return result
+
+
+class Translator(Builder):
+    """A graph's builder during the translation of one operator.
+
+    Attributes:
+        result: the fake tensor (or a tuple of them) that torch says the operator gives.
+        symbols: names of dynamic sizes.
+    """
+
+    def __init__(self, symbols: Symbols, taken: Sequence[str]) -> None:
+        super().__init__(taken)
+        self.symbols = symbols
+        self.result: object = None
+
+    @property
+    def dtype(self) -> str:
+        """The result's dtype."""
+        return dtype_name(self.result.dtype)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtype of each of several results."""
+        return tuple(dtype_name(fake.dtype) for fake in self.result)
+
+    @property
+    def precision(self) -> float:
+        """The distance of 1 from the next number in the result's dtype."""
+        return torch.finfo(self.result.dtype).eps
+
+    @property
+    def shape(self) -> tuple[Expr, ...]:
+        """The result's shape."""
+        return self.symbols.shape(self.result)
+
+    def operand(self, operand: Value | Expr | float, dtype: str) -> Value:
+        """A tensor cast to the dtype, a number or size as a scalar of it."""
+        if isinstance(operand, Value):
+            return self.cast(operand, dtype)
+        if isinstance(operand, bool | int) and dtype not in ("int64", "int32", "int8", "bool"):
+            operand = float(operand)
+        return self.full(operand, dtype)
+
+    def common_dtype(self, *operands: Value | Expr | float) -> str:
+        """The dtype to which torch promotes operands: tensors before scalars, floats before integers."""
+        samples = [_sample(operand) for operand in operands]
+        result = samples[0]
+        for sample in samples[1:]:
+            dtype = torch.result_type(result, sample)
+            rank = max(item.dim() if isinstance(item, Tensor) else 0 for item in (result, sample))
+            result = torch.empty([1] * rank, dtype=dtype, device="meta")
+        return dtype_name(result.dtype if isinstance(result, Tensor) else torch.tensor(result).dtype)
+
+
+def _sample(operand: Value | Expr | float) -> Tensor | float:
+    """Something that torch promotes as it would the operand."""
+    if isinstance(operand, Value):
+        return torch.empty([1] * len(operand.shape), dtype=TORCH_DTYPES[operand.dtype], device="meta")
+    return 0 if isinstance(operand, Expr) else operand
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """The compiler's name of torch's dtype.
+
+    Raises:
+        NotTranslatable: it has none.
+    """
+    if dtype not in DTYPES:
+        raise NotTranslatable(f"the compiler has no {dtype}, only {', '.join(TORCH_DTYPES)}")
+    return DTYPES[dtype]

@@ -1,0 +1,1 @@
+"""The run time: what a compiled graph is made of, and how a call goes through it."""

@@ -1,0 +1,231 @@
+"""Regions: the part of a buffer that is touched inside a loop, and shrinking the buffer to it.
+
+While some loops run and the others stand still, an index runs through an interval: 8 i + j, where j runs through 4 and
+i stands still, takes 4 values from 8 i on. The intervals of a sum's terms add up; a quotient by a number needs to know
+how far its first value is from a multiple of it. A buffer needs the hull of the intervals of all its uses.
+
+A buffer that shrinks has its accesses rebased: b[i], where i is 6 i_0 + i_1 and the region starts at 6 i_0, becomes
+b[i_1]. The block gets a further axis for each loop variable that remains, which reduces if an axis that reduces is
+bound to this loop.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sysai.compiler import tir
+from sysai.compiler.errors import IllegalSchedule
+from sysai.compiler.schedule import tree
+from sysai.compiler.schedule.dependence import touching
+from sysai.compiler.tir.arith import Ranges, bounds, simplify
+from sysai.compiler.tir.polynomial import polynomial
+
+
+@dataclass(frozen=True)
+class Interval:
+    """`size` consecutive integers from `start`."""
+
+    start: tir.Expr
+    size: tir.Expr
+
+
+def whole(length: tir.Expr) -> Interval:
+    """All of a dimension."""
+    return Interval(tir.ZERO, length)
+
+
+def difference(a: tir.Expr, b: tir.Expr) -> int | None:
+    """`a - b` where that is a number, else None."""
+    gap = simplify(a - b)
+    return gap.value if isinstance(gap, tir.Const) else None
+
+
+def interval(expr: tir.Expr, moving: Mapping[tir.Var, tir.Expr]) -> Interval | None:
+    """The smallest known interval around the values of `expr` while variables run through the extents of `moving`.
+
+    Returns:
+        The interval, in terms of the other variables, its size in terms of sizes; None where nothing is known.
+    """
+    ranges = {var: (0, extent) for var, extent in moving.items()}
+    start, size = tir.ZERO, tir.ONE
+    for monomial, coefficient in polynomial(simplify(expr, ranges)).terms.items():
+        changing = [atom for atom in monomial if tir.variables(atom) & set(moving) or tir.depends_on_data(atom)]
+        factor = tir.ONE
+        for atom in monomial:
+            factor = factor if atom in changing else factor * atom
+        if not changing:
+            start = start + factor * coefficient
+            continue
+        span = _of_atom(changing[0], moving)
+        if len(changing) > 1 or span is None or not all(isinstance(atom, tir.Var) for atom in tir.variables(factor)):
+            return None
+        more = (span.size - 1) * factor * abs(coefficient)  # variables are never negative, and so the factor is not
+        size = size + more
+        start = start + span.start * factor * coefficient - (more if coefficient < 0 else tir.ZERO)
+    extent_sizes = {var for extent in moving.values() for var in tir.variables(extent)}
+    start, size = simplify(start), simplify(size)
+    return Interval(start, size) if tir.variables(size) <= extent_sizes else None
+
+
+def hull(a: Interval, b: Interval) -> Interval | None:
+    """The smallest interval around both, where it is known how they lie to each other."""
+    gap = difference(b.start, a.start)
+    if gap is None:
+        return None
+    if gap < 0:
+        return hull(b, a)
+    longer = difference(b.size + gap, a.size)
+    if longer is None:
+        return None
+    return Interval(a.start, simplify(b.size + gap) if longer > 0 else a.size)
+
+
+def _of_atom(atom: tir.Expr, moving: Mapping[tir.Var, tir.Expr]) -> Interval | None:
+    if atom in moving:
+        return whole(moving[atom])
+    if tir.depends_on_data(atom):
+        return None
+    match atom:
+        case tir.Binary("floordiv" | "mod", number, tir.Const(divisor)) if divisor > 0:
+            inner = interval(number, moving)
+            if inner is None:
+                return None
+            offset = simplify(inner.start % tir.as_expr(divisor))
+            exact = isinstance(offset, tir.Const)
+            if atom.op == "floordiv":
+                longest = (inner.size + (offset.value if exact else divisor - 1) - 1) // tir.as_expr(divisor) + 1
+                return Interval(simplify(inner.start // tir.as_expr(divisor)), longest)
+            if exact and isinstance(inner.size, tir.Const) and offset.value + inner.size.value <= divisor:
+                return Interval(offset, inner.size)
+            return whole(tir.Const(divisor, tir.INDEX))
+    low, high = bounds(atom, {var: (0, extent) for var, extent in moving.items()})
+    return None if low is None or high is None else Interval(low, simplify(high - low))
+
+
+LOCAL_BYTES = 1 << 15
+"""A buffer of constant size up to this becomes local: it fits the stack and the first cache."""
+
+
+def touched(body: tir.Stmt, buffer: tir.Buffer, written: bool = False) -> list[Interval | None]:
+    """The region of a buffer that blocks inside `body` touch, an interval for each dimension; None if unknown.
+
+    Args:
+        written: count writes only.
+    """
+    moving = {loop.var: loop.extent for loop in tree.loops(body)}
+    regions: list[Interval | None] = []
+    uses = [access for _, access in touching(body, buffer.name) if access.writes or not written]
+    for dimension in range(len(buffer.shape)):
+        intervals = [interval(access.indices[dimension], moving) for access in uses]
+        region = intervals[0] if intervals else None
+        for other in intervals[1:]:
+            region = None if region is None or other is None else hull(region, other)
+        regions.append(region)
+    return regions
+
+
+def clipped(region: Interval | None, length: tir.Expr) -> Interval:
+    """The part, or all of the dimension where the part is not known to be less, or moves on and so is a tile."""
+    if region is None:
+        return whole(length)
+    shorter = difference(length, region.size)
+    if isinstance(region.size, tir.Const) and (shorter is None or not isinstance(region.start, tir.Const)):
+        return region
+    return region if shorter is not None and shorter > 0 else whole(length)
+
+
+def settled_scope(shape: Sequence[tir.Expr], dtype: str, wanted: str) -> str:
+    """`wanted`, but "global" instead of "local" where the buffer is too large for that, or its size is not known."""
+    constant = all(isinstance(size, tir.Const) for size in shape)
+    fits = constant and math.prod(size.value for size in shape) * tir.ITEM_BYTES[dtype] <= LOCAL_BYTES
+    return "global" if wanted == "local" and not fits else wanted
+
+
+def shrink(function: tir.PrimFunc, buffer: str, loop: str) -> tir.PrimFunc:
+    """Let a buffer that is used inside one iteration of a loop only live there, as small as its uses allow."""
+    target, old = tree.find_loop(function, loop), tree.find_buffer(function, buffer)
+    needed = [clipped(region, length) for region, length in zip(touched(target.body, old), old.shape, strict=True)]
+    shape = tuple(region.size for region in needed)
+    wanted = "local" if old.scope == "global" else old.scope
+    new = replace(old, shape=shape, scope=settled_scope(shape, old.dtype, wanted))
+    enclosing = [stmt for stmt in tree.path_to_loop(function.body, loop) if isinstance(stmt, tir.For)]
+    ranges = tree.ranges_of((*enclosing, *tree.loops(target.body)))
+
+    def change(stmt: tir.Stmt) -> tir.Stmt | None:
+        if isinstance(stmt, tir.Block) and tree.touches(stmt, buffer):
+            return _rebased(function, stmt, new, needed, ranges)
+        return None
+
+    function = replace(function, body=_without_allocation(function.body, buffer))
+    target = tree.find_loop(function, loop)
+    body = tir.Allocate(new, tir.transform_statement(target.body, change))
+    return tree.replace_loop(function, loop, replace(target, body=body))
+
+
+def require_scopes(function: tir.PrimFunc, action: str) -> tir.PrimFunc:
+    """The function, if every buffer is used inside its allocation only.
+
+    Raises:
+        IllegalSchedule: a block uses a buffer that does not live where the block is now.
+    """
+
+    def visit(stmt: tir.Stmt, alive: frozenset[str]) -> None:
+        if isinstance(stmt, tir.Allocate):
+            alive |= {stmt.buffer.name}
+        if isinstance(stmt, tir.Block):
+            for name in (stmt.buffer.name, *(load.buffer.name for load in tree.reads(stmt))):
+                if name not in alive:
+                    raise IllegalSchedule(f"cannot {action}: block {stmt.name} uses {name}, which does not live there")
+        for child in tir.substatements(stmt):
+            visit(child, alive)
+
+    visit(function.body, frozenset(buffer.name for buffer in function.buffers))
+    return function
+
+
+def _rebased(
+    function: tir.PrimFunc, block: tir.Block, new: tir.Buffer, needed: Sequence[Interval], ranges: Ranges
+) -> tir.Block:
+    axes = list(block.axes)
+    bindings = {axis.var: axis.binding for axis in axes}
+    indexing = {var for index in block.indices for var in tir.variables(index)}
+    spatial = {var for axis in axes if axis.var in indexing for var in tir.variables(axis.binding)}
+    reducing = {var for axis in axes if axis.kind == tir.REDUCE for var in tir.variables(axis.binding)}
+
+    def axis_of(loop: tir.Var) -> tir.Var:
+        for axis in axes:
+            if axis.binding == loop:
+                return axis.var
+        if loop in reducing & spatial and block.init is not None:
+            raise IllegalSchedule(
+                f"{new.name} cannot shrink: loop {loop.name} is both a spatial and a reduction loop of block "
+                f"{block.name}, as after fusing two such loops; do this before fusing them"
+            )
+        var = tree.fresh_axis(function, f"v{loop.name}", (axis.var for axis in axes))
+        axes.append(tir.Axis(var, ranges[loop][1], tir.REDUCE if loop in reducing else tir.SPATIAL, loop))
+        return var
+
+    def offset(index: tir.Expr, region: Interval) -> tir.Expr:
+        if region.size == tir.ONE:
+            return tir.ZERO
+        if region.start == tir.ZERO:
+            return index
+        from_start = simplify(tir.substitute(index, bindings) - region.start, ranges)
+        return tir.substitute(from_start, {var: axis_of(var) for var in tir.variables(from_start) if var in ranges})
+
+    def change(load: tir.Load) -> tir.Load:
+        return tir.Load(new, tuple(offset(index, region) for index, region in zip(load.indices, needed, strict=True)))
+
+    return replace(tree.change_accesses(block, new.name, change), axes=tuple(axes))
+
+
+def _without_allocation(stmt: tir.Stmt, buffer: str) -> tir.Stmt:
+    def change(inner: tir.Stmt) -> tir.Stmt | None:
+        return inner.body if isinstance(inner, tir.Allocate) and inner.buffer.name == buffer else None
+
+    return tir.transform_statement(stmt, change)
+
+
+def allocate_at(function: tir.PrimFunc, buffer: tir.Buffer) -> tir.PrimFunc:
+    """Allocate a new buffer around the whole body."""
+    return replace(function, body=tir.Allocate(buffer, function.body))

@@ -1,0 +1,222 @@
+"""The language of a schema: it has the schema's documents, and only those. jsonschema is the judge."""
+
+import itertools
+import json
+import random
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_schemas import ANYTHING, SCHEMAS, documents, spellings
+from sysai.serving.structured_output.grammar import NEVER
+from sysai.serving.structured_output.json_schema import ALL_BYTES, compile_json_schema
+
+
+def accepts(language, text):
+    return language.follow(text.encode()).nullable
+
+
+def is_valid(value, schema):
+    return jsonschema.Draft202012Validator(schema).is_valid(value)
+
+
+def random_document(language, rng, ending):
+    """A walk over bytes; from `ending` bytes on it ends where it can, and prefers bytes that close."""
+    written = bytearray()
+    while True:
+        if language.nullable and (not language.first or len(written) > ending or rng.random() < 0.3):
+            return bytes(written)
+        options = sorted(language.first)
+        closing = [byte for byte in b'"]}' if byte in language.first]
+        byte = closing[0] if closing and (len(written) > ending or rng.random() < 0.2) else rng.choice(options)
+        written.append(byte)
+        language = language.derivative(byte)
+        assert language is not NEVER
+        assert len(written) < 3000
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_documents_that_satisfy_the_schema_are_in_the_language(data):
+    schema = data.draw(SCHEMAS)
+    language = compile_json_schema(json.dumps(schema))
+    for _ in range(3):
+        document = data.draw(documents(schema))
+        assert is_valid(document, schema)
+        for text in spellings(document):
+            assert accepts(language, text), text
+
+
+@settings(max_examples=80, deadline=None)
+@given(SCHEMAS, st.integers(0, 2**32))
+def test_what_is_in_the_language_parses_and_satisfies_the_schema(schema, seed):
+    language = compile_json_schema(schema)
+    rng = random.Random(seed)
+    for ending in (0, 30, 100):
+        document = json.loads(random_document(language, rng, ending))
+        jsonschema.validate(document, schema, jsonschema.Draft202012Validator)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_other_documents_are_in_the_language_only_if_they_satisfy_the_schema(data):
+    schema, other = data.draw(SCHEMAS), data.draw(SCHEMAS)
+    language = compile_json_schema(schema)
+    for document in (data.draw(ANYTHING), data.draw(documents(other))):
+        for text in spellings(document):
+            assert not accepts(language, text) or is_valid(document, schema), text
+    text = data.draw(st.sampled_from(spellings(data.draw(documents(schema)))))
+    place = data.draw(st.integers(0, len(text)))
+    edit = data.draw(st.text(st.sampled_from('{}[]",:\\01e.- tnu'), max_size=2))
+    text = text[:place] + edit + text[place + data.draw(st.integers(0, 2)) :]
+    if accepts(language, text):
+        assert is_valid(json.loads(text), schema), text
+
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}, "note": {"type": "string"}},
+    "required": ["name", "age"],
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        (PERSON, ['{"name":"","age":-3}', '{ "name" : "x", "age": 0,\n"note":"" }'], ['{"name":""}']),
+        (PERSON, [], ['{"age":1,"name":""}', '{"name":"","age":1,"name":""}']),
+        (PERSON, [], ['{"name":"x","age":01}', '{"name":"x","age":1,}', '{"name":"x","age":1.0}', "{}", ""]),
+        ({"type": "string", "maxLength": 1}, ['""', r'"\n"', r'"\u00e9"', r'"\uD83d\uDE00"'], ['"ab"', '"🙂a"']),
+        ({"type": "string"}, ['"\x7f"'], ['"\n"', r'"\ud83d"', r'"\ude00\ud83d"', r'"\x"', '"', '"a"b"', r'"\u12g4"']),
+        ({"type": "number"}, ["-0", "1.5e-7", "0.25", "1E+9"], ["+1", ".5", "1.", "00", "1e", "NaN", "-", "1e100"]),
+        ({"type": "integer"}, ["9" * 18, "-" + "9" * 18], ["9" * 19, "1e1", "-", ""]),
+        ({"type": ["integer", "null"]}, ["null", "7"], ["true", "nul", "7.5"]),
+        ({"enum": [1, "1", None]}, ["1", '"1"', "null"], ["true", "1.0"]),
+        ({"type": "string", "enum": [1, "1"]}, ['"1"'], ["1"]),
+        ({"const": "é\n"}, ['"é\\n"', r'"\u00e9\n"'], ['"\\u00E9\\n"', '"é"', '"é\n"']),
+        ({"const": {"a": [1, 2]}}, ['{"a":[1,2]}', '{ "a": [ 1, 2 ] }'], ['{"a":[2,1]}', '{"a":[1,2],}', "[]"]),
+        ({"type": "array", "minItems": 1, "maxItems": 2}, ["[1]", '[1 , "a"]'], ["[]", "[1,2,3]", "[1,]"]),
+        ({"type": "array", "items": False}, ["[]"], ["[1]"]),
+        ({"type": "object"}, ["{}", "{ }"], ['{"a":1}']),
+        ({"type": "object", "additionalProperties": True}, ["{}", '{"a":{"b":[]}}'], ["[]", '{"a"}']),
+    ],
+)  # fmt: skip
+def test_examples(schema, good, bad):
+    language = compile_json_schema(schema)
+    assert [text for text in good if not accepts(language, text)] == []
+    assert [text for text in bad if accepts(language, text)] == []
+
+
+TREE = {
+    "$defs": {"tree/x": {"type": "object", "properties": {"v": {"type": "integer"}, "kids": {"$ref": "#/$defs/list"}}},
+              "list": {"type": "array", "items": {"$ref": "#/$defs/tree~1x"}}},
+    "$ref": "#/$defs/tree~1x",
+}  # fmt: skip
+
+
+def test_recursion_goes_to_the_depth_allowed_and_leaves_no_dead_ends():
+    def tree(levels):
+        return {"v": 1, "kids": [tree(levels - 1)]} if levels > 1 else {"v": 1}
+
+    language = compile_json_schema(TREE, max_depth=5)
+    for levels, expected in [(1, True), (3, True), (4, False)]:
+        assert is_valid(tree(levels), TREE)
+        assert accepts(language, json.dumps(tree(levels))) == expected
+    rng = random.Random(0)
+    texts = [random_document(language, rng, 60) for _ in range(50)]
+    assert all(is_valid(json.loads(text), TREE) for text in texts)
+    assert max(text.count(b"kids") for text in texts) > 2
+
+
+@pytest.mark.parametrize("depth", [0, 1, 4])
+def test_nesting_of_any_value_ends_at_the_limit(depth):
+    language = compile_json_schema(True, max_depth=depth)
+    for open_, close in ("[]", ('{"a":', "}")):
+        assert accepts(language, open_ * depth + "0" + close * depth)
+        assert not accepts(language, open_ * (depth + 1) + "0" + close * (depth + 1))
+
+
+def test_a_character_is_well_formed_utf8_and_nothing_else():
+    language = compile_json_schema({"type": "string", "maxLength": 1, "minLength": 1})
+    edges = [0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0]
+    leads = [0x1F, 0x20, 0x7F, 0x80, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, *range(0xF0, 0x100)]
+    for length in range(1, 5):
+        for raw in map(bytes, itertools.product(leads, *[edges] * (length - 1))):
+            try:
+                expected = len(raw.decode()) == 1 and raw >= b" "
+            except UnicodeDecodeError:
+                expected = False
+            assert language.follow(b'"' + raw + b'"').nullable == expected, raw
+
+
+def test_space_ends_at_the_limit():
+    language = compile_json_schema({"type": "array"}, max_whitespace=2)
+    assert accepts(language, "[ \n1\t\t,2]")
+    assert not accepts(language, "[   1]")
+    assert not accepts(compile_json_schema({"type": "array"}, max_whitespace=0), "[ ]")
+
+
+def test_bytes_that_can_not_be_written_are_left_out():
+    schema = {"type": "object", "properties": {"é": {"type": "null"}, "s": {"enum": ["ü", "u"]}}, "required": ["s"]}
+    language = compile_json_schema(schema, ALL_BYTES - {0xC3})
+    for text in ('{"é":null,"s":"u"}', '{"s":"ü"}'):
+        assert language.follow(text.encode()) is NEVER
+        assert accepts(compile_json_schema(schema), text)
+        assert accepts(language, text.replace("é", r"\u00e9").replace("ü", r"\u00fc"))
+    with pytest.raises(ValueError, match="no document satisfies"):
+        compile_json_schema({"const": "ü"}, ALL_BYTES - set(b"\xc3\\"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "string", "pattern": "a+"}, "#: pattern is not supported beside type"),
+        ({"properties": {"a": {"type": "integer", "minimum": 0}}, "type": "object"}, "#/properties/a: minimum is not"),
+        ({"type": "array", "items": {"format": "date"}}, "#/items: format is not supported"),
+        ({"type": "integer", "maxLength": 3}, "maxLength is not supported beside type"),
+        ({"properties": {}}, "properties is not supported"),
+        ({"anyOf": [{"type": "null"}], "type": "null"}, "type is not supported beside anyOf"),
+        ({"enum": ["a"], "maxLength": 2}, "maxLength is not supported beside enum"),
+        ({"oneOf": []}, "oneOf"),
+        ({"type": "text"}, "type must be of"),
+        ({"type": []}, "type must be of"),
+        ({"enum": []}, "enum must be a list"),
+        ({"anyOf": {}}, "anyOf must be a list"),
+        ({"anyOf": [3]}, "#/anyOf/0: a schema is an object"),
+        ({"type": "string", "minLength": -1}, "minLength must be a whole number"),
+        ({"type": "array", "maxItems": True}, "maxItems must be a whole number"),
+        ({"type": "string", "minLength": 3, "maxLength": 2}, "no document satisfies"),
+        ({"type": "array", "items": False, "minItems": 1}, "no document satisfies"),
+        ({"type": "object", "required": ["a"]}, r"\['a'\] are no properties"),
+        ({"type": "object", "required": "a"}, "required must be a list"),
+        ({"type": "object", "properties": []}, "properties must be an object"),
+        ({"type": "object", "properties": {str(i): True for i in range(201)}}, "at most 200"),
+        ({"type": "object", "additionalProperties": {"type": "null"}}, "schemas for it are not supported"),
+        ({"type": "object", "additionalProperties": True, "properties": {"a": True}}, "beside properties"),
+        ({"$ref": "#"}, "# refers to itself"),
+        ({"anyOf": [{"type": "null"}, {"$ref": "#"}]}, "refers to itself"),
+        ({"$ref": "#/$defs/x"}, "points to nothing"),
+        ({"$ref": "other.json"}, "same document"),
+        ({"$ref": {}}, "same document"),
+        ({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, "no document satisfies"),
+        ({"const": float("nan")}, "can't be written"),
+        ({"const": "\ud800"}, "can't be written"),
+        (False, "no document satisfies"),
+        ([], "a schema is an object"),
+        ("{", "Expecting"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"anyOf":[' * 5_000 + "true" + "]}" * 5_000, "nested too deeply"),
+    ],
+)  # fmt: skip
+def test_what_is_not_supported_is_refused_with_its_place(schema, message):
+    with pytest.raises(ValueError, match=message):
+        compile_json_schema(schema)
+
+
+def test_many_optional_properties_are_linear_to_compile_and_to_follow():
+    names = [f"p{i}" for i in range(200)]
+    language = compile_json_schema({"type": "object", "properties": {name: {"type": "null"} for name in names}})
+    for chosen in (names, names[::7], names[-1:], []):
+        assert accepts(language, json.dumps(dict.fromkeys(chosen)))
+    assert not accepts(language, json.dumps(dict.fromkeys(reversed(names))))
