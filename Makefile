@@ -72,7 +72,7 @@ parity: env
 
 unit: env
 	$(call say,unit tests)
-	$(BIN)/python -m pytest $(TWO) --seconds _build/times/unit.json $(ONLY) $(TESTS) --ignore=$(TESTS)/browser
+	$(BIN)/python -m pytest $(TWO) --no-loadscope-reorder --seconds _build/times/unit.json $(ONLY) $(TESTS) --ignore=$(TESTS)/browser
 
 notebooks: book
 

@@ -1,7 +1,8 @@
 """How tests are shared between processes (`-n 2 --dist loadgroup`); their seconds are counted by `seconds`.
 
 Tests of a group run in one process, one after the other. By default a file is a group; a page of the sites is one;
-those that start ranks are one, as each takes more than one core. A file may name its own by the mark `xdist_group`.
+those that start ranks are one, as each takes more than one core, and the first: it takes longest. A file may name its
+own by the mark `xdist_group`.
 """
 
 import ctypes
@@ -30,6 +31,13 @@ def pytest_collection_modifyitems(items) -> None:
         if path.parts[0] == "browser" and hasattr(item, "callspec"):
             group = item.callspec.params.get("path", group)
         item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ranks",))
+
+
+def pytest_collection_finish(session) -> None:
+    """Without groups all would still pass, but fixtures would be made twice and ranks of two tests run at once."""
+    if hasattr(session.config, "workerinput") and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist has lost the groups of tests: see the bound of pytest in pyproject.toml")
 
 
 @pytest.fixture

@@ -119,7 +119,8 @@ def _is_dense(tensor, torch) -> bool:
 def _pack_tensor(tensor, blobs: list[bytes], where: str, torch) -> object:
     if tensor.numel() * tensor.element_size() > MESSAGE_BYTES:
         raise Unsendable(f"tensor {list(tensor.shape)}", where, "size")
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    # A copy, as views may be conjugated or negated, and one of a single element strided and yet contiguous.
+    plain = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     blobs.append(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return {"tensor": [_dtype_name(tensor.dtype), list(tensor.shape)]}
 

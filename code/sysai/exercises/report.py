@@ -4,6 +4,7 @@ One `CheckReport` an exercise; it is written as text, HTML, Markdown, or data fo
 """
 
 import html
+import re
 import unicodedata
 from dataclasses import asdict, dataclass
 
@@ -228,8 +229,8 @@ def _html(content: str, is_code: bool) -> str:
 
 
 def _escape(text: str) -> str:
-    """Markdown that shows `text` as it is; backticks keep their meaning."""
-    return "".join("\\" + char if char in r"\*_[]<>#|" else char for char in text)
+    """Markdown that shows `text` as it is; what stands between backticks is code, in which a backslash is itself."""
+    return re.sub(r"(`[^`]*`)|([\\*_\[\]<>#|])", lambda match: match[1] or "\\" + match[2], text)
 
 
 def _longest_run(text: str, char: str) -> int:

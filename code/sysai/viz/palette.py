@@ -10,7 +10,7 @@ PALETTE = {
     "orange": "#d2691e",
     "green": "#1f9468",
     "red": "#d1495b",
-    "purple": "#9565c4",
+    "purple": "#aa78dd",
     "grey": "#7b8794",
 }
 INK = "#1f2329"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from jupyter_book.config import get_final_config
 from nbclient import NotebookClient
 from pygments.styles import get_style_by_name
@@ -13,6 +14,7 @@ from pygments.token import Name, Punctuation, Text, Whitespace
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 from sphinx_sysai.exercise_pages import find_exercise, notebook_cells, split
+from sphinx_sysai.light_pages import icon_styles
 from sphinx_sysai.notebook_export import export
 from sphinx_sysai.parity import check_page
 from sphinx_sysai.sites import OVERRIDES
@@ -44,12 +46,22 @@ kernelspec: {name: python3, display_name: Python 3}
 
 See [the first](#exercise-01-half), that is [](#exercise-01-half).
 
+:::{admonition} Takeaway
+:class: tip
+Halve.
+:::
+
 +++ {"lang": "zh"}
 
 (demo)=
 # 示例
 
 见[第一题](#exercise-01-half)，即[](#exercise-01-half)。
+
+:::{admonition} 要点
+:class: tip
+减半。
+:::
 
 ```{code-cell} ipython3
 6 * 7
@@ -207,6 +219,24 @@ def test_the_page_shows_the_exercise_in_its_language(book):
     assert "minutes: 5" not in page
 
 
+def test_each_box_is_of_its_kind_and_no_id_stands_twice(book):
+    lang, page, notebook = book
+    article = BeautifulSoup(page, "html.parser").article
+    boxes = {box.find(class_="admonition-title").text: {*box["class"]} for box in article.select(".admonition")}
+    takeaway = {"en": "Takeaway", "zh": "要点"}[lang]
+    assert boxes == {takeaway: {"admonition", "tip"}, WORDS[lang][0]: {"admonition", "exercise"}}
+    assert any(f"> **{takeaway}**\n>\n> " in cell.source for cell in notebook.cells)
+    ids = [element["id"] for element in article.select("[id]")]
+    assert len(ids) == len(set(ids))
+
+
+def test_each_kind_of_box_has_an_icon_of_its_own():
+    rule = r"^(\.admonition(?:\.(\w+))?)\{--icon:url\((.*)\)\}$"
+    icons = {kind: icon for _, kind, icon in re.findall(rule, icon_styles(), re.MULTILINE)}
+    assert {"", "tip", "warning", "exercise"} == {*icons}
+    assert len({*icons.values()}) == len(icons)
+
+
 def test_code_has_elements_only_where_it_is_coloured(book):
     """Names, punctuation and spaces have none, because in both styles their colour is that of plain text."""
     _, page, _ = book
@@ -284,11 +314,13 @@ def test_in_a_live_kernel_the_cell_gives_the_report(book, tmp_path, monkeypatch)
     assert after.outputs[0].data["text/plain"] == "'decode_tokens_per_second'"
 
 
-def test_an_unknown_exercise_is_an_error_that_says_what_there_is(tmp_path):
+def test_a_build_tells_of_an_unknown_exercise_what_there_is_and_of_a_text_its_faults(tmp_path):
     text = FILES[f"{CHAPTER}.md"].replace("{exercise} half", "{exercise} halve").replace("exercise-01-half", "demo")
-    source = write_book(tmp_path / "book", FILES | {f"{CHAPTER}.md": text})
-    app, warnings = build_book(source, tmp_path, "en")
-    assert re.search(r"chapter\.md:28: ERROR: .*'halve'.*01/half", warnings), warnings
+    explanation = "chapters/01-demo/exercises/01-half/explanation.md"
+    wrong = {f"{CHAPTER}.md": text, explanation: FILES[explanation].replace("，", ",")}
+    app, warnings = build_book(write_book(tmp_path / "book", FILES | wrong), tmp_path, "en")
+    assert re.search(r"chapter\.md:38: ERROR: .*'halve'.*01/half", warnings), warnings
+    assert re.search(r"explanation\.md:7: WARNING: half-width punctuation", warnings), warnings
     with pytest.raises(ValueError, match=r"'halve'.*01/half"):
         export(app, CHAPTER)
 

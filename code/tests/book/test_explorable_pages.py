@@ -8,14 +8,17 @@ import re
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 import vl_convert
 from bs4 import BeautifulSoup
+from docutils import nodes
+from docutils.utils import new_document
 from PIL import Image, ImageChops
 from sphinx_sysai import explorable_files
 from sphinx_sysai.explorable_files import files, names, package, worker_address
-from sphinx_sysai.explorable_pages import TEXTS, lean, notebook_output, page_html, read_output
+from sphinx_sysai.explorable_pages import TEXTS, lean, notebook_output, page_html, place_explorables, read_output
 from sphinx_sysai.publishing import publish_explorables
 from sysai.explorables.explorable import Slider, find
 from sysai.explorables.notebook import static_html, to_svg
@@ -129,12 +132,21 @@ def test_a_page_of_a_site_built_alone_has_no_controls():
 
 
 def test_the_second_of_a_kind_on_a_page_has_ids_of_its_own():
-    first, second = (page_html(find("batch_roofline"), key, "en", "") for key in ("batch_roofline", "batch_roofline-2"))
-    ids = re.findall(r'\bid="([^"]+)"', first + second)
+    shown = [find("batch_roofline"), find("kv_cache").at(batch=4), find("batch_roofline")]
+    doctree = new_document("page")
+    for explorable in shown:
+        doctree += nodes.raw("", static_html(explorable, explorable.figure("en")), format="html")
+    config = SimpleNamespace(language="en", explorables_worker="worker.mjs?v=1")
+    place_explorables(SimpleNamespace(builder=SimpleNamespace(format="html"), config=config), doctree, "chapters/01/a")
+    pages = [output.astext() for output in doctree.findall(nodes.raw)]
+    boxes = [body(page).div for page in pages]
+    assert [find(box["data-explorable"]).at(**json.loads(box["data-at"])) for box in boxes] == shown
+    assert {box["data-worker"] for box in boxes} == {"../../../explorables/worker.mjs?v=1"}
+    ids = re.findall(r'\bid="([^"]+)"', "".join(pages))
     assert len(ids) == len(set(ids))
-    for page in (first, second):
+    for page in pages:
         used = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', page)
-        assert used
+        assert used or "batch_roofline" not in page
         assert {"".join(names) for names in used} <= set(re.findall(r'\bid="([^"]+)"', page))
 
 

@@ -6,6 +6,7 @@ import nbformat
 import pytest
 from sphinx.errors import ExtensionError
 from sphinx_sysai.notebook_export import Converter
+from sysai.core.language import LANGUAGES, Text
 
 SITE = "https://owner.github.io/book/en/"
 
@@ -60,6 +61,23 @@ def converter():
 )  # fmt: skip
 def test_it_becomes_plain_markdown(converter, myst, markdown):
     assert converter.markdown(myst) == markdown
+
+
+@pytest.mark.parametrize(
+    ("kind", "heading"),
+    [
+        ("note", Text("Note", "备注")),
+        ("tip", Text("Tip", "提示")),
+        ("important", Text("Important", "重要")),
+        ("warning", Text("Warning", "警告")),
+        ("seealso", Text("See also", "参见")),
+    ],
+)
+def test_a_box_without_a_title_is_headed_by_its_kind(converter, kind, heading):
+    for language in LANGUAGES:
+        converter.app.config.language = language
+        inside = Converter(converter.app, "page", nbformat.v4.new_notebook())
+        assert inside.markdown(f":::{{{kind}}}\nText.\n:::") == f"> **{heading[language]}**\n>\n> Text."
 
 
 @pytest.mark.parametrize("myst", [":::{unheard-of}\n:::", "{unheard}`of`"])

@@ -1,5 +1,6 @@
 """The parity check: a page in order passes, and each planted fault is reported at its line with its remedy."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,12 @@ PLANTED = {
     "a number lost": (lambda s: s.replace("{glue:text}`speed:.1f`个", "7个"), 6, "quoted number 'speed:.1f'"),
     "an exercise's name changed": (lambda s: s.replace("练习\n:name: ex-one", "练习\n:name: ex-two"), 29, "'ex-two'"),
     "a box of another kind": (lambda s: s.replace("{admonition} 练习", "{dropdown} 练习"), 28, "dropdown"),
+    "a box's class lost": (lambda s: s.replace("Exercise\n", "Exercise\n:class: tip\n"), 13, ":class: tip"),
+    "a box's class changed": (
+        lambda s: re.sub("} (Exercise|练习)\n", lambda m: m[0] + f":class: {'tip' if m[1] < '一' else 'note'}\n", s),
+        30,
+        "':class: note'",
+    ),
     "an exercise lost": (lambda s: s[: s.index(":::{admonition} 练习")], 12, "admonition"),
     "a term against the glossary": (lambda s: s.replace("编译器", "編譯器"), 20, "glossary: compiler"),
     "half-width punctuation": (lambda s: s.replace("$x$，在", "$x$,在"), 22, "half-width punctuation"),

@@ -56,14 +56,17 @@ STATE = """box => {
     status: element.querySelector(".explorable-status").innerText,
   };
 }"""
-# Move one slider through its values, 5 ms apart and then all at once, so that the last come while a figure is drawn;
-# what was announced, and how often the figure was drawn.
-RUSH = """async ([box, name, places, patience]) => {
-  const element = document.getElementById(box), slider = element.querySelector(`[name=${name}]`), said = [];
+# Move one slider through its values: each when the one before is drawn, or 5 ms apart and then all at once, so that
+# the last come while a figure is drawn. What was announced, what the status said, and how often the figure was drawn.
+MOVES = """async ([box, name, places, singly, patience]) => {
+  const element = document.getElementById(box), slider = element.querySelector(`[name=${name}]`);
+  const part = name => element.querySelector(`.explorable-${name}`), said = [], told = [];
   let drawn = 0;
   const count = () => { drawn += 1; };
   element.addEventListener("explorable-drawn", count);
-  const settled = element.querySelector(".explorable-settled");
+  const status = new MutationObserver(() => { if (part("status").textContent) told.push(part("status").textContent); });
+  status.observe(part("status"), { childList: true });
+  const settled = part("settled");
   const announced = new Promise((resolve, reject) => {
     setTimeout(reject, patience, new Error("nothing is announced"));
     new MutationObserver((_, observer) => {
@@ -74,13 +77,16 @@ RUSH = """async ([box, name, places, patience]) => {
     }).observe(settled, { childList: true });
   });
   for (const [number, place] of places.entries()) {
+    const drawing = new Promise(resolve => element.addEventListener("explorable-drawn", resolve, { once: true }));
     slider.value = place;
     slider.dispatchEvent(new Event("input", { bubbles: true }));
-    if (number < places.length / 2) await new Promise(resolve => setTimeout(resolve, 5));
+    if (singly) await Promise.race([drawing, announced]);
+    else if (number < places.length / 2) await new Promise(resolve => setTimeout(resolve, 5));
   }
   await announced;
   element.removeEventListener("explorable-drawn", count);
-  return { drawn, said };
+  status.disconnect();
+  return { drawn, said, told };
 }"""
 
 
@@ -283,11 +289,23 @@ def test_the_last_of_many_quick_changes_wins_and_is_announced_once(live, box):
     live.wait_announced()
     last, *others = chance.sample(range(len(slider.values)), len(slider.values))
     rush = [*chance.choices(others, k=19), last]
-    result = live.page.evaluate(RUSH, [box.id, slider.name, rush, TIMEOUT_MS])
+    result = live.page.evaluate(MOVES, [box.id, slider.name, rush, False, TIMEOUT_MS])
     wanted = {slider.name: slider.values[last]}
     live.must_show("the last of many values", **wanted)
     assert result["said"] == [box.figure(**wanted)["description"]]
     assert 1 <= result["drawn"] < len(rush), "each of the changes was drawn"
+
+
+@in_english
+def test_of_two_changes_soon_after_each_other_the_second_is_announced(live, box):
+    """Both are drawn. Python runs, so that the status has nothing to say."""
+    slider = box.first(Slider)
+    live.wait_announced()
+    others = [place for place, value in enumerate(slider.values) if value != slider.default]
+    places = random.Random(box.id).sample(others, 2)
+    result = live.page.evaluate(MOVES, [box.id, slider.name, places, True, TIMEOUT_MS])
+    description = box.figure(**{slider.name: slider.values[places[-1]]})["description"]
+    assert result == {"drawn": 2, "said": [description], "told": []}
 
 
 @once_in_each_language
@@ -316,6 +334,7 @@ def test_what_python_refuses_is_said_in_words_and_withdrawn(live, box):
     before, after = box.words["error"].split("{error}")
     assert live.part("status").inner_text().startswith(before)
     assert live.part("status").inner_text().endswith(after)
+    assert "Traceback" not in live.part("status").inner_text()
     field.evaluate("(field, value) => { field.options[0].value = value; }", choice.values[0])
     live.reset()
     live.must_show("after the reset")
@@ -340,8 +359,10 @@ def test_accessible_and_printed_after_a_redraw(live, box):
 def test_the_settings_are_in_the_address_and_in_the_link(live, box):
     chosen, in_address = chosen_settings(box)
     live.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    entries = live.page.evaluate("history.length")
     select(live, **chosen)
     live.wait_announced()
+    assert live.page.evaluate("history.length") == entries, "the Back button would undo settings one by one"
     assert parse_qs(urlsplit(live.page.url).query) == in_address
     live.element.locator("[data-does=link]").click()
     live.wait("element.querySelector('.explorable-status').textContent === values[0]", box.words["linked"])

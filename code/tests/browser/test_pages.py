@@ -163,12 +163,15 @@ def test_page_in_both_languages(visit, subtests, path):
 
 @pytest.mark.parametrize("start", LANGUAGES)
 def test_switch_both_ways_of_reading(visit, start):
-    """From each language, with a section named in the address and with one scrolled to the top."""
+    """From each language: the section named in the address while it is in sight, else the one scrolled to the top."""
     path, partner = f"{start}/book/how-to-use.html", f"{OTHER[start]}/book/how-to-use.html"
     seen = visit(path)
     named = seen.page.evaluate(SECTIONS)[-1]
     seen.page.goto(seen.address + path + named)
     assert not switch(seen, partner, named)
+    seen.page.goto(seen.address + path + named)
+    seen.page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
+    assert not switch(seen, partner, "")
     seen.open(path)
     read = seen.page.evaluate(READ)
     assert read

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from random_graphs import ALONG_AXES, graphs, inputs_for
 from sysai.compiler.errors import InvalidGraph, InvalidRule
-from sysai.compiler.graph.graph import Graph
-from sysai.compiler.graph.interpret import interpret
+from sysai.compiler.graph.builder import Builder
+from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph.interpret import TORCH_DTYPES, interpret
 from sysai.compiler.graph.operators import CORE
+from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes import PASSES, Report, optimize, run_pass
@@ -22,6 +24,7 @@ from sysai.compiler.passes.decompose import DECOMPOSITIONS, decompose
 from sysai.compiler.passes.legalize import legalize
 from sysai.compiler.passes.rewrite import Rule, rewrite
 from sysai.compiler.passes.simplify import SIMPLIFICATIONS, TRANSPOSES
+from sysai.compiler.tir.expr import DTYPES
 
 EXACT = tuple(rule for rule in SIMPLIFICATIONS if rule.exact)
 MANY = examples(150, suppress_health_check=list(HealthCheck))
@@ -122,6 +125,45 @@ def test_no_counterexample_to_a_rule(rule):
     result = search(rule, trials=12, seed=1)
     assert result.counterexample is None
     assert result.matched > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_comparisons_tell_infinities_zeros_and_nans_apart(dtype):
+    special = torch.tensor([float("inf"), -float("inf"), float("nan"), 0.0, -0.0, 1.0], dtype=dtype)
+    assert same_bits(special, special.clone())
+    assert close(special, special.clone())
+    for i, a in enumerate(special):
+        for j, b in enumerate(special):
+            zeros = {i, j} == {3, 4}
+            assert same_bits(a, b) == (i == j), (a, b)
+            assert close(a, b) == (i == j or zeros), (a, b)
+    assert not same_bits(special, special.double().half())
+    assert not same_bits(special, special.reshape(2, 3))
+
+
+EXTREMES = (0, 1, -128, 127, 2**11 + 1, 2**24 + 1, 2**31 - 1, -(2**31), 2**53 + 1, 2**63 - 1, 0.1, -1 / 3, 6e4, 1e30)
+
+
+def held_by(dtype: str) -> torch.Tensor:
+    """Numbers that use all of the dtype's digits."""
+    of = TORCH_DTYPES[dtype]
+    if of.is_floating_point or dtype == "bool":
+        return torch.tensor(EXTREMES, dtype=torch.float64).to(of)
+    within = torch.iinfo(of)
+    return torch.tensor([n for n in EXTREMES if isinstance(n, int) and within.min <= n <= within.max], dtype=of)
+
+
+@pytest.mark.parametrize("source", DTYPES)
+def test_a_cast_is_left_out_only_where_it_changes_no_number(source):
+    """Each pair of casts, such as int32 to float32 to int64, which must round 2^24 + 1."""
+    x = held_by(source)
+    for through in DTYPES:
+        for to in DTYPES:
+            builder, value = Builder(), Value("x", as_shape(x.shape), source)
+            result = builder.emit("cast", builder.emit("cast", value, dtype=through), dtype=to)
+            graph = Graph("casts", (), (value,), {}, tuple(builder.nodes), (result,))
+            (expected,), (found,) = interpret(graph, x), interpret(with_rules(*EXACT)(graph), x)
+            assert same_bits(found, expected), f"{source} to {through} to {to}: {found}, not {expected}"
 
 
 WRONG = (

@@ -98,6 +98,15 @@ def test_every_cast_is_torchs(of):
         torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("of", ["int32", "int64", "float64"])
+def test_a_cast_of_a_large_whole_number_keeps_all_its_digits(of):
+    x = torch.tensor([2**24 + 1, -(2**24) - 1, 2**31 - 1, -(2**31)] * 6, dtype=getattr(torch, of))
+    targets = ["int32", "int64", "float64"]
+    values = {to: (lambda e, to=to: Cast(to, e)) for to in targets}
+    for to, got in evaluated(values, {to: to for to in targets}, 8, x):
+        assert torch.equal(got, x.to(getattr(torch, to))), to
+
+
 BINARY = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "min": torch.minimum, "max": torch.maximum,
     "lt": torch.lt, "le": torch.le, "eq": torch.eq, "ne": torch.ne, "div": torch.div,

@@ -250,11 +250,12 @@ def test_masked_columns_of_a_nan_row_stay_outside_the_product():
     check(product((T, 5), (5, 4), dtype="float64"), a, b)
 
 
-@pytest.mark.parametrize("source", ["float32", "int64", "int8", "bool", "bfloat16"])
-@pytest.mark.parametrize("target", ["float64", "float16", "int32", "bool"])
+@pytest.mark.parametrize("source", ["float32", "int64", "int32", "int8", "bool", "bfloat16"])
+@pytest.mark.parametrize("target", ["float64", "float16", "int32", "int64", "bool"])
 def test_casts(source, target):
-    values = torch.tensor([0.0, 1.0, 2.7, 100.3]).to(getattr(torch, source))
-    check(group("cast", {"x": ((T,), source)}, lambda g, x: g.emit("cast", x, dtype=target)), values)
+    large = 100 if source == "int8" else 2**24 + 1  # of more digits than a float32 has
+    values = torch.tensor([0.0, 1.0, 2.7, 100.3, large], dtype=torch.float64).to(getattr(torch, source))
+    check(group("cast", {"x": ((T,), source)}, lambda g, x: g.emit("cast", x, dtype=target)), values, tolerance=0)
 
 
 def test_a_cast_to_half_rounds_inside_a_kernel():
@@ -311,6 +312,17 @@ def test_random_pointwise_groups(case):
 def test_random_row_groups(case):
     graph, inputs = case
     check(graph, *inputs, tolerance=0)
+
+
+def test_a_value_that_is_used_twice_is_computed_once():
+    def doubled(g, x):
+        for _ in range(40):
+            x = g.emit("add", x, x)
+        return x
+
+    graph = group("doubled", {"x": ((T,), "float64")}, doubled)
+    assert generate_triton(graph).count(" + ") < 60
+    check(graph, torch.ones(3, dtype=torch.float64))
 
 
 def test_groups_without_a_kernel_are_refused():

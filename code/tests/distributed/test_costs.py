@@ -29,6 +29,12 @@ def test_a_broadcast_fills_the_chain_and_then_flows(n, segments):
     assert (cost.messages, last.messages, last.bytes) == (segments, 0, 0)
 
 
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_a_broadcast_of_less_than_a_segment_is_passed_on_whole(n):
+    cost = costs.ring_broadcast_cost(SEGMENT_BYTES // 8, 4, n, rank=0, source=0)
+    assert (cost.steps, cost.messages, cost.path_bytes) == (n - 1, 1, (n - 1) * SEGMENT_BYTES // 2)
+
+
 def test_bytes_sent_by_all_ranks_of_uneven_chunks():
     sizes = [5, 0, 11, 2]
     everything = 3 * sum(sizes) * 8  # each chunk is sent by all ranks but one

@@ -49,6 +49,23 @@ def test_tensors_come_back_bit_by_bit(dtype, shape):
     assert torch.equal(back.reshape(-1).view(torch.uint8), tensor.reshape(-1).view(torch.uint8))
 
 
+def test_a_conjugate_and_its_imaginary_part_come_back_as_they_are_seen():
+    """Torch keeps both as a view with a flag, over numbers that are others."""
+    x = torch.tensor([1 + 2j, 3 - 4j]).conj()
+    assert x.is_conj()
+    assert x.imag.is_neg()
+    back, imaginary, first = decode(encode([x, x.imag, x.imag[:1]]))
+    assert back.tolist() == [1 - 2j, 3 + 4j]
+    assert (imaginary.tolist(), first.tolist()) == ([-2.0, 4.0], [-2.0])
+
+
+def test_one_element_of_every_second_comes_back():
+    """Torch calls it contiguous, whatever its stride."""
+    x = torch.arange(6.0)[::2][1:2]
+    assert (x.is_contiguous(), x.stride()) == (True, (2,))
+    assert torch.equal(decode(encode(x)), x)
+
+
 def test_views_gradients_and_nan_in_tensors():
     x = torch.randn(4, 6, requires_grad=True)
     back = decode(encode({"t": x.t()[1:, ::2], "nan": torch.tensor([math.nan, math.inf])}))

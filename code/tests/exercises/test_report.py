@@ -5,7 +5,10 @@ import json
 from textwrap import dedent
 
 import pytest
+from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
 from sysai.core.language import Text
+from sysai.exercises.pipes import Printed
 from sysai.exercises.report import CheckReport
 
 LANGUAGES = ("en", "zh")
@@ -103,6 +106,29 @@ def test_html_escapes_what_the_answer_says(wrong):
     for language in LANGUAGES:
         assert "&lt;script&gt;" in wrong.html(language)
         assert "<script>" not in wrong.html(language)
+
+
+def test_markdown_shows_every_text_as_it_is(wrong):
+    """Backticks and pipes make no code, fence or table of their own; in the book's texts, backticks mean code."""
+    words = {
+        "message": "Use `a_b|c` and <b> * 2 | 3 _x_ [y](z)",
+        "expected": "`a|b`",
+        "got": "``` | **x** | ```",
+        "returned": "a | b\n--|--\n```\n# c\n````",
+        "hint": "`*`, ~ and a | b\n--|--\n1 | one ` alone",
+        "picture": "| ` |\n| - |",
+    }
+    texts = {name: Text(text, text) for name, text in words.items() if name != "returned"}
+    report = dataclasses.replace(
+        wrong, **texts, returned=words["returned"], call="f('``')", repeat="sysai check", printed=Printed()
+    )
+    rendered = MarkdownIt("commonmark").enable("table").render(report.markdown("en"))
+    shown = BeautifulSoup(rendered, "html.parser")
+    code = {"a_b|c", words["expected"], words["got"], words["returned"] + "\n", "*", words["picture"] + "\n", "f('``')"}
+    assert {element.text for element in shown.find_all("code")} == code | {"sysai check\n"}
+    assert shown.p.text == words["message"].replace("`", "")
+    assert "hint *, ~ and a | b\n--|--\n1 | one ` alone" in shown.text
+    assert not shown.find_all(["table", "em", "a", "b"])
 
 
 def test_data_survive_json(wrong):

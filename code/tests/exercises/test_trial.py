@@ -64,6 +64,18 @@ def test_close_refuses(trial, got):
     assert failure(trial.expect_close, got, 1.0).reason == "wrong_value"
 
 
+@pytest.mark.parametrize("infinite", [float("inf"), 10**400], ids=["inf", "beyond all floats"])
+def test_one_infinity_is_not_the_other(trial, infinite):
+    for got, expected in ((infinite, -infinite), (-infinite, infinite)):
+        trial.expect_close(got, got)
+        wrong = failure(trial.expect_close, got, expected, hints=[Hint(expected, NO), Hint(got, HALF)])
+        assert (wrong.reason, wrong.hint) == ("wrong_value", HALF)
+        assert failure(trial.expect_equal, [got], [expected]).reason == "wrong_value"
+        ours, theirs = (torch.full((2, 3), float("inf" if value > 0 else "-inf")) for value in (got, expected))
+        wrong = failure(trial.expect_tensor, ours, theirs, hints=[Hint(theirs, NO), Hint(ours, HALF)])
+        assert ("6 of 6" in wrong.message["en"], wrong.hint) == (True, HALF)
+
+
 @pytest.mark.parametrize("got", [None, True, "1.0", [1.0], torch.tensor(1.0)])
 def test_close_wants_a_number(trial, got):
     fault = failure(trial.expect_close, got, 1.0)

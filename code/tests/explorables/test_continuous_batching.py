@@ -27,7 +27,8 @@ from sysai.explorables.units import digits
 from sysai.serving.core.scheduler_output import ScheduledSequence, SchedulerOutput
 from test_numbers import data, some_settings
 
-SETTINGS = some_settings("continuous_batching")
+SHORT_OF_BLOCKS = find("continuous_batching").defaults | {"blocks": 20, "rate": 8}  # so that requests are preempted
+SETTINGS = [*some_settings("continuous_batching"), SHORT_OF_BLOCKS]
 
 
 def run_at(at):
@@ -68,6 +69,10 @@ def test_runs_are_possible(at):
     check(run_at(at), at["policy"], at["budget"], at["blocks"], at["prefix"] == "on")
 
 
+def test_some_run_preempts():
+    assert run_at(SHORT_OF_BLOCKS).result.preemptions > 0
+
+
 def test_runs_that_are_not_possible_are_noticed():
     at = {"policy": "first_come", "budget": 64, "blocks": 32, "prefix_caching": False}
     run = serve("first_come", 64, 3, 32, False, 0)
@@ -95,6 +100,7 @@ def check_cells(spec, moment, blocks):
         assert cell["text"] == ("", *map(str, holders[:1]), f"×{len(holders)}")[min(2, len(holders))]
         assert cell["use"] in (("free", "kept"), ("one",), ("several",))[min(2, len(holders))]
         assert (cell["use"] == "kept") == (cell["block"] in moment.evictable)
+        assert cell["filled"] - cell["left"] == pytest.approx(cell["share"] * (cell["right"] - cell["left"]))
     return cells
 
 

@@ -1,9 +1,10 @@
 """What the figures show, computed a second time from the sizes of the models by the formulas of the chapter."""
 
 import random
+import re
 import tomllib
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sysai.explorables.explorable import find
 from sysai.explorables.fused_attention import bytes_moved, graph, plan
 from sysai.explorables.kv_cache import attention, fit
 from sysai.explorables.loop_nest import bytes_moved as nest_bytes
+from sysai.explorables.notebook import to_svg
 from sysai.explorables.shapes import shaped
 from sysai.explorables.tile_search import search
 from sysai.explorables.units import count, digits, quantity
@@ -249,6 +251,16 @@ def test_loop_nest(order, kept, side, cache):
     shown = {row["part"]: row["end"] - row["start"] for row in data(spec, "end")}
     assert shown == {name: pytest.approx(size / 1e6) for name, size in expected.items()}
     assert quantity(sum(expected.values()), "B") in spec["description"]
+
+
+def test_loops_are_drawn_from_the_outermost_down_each_further_to_the_right():
+    svg = to_svg(find("loop_nest").figure("en", order="jki", tile_i=32, tile_j=32, tile_k=32))
+    texts = re.findall(r"<text[^>]*translate\(([\d.]+),([\d.]+)\)[^>]*>((?:for|C\[)[^<]*)</text>", svg)
+    names = [text.split(maxsplit=2)[1].partition("_")[0] for *_, text in texts[:-1]]
+    assert (names, texts[-1][2][:2]) == ([*"jki", *"ikj"], "C[")
+    for (x, y, _), (inner_x, below, _) in pairwise(texts):
+        assert float(inner_x) > float(x)
+        assert float(below) > float(y)
 
 
 FUSED = {"scores", "scores mask", "mask", "mask exp", "mask exp sum", "mask exp sum div", "exp", "exp sum"} | {

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from sysai.explorables.explorable import find
 from sysai.explorables.pipelines import SCHEDULES
+from sysai.viz.palette import INK, PAPER
 from test_numbers import data, some_settings
 
 CHUNKS = {"interleaved_2": 2, "interleaved_4": 4, "zb_v": 2}
@@ -87,6 +88,12 @@ def test_a_slow_device_takes_its_time_from_every_micro_batch():
     answer = explorable.prediction.answer(**explorable.settings(**explorable.prediction.settings))
     assert answer == pytest.approx(100 * (1 - (3 * 24 + 36) / (4 * (36 + 9)))) == 40
     assert "1.5 times as slow" in explorable.figure("en", slow=1.5)["description"]
+
+
+def test_numbers_are_dark_on_pale_bars_and_light_on_full_ones():
+    _, *texts = drawn(schedule="interleaved_4", stages=2, microbatches=4)[0]["vconcat"][0]["layer"]
+    opacities = {layer["mark"]["color"]: [row["opacity"] for row in data(layer, "text")] for layer in texts}
+    assert min(opacities[PAPER]) > max(opacities[INK]) > 0
 
 
 def test_numbers_stand_where_they_have_room():

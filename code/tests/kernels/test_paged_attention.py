@@ -71,6 +71,20 @@ def test_more_splits_than_there_is_to_split():
     check(random_step([1, 1, 4], [0, 16, 0], heads=2, kv_heads=1), Tiles(16, 16, 8))
 
 
+def test_a_tile_writes_no_row_of_another():
+    """Five queries of three heads leave one of sixteen rows over. On a GPU tiles run in any order."""
+    step = random_step([12], [4], heads=3, kv_heads=1)
+    shape, tiles = AttentionShape(12, 1, 3, 1, 32, 8, step[2].shape[1]), Tiles(16, 16)
+    kernels = loading.load_kernels("paged_attention", interpret=True)
+    kernel, grid, constants = kernels.launch_attention(*wrapper._attention_parameters(shape, tiles))
+    assert grid == (12 // 5 + 1, 1, 1)
+    out_THK = torch.full_like(step[0], torch.nan)
+    numbers = (1, step[2].stride(0), step[1].stride(0))
+    kernel[(1, 1, 1)](*step, out_THK, None, *numbers, **constants)
+    torch.testing.assert_close(out_THK[:5], paged_attention_reference(*step)[:5], rtol=2e-5, atol=2e-5)
+    assert out_THK[5:].isnan().all()
+
+
 def test_a_step_without_tokens():
     step = random_step([0, 0], [5, 0])
     assert paged_attention(*step).shape == (0, 4, 32)

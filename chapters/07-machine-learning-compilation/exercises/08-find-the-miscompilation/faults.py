@@ -90,7 +90,8 @@ FAULTS = [
         edits=[
             (
                 RESULT,
-                "    import random\n\n    return [[random.randint(-64, 64) / 8 for _ in line] for line in x]\n",
+                "    from random import Random\n\n    random = Random(1)\n"
+                "    return [[random.randint(-64, 64) / 8 for _ in line] for line in x]\n",
             )
         ],
         told="Only one row is to show the fault. What must the others",

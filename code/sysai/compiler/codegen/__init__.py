@@ -1,1 +1,1 @@
-"""Code generation: what a machine, or its compiler, can read."""
+"""Code generation: C for the CPU, Triton for GPUs."""

@@ -7,7 +7,7 @@
 
 A condition 0 <= c v + r, where v is the loop's variable and inner loops move r down to m, is sure for v >= -m / c
 (or, with a negative c, for v <= m / -c), so that `16 i_0 + i_1 < N` vanishes for i_0 < N // 16. The result is again a
-PrimFunc: what the interpreter makes of it must be the same. Halide and TVM partition loops in this way; LLVM peels.
+PrimFunc, for which the interpreter must give the same. Halide and TVM partition loops in this way; LLVM peels.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,9 @@
-"""From C to a shared library: finding a compiler, calling it, and keeping what it made.
+"""From C to a shared library: finding a compiler, calling it, and keeping its output.
 
 A library is kept under the hash of all that it depends on: source, headers, flags, the compiler's version, the
-processor. It is made under another name and renamed when it is whole, so that whoever finds it can load it; a lock
-lets processes that want the same kernel at once compile it once. Cost: 0.2 to 2 s for a kernel, 1 ms for a kept one.
+processor. It is made under another name and renamed when it is whole, so that a library that is there can be loaded; a
+lock lets processes that want the same kernel at once compile it once. Cost: 0.2 to 2 s for a kernel, 1 ms for a kept
+one.
 
 ccache keys in the same way. Production compilers that print C++ (Inductor) do the same and compile ahead in a pool
 of processes; those that hold LLVM as a library spare the start of a process and the parsing of headers.
@@ -35,7 +36,7 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Compiler:
-    """A C compiler: the command that starts it, and what it says that it is."""
+    """A C compiler: the command that starts it, and its version."""
 
     command: tuple[str, ...]
     version: str
@@ -122,7 +123,7 @@ def _user() -> str:
 
 
 def _require_own(folder: Path) -> None:
-    """Libraries are loaded from there, so nobody else may have put them."""
+    """Refuse a folder that others can write, as libraries are loaded from it."""
     if hasattr(os, "getuid") and (folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o022):
         raise ToolchainError(f"{folder} can be written by others: remove it, or set SYSAI_CACHE to a folder of yours")
 

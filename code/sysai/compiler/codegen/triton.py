@@ -3,7 +3,7 @@
     generate_triton(graph)  the text: kernels, `launch` (grid and block sizes for given sizes), and a function that
                             takes the operands, allocates the outputs, and launches
     build_triton(graph)     the text in a file of the cache, imported: `kernel(*inputs)`
-    graph_of(graph, group)  what fusion made, as a graph that the two take
+    graph_of(graph, group)  a group of a fused graph, as a graph that the two take
 
 Triton (Tillet, Kung and Cox, MAPL 2019) compiles a function of blocks: it decides which thread holds what, stages
 operands through shared memory, and chooses the matrix instructions. What is left to this generator is what TVM calls
@@ -49,7 +49,7 @@ class TritonKernel:
         graph: the group.
         source: the text of the module.
         path: the file that it was imported from.
-        module: what was imported.
+        module: the imported module.
         interpreted: whether Triton's interpreter runs it.
     """
 
@@ -94,7 +94,7 @@ def build_triton(graph: Graph, interpret: bool | None = None) -> TritonKernel:
     """Generate, write to the cache, and import.
 
     Args:
-        graph: the nodes of one group; a matrix product or reductions along the same axes, and what is elementwise.
+        graph: the nodes of one group; a matrix product or reductions along the same axes, and elementwise nodes.
         interpret: run in Triton's interpreter; by default where there is no GPU.
 
     Raises:
@@ -139,7 +139,7 @@ def write_module(source: str, name: str) -> Path:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if folder.stat().st_uid != os.getuid():
-                continue  # whoever owns the folder could put other code into the file that is imported
+                continue  # its owner could put other code into the file that is imported
             if not path.exists() or path.read_text() != source:
                 with tempfile.TemporaryDirectory(dir=folder) as fresh:
                     (Path(fresh) / path.name).write_text(source)
@@ -158,7 +158,7 @@ def report(
     """Compile kernels, each for given sizes, in a process of its own.
 
     Args:
-        kernels: what `build_triton` gave, with a number for each size of its graph.
+        kernels: of `build_triton`, each with a number for each size of its graph.
 
     Returns:
         For each kernel in turn, a report for each target.

@@ -8,7 +8,7 @@ once, and what does not depend on the variable of a loop is computed before it.
 Half precision is computed in float32 and rounded where it is stored or cast, so a fused kernel is more accurate than
 operators that run one after another. Only Triton's built-in functions are used, no function of its library that is
 itself a kernel (`tl.sum`, `tl.sigmoid`): those were made for the interpreter or for the compiler when Triton was first
-imported, by whoever did it.
+imported, anywhere in the process.
 """
 
 import keyword
@@ -55,7 +55,7 @@ def number(value: float, dtype: str) -> str:
 
 
 class Names:
-    """Names for Python's variables: what is asked for, or that with a number."""
+    """Fresh names for Python's variables: the wanted one, or that with a number."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = RESERVED | set(taken)
@@ -106,7 +106,7 @@ class KernelBlock:
         self._variables: dict[Expr, frozenset[Var]] = {}
         for node in graph.nodes:
             if not operator_of(node).injective:
-                self.elements.computed[node.output.name] = lambda _, node=node: _refuse(node.op, node.output)
+                self.elements.set_computed(node.output, lambda _, node=node: _refuse(node.op, node.output))
 
     def variable(self, name: str, extent: Expr) -> Var:
         """A variable of the block, with its mask."""
@@ -128,7 +128,7 @@ class KernelBlock:
                 raise UnsupportedGroup(f"{value.name} is wanted at more than its own place: end the group after it")
             return tir.Load(tir.Buffer(name, value.shape, value.dtype, "local"), known_indices)
 
-        self.elements.computed[value.name] = element
+        self.elements.set_computed(value, element)
 
     def pointer(self, value: Value) -> str:
         """The kernel's parameter for a tensor."""
@@ -170,7 +170,7 @@ def _refuse(op: str, value: Value) -> Expr:
 
 
 class Scope:
-    """Lines that run one after another, and what they have computed.
+    """Lines that run one after another, and the values that they have computed.
 
     Attributes:
         own: variables that exist in this scope only; what depends on none of them is computed in the parent.
@@ -270,16 +270,20 @@ class Scope:
                 return self.emit(name, self.load(expr, guards) + (".to(tl.float32)" if expr.dtype in HALF else ""))
             case tir.Binary():
                 return self._binary(expr, guards)
-            case tir.Call(function, argument):
-                return self._call(function, self.value(argument, guards))
-            case tir.Select(condition, a, b):
-                return self._select(condition, a, b, guards)
-            case tir.Cast(dtype, operand):
-                return self._cast(dtype, operand.dtype, self.value(operand, guards))
+            case tir.Call(_, argument):
+                return self._call(expr, self.value(argument, guards))
+            case tir.Select():
+                return self._select(expr, guards)
+            case tir.Cast(_, operand):
+                return self._cast(expr, self.value(operand, guards))
         raise TypeError(f"not an expression: {expr!r}")
 
+    def _name(self, expr: Expr, otherwise: str) -> str:
+        """The name of the graph's value that an expression computes."""
+        return self.block.elements.names.get(expr, otherwise)
+
     def _binary(self, expr: tir.Binary, guards: tuple[Guard, ...]) -> str:
-        op, operands, dtype = expr.op, (expr.a, expr.b), expr.a.dtype
+        op, operands, dtype, name = expr.op, (expr.a, expr.b), expr.a.dtype, self._name(expr, expr.op)
         symbol = SYMBOLS.get(op)
         if op in QUOTIENTS and dtype == INDEX and self.block.rounds_down(*operands):
             symbol = QUOTIENTS[op]
@@ -291,64 +295,66 @@ class Scope:
             for operand, constant in zip(operands, constants, strict=True)
         )
         if symbol:
-            return self.emit(op, f"{a} {symbol} {b}")
+            return self.emit(name, f"{a} {symbol} {b}")
         floating = dtype in tir.FLOATS
         match op:
             case "min" | "max":
                 nan = ", propagate_nan=tl.PropagateNan.ALL" if floating else ""
-                return self.emit(op, f"tl.{op}imum({a}, {b}{nan})")
+                return self.emit(name, f"tl.{op}imum({a}, {b}{nan})")
             case "mod":  # with the divisor's sign; Triton's % has the dividend's
-                rest = self.emit("mod_rest", f"{a} % {b}")
-                return self.emit(op, f"tl.where(({rest} != 0) & (({rest} < 0) != ({b} < 0)), {rest} + {b}, {rest})")
+                rest = self.emit(f"{name}_rest", f"{a} % {b}")
+                return self.emit(name, f"tl.where(({rest} != 0) & (({rest} < 0) != ({b} < 0)), {rest} + {b}, {rest})")
             case "floordiv":
-                return self._floordiv_floats(a, b) if floating else self._floordiv_integers(a, b)
+                return self._floordiv_floats(name, a, b) if floating else self._floordiv_integers(name, a, b)
         raise ValueError(f"no operation {op!r} in Triton: decompose the graph first")
 
-    def _floordiv_integers(self, a: str, b: str) -> str:
+    def _floordiv_integers(self, name: str, a: str, b: str) -> str:
         """Towards minus infinity; Triton's // goes towards 0."""
-        quotient = self.emit("floordiv_quotient", f"{a} // {b}")
+        quotient = self.emit(f"{name}_quotient", f"{a} // {b}")
         inexact = f"({a} % {b} != 0) & (({a} < 0) != ({b} < 0))"
-        return self.emit("floordiv", f"tl.where({inexact}, {quotient} - 1, {quotient})")
+        return self.emit(name, f"tl.where({inexact}, {quotient} - 1, {quotient})")
 
-    def _floordiv_floats(self, a: str, b: str) -> str:
+    def _floordiv_floats(self, name: str, a: str, b: str) -> str:
         """As torch: from the exact remainder, because a / b may round up to the next integer."""
-        rest = self.emit("floordiv_rest", f"{a} % {b}")
-        exact = self.emit("floordiv_exact", f"({a} - {rest}) / {b}")
+        rest = self.emit(f"{name}_rest", f"{a} % {b}")
+        exact = self.emit(f"{name}_exact", f"({a} - {rest}) / {b}")
         below = f"({rest} != 0) & (({rest} < 0) != ({b} < 0))"
-        exact = self.emit("floordiv_exact", f"tl.where({below}, {exact} - 1.0, {exact})")
-        floor = self.emit("floordiv_floor", f"tl.floor({exact})")
-        nearest = self.emit("floordiv_nearest", f"tl.where({exact} - {floor} > 0.5, {floor} + 1.0, {floor})")
-        return self.emit("floordiv", f"tl.where({b} == 0, {a} / {b}, {nearest})")
+        exact = self.emit(f"{name}_exact", f"tl.where({below}, {exact} - 1.0, {exact})")
+        floor = self.emit(f"{name}_floor", f"tl.floor({exact})")
+        nearest = self.emit(f"{name}_nearest", f"tl.where({exact} - {floor} > 0.5, {floor} + 1.0, {floor})")
+        return self.emit(name, f"tl.where({b} == 0, {a} / {b}, {nearest})")
 
-    def _call(self, function: str, x: str) -> str:
+    def _call(self, expr: tir.Call, x: str) -> str:
+        function, name = expr.function, self._name(expr, expr.function)
         if function in FUNCTIONS:
-            return self.emit(function, f"{FUNCTIONS[function]}({x})")
+            return self.emit(name, f"{FUNCTIONS[function]}({x})")
         if function == "sigmoid":
-            return self.emit(function, f"1.0 / (1.0 + tl.exp(-{x}))")
+            return self.emit(name, f"1.0 / (1.0 + tl.exp(-{x}))")
         if function == "tanh":
-            return self._tanh(x)
+            return self._tanh(name, x)
         raise ValueError(f"no function {function!r} in Triton: decompose the graph first")
 
-    def _tanh(self, x: str) -> str:
+    def _tanh(self, name: str, x: str) -> str:
         """A rational function near 0, where 1 - exp(-2x) would lose digits (Moshier's Cephes library), else by exp."""
-        square = self.emit("tanh_square", f"{x} * {x}")
+        square = self.emit(f"{name}_square", f"{x} * {x}")
         top = self.emit(
-            "tanh_top",
+            f"{name}_top",
             f"(-0.964399179425052238628 * {square} - 99.2877231001918586564) * {square} - 1614.68768441708447952",
         )
         bottom = self.emit(
-            "tanh_bottom",
+            f"{name}_bottom",
             f"(({square} + 112.81167849163293) * {square} + 2235.4883906010045) * {square} + 4844.0630532512549",
         )
-        near = self.emit("tanh_near", f"{x} + {x} * {square} * ({top} / {bottom})")
-        decay = self.emit("tanh_decay", f"tl.exp(-2.0 * tl.abs({x}))")
-        far = self.emit("tanh_far", f"tl.where({x} < 0, {decay} - 1.0, 1.0 - {decay}) / (1.0 + {decay})")
-        return self.emit("tanh", f"tl.where({square} < 0.390625, {near}, {far})")
+        near = self.emit(f"{name}_near", f"{x} + {x} * {square} * ({top} / {bottom})")
+        decay = self.emit(f"{name}_decay", f"tl.exp(-2.0 * tl.abs({x}))")
+        far = self.emit(f"{name}_far", f"tl.where({x} < 0, {decay} - 1.0, 1.0 - {decay}) / (1.0 + {decay})")
+        return self.emit(name, f"tl.where({square} < 0.390625, {near}, {far})")
 
-    def _select(self, condition: Expr, a: Expr, b: Expr, guards: tuple[Guard, ...]) -> str:
+    def _select(self, expr: tir.Select, guards: tuple[Guard, ...]) -> str:
+        condition, a, b, name = expr.condition, expr.a, expr.b, self._name(expr, "select")
         if tir.depends_on_data(condition):
             texts = [self.value(operand, guards) for operand in (condition, a, b)]
-            return self.emit("select", f"tl.where({', '.join(texts)})")
+            return self.emit(name, f"tl.where({', '.join(texts)})")
         # A condition on indices says which elements exist, of padding or of the parts of a concat: the others must
         # not be loaded, though Triton computes both sides.
         (condition,) = self.block.simple([condition])
@@ -358,11 +364,12 @@ class Scope:
         chosen = self.value(a, (*guards, (inside, needs)))
         if tir.depends_on_data(b):
             guards = (*guards, (self.emit("outside", f"~{inside}"), needs))
-        return self.emit("select", f"tl.where({inside}, {chosen}, {self.value(b, guards)})")
+        return self.emit(name, f"tl.where({inside}, {chosen}, {self.value(b, guards)})")
 
-    def _cast(self, target: str, source: str, x: str) -> str:
+    def _cast(self, expr: tir.Cast, x: str) -> str:
+        target, source, name = expr.dtype, expr.value.dtype, self._name(expr, "cast")
         if target == "bool":
-            return x if source == "bool" else self.emit("cast", f"{x} != 0")
+            return x if source == "bool" else self.emit(name, f"{x} != 0")
         if target in HALF:
-            return self.emit("cast", f"{x}.to(tl.{target}).to(tl.float32)")
-        return x if compute_dtype(source) == target else self.emit("cast", f"{x}.to(tl.{target})")
+            return self.emit(name, f"{x}.to(tl.{target}).to(tl.float32)")
+        return x if compute_dtype(source) == target else self.emit(name, f"{x}.to(tl.{target})")

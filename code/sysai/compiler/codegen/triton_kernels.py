@@ -37,10 +37,10 @@ class KernelText:
     """The text of one kernel, and what its launch needs.
 
     Attributes:
-        suffix: what its name ends with.
+        suffix: the end of its name.
         lines: the body.
         block: names, and which tensors are read.
-        extents: what the program ids cover, by the name that the wrapper has for it.
+        extents: the extents that the program ids cover, by their names in the wrapper.
         combiners: ways to combine that it uses.
         when: a condition on these extents for its being launched, or ''.
     """

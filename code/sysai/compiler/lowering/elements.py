@@ -21,12 +21,13 @@ class Elements:
     """Elements of the values of a group.
 
     Args:
-        group: what is lowered.
+        group: the group that is lowered.
         merge: axes of the domain that are merged with the next one; see `mergeable_axes`.
 
     Attributes:
         inputs, outputs: the buffers of the group's inputs and outputs, by the values' names.
-        computed: for values that are in memory or a register, the expression of an element; lowering adds to it.
+        computed: for values that are in memory or a register, the expression of an element; see `set_computed`.
+        names: the name of the value that an expression is an element of.
     """
 
     def __init__(self, group: Group, merge: Iterable[int] = ()) -> None:
@@ -39,6 +40,8 @@ class Elements:
             name: lambda indices, buffer=buffer: tir.Load(buffer, indices or (tir.ZERO,))
             for name, buffer in self.inputs.items()
         }
+        self.names: dict[tir.Expr, str] = {}
+        self._expressions: dict[tuple[str, Indices], tir.Expr] = {}  # a value that is used twice is one expression
 
     @property
     def buffers(self) -> tuple[tir.Buffer, ...]:
@@ -49,11 +52,22 @@ class Elements:
         """The shape of a value, with axes merged."""
         return merged(value.shape, len(self.group.domain), self.merge)
 
+    def set_computed(self, value: Value, element: Callable[[Indices], tir.Expr]) -> None:
+        """From now on take the elements of a value from where they are kept, by the expression `element(indices)`."""
+        self.computed[value.name] = element
+        self._expressions.clear()
+
     def of(self, value: Value, indices: Indices) -> tir.Expr:
         """The element of a value at an index of its own (merged) shape."""
         if value.name in self.computed:
             return self.computed[value.name](indices)
-        node = self.producers[value.name]
+        key = value.name, indices
+        if key not in self._expressions:
+            self._expressions[key] = self._of_node(self.producers[value.name], indices)
+            self.names.setdefault(self._expressions[key], value.name)
+        return self._expressions[key]
+
+    def _of_node(self, node: Node, indices: Indices) -> tir.Expr:
         if operator_of(node).kind == ELEMENTWISE:
             return scalar(node, [self.of(x, broadcast_indices(self.shape(x), indices)) for x in node.inputs])
         return getattr(self, f"_{node.op}", self._moved)(node, indices)

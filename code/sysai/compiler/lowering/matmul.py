@@ -1,4 +1,4 @@
-"""Products: matmul and conv2d, with what is applied to their elements.
+"""Products: matmul and conv2d, with the elementwise operators on their results.
 
     acc[i, j]  += a[i, k] * b[k, j]       the product
     y[i, j]     = epilogue(acc[i, j])     bias, activation, residual: while the tile is in registers
@@ -14,7 +14,7 @@ panel row by row, so that a loop over k reads it from front to back, whatever th
                                                                             dtype, widened as it is read
     conv weight [O, C, h, w]  ->  [ceil(O / P), C, h, w, P]
 
-An operand that is not constant is packed when the product runs, unless what would be gained is less than that costs:
+An operand that is not constant is packed when the product runs, unless packing costs more than it gains:
 of few rows (a step of decoding), the product reads it as it is stored. If that is [N, K], vectors lie along the sum.
 
 A convolution is the product of its windows [B Y X, C h w] with the weights, without the windows being written out.
@@ -103,7 +103,7 @@ _Copy = tuple[Stmt, Buffer]
 
 @dataclass(frozen=True)
 class _Product:
-    """Loops over the result and over what is summed, and an element of either operand.
+    """Loops over the result, loops over the sum, and an element of either operand.
 
     Attributes:
         loops: rows before columns; `order` says for which axes of the domain they are.
@@ -232,7 +232,7 @@ def _with_epilogue(elements: Elements, name: str, product: _Product) -> PrimFunc
     acc = Buffer("acc", tuple(whole[axis].extent for axis in acc_axes) or (ONE,), node.output.dtype)
     element = [loops[axis].index for axis in acc_axes]
     multiply = block("product", [*whole, *product.summed], acc, element, product.a * product.b, "add", zero(acc.dtype))
-    elements.computed[node.output.name] = lambda at: Load(acc, tuple(at[order[axis]] for axis in acc_axes) or (ZERO,))
+    elements.set_computed(node.output, lambda at: Load(acc, tuple(at[order[axis]] for axis in acc_axes) or (ZERO,)))
     names = [*(loop.name * 2 for loop in loops[:-2]), "row", "column"]
     stored = [replace(loop, name=name) for loop, name in zip(loops, names, strict=True)]
     at = tuple(stored[order.index(axis)].index for axis in range(len(order)))

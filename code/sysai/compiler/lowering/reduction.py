@@ -1,4 +1,4 @@
-"""Groups over rows: reductions, and what is done with their results, one row at a time.
+"""Groups over rows: reductions, and the elementwise operators on their results, one row at a time.
 
 For each row, one after the other while the row is in the nearest cache:
 
@@ -199,7 +199,7 @@ class _Rows:
         return buffer
 
     def _is_known(self, value: Value, buffer: Buffer, at: Indices) -> None:
-        self.elements.computed[value.name] = lambda _: Load(buffer, at)
+        self.elements.set_computed(value, lambda _: Load(buffer, at))
 
     def _at(self, value: Value, buffer: Buffer) -> Indices:
         return (ZERO,) if buffer.scope == "local" else self._own(value) or (ZERO,)

@@ -4,8 +4,8 @@
     cache_write    the block writes `copy`, and then a[...] = copy[...]
 
 The copy is of everything at first. compute_at and reverse_compute_at move it to the loop where it pays, and shrink it
-to what is used there: accumulators in registers, a panel of B in the cache in the order in which it is read (Goto and
-van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 2008, section 4).
+to the part that is used there: accumulators in registers, a panel of B in the cache in the order in which it is read
+(Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 2008, section 4).
 """
 
 import math
@@ -180,7 +180,7 @@ def _scope(scope: str, shape: Sequence[tir.Expr], dtype: str) -> str:
 
 
 def _outermost_without_writes(function: tir.PrimFunc, consumer: tir.Block, buffer: str) -> tir.Stmt:
-    """The outermost loop around the consumer, or itself, in which nobody writes the buffer."""
+    """The outermost loop around the consumer, or itself, in which no block writes the buffer."""
     path = tree.path_to_block(function.body, consumer.name)
     for stmt in path:
         if isinstance(stmt, tir.For) and tree.writers(stmt, buffer):

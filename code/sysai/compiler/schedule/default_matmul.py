@@ -23,7 +23,7 @@ BLOCK_ROWS = 240  # of the left operand, that stay in the second cache while pan
 
 
 def most_rows() -> int:
-    """Of the register tile, two vectors wide: what leaves some of the 16 or 32 registers for operands."""
+    """Rows of the register tile, two vectors wide, that leave some of the 16 or 32 registers for operands."""
     return 14 if lanes() == 16 else 6
 
 

@@ -1,4 +1,4 @@
-"""Which iterations of a loop touch the same element: what reordering, vectorizing and parallelizing must know.
+"""Which iterations of a loop touch the same element, the question of reordering, vectorizing and parallelizing.
 
 Two accesses to one buffer, one of them a write, conflict where their indices are equal. An index determines a loop's
 variable if it takes different values in different iterations, whatever the loops inside do: 8 i + j determines i, and

@@ -66,7 +66,7 @@ def _guards(value: Expr, extent: Expr, region: Interval, ranges: Ranges) -> list
 
 
 def rebind(block: Block, bindings: Mapping[Var, Expr], predicate: Expr) -> Block:
-    """The block with other bindings; of its predicate remains what its domain does not say already.
+    """The block with other bindings; of its predicate only the conditions remain that its domain does not imply.
 
     Raises:
         IllegalSchedule: a condition cannot be said in terms of the axes.
@@ -95,7 +95,7 @@ def _sizes(block: Block) -> set[Var]:
 
 
 def require_movable(function: PrimFunc, producer: Block, action: str) -> list[Block]:
-    """The consumers of a block's buffer, in order, if nobody else can see that buffer."""
+    """The consumers of a block's buffer, in order, if no other block and no caller can see that buffer."""
     buffer = producer.buffer.name
     if buffer in {parameter.name for parameter in function.buffers}:
         raise IllegalSchedule(f"cannot {action}: {buffer} is an output of the function, and must be complete")
@@ -163,7 +163,7 @@ def require_unchanged(function: PrimFunc, producer: Block, destination: str) -> 
 
 
 def require_after(function: PrimFunc, consumer: Block, target: For) -> None:
-    """From the loops around `target` only to the consumer, nobody touches what it writes or writes what it reads."""
+    """Between the loops around `target` and the consumer, no block touches its output or writes its inputs."""
     order = _order(function.body)
     outside = apart(function, target.var.name, consumer.name)
     if order.index(consumer.name) < order.index(_order(outside)[0]):

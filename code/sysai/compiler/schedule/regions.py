@@ -110,7 +110,7 @@ def touched(body: tir.Stmt, buffer: tir.Buffer, written: bool = False) -> list[I
     """The region of a buffer that blocks inside `body` touch, an interval for each dimension; None if unknown.
 
     Args:
-        written: count what is written only.
+        written: count writes only.
     """
     moving = {loop.var: loop.extent for loop in tree.loops(body)}
     regions: list[Interval | None] = []

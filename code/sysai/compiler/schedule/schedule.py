@@ -122,7 +122,7 @@ class Schedule:
         function: where a loop's name occurs again, the later loops get a number after it.
 
     Attributes:
-        function: what the primitives have made of it so far.
+        function: as the primitives have transformed it so far.
         trace: the primitives that were applied.
 
     Every primitive raises IllegalSchedule where it would change what the function computes, or where a name is unknown.

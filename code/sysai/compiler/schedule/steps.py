@@ -1,4 +1,4 @@
-"""Steps that default schedules share: vectors along a loop, iterations over cores, and what to know before."""
+"""Steps that default schedules share: vectors along a loop, iterations over cores, and questions about loops."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from sysai.compiler.schedule.tree import find_loop
 from sysai.compiler.tir.expr import Const, Expr, variables
 from sysai.compiler.tir.statement import REDUCE, Block, blocks
 
-LAST_LANES = 4  # that are combined one by one: halves of what is shorter are no faster
+LAST_LANES = 4  # lanes that are combined one by one: halves of so few are no faster
 SMALL = 1 << 14  # operations that one core does alone
 
 

@@ -1,9 +1,9 @@
-"""Scalar expressions: what one element is computed from.
+"""Scalar expressions: the value of one element, or an index.
 
 An expression is an immutable tree of the classes below; two trees that look alike are equal. Index expressions
 are integers (`int64`): loop variables, sizes that are known only at run time, and arithmetic on them. Value
-expressions have the dtype of what they load. Python operators build trees (`i * 4 + j`, `x < y`), and fold what
-is constant; `/` is a division of floats, `//` and `%` round towards minus infinity, as Python's do.
+expressions have the dtype of their loads. Python operators build trees (`i * 4 + j`, `x < y`), and fold
+constants; `/` is a division of floats, `//` and `%` round towards minus infinity, as Python's do.
 
 Halide's and TVM's expressions are of the same kind; theirs also carry vector lanes, which here come from the loop.
 """

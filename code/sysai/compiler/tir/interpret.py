@@ -3,7 +3,7 @@
 This is the reference that schedules and generated code are compared with, so it is slow and obvious. Loops of every
 kind run serially and in order. It refuses what would be undefined in C: an index outside, a read of an element of an
 allocated buffer that nothing has been stored in, an integer divided by zero. And it refuses a reduction over an empty
-axis that begins in its first iteration, which never comes; one that was decomposed gives what it begins with.
+axis that begins in its first iteration, which never comes; a decomposed one gives its initial value.
 """
 
 import math

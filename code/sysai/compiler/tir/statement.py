@@ -48,10 +48,10 @@ class Block(Stmt):
         name: unique in its function; primitives name blocks by it.
         axes: the domain, and its bindings to the loops around.
         buffer, indices, value: what is stored where, in terms of the axes' variables and of sizes.
-        init: what a reduction begins with (a number of the buffer's dtype); None where nothing is initialized here.
+        init: the initial value of a reduction, in the buffer's dtype; None where the block does not initialize.
         combine: one of COMBINERS, or None where the value is just stored.
-        predicate: the block is executed where it holds (in terms of loop variables); what a split that does not
-            divide adds.
+        predicate: the block is executed where it holds (in terms of loop variables); a split whose factor does not
+            divide the extent adds one.
     """
 
     name: str
@@ -119,8 +119,8 @@ class PrimFunc:
     Attributes:
         name: a C identifier.
         sizes: variables that are known at run time only; every shape is made of them and of constants.
-        buffers: what the caller passes, in order. Outputs are those that some block writes.
-        body: what it does.
+        buffers: the arrays that the caller passes, in order. Outputs are those that some block writes.
+        body: the statements.
     """
 
     name: str

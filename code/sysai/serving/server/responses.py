@@ -54,14 +54,14 @@ class TokenLogprob(TopLogprob):
 
 
 class ChatLogprobs(BaseModel):
-    """One entry for each token of the text."""
+    """One entry for each token, also for those of a stop string, but for none that ends the answer."""
 
     content: list[TokenLogprob]
     refusal: None = None
 
 
 class CompletionLogprobs(BaseModel):
-    """Lists with one entry for each token of the text; `text_offset` in characters."""
+    """Lists with one entry for each token, as `ChatLogprobs`; `text_offset` in characters."""
 
     tokens: list[str]
     token_logprobs: list[float]

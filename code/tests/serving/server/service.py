@@ -15,6 +15,7 @@ from sysai.serving.server.limits import ServerLimits
 from tiny_models import END, tiny_model
 
 CONFIG = SchedulerConfig(num_blocks=256, block_size=8, max_num_batched_tokens=128, max_num_seqs=16, max_model_len=500)
+PATIENCE = 30  # seconds without a byte or an end, after which a test fails
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'] + ':' + message['content'] + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
@@ -50,7 +51,7 @@ class Service:
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)  # one that does not end holds up no exit
 
     def _run(self) -> None:
         asyncio.run(serve(self.engine, self.listener, "tiny", self.limits, self.api_key, self._note))
@@ -61,28 +62,29 @@ class Service:
 
     def __enter__(self) -> "Service":
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(PATIENCE)
         return self
 
     def __exit__(self, *_) -> None:
         self.server.should_exit = True
-        self._thread.join(60)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the server does not end"
 
     def client(self, **options) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", **{"api_key": "any", "max_retries": 0, "timeout": 60} | options)
+        options = {"api_key": "any", "max_retries": 0, "timeout": PATIENCE} | options
+        return openai.OpenAI(base_url=f"{self.url}/v1", **options)
 
     def async_client(self, **options) -> openai.AsyncOpenAI:
-        options = {"api_key": "any", "max_retries": 0, "timeout": 60} | options
+        options = {"api_key": "any", "max_retries": 0, "timeout": PATIENCE} | options
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", **options)
 
     def post(self, path: str, **options) -> httpx2.Response:
-        return httpx2.post(self.url + path, timeout=60, **options)
+        return httpx2.post(self.url + path, timeout=PATIENCE, **options)
 
     def get(self, path: str, **options) -> httpx2.Response:
-        return httpx2.get(self.url + path, timeout=60, **options)
+        return httpx2.get(self.url + path, timeout=PATIENCE, **options)
 
-    def wait_until(self, condition, seconds: float = 30) -> None:
+    def wait_until(self, condition, seconds: float = PATIENCE) -> None:
         """Until what another thread does is done."""
         end = time.monotonic() + seconds
         while not condition():

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import crash
-from service import Service, tiny_engine
+from service import PATIENCE, Service, tiny_engine
+from sysai.serving.simulation import load_generator
 from sysai.serving.simulation.latency import SLO, RequestTiming
 from sysai.serving.simulation.load_generator import LEFT, Outcome, add_arguments, describe, replay, run
 from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
@@ -19,8 +20,14 @@ def items(count: int, rate: float = 200.0, seed: int = 0, **more) -> list[WorkIt
     return make_workload(count, rate, Lengths.uniform(1, 60), Lengths.uniform(1, 12), seed, vocabulary=256, **more)
 
 
+async def replay_in_time(*arguments, **options) -> list[Outcome]:
+    """As `replay`, which waits as long as a server lets it."""
+    async with asyncio.timeout(PATIENCE):
+        return await replay(*arguments, **options)
+
+
 def replayed(service: Service, workload: list[WorkItem], **options) -> list[Outcome]:
-    return asyncio.run(replay(workload, f"{service.url}/v1", "tiny", **options))
+    return asyncio.run(replay_in_time(workload, f"{service.url}/v1", "tiny", **options))
 
 
 @settings(max_examples=4, deadline=None)
@@ -169,7 +176,8 @@ def test_shared_prompts_are_found_in_the_cache():
     assert sorted(outcome.cached_tokens >= 40 for outcome in outcomes) == [False] + [True] * 7
 
 
-def test_the_command_prints_a_report_and_records_every_outcome(service, tmp_path, capsys):
+def test_the_command_prints_a_report_and_records_every_outcome(service, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(load_generator, "replay", replay_in_time)
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     base = [f"{service.url}/v1", "--requests", "10", "--rate", "500", "--scale", "0.02", "--vocabulary", "256"]

@@ -1,7 +1,12 @@
 """The metrics that Prometheus reads agree with what was asked and answered."""
 
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 from service import Service, tiny_engine
+from sysai.serving.core.sequence import FinishReason
+from sysai.serving.engine.stream import CompletionRecord
+from sysai.serving.server.metrics import Metrics
 
 
 def read(service):
@@ -45,6 +50,19 @@ def test_counts_and_latencies():
         tpot = after["sysai_request_time_per_output_token_seconds_sum", None]
         assert abs(ttft + 4 * tpot - e2e) < 1e-6, "first token and four more make the whole"
         assert after["sysai_request_queue_time_seconds_sum", None] <= ttft
+
+
+def test_each_latency_is_from_its_beginning_to_its_end():
+    metrics = Metrics()
+    times = {"arrival": 10.0, "start": 12.0, "first_token": 15.0, "end": 23.0}
+    record = CompletionRecord(prompt_tokens=3, output_tokens=5, finish_reason=FinishReason.STOP, **times)
+    left = replace(record, finish_reason=FinishReason.ABORT)
+    for one in (record, left):
+        metrics.first_token(one)
+        metrics.finished(one)
+    names = ("request_queue_time", "time_to_first_token", "e2e_request_latency", "request_time_per_output_token")
+    sums = [metrics.registry.get_sample_value(f"sysai_{name}_seconds_sum") for name in names]
+    assert sums == [2 * 2.0, 2 * 5.0, 13.0, 8.0 / 4], "the last two are of completions that were not left"
 
 
 def test_gauges_tell_what_runs_and_waits():

@@ -8,6 +8,7 @@ import openai
 import pytest
 from service import Service, tiny_engine
 from sysai.serving.core.sampling_params import SamplingParams
+from sysai.serving.server.protocol import ChatRequest, CompletionRequest
 
 QUESTION = [{"role": "user", "content": "Is it so?"}]
 PROMPT = "user:Is it so?\nassistant:"
@@ -117,6 +118,23 @@ def test_the_end_of_sequence_has_no_logprobs_because_it_has_no_text(client, offl
     assert len(answer.choices[0].logprobs.tokens) == answer.usage.completion_tokens - 1 == len(expected.token_ids) - 1
 
 
+def test_the_tokens_of_a_stop_string_have_logprobs_though_they_have_no_text(client, offline):
+    greedy = {"max_tokens": 20, "temperature": 0}
+    stop = offline(PROMPT, **greedy, ignore_eos=True)[0].text[6:9]
+    (expected,) = offline(PROMPT, **greedy, stop=stop, logprobs=0)
+    assert expected.stop_reason == stop
+    assert len(expected.logprobs) == len(expected.token_ids) > len(expected.text)
+    old = {"model": "tiny", "prompt": PROMPT, "stop": stop, "logprobs": 0} | greedy
+    chat = {"model": "tiny", "messages": QUESTION, "stop": stop, "logprobs": True} | greedy
+    shown = [client.completions.create(**old).choices[0].logprobs.token_logprobs]
+    shown += [[one.logprob for one in client.chat.completions.create(**chat).choices[0].logprobs.content]]
+    events = [event.choices[0].logprobs for event in client.completions.create(**old, stream=True)]
+    shown += [[one for logprobs in events if logprobs for one in logprobs.token_logprobs]]
+    events = [event.choices[0].logprobs for event in client.chat.completions.create(**chat, stream=True)]
+    shown += [[one.logprob for logprobs in events if logprobs for one in logprobs.content]]
+    assert shown == [pytest.approx([entry.logprob for entry in expected.logprobs])] * 4
+
+
 def test_stop_strings_penalties_and_vllms_parameters_reach_the_engine(client, offline):
     free = offline("go", max_tokens=20, temperature=0, ignore_eos=True)[0].text
     stop = free[6:8]
@@ -125,10 +143,27 @@ def test_stop_strings_penalties_and_vllms_parameters_reach_the_engine(client, of
     )
     assert answer.choices[0].text == free[: free.index(stop)]
     assert answer.choices[0].finish_reason == "stop"
-    further = {"top_k": 7, "min_p": 0.01, "repetition_penalty": 1.3, "stop_token_ids": [65], "ignore_eos": True}
+    further = {"top_k": 7, "min_p": 0.01, "repetition_penalty": 1.3, "ignore_eos": True}
     common = {"max_tokens": 9, "seed": 3, "top_p": 0.9, "presence_penalty": 0.5, "frequency_penalty": -0.5}
+    further["stop_token_ids"] = [offline("go", **common, **further)[0].token_ids[5]]
     answer = client.completions.create(model="tiny", prompt="go", **common, extra_body=further)
-    assert answer.choices[0].text == offline("go", **common, **further)[0].text
+    (expected,) = offline("go", **common, **further)
+    assert len(expected.token_ids) <= 6
+    assert (answer.choices[0].text, answer.choices[0].finish_reason) == (expected.text, "stop")
+    assert answer.usage.completion_tokens == len(expected.token_ids)
+
+
+def test_every_parameter_of_the_engine_is_taken_from_the_request():
+    asked = {"n": 2, "temperature": 0.5, "top_k": 7, "top_p": 0.9, "min_p": 0.1, "seed": 3, "ignore_eos": True}
+    asked |= {"presence_penalty": 0.5, "frequency_penalty": -0.5, "repetition_penalty": 1.3}
+    asked |= {"stop": ["a", "b"], "stop_token_ids": [65, 66]}
+    form = {"response_format": {"type": "json_schema", "json_schema": {"name": "pair", "schema": SCHEMA}}}
+    whole = {"max_tokens": 9, "logprobs": 4, "json_schema": json.dumps(SCHEMA)}
+    expected, default = SamplingParams(**asked, **whole), SamplingParams()
+    assert not [name for name, value in vars(expected).items() if value == getattr(default, name)]
+    assert CompletionRequest(prompt="go", logprobs=4, **asked, **form).sampling_params(9) == expected
+    chat = ChatRequest(messages=QUESTION, logprobs=True, top_logprobs=4, **asked, **form)
+    assert chat.sampling_params(9) == expected
 
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "boolean"}, "b": {"enum": [1, 22]}}, "required": ["a", "b"]}
@@ -184,6 +219,24 @@ def test_what_concerns_the_service_is_accepted_and_what_is_missing_is_refused(cl
         with pytest.raises(openai.BadRequestError, match=message) as caught:
             client.chat.completions.create(**options | wrong)
         assert caught.value.type == "invalid_request_error"
+
+
+def test_a_context_can_be_filled_to_its_last_token_and_no_further(client):
+    """It has 500 tokens."""
+    everything = {"extra_body": {"ignore_eos": True}}
+    for prompt, most in ("x" * 490, 10), ("x" * 499, 1):
+        answer = client.completions.create(model="tiny", prompt=prompt, max_tokens=most, **everything)
+        assert (answer.usage.total_tokens, answer.choices[0].finish_reason) == (500, "length")
+        with pytest.raises(openai.BadRequestError, match="the context is of 500"):
+            client.completions.create(model="tiny", prompt=prompt, max_tokens=most + 1)
+    question = [{"role": "user", "content": "x" * (490 - len("user:\nassistant:"))}]
+    for limit in {}, {"max_tokens": 10}, {"max_completion_tokens": 10}:
+        answer = client.chat.completions.create(model="tiny", messages=question, **limit, **everything)
+        assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (490, 10)
+    with pytest.raises(openai.BadRequestError, match="the context is of 500"):
+        client.chat.completions.create(model="tiny", messages=question, max_completion_tokens=11)
+    with pytest.raises(openai.BadRequestError, match="the context is of 500"):
+        client.completions.create(model="tiny", prompt="x" * 500, max_tokens=1)
 
 
 def test_error_classes_are_those_that_the_client_knows(client):

@@ -8,6 +8,7 @@ import httpx2
 import openai
 import psutil
 import pytest
+from service import PATIENCE
 from test_hostile_clients import JSON, LONG, MIB, refused, request_of
 from tiny_server import TinyServers
 
@@ -44,7 +45,10 @@ def test_a_signal_under_load_loses_no_accepted_request(tiny_server, number):
 
         async def main():
             accepted, later = [], []
-            async with httpx2.AsyncClient(timeout=60, limits=httpx2.Limits(max_connections=100)) as client:
+            async with (
+                asyncio.timeout(2 * PATIENCE),
+                httpx2.AsyncClient(timeout=PATIENCE, limits=httpx2.Limits(max_connections=100)) as client,
+            ):
                 calls = [asyncio.create_task(read_stream(client, url, accepted)) for _ in range(40)]
                 while len(accepted) < 20:
                     await asyncio.sleep(0.01)
@@ -68,7 +72,7 @@ def test_a_second_signal_cuts(tiny_server):
     body = LONG | {"stream": True}
     with (
         tiny_server(step_seconds=0.2) as (process, url),
-        httpx2.stream("POST", f"{url}/v1/completions", json=body, timeout=60) as answer,
+        httpx2.stream("POST", f"{url}/v1/completions", json=body, timeout=PATIENCE) as answer,
     ):
         lines = answer.iter_lines()
         next(lines)
@@ -121,7 +125,8 @@ def test_five_hundred_connections_at_once_are_served_or_told_to_come_again(tiny_
 
         async def main():
             body = {"prompt": "x", "max_tokens": 8, "temperature": 0, "ignore_eos": True}
-            return await asyncio.gather(*(raw_post(host, port, body) for _ in range(500)))
+            async with asyncio.timeout(2 * PATIENCE):
+                return await asyncio.gather(*(raw_post(host, port, body) for _ in range(500)))
 
         answers = asyncio.run(main())
         statuses = [status for status, _ in answers]

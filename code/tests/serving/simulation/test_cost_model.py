@@ -1,5 +1,7 @@
 """The price of a step: by hand, and found again from the times that it made."""
 
+from dataclasses import asdict, replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +61,20 @@ def test_a_line_cannot_price_what_has_a_bend(steps):
     assert found.bend == 24
     straight = StepCostModel(found.fixed, found.per_token)
     assert max(abs(straight.seconds(step) / true.seconds(step) - 1) for step in steps) > 0.25
+
+
+def test_fitting_minimizes_relative_errors(steps):
+    """Of times that no prices give exactly: those found are better than any others nearby."""
+    true = StepCostModel(fixed=1e-2, per_token=1e-3, per_attended=1e-6, per_sampled=1e-4, per_sequence=1e-4)
+    measured = [(step, true.seconds(step) * (0.8 + 0.1 * (7 * i % 5))) for i, step in enumerate(steps)]
+
+    def error(model: StepCostModel) -> float:
+        return sum((model.seconds(step) / seconds - 1) ** 2 for step, seconds in measured)
+
+    found = fit(measured)
+    for name, price in asdict(found).items():
+        for factor in (0.98, 1.02) if name != "bend" else ():
+            assert error(replace(found, **{name: factor * price})) >= error(found) - 1e-9, name
 
 
 def test_prices_stay_positive_where_noise_would_make_one_negative(steps):

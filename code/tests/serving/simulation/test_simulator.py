@@ -92,6 +92,17 @@ def test_a_run_follows_from_its_seed():
     assert runs[0] != runs[2]
 
 
+@pytest.mark.parametrize(("patience", "tokens"), [(0.55, 6), (0.6, 6), (0.65, 7)])
+def test_a_client_leaves_between_the_steps_at_which_its_patience_ends(patience, tokens):
+    """One that is served and one that waits; each step takes a tenth of a second."""
+    served, waits = (WorkItem(0.0, (i,), 50, 50, patience) for i in range(2))
+    config = replace(CONFIG, max_num_seqs=1)
+    result = simulate([served, waits, WorkItem(0.0, (2,), 3, 3)], config, StepCostModel(fixed=0.1))
+    assert [timing.completed for timing in result.timings] == [False, False, True]
+    assert [len(timing.token_times) for timing in result.timings] == [tokens, 0, 3]
+    assert result.timings[2].ttft == pytest.approx(0.1 * (tokens + 1))
+
+
 def test_ten_thousand_requests_with_clients_that_leave_leak_no_block():
     items = make_workload(10_000, 130.0, Lengths.uniform(1, 60), Lengths.uniform(1, 12), 3, cv=2.0, max_tokens=20)
     items = [replace(item, patience=0.3) if i % 4 == 0 else item for i, item in enumerate(items)]
