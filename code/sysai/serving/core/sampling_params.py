@@ -20,13 +20,14 @@ class SamplingParams:
         max_tokens: tokens of output at most.
         temperature: logits are divided by it; 0 takes the likeliest token.
         top_k: only the k likeliest tokens; 0 for all.
-        top_p: only the fewest likeliest tokens whose probabilities sum to p; 1 for all.
+        top_p: only the fewest likeliest tokens whose probabilities sum to p; 1 for all, 0 for the likeliest alone.
         min_p: only tokens at least this times as likely as the likeliest; 0 for all.
         presence_penalty: subtracted from the logit of each token that stands in the output.
         frequency_penalty: subtracted from it once for every time that it stands there.
         repetition_penalty: divides positive logits and multiplies negative ones of tokens in prompt and output.
         seed: makes the draws repeatable, whatever else runs; None draws a seed.
         logprobs: None for none; k for the log-probability of each token taken, and of the k likeliest.
+        prompt_logprobs: the same for the tokens of the prompt, given those before.
         stop: strings that end the completion, and are no part of its text.
         stop_token_ids: tokens that end it.
         ignore_eos: go on after the end-of-sequence token, for benchmarks.
@@ -47,6 +48,7 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     seed: int | None = None
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
@@ -64,14 +66,13 @@ class SamplingParams:
         _real("presence_penalty", self.presence_penalty, -2, 2)
         _real("frequency_penalty", self.frequency_penalty, -2, 2)
         _real("repetition_penalty", self.repetition_penalty, 0, 100)
-        if self.top_p == 0:
-            raise ValueError("top_p must be above 0: no tokens are left otherwise; temperature 0 takes the likeliest")
         if self.repetition_penalty == 0:
             raise ValueError("repetition_penalty must be above 0; 1 changes nothing")
         if self.seed is not None:
             _whole("seed", self.seed, -(2**63), 2**63 - 1)
-        if self.logprobs is not None:
-            _whole("logprobs", self.logprobs, 0, MAX_LOGPROBS)
+        for name in ("logprobs", "prompt_logprobs"):
+            if (count := getattr(self, name)) is not None:
+                _whole(name, count, 0, MAX_LOGPROBS)
         if len(self.stop) > MAX_STOP or not all(isinstance(stop, str) and stop for stop in self.stop):
             raise ValueError(f"stop must be at most {MAX_STOP} strings, none of them empty, not {self.stop!r}")
         for token_id in self.stop_token_ids:
