@@ -11,6 +11,14 @@ MAX_LOGPROBS = 20  # as in the OpenAI API
 MAX_STOP = 16
 
 
+class ParameterError(ValueError):
+    """A value that can't be served, of the parameter `param`."""
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """The rules by which the tokens of a sequence are chosen, and by which it ends. `sampler` defines each filter.
@@ -34,7 +42,7 @@ class SamplingParams:
         json_schema: JSON text of a schema that the completion must satisfy, see `json_schema`.
 
     Raises:
-        ValueError: a value out of range, or no number.
+        ParameterError: a value out of range, or no number.
     """
 
     n: int = 1
@@ -67,16 +75,17 @@ class SamplingParams:
         _real("frequency_penalty", self.frequency_penalty, -2, 2)
         _real("repetition_penalty", self.repetition_penalty, 0, 100)
         if self.repetition_penalty == 0:
-            raise ValueError("repetition_penalty must be above 0; 1 changes nothing")
+            raise ParameterError("repetition_penalty", "repetition_penalty must be above 0; 1 changes nothing")
         if self.seed is not None:
             _whole("seed", self.seed, -(2**63), 2**63 - 1)
         for name in ("logprobs", "prompt_logprobs"):
             if (count := getattr(self, name)) is not None:
                 _whole(name, count, 0, MAX_LOGPROBS)
         if len(self.stop) > MAX_STOP or not all(isinstance(stop, str) and stop for stop in self.stop):
-            raise ValueError(f"stop must be at most {MAX_STOP} strings, none of them empty, not {self.stop!r}")
+            message = f"stop must be at most {MAX_STOP} strings, none of them empty, not {self.stop!r}"
+            raise ParameterError("stop", message)
         for token_id in self.stop_token_ids:
-            _whole("a stop token id", token_id, 0)
+            _whole("stop_token_ids", token_id, 0, subject="a stop token id")
         if not isinstance(self.ignore_eos, bool) or not isinstance(self.json_schema, str | None):
             raise ValueError("ignore_eos must be a bool, and json_schema the text of a schema or None")
 
@@ -86,15 +95,15 @@ class SamplingParams:
         return (self.presence_penalty, self.frequency_penalty, self.repetition_penalty) != (0, 0, 1)
 
 
-def _whole(name: str, value: object, low: int, high: int | None = None) -> None:
+def _whole(name: str, value: object, low: int, high: int | None = None, subject: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        raise ValueError(f"{name} must be a whole number {_span(low, high)}, not {value!r}")
+        raise ParameterError(name, f"{subject or name} must be a whole number {_span(low, high)}, not {value!r}")
 
 
 def _real(name: str, value: object, low: float, high: float) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not low <= value <= high:
-        raise ValueError(f"{name} must be a number {_span(low, high)}, not {value!r}")
+        raise ParameterError(name, f"{name} must be a number {_span(low, high)}, not {value!r}")
 
 
 def _span(low: float, high: float | None) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
 from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, Policy
-from sysai.serving.core.sampling_params import SamplingParams
+from sysai.serving.core.sampling_params import ParameterError, SamplingParams
 from sysai.serving.core.scheduler import Scheduler
 from sysai.serving.core.scheduler_config import SchedulerConfig
 from sysai.serving.core.scheduler_output import SchedulerOutput
@@ -259,9 +259,10 @@ class Engine:
             token_ids = self.tokenizer.encode(stop)
             special = [self.tokenizer.tokens[i] for i in token_ids if i in self.tokenizer.special_ids]
             if special and len(token_ids) > 1:
-                raise ValueError(
+                raise ParameterError(
+                    "stop",
                     f"the stop string {stop!r} is never met, because the special token {special[0]!r} is no part of a "
-                    f"text: give the token alone, or its id in stop_token_ids"
+                    f"text: give the token alone, or its id in stop_token_ids",
                 )
             stop_token_ids += token_ids if special else []
         return replace(params, stop_token_ids=tuple(stop_token_ids))
@@ -271,7 +272,10 @@ class Engine:
         return Vocabulary(self.tokenizer)
 
     def _compile(self, schema: str) -> TokenGrammar:
-        return TokenGrammar.from_json_schema(schema, self._vocabulary)
+        try:
+            return TokenGrammar.from_json_schema(schema, self._vocabulary)
+        except ValueError as error:
+            raise ParameterError("json_schema", str(error)) from None
 
 
 def _allowed(sequences: Iterable[tuple[Request, Sequence]], like_BV: Tensor) -> Tensor | None:
