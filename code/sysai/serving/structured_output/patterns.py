@@ -20,13 +20,13 @@ _WORD = _DIGITS | frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXY
 _CLASSES = {"d": _DIGITS | {_SOME}, "w": _WORD | {_SOME}, "s": frozenset(" \t\n\r\f\v") | {_SOME}}
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 _BOUNDS = re.compile(r"\{(\d+)(,?)(\d*)\}")
-_MOST_REPEATS = 1000
+_MOST_REPEATS = 100
 
 _YEAR = r"[12]\d{3}"
 _DAY = r"((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
 _TIME = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+\-]([01]\d|2[0-3]):[0-5]\d)"
 _OCTET = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-_LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9\-]{0,61}[a-zA-Z0-9])?"
+_LABEL = r"[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*"
 _HOST = rf"{_LABEL}(\.{_LABEL})*"
 _ATOM = r"[a-zA-Z0-9_%+\-]+"
 FORMATS = {
