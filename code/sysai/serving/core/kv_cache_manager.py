@@ -40,11 +40,12 @@ class KVCacheManager:
         """Give blocks for all present tokens to a sequence that has none, if `watermark_blocks` more stay available.
 
         Sets its computed tokens to those found in the prefix cache, all but the last at most: that one is computed,
-        for its logits. One that was swapped out keeps what it had computed, and gets the copies CPU -> device.
+        for its logits; none for a prompt that is scored, which needs the logits of all. One that was swapped out
+        keeps what it had computed, and gets the copies CPU -> device.
         """
         cpu_blocks = self._cpu_blocks.get(sequence, [])
         cached_blocks = []
-        if self.cache is not None and not cpu_blocks:
+        if self.cache is not None and not cpu_blocks and not sequence.scores_prompt:
             cached_blocks = self.cache.match(sequence.token_ids(0, sequence.num_tokens - 1))
         table = BlockTable(self.pool, cached_blocks, len(cached_blocks) * self.pool.block_size, len(cached_blocks))
         new_positions = sequence.num_tokens - table.length

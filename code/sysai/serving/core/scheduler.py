@@ -203,6 +203,7 @@ class Scheduler:
             sequence.token_ids(start, end),
             self.memory.block_table(sequence),
             samples=end == sequence.num_tokens,
+            scores=sequence.scores_prompt and start < sequence.num_prompt_tokens - 1,
         )
         draft.budget -= end - start
 

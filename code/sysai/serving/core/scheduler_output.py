@@ -16,7 +16,8 @@ class ScheduledSequence:
     """One sequence's share of a step: its tokens at positions `start`, `start + 1`, ...
 
     They attend to all positions before them, which lie in `block_table`, as do their own. If `samples`, the last of
-    them is the sequence's last so far, and its logits give the next.
+    them is the sequence's last so far, and its logits give the next. If `scores`, the logits of all of them are asked
+    for: those of a position tell how likely the prompt's next token was.
     """
 
     seq_id: str
@@ -24,6 +25,12 @@ class ScheduledSequence:
     token_ids: tuple[int, ...]
     block_table: tuple[int, ...]
     samples: bool
+    scores: bool = False
+
+    @property
+    def num_logits(self) -> int:
+        """Of these tokens, the last so many have their logits computed."""
+        return len(self.token_ids) if self.scores else int(self.samples)
 
     @property
     def end(self) -> int:

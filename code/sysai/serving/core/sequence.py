@@ -92,6 +92,11 @@ class Sequence:
         return [*self.prompt_token_ids, *self.output_token_ids]
 
     @property
+    def scores_prompt(self) -> bool:
+        """Whether the log-probabilities of the prompt's tokens are asked for; the first sequence finds them for all."""
+        return self.sampling_params.prompt_logprobs is not None and self.index == 0
+
+    @property
     def is_finished(self) -> bool:
         """Whether no more tokens will come."""
         return self.status is SequenceStatus.FINISHED

@@ -140,6 +140,11 @@ class AsyncEngine:
         """Whether new prompts are taken."""
         return self._accepting and self.is_healthy
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether all completions that were accepted have ended."""
+        return self._accepted.none.is_set()
+
     def stats(self) -> EngineStats:
         """Read the present state; its numbers may be a step apart from each other."""
         scheduler = self.engine.scheduler

@@ -26,7 +26,7 @@ from torch import Tensor
 from sysai.models.tokenizer import Tokenizer
 from sysai.models.transformer import Transformer
 from sysai.serving.core.policies import FIRST_COME_FIRST_SERVED, Policy
-from sysai.serving.core.sampling_params import SamplingParams
+from sysai.serving.core.sampling_params import ParameterError, SamplingParams
 from sysai.serving.core.scheduler import Scheduler
 from sysai.serving.core.scheduler_config import SchedulerConfig
 from sysai.serving.core.scheduler_output import SchedulerOutput
@@ -131,6 +131,7 @@ class Engine:
             RequestOutput(
                 request.sequences[0].prompt_token_ids,
                 tuple(join(chunks[request.request_id, sequence.index]) for sequence in request.sequences),
+                request.prompt_logprobs,
             )
             for request in requests
         ]
@@ -141,8 +142,8 @@ class Engine:
         """Let a request for `n` completions wait for its turn; its id, which stands in its chunks.
 
         Raises:
-            ValueError: an id in use, a prompt that is empty, too long or has unknown token ids, or a schema that
-                can't be followed. TypeError: a token id that is no whole number.
+            ValueError: an id in use, a prompt that is empty, too long or has unknown token ids, a schema that can't be
+                followed, or a stop string that can't be met. TypeError: a token id that is no whole number.
         """
         request_id = next(self._request_ids) if request_id is None else request_id
         if request_id in self._requests:
@@ -152,6 +153,7 @@ class Engine:
             raise ValueError(f"token id {max(token_ids)} is out of range: ids go from 0 to {len(self.tokenizer) - 1}")
         schema = sampling_params.json_schema
         grammar = None if schema is None else self._grammar(schema)
+        sampling_params = self._with_stop_tokens(sampling_params)
         request = Request(request_id, token_ids, sampling_params, self.clock(), self.tokenizer, grammar)
         first = request.sequences[0]
         self.scheduler.add(first)
@@ -191,12 +193,17 @@ class Engine:
     def _compute(self, step: SchedulerOutput) -> tuple[list[tuple[Request, Sequence]], SamplerOutput]:
         """The model's pass, and a token for each sequence that gets one. Nothing but memory has changed so far."""
         logits_RV = self.runner.execute(step)[:, : len(self.tokenizer)]
-        rows, sequences = [], []
-        sampling = [self.scheduler.sequences[scheduled.seq_id] for scheduled in step.scheduled if scheduled.samples]
-        for row, sequence in enumerate(sampling):
+        rows, sequences, end = [], [], 0
+        for scheduled in step.scheduled:
+            begin, end = end, end + scheduled.num_logits
+            sequence = self.scheduler.sequences[scheduled.seq_id]
             request = self._request_of[sequence]
+            if scheduled.scores:
+                request.score(scheduled.start, logits_RV[begin:end])
+            if not scheduled.samples:
+                continue
             for sharer in (sequence, *request.unforked):  # those that will fork draw from the same logits
-                rows.append(row)
+                rows.append(end - 1)
                 sequences.append((request, sharer))
         logits_BV = logits_RV[torch.tensor(rows, dtype=torch.int64, device=logits_RV.device)]
         allowed_BV = _allowed(sequences, logits_BV)
@@ -245,12 +252,30 @@ class Engine:
         if request.is_finished:
             self._requests.pop(request.request_id, None)
 
+    def _with_stop_tokens(self, params: SamplingParams) -> SamplingParams:
+        """Make stop tokens, too, of stop strings that are special tokens: those are left out of the text."""
+        stop_token_ids = list(params.stop_token_ids)
+        for stop in params.stop:
+            token_ids = self.tokenizer.encode(stop)
+            special = [self.tokenizer.tokens[i] for i in token_ids if i in self.tokenizer.special_ids]
+            if special and len(token_ids) > 1:
+                raise ParameterError(
+                    "stop",
+                    f"the stop string {stop!r} is never met, because the special token {special[0]!r} is no part of a "
+                    f"text: give the token alone, or its id in stop_token_ids",
+                )
+            stop_token_ids += token_ids if special else []
+        return replace(params, stop_token_ids=tuple(stop_token_ids))
+
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self.tokenizer)
 
     def _compile(self, schema: str) -> TokenGrammar:
-        return TokenGrammar.from_json_schema(schema, self._vocabulary)
+        try:
+            return TokenGrammar.from_json_schema(schema, self._vocabulary)
+        except ValueError as error:
+            raise ParameterError("json_schema", str(error)) from None
 
 
 def _allowed(sequences: Iterable[tuple[Request, Sequence]], like_BV: Tensor) -> Tensor | None:

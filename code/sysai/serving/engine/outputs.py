@@ -17,7 +17,8 @@ class Chunk:
 
     A completion that fails ends with a chunk without a token, and says why in `error`. `start_time` (on the engine's
     clock) is that of the step in which the request's prompt was first computed, `num_cached_tokens` how many tokens of
-    the prompt the prefix cache had then.
+    the prompt the prefix cache had then. `prompt_logprobs`, if asked for, has an entry for each token of the prompt
+    but the first, which has none before it.
     """
 
     request_id: str
@@ -30,6 +31,7 @@ class Chunk:
     error: str | None = None
     start_time: float | None = None
     num_cached_tokens: int = 0
+    prompt_logprobs: Sequence[TokenLogprobs] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class CompletionOutput:
 
 @dataclass(frozen=True)
 class RequestOutput:
-    """A prompt, and its `n` completions in order."""
+    """A prompt, and its `n` completions in order. `prompt_logprobs` are those of a chunk."""
 
     prompt_token_ids: tuple[int, ...]
     outputs: tuple[CompletionOutput, ...]
+    prompt_logprobs: Sequence[TokenLogprobs] | None = None
 
 
 def join(chunks: Sequence[Chunk]) -> CompletionOutput:

@@ -10,13 +10,14 @@ from collections import abc
 from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
 from sysai.models.tokenizer import Tokenizer
 from sysai.serving.core.sampling_params import SamplingParams
 from sysai.serving.core.sequence import FinishReason, Sequence
 from sysai.serving.engine.detokenizer import Detokenizer
 from sysai.serving.engine.outputs import Chunk
-from sysai.serving.engine.sampler import TokenLogprobs
+from sysai.serving.engine.sampler import TokenLogprobs, score
 from sysai.serving.structured_output.token_mask import TokenGrammar
 
 
@@ -52,6 +53,7 @@ class Request:
         self.forked = False  # whether the sequences after the first go on by themselves
         self.start_time: float | None = None
         self.num_cached_tokens = 0
+        self.prompt_logprobs: list[TokenLogprobs] | None = None if sampling_params.prompt_logprobs is None else []
         self._grammar = grammar
         self._grammar_states = [grammar and grammar.start] * sampling_params.n
         self._tokenizer = tokenizer
@@ -74,6 +76,13 @@ class Request:
     def start(self, now: float, num_cached_tokens: int) -> None:
         """Note when the prompt is first computed, and how many of its tokens need not be."""
         self.start_time, self.num_cached_tokens = now, num_cached_tokens
+
+    def score(self, start: int, logits_TV: Tensor) -> None:
+        """Take the logits of positions `start`, `start + 1`, ... of the prompt; those known (preemption) stay."""
+        begin, prompt = len(self.prompt_logprobs), self.sequences[0].prompt_token_ids
+        new_TV = logits_TV[begin - start : len(prompt) - 1 - start]
+        next_ids = prompt[begin + 1 : begin + 1 + len(new_TV)]
+        self.prompt_logprobs += score(new_TV, next_ids, self.sampling_params.prompt_logprobs)
 
     def allowed(self, sequence: Sequence) -> np.ndarray | None:
         """The tokens that may come next, bool [V]; None if all may."""
@@ -105,5 +114,9 @@ class Request:
         return self._chunk(sequence.index, text, finish_reason=FinishReason.ERROR, error=error)
 
     def _chunk(self, index: int, text: str, **fields) -> Chunk:
-        prompt = {"start_time": self.start_time, "num_cached_tokens": self.num_cached_tokens}
+        prompt = {
+            "start_time": self.start_time,
+            "num_cached_tokens": self.num_cached_tokens,
+            "prompt_logprobs": self.prompt_logprobs,
+        }
         return Chunk(self.request_id, index, text, **prompt, **fields)

@@ -95,6 +95,16 @@ def sample(logits_BV: Tensor, sequences: list[Sequence], allowed_BV: Tensor | No
     return SamplerOutput(token_ids, _logprobs(raw_BV, sequences, token_ids))
 
 
+def score(logits_TV: Tensor, token_ids: Iterable[int], count: int) -> list[TokenLogprobs]:
+    """Tell how likely tokens that are given were, and the `count` likeliest ones in the place of each.
+
+    Args:
+        logits_TV: of the position before each token.
+    """
+    pairs = zip(logits_TV, token_ids, strict=True)  # row by row: a second matrix of the vocabulary is not needed
+    return [_token_logprobs(logits_V.float().log_softmax(-1), token_id, count) for logits_V, token_id in pairs]
+
+
 def uniform(seed: int, index: int, position: int) -> float:
     """Draw the number in [0, 1) that decides the token at a position of a sequence's output: 53 random bits."""
     bits = np.random.Philox(key=seed % 2**64 | index << 64, counter=position).random_raw()
@@ -186,9 +196,13 @@ def _logprobs(logits_BV: Tensor, sequences: list[Sequence], token_ids: list[int]
         if count is None or token_id == INVALID_TOKEN:
             continue
         logprobs_V = logits_BV[row].log_softmax(-1)
-        top = _likeliest(logprobs_V, min(count, len(logprobs_V)))
-        output[row] = TokenLogprobs(token_id, float(logprobs_V[token_id]), top)
+        output[row] = _token_logprobs(logprobs_V, token_id, count)
     return output
+
+
+def _token_logprobs(logprobs_V: Tensor, token_id: int, count: int) -> TokenLogprobs:
+    top = _likeliest(logprobs_V, min(count, len(logprobs_V)))
+    return TokenLogprobs(token_id, float(logprobs_V[token_id]), top)
 
 
 def _likeliest(logprobs_V: Tensor, count: int) -> tuple[tuple[int, float], ...]:

@@ -16,7 +16,7 @@ computed and ignored, at no cost where time is memory's.
 Weights may be stored in 16 or 8 bits (`quantized_linear`); all else is float32. Production engines on CPUs work
 likewise (llama.cpp's ggml, with kernels written by hand); on GPUs the one call is a CUDA graph.
 
-Shapes: T tokens of the step, D model, R rows to sample from, V vocabulary.
+Shapes: T tokens of the step, D model, R rows that have logits, V vocabulary.
 """
 
 import copy
@@ -110,9 +110,10 @@ class CompiledRunner:
 
     @torch.inference_mode()
     def execute(self, step: SchedulerOutput) -> Tensor:
-        """Move the blocks of a step, and compute it: logits [R, V] of the sequences that sample, in their order.
+        """Move the blocks of a step, and compute it: logits [R, V], each sequence's last `num_logits` in order.
 
-        The logits are overwritten by the next step.
+        The logits are overwritten by the next step. A scored prompt has more rows than the head's memory: it is
+        computed in pieces.
         """
         self.cache.move(step)
         inputs, memory = StepInputs.of(step, self.cache.block_size), self._body.memory
@@ -128,11 +129,18 @@ class CompiledRunner:
             "tiles": tiles_W4,
         }
         self._body.run(rows, {"tokens": rows, "G": inputs.block_tables.shape[1], "W": len(tiles_W4)}, step_arrays)
-        last_R = torch.from_numpy(inputs.last)
-        torch.index_select(memory[self._result], 0, last_R, out=self._head.memory["x"][: len(last_R)])
-        if len(last_R):
-            self._head.run(len(last_R), {}, {})
-        return self._head.memory["logits"][: len(last_R)]
+        pieces = torch.from_numpy(inputs.logits).split(self._head.rows)
+        if len(pieces) == 1:
+            return self._logits(pieces[0])
+        return torch.cat([self._logits(rows_R).clone() for rows_R in pieces])
+
+    def _logits(self, rows_R: Tensor) -> Tensor:
+        """Logits [R, V] of these rows of the step, in the head's memory."""
+        memory = self._head.memory
+        torch.index_select(self._body.memory[self._result], 0, rows_R, out=memory["x"][: len(rows_R)])
+        if len(rows_R):
+            self._head.run(len(rows_R), {}, {})
+        return memory["logits"][: len(rows_R)]
 
     def _add_layers(self, attention: PagedAttention) -> str:
         """Add the calls of all layers; the name of the memory in which the last one leaves its result."""

@@ -3,14 +3,14 @@
 The tokens of all sequences follow each other, as one matrix of T rows without padding. Norms, projections and MLP
 take a row for a token and don't ask whose it is, so that their weights are read once for everybody:
 
-    x = embed(tokens);  x += output(attention of each sequence (norm(x)));  x += mlp(norm(x));  logits = head(x[last])
+    x = embed(tokens);  x += output(attention of each sequence (norm(x)));  x += mlp(norm(x));  logits = head(x[wanted])
 
 Only attention goes by sequence (`attention_backends`). The head, 2 * D * V FLOPs a row, is computed for those rows only
-from which a token will be sampled (Yu et al., Orca, OSDI 2022, section 3.2: selective batching). The weights are those
-of `sysai.models.transformer.Transformer`, in place. On a CPU `compiled_runner` does the same by kernels of chapter
-07's compiler.
+from which a token will be sampled, or the prompt's next one scored (Yu et al., Orca, OSDI 2022, section 3.2: selective
+batching). The weights are those of `sysai.models.transformer.Transformer`, in place. On a CPU `compiled_runner` does
+the same by kernels of chapter 07's compiler.
 
-Shapes: T tokens of the step, D model, H query heads, N key-value heads, K head size, R rows to sample from, V
+Shapes: T tokens of the step, D model, H query heads, N key-value heads, K head size, R rows that have logits, V
 vocabulary.
 """
 
@@ -35,7 +35,7 @@ class Runner(Protocol):
     """Executes steps; made from a model and the limits."""
 
     def execute(self, step: SchedulerOutput) -> Tensor:
-        """Move the blocks of a step, and compute it: logits [R, V] of the sequences that sample, in their order."""
+        """Move the blocks of a step, and compute it: logits [R, V], each sequence's last `num_logits` in order."""
 
 
 def check_served(model: Transformer, config: SchedulerConfig) -> None:
@@ -79,13 +79,13 @@ class ModelRunner:
 
     @torch.inference_mode()
     def execute(self, step: SchedulerOutput) -> Tensor:
-        """Move the blocks of a step, and compute it: logits [R, V] of the sequences that sample, in their order."""
+        """Move the blocks of a step, and compute it: logits [R, V], each sequence's last `num_logits` in order."""
         self.cache.move(step)
         model = self.model
         inputs = StepInputs.of(step, self.cache.block_size)
         attention = self.attention(inputs, self.cache.blocks_L2PONK)
-        tokens_T, positions_T, last_R = (
-            torch.from_numpy(x).to(model.device) for x in (inputs.tokens, inputs.positions, inputs.last)
+        tokens_T, positions_T, logits_R = (
+            torch.from_numpy(x).to(model.device) for x in (inputs.tokens, inputs.positions, inputs.logits)
         )
         x_TD = model.embed(tokens_T)
         rotation = None
@@ -98,7 +98,7 @@ class ModelRunner:
             mixed_THK = attention(layer, q_THK, k_TNK, v_TNK)
             x_TD = x_TD + block.attention.output(mixed_THK.flatten(1))
             x_TD = x_TD + block.mlp(block.mlp_norm(x_TD))
-        x_RD = model.norm(x_TD[last_R])
+        x_RD = model.norm(x_TD[logits_R])
         return F.linear(x_RD, model.embed.weight if model.config.tie_embeddings else model.head.weight)
 
 

@@ -4,8 +4,8 @@ The tokens of all sequences follow each other. A position's slot is where it lie
 
     slot = block_table[position // block_size] * block_size + position % block_size
 
-The names are vLLM's. Shapes: T tokens of the step, B sequences, G blocks of the longest one, R sequences that
-sample.
+The names are vLLM's. Shapes: T tokens of the step, B sequences, G blocks of the longest one, R rows that
+have logits.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,8 @@ class StepInputs(NamedTuple):
             never read.
         query_starts: [B + 1], where each sequence's tokens begin, and T.
         lengths: [B], positions of each sequence, its tokens of this step included.
-        last: [R], int64, the row of the last token of each sequence that samples.
+        logits: [R], int64, the rows whose logits are asked for: the last of each sequence that samples, all of one
+            whose prompt is scored.
     """
 
     tokens: np.ndarray
@@ -35,7 +36,7 @@ class StepInputs(NamedTuple):
     block_tables: np.ndarray
     query_starts: np.ndarray
     lengths: np.ndarray
-    last: np.ndarray
+    logits: np.ndarray
 
     @classmethod
     def of(cls, step: SchedulerOutput, block_size: int) -> "StepInputs":
@@ -58,5 +59,7 @@ class StepInputs(NamedTuple):
             block_tables=tables_BG,
             query_starts=query_starts_B1,
             lengths=lengths_B,
-            last=query_starts_B1[1:][[seq.samples for seq in seqs]].astype(np.int64) - 1,
+            logits=np.concatenate(
+                [np.arange(end - seq.num_logits, end) for end, seq in zip(query_starts_B1[1:], seqs, strict=True)]
+            ).astype(np.int64),
         )

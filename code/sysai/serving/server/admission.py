@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from sysai.serving.core.sampling_params import ParameterError
 from sysai.serving.engine.async_engine import AsyncEngine
 from sysai.serving.engine.stream import Stream
 from sysai.serving.server.chat_template import render
@@ -42,7 +43,12 @@ class Admission:
         Raises:
             APIError: the request can't be served. QueueFullError, EngineStoppedError, EngineDeadError.
         """
-        return await self._submit(request, request.prompt, request.max_tokens, "prompt")
+        prompts = request.prompt
+        if not prompts:  # as after the end of another document
+            if self.tokenizer.eos_id is None:
+                raise APIError(400, "this model's texts have no token to begin with: give a prompt", param="prompt")
+            prompts = [[self.tokenizer.eos_id]]
+        return await self._submit(request, prompts, request.max_tokens, "prompt")
 
     async def chat(self, request: ChatRequest) -> Stream:
         """Submit a conversation to be answered; errors as above."""
@@ -71,18 +77,23 @@ class Admission:
             longest = max(map(len, encoded))
             limit = self._output_limit(longest, max_tokens, param)
             return await self.engine.submit(encoded, request.sampling_params(limit))
+        except ParameterError as error:
+            param = "response_format" if error.param == "json_schema" else error.param
+            raise APIError(400, str(error), param=param, code="invalid_value") from None
         except ValueError as error:
-            raise APIError(400, str(error), code="invalid_value") from None
+            raise APIError(400, str(error), param=param, code="invalid_value") from None
 
     def _check_schema(self, schema: str) -> None:
         if len(schema) > self.limits.max_schema_bytes:
-            raise ValueError(f"the schema's {len(schema)} bytes exceed the limit of {self.limits.max_schema_bytes}")
+            message = f"the schema's {len(schema)} bytes exceed the limit of {self.limits.max_schema_bytes}"
+            raise ParameterError("json_schema", f"{message}: shorten it")
         depth = deepest = 0
         for sign in _STRING.sub("", schema):
             depth += (sign in "[{") - (sign in "]}")
             deepest = max(depth, deepest)
         if deepest > self.limits.max_schema_depth:
-            raise ValueError(f"the schema is nested {deepest} deep, the limit is {self.limits.max_schema_depth}")
+            message = f"the schema is nested {deepest} deep, the limit is {self.limits.max_schema_depth}"
+            raise ParameterError("json_schema", f"{message}: write it with fewer levels")
 
     async def _encode(self, text: str, param: str) -> list[int]:
         if len(text) > self.max_model_len * self._longest_token:
@@ -97,7 +108,10 @@ class Admission:
             raise APIError(400, message, param=param, code="invalid_value") from None
 
     def _output_limit(self, prompt: int, max_tokens: int | None, param: str) -> int:
-        """Tokens of output that a request may have; without a wish, all that the context leaves."""
+        """Tokens of output that a request may have; without a wish, all that the context leaves.
+
+        At least one: a pass over the prompt gives it, also where none is asked for.
+        """
         room = self.max_model_len - prompt
         if room < (max_tokens or 1):
             raise APIError(
@@ -107,4 +121,4 @@ class Admission:
                 param=param,
                 code="context_length_exceeded",
             )
-        return max_tokens or room
+        return room if max_tokens is None else max(max_tokens, 1)

@@ -1,11 +1,13 @@
 """The routes: `/v1/completions`, `/v1/chat/completions`, `/v1/models`, `/health`, `/metrics`, `/openapi.json`."""
 
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
 from sysai.serving.engine.async_engine import AsyncEngine
@@ -14,6 +16,7 @@ from sysai.serving.server.admission import Admission
 from sysai.serving.server.auth import RequireKey
 from sysai.serving.server.body import BoundBody
 from sysai.serving.server.errors import APIError
+from sysai.serving.server.head import AnswerHead
 from sysai.serving.server.limits import ServerLimits
 from sysai.serving.server.metrics import Metrics
 from sysai.serving.server.protocol import ChatRequest, CompletionRequest
@@ -30,6 +33,7 @@ def create_app(
     name: str,
     limits: ServerLimits,
     api_key: str | None,
+    allowed_origins: Sequence[str] = (),
 ) -> FastAPI:
     """Make the server's ASGI application.
 
@@ -39,6 +43,7 @@ def create_app(
         name: the model's, by which requests ask for it.
         limits: what clients may take.
         api_key: that clients must have; None for an open server.
+        allowed_origins: of pages whose scripts a browser lets read the answers; "*" for all.
     """
     app = FastAPI(
         title="sysai serve",
@@ -52,6 +57,15 @@ def create_app(
     app.add_middleware(BoundBody, limits=limits)
     if api_key is not None:
         app.add_middleware(RequireKey, api_key=api_key)
+    app.add_middleware(AnswerHead)
+    if allowed_origins:  # before the key: a browser asks whether it may send one, and sends none to ask
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=allowed_origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("*",),
+            expose_headers=("Retry-After",),
+        )
     admission = Admission(engine, name, limits)
     model = Model(
         id=name, object="model", created=int(time.time()), owned_by="sysai", max_model_len=admission.max_model_len
@@ -61,21 +75,18 @@ def create_app(
     async def complete(body: CompletionRequest, request: Request) -> Response:
         """Continue a prompt, or each of several."""
         stream = await admission.complete(body)
-        prompts = list(stream.prompts.values())
-        echoes = [admission.tokenizer.decode(ids) if body.echo else "" for ids in prompts for _ in range(body.n)]
-        reply = CompletionReply(admission.tokenizer, name, len(echoes), sum(map(len, prompts)), echoes)
+        reply = CompletionReply(admission.tokenizer, name, list(stream.prompts.values()), body)
         if body.stream:
-            return EventStream(stream, reply, limits, body.include_usage)
+            return EventStream(stream, reply, limits)
         return await whole_answer(stream, reply, limits, request.receive)
 
     @app.post("/v1/chat/completions", response_model=ChatCompletion, responses=_streaming())
     async def chat(body: ChatRequest, request: Request) -> Response:
         """Answer a conversation."""
         stream = await admission.chat(body)
-        (prompt,) = stream.prompts.values()
-        reply = ChatReply(admission.tokenizer, name, body.n, len(prompt))
+        reply = ChatReply(admission.tokenizer, name, list(stream.prompts.values()), body)
         if body.stream:
-            return EventStream(stream, reply, limits, body.include_usage)
+            return EventStream(stream, reply, limits)
         return await whole_answer(stream, reply, limits, request.receive)
 
     @app.get("/v1/models")

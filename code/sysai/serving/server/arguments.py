@@ -18,6 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", str, "127.0.0.1", "address to listen on; 0.0.0.0 for all networks (default: 127.0.0.1)")
     add("--port", int, 8000, "port to listen on; 0 for any that is free (default: 8000)")
     add("--api-key", str, os.environ.get("SYSAI_API_KEY"), "asked of clients (default: SYSAI_API_KEY, or none)")
+    parser.add_argument("--allowed-origins", nargs="+", default=(), metavar="ORIGIN", help="whose pages a browser lets "
+        "use the server (CORS), such as https://example.org; * for all (default: none)")  # fmt: skip
     add("--device", str, "auto", "cpu, cuda, ... (default: cuda if there is a GPU)")
     add("--weight-dtype", str, "float32", "how weights are stored (default: float32)", choices=WEIGHT_DTYPES)
     add("--runner", str, "auto", "compiled: kernels for the CPU, made by a C compiler; torch: any device (default: "

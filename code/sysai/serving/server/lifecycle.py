@@ -1,7 +1,8 @@
 """From start to end: the port first, then the model, then requests; and at a signal everything in reverse.
 
-SIGTERM or SIGINT ends the server when all that it has accepted is answered: it stops to listen, connections close as
-their answers end, then the engine stops, and the exit code is 0. A second signal cuts what still runs.
+SIGTERM or SIGINT ends the server when all that it has accepted is answered. Until then it listens, so that whoever
+comes is told: new requests get status 503, and `/health` says "draining". Then connections close, the engine stops, and
+the exit code is 0. A second signal cuts what still runs.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 from fastapi import FastAPI
@@ -25,6 +26,7 @@ from sysai.serving.server.limits import ServerLimits
 from sysai.serving.server.metrics import Metrics
 
 _DONE, _FAILED, _USAGE = 0, 1, 2
+_POLL_SECONDS = 0.05
 _SWITCH_INTERVAL = 0.0005  # seconds; Python's default of 5 ms would let the engine wait for its lock as long
 
 
@@ -52,6 +54,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more, and wait for the answers of all that was accepted."""
         self.engine.stop_accepting()
+        while not (self.engine.is_drained or self.force_exit):
+            await asyncio.sleep(_POLL_SECONDS)  # as uvicorn waits for connections: a signal's handler wakes nobody
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: object) -> None:
@@ -67,6 +71,7 @@ async def serve(
     limits: ServerLimits,
     api_key: str | None,
     ready: Callable[[Server], None],
+    allowed_origins: Sequence[str] = (),
 ) -> bool:
     """Serve until a signal, or until `should_exit` is set on the server that `ready` gets; whether nothing was cut.
 
@@ -77,11 +82,12 @@ async def serve(
         limits: what clients may take.
         api_key: asked of clients, or None.
         ready: called when requests are taken.
+        allowed_origins: see `create_app`.
     """
     metrics = Metrics()
     async with AsyncEngine(engine, max_waiting=limits.max_waiting, observer=metrics) as running:
         metrics.watch(running)
-        app = create_app(running, metrics, name, limits, api_key)
+        app = create_app(running, metrics, name, limits, api_key, allowed_origins)
         server = Server(app, running, limits, lambda: ready(server))
         await server.serve([listener])
         if server.force_exit:
@@ -131,7 +137,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"address  http://{shown}:{port}/v1  model {name!r}  (Ctrl-C to end)", flush=True)
 
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    complete = asyncio.run(serve(engine, listener, name, limits, options.api_key, ready))
+    complete = asyncio.run(serve(engine, listener, name, limits, options.api_key, ready, options.allowed_origins))
     return _DONE if complete else _FAILED
 
 

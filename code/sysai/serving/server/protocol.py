@@ -2,18 +2,28 @@
 beside them in the same object.
 
 Unknown parameters are errors, because an answer without them would not be what was asked for; those that concern the
-service and not the answer are accepted. A parameter that is null, or an unknown one that asks for nothing, counts as
-left out. Ranges stand here so that clients can read them; they lie
-within those of `SamplingParams`, and are narrower where a value would drive logits out of their range.
+service and not the answer are accepted. A parameter that is null, or an unknown one that asks for nothing (empty, or
+its documented default), counts as left out. Ranges stand here so that clients can read them; they lie within those of
+`SamplingParams`, and are narrower where a value would drive logits out of their range.
 """
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
-from sysai.serving.core.sampling_params import MAX_LOGPROBS, SamplingParams
+from sysai.serving.core.sampling_params import MAX_LOGPROBS, ParameterError, SamplingParams
+
+_EMPTY = ([], {}, "none", "")
+_DEFAULTS = {  # OpenAI's, of parameters that are not supported
+    "best_of": [1],
+    "function_call": ["auto"],
+    "modalities": [["text"]],
+    "reasoning_effort": ["medium"],
+    "tool_choice": ["auto"],
+    "verbosity": ["medium"],
+}
 
 
 class _Form(BaseModel):
@@ -29,7 +39,7 @@ class _Form(BaseModel):
         return {
             name: value
             for name, value in data.items()
-            if value is not None and (name in parameters or value not in ([], {}, "none"))
+            if value is not None and (name in parameters or value not in (*_EMPTY, *_DEFAULTS.get(name, ())))
         }
 
 
@@ -45,7 +55,6 @@ class Message(_Form):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
-    name: str | None = None
 
     @property
     def text(self) -> str:
@@ -113,7 +122,7 @@ class _Request(_Form):
     model: str | None = None
     n: int = Field(1, ge=1, le=128)
     temperature: float = Field(1.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
+    top_p: float = Field(1.0, ge=0, le=1)
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
@@ -140,7 +149,7 @@ class _Request(_Form):
     @model_validator(mode="after")
     def _only_streams_have_options(self) -> "_Request":
         if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options are for stream: true")
+            raise ParameterError("stream_options", "stream_options are for stream: true")
         return self
 
     @property
@@ -153,7 +162,7 @@ class _Request(_Form):
         """JSON text of the schema that the answer must satisfy.
 
         Raises:
-            ValueError: a schema that is nested too deeply to be written.
+            ParameterError: a schema that is nested too deeply to be written.
         """
         match self.response_format:
             case JsonObjectFormat():
@@ -162,14 +171,15 @@ class _Request(_Form):
                 try:
                     return json.dumps(schema.document)
                 except RecursionError:
-                    raise ValueError("the schema is nested too deeply: write it with fewer levels") from None
+                    message = "the schema is nested too deeply: write it with fewer levels"
+                    raise ParameterError("json_schema", message) from None
         return None
 
     def sampling_params(self, max_tokens: int) -> SamplingParams:
         """Make the engine's parameters.
 
         Raises:
-            ValueError: a value out of range.
+            ParameterError: a value out of range.
         """
         return SamplingParams(
             n=self.n,
@@ -183,6 +193,7 @@ class _Request(_Form):
             repetition_penalty=self.repetition_penalty,
             seed=self.seed,
             logprobs=self.num_logprobs,
+            prompt_logprobs=self.num_logprobs if self.echo else None,
             stop=self.stop,
             stop_token_ids=tuple(self.stop_token_ids),
             ignore_eos=self.ignore_eos,
@@ -193,16 +204,10 @@ class _Request(_Form):
 class CompletionRequest(_Request):
     """A prompt, or several, to be continued."""
 
-    prompt: Prompts
-    max_tokens: int | None = Field(16, ge=1)
+    prompt: Prompts = Field([], description="Without one, the text is that of a new document.")
+    max_tokens: int | None = Field(16, ge=0)
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
-    echo: bool = Field(False, description="Begin the text with the prompt; not together with logprobs.")
-
-    @model_validator(mode="after")
-    def _echo_has_no_logprobs(self) -> "CompletionRequest":
-        if self.echo and self.logprobs is not None:
-            raise ValueError("echo together with logprobs is not supported: leave one of them out")
-        return self
+    echo: bool = Field(False, description="Begin the text, and the logprobs, with the prompt.")
 
     @property
     def num_logprobs(self) -> int | None:
@@ -216,13 +221,14 @@ class ChatRequest(_Request):
     messages: list[Message] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, description="The older name of max_completion_tokens.")
     max_completion_tokens: int | None = Field(None, ge=1)
+    echo: ClassVar[bool] = False
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
 
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> "ChatRequest":
         if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs need logprobs: true")
+            raise ParameterError("top_logprobs", "top_logprobs need logprobs: true")
         return self
 
     @property

@@ -61,11 +61,14 @@ class ChatLogprobs(BaseModel):
 
 
 class CompletionLogprobs(BaseModel):
-    """Lists with one entry for each token, as `ChatLogprobs`; `text_offset` in characters."""
+    """Lists with one entry for each token of the text; `text_offset` is the place of the character that it begins in.
+
+    The first token of an echoed prompt has null for its log-probabilities: nothing stands before it.
+    """
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
 
 

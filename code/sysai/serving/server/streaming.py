@@ -59,10 +59,10 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, stream: Stream, reply: Reply, limits: ServerLimits, include_usage: bool) -> None:
+    def __init__(self, stream: Stream, reply: Reply, limits: ServerLimits) -> None:
         super().__init__(None, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self.stream, self.reply, self.limits, self.include_usage = stream, reply, limits, include_usage
+        self.stream, self.reply, self.limits = stream, reply, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until the end, an error, or the client's leaving."""
@@ -80,7 +80,7 @@ class EventStream(Response):
                     _check(chunk)
                     if (event := self.reply.event(self.stream.choice(chunk), chunk)) is not None:
                         await _send_event(send, json.dumps(event))
-            if self.include_usage:
+            if self.reply.request.include_usage:
                 await _send_event(send, json.dumps(self.reply.usage_event()))
             await _send_event(send, "[DONE]")
         except Exception as error:

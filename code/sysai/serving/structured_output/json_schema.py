@@ -1,21 +1,26 @@
 """From a JSON Schema to the language of the documents that satisfy it, for constrained decoding.
 
-Of JSON Schema (draft 2020-12): type (one or several), properties, required, additionalProperties, items, minItems,
-maxItems, minLength, maxLength, enum, const, anyOf, $ref within the document, true and false; title, description and
-the like are ignored. Any other keyword is an error, never ignored: the output would not satisfy the schema.
+Of JSON Schema (draft 2020-12): type (one or several), properties, required, additionalProperties, prefixItems, items,
+minItems, maxItems, minLength, maxLength, pattern and format (see `patterns`), minimum, maximum, exclusiveMinimum,
+exclusiveMaximum, enum, const, anyOf, $ref within the document, true and false; title, description and the like are
+ignored. Any other keyword is an error, never ignored: the output would not satisfy the schema.
 
 The language is a part of what the schema allows, so that a model can't go astray, and every document of it parses:
 - properties come in the order in which the schema names them, as in XGrammar and OpenAI's structured outputs;
-- an object has no properties but those named, unless additionalProperties is true and none are named;
+- an object has no properties but those named, unless additionalProperties is true or a schema and none are named;
 - names, constants and enumerated values are spelled as `json.dumps` does, with and without `ensure_ascii`;
-- whole numbers have up to 18 digits, fractions 17 more, exponents 2; a string's escapes never name half a character;
+- whole numbers have up to 18 digits, fractions 17 more, exponents 2 (and none where a number has bounds);
+- a string's escapes never name half a character;
 - arrays and objects nest to `max_depth`, and at most `max_whitespace` characters of space stand between two signs.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import cached_property
 from itertools import chain
+from math import ceil, floor
+from urllib.parse import unquote
 
 from sysai.serving.structured_output.grammar import (
     EMPTY,
@@ -28,17 +33,20 @@ from sysai.serving.structured_output.grammar import (
     repeat,
     union,
 )
+from sysai.serving.structured_output.number_ranges import integers, numbers
+from sysai.serving.structured_output.patterns import FORMATS, compile_pattern
 
 ALL_BYTES = frozenset(range(256))
 MAX_PROPERTIES = 200  # of one object
 _ANNOTATIONS = {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"}
 _ANNOTATIONS |= {"$schema", "$id", "$comment", "$defs", "definitions"}
+_BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 _KEYWORDS = {
     "object": {"properties", "required", "additionalProperties"},
-    "array": {"items", "minItems", "maxItems"},
-    "string": {"minLength", "maxLength"},
-    "integer": set(),
-    "number": set(),
+    "array": {"prefixItems", "items", "minItems", "maxItems"},
+    "string": {"minLength", "maxLength", "pattern", "format"},
+    "integer": _BOUNDS,
+    "number": _BOUNDS,
     "boolean": set(),
     "null": set(),
 }
@@ -126,17 +134,11 @@ class _Compiler:
             case "object":
                 return self.object(schema, depth, path)
             case "array":
-                low, high = self.limits(schema, "minItems", "maxItems", path)
-                if depth == 0:
-                    return NEVER
-                item = self.schema(schema.get("items", True), depth - 1, f"{path}/items")
-                return self.list_of(b"[", item, b"]", low, high)
+                return self.array(schema, depth, path)
             case "string":
-                return self.string(*self.limits(schema, "minLength", "maxLength", path))
-            case "integer":
-                return self.integer
-            case "number":
-                return self.number
+                return self.text_of(schema, path)
+            case "integer" | "number":
+                return self.number_of(kind, schema, path)
             case "boolean":
                 return union(self.text(b"true"), self.text(b"false"))
         return self.text(b"null")
@@ -146,7 +148,7 @@ class _Compiler:
             raise ValueError(f"{path}: $ref must point into the same document (#/$defs/...), not {target!r}")
         pointed_at = self.root
         for step in target.split("/")[1:]:
-            step = step.replace("~1", "/").replace("~0", "~")
+            step = unquote(step).replace("~1", "/").replace("~0", "~")  # RFC 6901, section 6
             if not isinstance(pointed_at, Mapping) or step not in pointed_at:
                 raise ValueError(f"{path}: $ref {target!r} points to nothing")
             pointed_at = pointed_at[step]
@@ -196,12 +198,12 @@ class _Compiler:
             raise ValueError(f"{path}: properties must be an object of at most {MAX_PROPERTIES} schemas")
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             raise ValueError(f"{path}: required must be a list of names, not {required!r}")
-        if not isinstance(schema.get("additionalProperties", False), bool):
-            raise ValueError(f"{path}: additionalProperties must be true or false; schemas for it are not supported")
-        if schema.get("additionalProperties", False):
+        others = schema.get("additionalProperties", False)
+        if others is not False:
             if properties or required:
-                raise ValueError(f"{path}: additionalProperties true is not supported beside properties or required")
-            return self.free_object(depth)
+                message = f"{path}: additionalProperties is not supported beside properties or required"
+                raise ValueError(f"{message}, unless it is false")
+            return self.free_object(others, depth, f"{path}/additionalProperties")
         if not set(required) <= set(properties):
             raise ValueError(f"{path}: required names {sorted(set(required) - set(properties))} are no properties")
         if depth == 0:
@@ -217,10 +219,68 @@ class _Compiler:
             openings.append(self.text(b"}"))
         return concat(self.text(b"{"), self.space, union(*openings))
 
-    def free_object(self, depth: int) -> Expression:
+    def free_object(self, value: object, depth: int, path: str) -> Expression:
+        """An object of any names, whose values satisfy the schema `value`."""
         if depth == 0:
             return NEVER
-        return self.list_of(b"{", concat(self.string(), self.sign(b":"), self.schema(True, depth - 1, "")), b"}")
+        member = concat(self.string(), self.sign(b":"), self.schema(value, depth - 1, path))
+        return self.list_of(b"{", member, b"}")
+
+    def array(self, schema: Mapping, depth: int, path: str) -> Expression:
+        """An array: the first items by `prefixItems`, each by its own schema, the others by `items`."""
+        low, high = self.limits(schema, "minItems", "maxItems", path)
+        prefix = schema.get("prefixItems", [])
+        if not isinstance(prefix, list):
+            raise ValueError(f"{path}: prefixItems must be a list of schemas, not {prefix!r}")
+        if depth == 0:
+            return NEVER
+        item = self.schema(schema.get("items", True), depth - 1, f"{path}/items")
+        if not prefix:
+            return self.list_of(b"[", item, b"]", low, high)
+        first = [self.schema(one, depth - 1, f"{path}/prefixItems/{i}") for i, one in enumerate(prefix)][:high]
+        n = len(first)
+        rest = repeat(concat(self.sign(b","), item), max(low - n, 0), None if high is None else high - n)
+        for i in range(n - 1, 0, -1):
+            rest = concat(self.sign(b","), first[i], rest)
+            rest = optional(rest) if i >= low else rest
+        some = concat(first[0], rest, self.space, self.text(b"]")) if first else NEVER
+        return concat(self.text(b"["), self.space, union(some, self.text(b"]") if low == 0 else NEVER))
+
+    def text_of(self, schema: Mapping, path: str) -> Expression:
+        """A string by its length, or by a pattern or format."""
+        used = [name for name in ("pattern", "format") if name in schema]
+        if not used:
+            return self.string(*self.limits(schema, "minLength", "maxLength", path))
+        if len(used) > 1 or "minLength" in schema or "maxLength" in schema:
+            raise ValueError(f"{path}: pattern, format and limits of the length are not supported beside each other")
+        value = schema[used[0]]
+        if not isinstance(value, str) or (used == ["format"] and value not in FORMATS):
+            allowed = "a text" if used == ["pattern"] else f"one of {', '.join(FORMATS)}"
+            raise ValueError(f"{path}: {used[0]} must be {allowed}, not {value!r}")
+        try:
+            inner = compile_pattern(FORMATS[value] if used == ["format"] else value, self.text, self.beyond_ascii)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return concat(self.text(b'"'), inner, self.text(b'"'))
+
+    def number_of(self, kind: str, schema: Mapping, path: str) -> Expression:
+        """A number, within its bounds if it has any."""
+        bounds = {name: schema[name] for name in sorted(_BOUNDS) if name in schema}
+        for name, value in bounds.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 10**18:
+                raise ValueError(f"{path}: {name} must be a number of less than 18 digits, not {value!r}")
+        if not bounds:
+            return self.integer if kind == "integer" else self.number
+        exact = {name: Fraction(str(value)) for name, value in bounds.items()}
+        low = max(((exact[name], name != "minimum") for name in ("minimum", "exclusiveMinimum") if name in exact),
+                  default=(None, False))  # fmt: skip
+        high = min(((exact[name], name == "maximum") for name in ("maximum", "exclusiveMaximum") if name in exact),
+                   default=(None, True))  # fmt: skip
+        if kind == "number":
+            return numbers(low[0], high[0], open_low=low[1], open_high=not high[1])
+        least = None if low[0] is None else floor(low[0]) + 1 if low[1] else ceil(low[0])
+        most = None if high[0] is None else floor(high[0]) if high[1] else ceil(high[0]) - 1
+        return integers(least, most)
 
     def anything(self, depth: int) -> Expression:
         """Any value, with `depth` levels of arrays and objects."""
@@ -251,8 +311,20 @@ class _Compiler:
     def character(self) -> Expression:
         """One character within a string: as it is, in well-formed UTF-8 (Unicode 15, table 3-7), or escaped."""
         plain = self.bytes(set(range(0x20, 0x80)) - set(b'"\\'))
+        hex_digit, u, d = self.bytes(b"0123456789abcdefABCDEF"), self.text(b"\\u"), self.bytes(b"dD")
+        whole = union(concat(self.bytes(b"0123456789abcefABCEF"), hex_digit), concat(d, self.bytes(b"01234567")))
+        pair = [d, self.bytes(b"89abAB"), hex_digit, hex_digit, u, d, self.bytes(b"cdefCDEF"), hex_digit, hex_digit]
+        escaped = union(
+            concat(self.text(b"\\"), self.bytes(b'"\\/bfnrt')),
+            concat(u, union(concat(whole, hex_digit, hex_digit), concat(*pair))),
+        )
+        return union(plain, self.beyond_ascii, escaped)
+
+    @cached_property
+    def beyond_ascii(self) -> Expression:
+        """One character that is not in ASCII, in well-formed UTF-8."""
         more = self.bytes(range(0x80, 0xC0))
-        well_formed = union(
+        return union(
             concat(self.bytes(range(0xC2, 0xE0)), more),
             concat(self.bytes([0xE0]), self.bytes(range(0xA0, 0xC0)), more),
             concat(self.bytes(range(0xE1, 0xED), [0xEE, 0xEF]), more, more),
@@ -261,14 +333,6 @@ class _Compiler:
             concat(self.bytes(range(0xF1, 0xF4)), more, more, more),
             concat(self.bytes([0xF4]), self.bytes(range(0x80, 0x90)), more, more),
         )
-        hex_digit, u, d = self.bytes(b"0123456789abcdefABCDEF"), self.text(b"\\u"), self.bytes(b"dD")
-        whole = union(concat(self.bytes(b"0123456789abcefABCEF"), hex_digit), concat(d, self.bytes(b"01234567")))
-        pair = [d, self.bytes(b"89abAB"), hex_digit, hex_digit, u, d, self.bytes(b"cdefCDEF"), hex_digit, hex_digit]
-        escaped = union(
-            concat(self.text(b"\\"), self.bytes(b'"\\/bfnrt')),
-            concat(u, union(concat(whole, hex_digit, hex_digit), concat(*pair))),
-        )
-        return union(plain, well_formed, escaped)
 
     @cached_property
     def integer(self) -> Expression:

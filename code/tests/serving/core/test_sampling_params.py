@@ -13,7 +13,7 @@ from sysai.serving.core.sampling_params import SamplingParams
         *(("max_tokens", value) for value in (0, -1, None, 10.5)),
         *(("temperature", value) for value in (-0.1, float("nan"), float("inf"), "0", None, True)),
         *(("top_k", value) for value in (-1, 1.5, None)),
-        *(("top_p", value) for value in (0, -0.5, 1.01, float("nan"))),
+        *(("top_p", value) for value in (-0.5, 1.01, float("nan"))),
         *(("min_p", value) for value in (-0.1, 1.1, float("nan"))),
         *(("presence_penalty", value) for value in (-2.1, 2.1, float("nan"))),
         *(("frequency_penalty", value) for value in (-2.1, 2.1, float("nan"))),
@@ -33,7 +33,7 @@ def test_values_out_of_range_are_refused_by_name(name, bad):
 
 def test_parameters_are_frozen_hashable_and_take_the_edges():
     params = SamplingParams(
-        n=128, temperature=0, top_p=1, min_p=1, presence_penalty=-2, frequency_penalty=2, seed=-(2**63), logprobs=20
+        n=128, temperature=0, top_p=0, min_p=1, presence_penalty=-2, frequency_penalty=2, seed=-(2**63), logprobs=20
     )
     assert hash(params) == hash(dataclasses.replace(params))
     assert SamplingParams(stop="end").stop == ("end",)

@@ -322,3 +322,36 @@ def test_what_cannot_be_served_is_refused_at_the_door(model):
         Engine(tiny_model(vocab_size=256), byte_tokenizer(), TIGHT)
     with pytest.raises(ValueError, match="eos_token_id 3 is not the tokenizer's 256"):
         Engine(model, byte_tokenizer(), replace(TIGHT, eos_token_id=3))
+
+
+@pytest.mark.parametrize("config", [ROOMY, TIGHT, SWAPPING])
+def test_the_prompts_logprobs_are_the_models_whatever_the_chunks_and_the_cache(model, config):
+    engine = make_engine(model, config)
+    plain = [output.outputs[0].token_ids for output in engine.generate(PROMPTS, greedy(18))]  # and in the cache now
+    outputs = engine.generate(PROMPTS, [greedy(18, n=1 + i % 2, prompt_logprobs=2) for i in range(len(PROMPTS))])
+    assert [output.outputs[0].token_ids for output in outputs] == plain
+    for output, prompt in zip(outputs, PROMPTS, strict=True):
+        ids_T = torch.tensor(list(prompt.encode()))
+        expected_TV = model(ids_T[None])[0].log_softmax(-1)[:-1]
+        assert [entry.token_id for entry in output.prompt_logprobs] == ids_T[1:].tolist()
+        found = [entry.logprob for entry in output.prompt_logprobs]
+        assert found == pytest.approx(expected_TV[torch.arange(len(ids_T) - 1), ids_T[1:]].tolist(), abs=1e-5)
+        tops = [[token for token, _ in entry.top] for entry in output.prompt_logprobs]
+        assert tops == expected_TV.topk(2).indices.tolist()
+    assert engine.generate("alone", greedy(1))[0].prompt_logprobs is None
+
+
+def test_a_stop_string_that_is_a_special_token_is_met(model):
+    engine = make_engine(model)
+    params = SamplingParams(n=12, max_tokens=80, seed=1, temperature=2.0, stop=("<|end|>",), ignore_eos=True)
+    free = engine.generate("x", replace(params, stop=()))[0].outputs
+    stopped = engine.generate("x", params)[0].outputs
+    assert any(END in completion.token_ids for completion in free)
+    for completion, whole in zip(stopped, free, strict=True):
+        if END in whole.token_ids:
+            assert completion.token_ids == whole.token_ids[: whole.token_ids.index(END) + 1]
+            assert (completion.finish_reason, completion.stop_reason) == (FinishReason.STOP, END)
+        else:
+            assert completion.token_ids == whole.token_ids
+    with pytest.raises(ValueError, match=r"special token '<\|end\|>' is no part of a text"):
+        engine.generate("x", SamplingParams(stop=("a<|end|>",)))

@@ -223,3 +223,15 @@ def test_a_stored_weight_is_off_by_half_a_unit_at_most(weight_dtype):
     assert ((restored_NK - weight_NK).abs() <= bound).all()
     x = torch.randn(2, 33)
     torch.testing.assert_close(layer(x), x @ restored_NK.T + 1, rtol=1e-4, atol=1e-3)
+
+
+def test_more_rows_of_logits_than_the_heads_memory_has_are_computed_in_pieces():
+    model, runner = tiny_model().float(), compiled(tiny_model())
+    tokens = tuple(range(3 * runner._head.rows + 1))
+    table = tuple(range(len(tokens)))
+    scored = ScheduledSequence("a", 0, tokens, table, samples=True, scores=True)
+    found_TV = runner.execute(SchedulerOutput((scored,)))
+    with torch.inference_mode():
+        expected_TV = model(torch.tensor([tokens]))[0]
+    assert found_TV.shape == expected_TV.shape
+    assert float((found_TV - expected_TV).abs().max() / expected_TV.abs().max()) < TOLERANCE

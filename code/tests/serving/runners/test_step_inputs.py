@@ -20,7 +20,7 @@ def test_a_chunk_a_decode_and_a_prompt():
     assert inputs.block_tables.tolist() == [[7, 5], [2, 0], [4, 0]]
     assert inputs.query_starts.tolist() == [0, 3, 4, 6]
     assert inputs.lengths.tolist() == [6, 5, 2]
-    assert inputs.last.tolist() == [3, 5]
-    rows_are_taken_by = (inputs.tokens, inputs.last)
+    assert inputs.logits.tolist() == [3, 5]
+    rows_are_taken_by = (inputs.tokens, inputs.logits)
     assert all((x.dtype == np.int64) == any(x is y for y in rows_are_taken_by) for x in inputs)
     assert all(x.dtype in (np.int32, np.int64) and x.flags.c_contiguous for x in inputs)

@@ -45,8 +45,9 @@ def tiny_engine(step_seconds: float = 0.0, **changes) -> Engine:
 class Service:
     """`with Service(engine) as service`: serves until the end of the block."""
 
-    def __init__(self, engine: Engine, api_key: str | None = None, **limits) -> None:
+    def __init__(self, engine: Engine, api_key: str | None = None, allowed_origins=(), **limits) -> None:
         self.engine, self.api_key, self.limits = engine, api_key, ServerLimits(**limits)
+        self.allowed_origins = allowed_origins
         self.listener = bind("127.0.0.1", 0)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -54,7 +55,8 @@ class Service:
         self._thread = threading.Thread(target=self._run, daemon=True)  # one that does not end holds up no exit
 
     def _run(self) -> None:
-        asyncio.run(serve(self.engine, self.listener, "tiny", self.limits, self.api_key, self._note))
+        options = (self.limits, self.api_key, self._note, self.allowed_origins)
+        asyncio.run(serve(self.engine, self.listener, "tiny", *options))
 
     def _note(self, server) -> None:
         self.server = server

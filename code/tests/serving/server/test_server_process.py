@@ -147,3 +147,20 @@ def test_first_lines_say_what_is_served_and_the_key_may_come_from_the_environmen
         assert model.id == "smollm2"
         with pytest.raises(openai.AuthenticationError):
             client.with_options(api_key="other").models.list()
+
+
+def test_who_comes_while_the_server_drains_is_told_so(tiny_server):
+    body = LONG | {"stream": True, "max_tokens": 40}
+    with (
+        tiny_server(step_seconds=0.05) as (process, url),
+        httpx2.stream("POST", f"{url}/v1/completions", json=body, timeout=60) as answer,
+    ):
+        lines = answer.iter_lines()
+        next(lines)
+        process.send_signal(signal.SIGTERM)
+        while (health := httpx2.get(f"{url}/health")).status_code == 200:  # the signal is on its way
+            pass
+        assert (health.status_code, health.json()) == (503, {"status": "draining"})
+        refused(httpx2.post(f"{url}/v1/completions", json=LONG), 503, "shutting_down")
+        assert list(lines)[-2:] == ["data: [DONE]", ""]
+        assert process.wait(60) == 0
