@@ -54,7 +54,7 @@ class TokenLogprob(TopLogprob):
 
 
 class ChatLogprobs(BaseModel):
-    """One entry for each token, also for those of a stop string, but for none that ends the answer."""
+    """One entry for each token of the text: none for those of a stop string, nor for one that ends the answer."""
 
     content: list[TokenLogprob]
     refusal: None = None

@@ -118,23 +118,6 @@ def test_the_end_of_sequence_has_no_logprobs_because_it_has_no_text(client, offl
     assert len(answer.choices[0].logprobs.tokens) == answer.usage.completion_tokens - 1 == len(expected.token_ids) - 1
 
 
-def test_the_tokens_of_a_stop_string_have_logprobs_though_they_have_no_text(client, offline):
-    greedy = {"max_tokens": 20, "temperature": 0}
-    stop = offline(PROMPT, **greedy, ignore_eos=True)[0].text[6:9]
-    (expected,) = offline(PROMPT, **greedy, stop=stop, logprobs=0)
-    assert expected.stop_reason == stop
-    assert len(expected.logprobs) == len(expected.token_ids) > len(expected.text)
-    old = {"model": "tiny", "prompt": PROMPT, "stop": stop, "logprobs": 0} | greedy
-    chat = {"model": "tiny", "messages": QUESTION, "stop": stop, "logprobs": True} | greedy
-    shown = [client.completions.create(**old).choices[0].logprobs.token_logprobs]
-    shown += [[one.logprob for one in client.chat.completions.create(**chat).choices[0].logprobs.content]]
-    events = [event.choices[0].logprobs for event in client.completions.create(**old, stream=True)]
-    shown += [[one for logprobs in events if logprobs for one in logprobs.token_logprobs]]
-    events = [event.choices[0].logprobs for event in client.chat.completions.create(**chat, stream=True)]
-    shown += [[one.logprob for logprobs in events if logprobs for one in logprobs.content]]
-    assert shown == [pytest.approx([entry.logprob for entry in expected.logprobs])] * 4
-
-
 def test_stop_strings_penalties_and_vllms_parameters_reach_the_engine(client, offline):
     free = offline("go", max_tokens=20, temperature=0, ignore_eos=True)[0].text
     stop = free[6:8]
