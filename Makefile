@@ -78,7 +78,7 @@ notebooks: book
 
 nbval: book
 	$(call say,nbval: every notebook$(,) run afresh$(,) against its published outputs)
-	PYTHONPATH="$(TESTS)$${PYTHONPATH:+:$$PYTHONPATH}" SYSAI_LANGUAGE=en $(BIN)/python -m pytest -n 2 --dist loadfile -p seconds --seconds _build/times/nbval.json \
+	PYTHONPATH="$(TESTS)$${PYTHONPATH:+:$$PYTHONPATH}" SYSAI_LANGUAGE=en $(BIN)/python -m pytest -p seconds --seconds _build/times/nbval.json \
 	  --nbval --nbval-sanitize-with $(TESTS)/nbval.cfg -p no:cacheprovider $(NOTEBOOKS)
 
 browser: book

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SITE = ROOT / "site"
 COMMAND = ROOT / "node_modules" / "lighthouse" / "cli" / "index.js"
 THRESHOLDS = {"performance": 90, "accessibility": 100, "best-practices": 95, "seo": 95}
-BUDGET = {"kB": 300, "elements": 13_000}
+BUDGET = {"kB": 300, "elements": 15_000}
 MID_TIER_PHONE = 1000.0  # BenchmarkIndex
 RUNS = 5
 
