@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import jsonschema
 import openai
@@ -141,12 +142,12 @@ def test_every_parameter_of_the_engine_is_taken_from_the_request():
     asked |= {"presence_penalty": 0.5, "frequency_penalty": -0.5, "repetition_penalty": 1.3}
     asked |= {"stop": ["a", "b"], "stop_token_ids": [65, 66]}
     form = {"response_format": {"type": "json_schema", "json_schema": {"name": "pair", "schema": SCHEMA}}}
-    whole = {"max_tokens": 9, "logprobs": 4, "json_schema": json.dumps(SCHEMA)}
+    whole = {"max_tokens": 9, "logprobs": 4, "prompt_logprobs": 4, "json_schema": json.dumps(SCHEMA)}
     expected, default = SamplingParams(**asked, **whole), SamplingParams()
     assert not [name for name, value in vars(expected).items() if value == getattr(default, name)]
-    assert CompletionRequest(prompt="go", logprobs=4, **asked, **form).sampling_params(9) == expected
+    assert CompletionRequest(prompt="go", echo=True, logprobs=4, **asked, **form).sampling_params(9) == expected
     chat = ChatRequest(messages=QUESTION, logprobs=True, top_logprobs=4, **asked, **form)
-    assert chat.sampling_params(9) == expected
+    assert chat.sampling_params(9) == replace(expected, prompt_logprobs=None)  # a chat has no echo
 
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "boolean"}, "b": {"enum": [1, 22]}}, "required": ["a", "b"]}
