@@ -172,6 +172,20 @@ def optional(expression: Expression) -> Expression:
     return union(EMPTY, expression)
 
 
+def nonempty(expression: Expression) -> Expression:
+    """The strings of an expression but the empty one."""
+    if not expression.nullable:
+        return expression
+    match expression:
+        case Union():
+            return union(*map(nonempty, expression.options))
+        case Concatenation():
+            return union(concat(nonempty(expression.head), expression.tail), nonempty(expression.tail))
+        case Repeat():
+            return repeat(expression.item, 1, expression.high)
+    return NEVER
+
+
 def repeat(item: Expression, low: int = 0, high: int | None = None) -> Expression:
     """From `low` to `high` strings of the item, which must not be nullable, one after the other."""
     assert not item.nullable, "a repetition of nothing has no end"

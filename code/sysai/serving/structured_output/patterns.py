@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable
 
-from sysai.serving.structured_output.grammar import EMPTY, NEVER, Expression, concat, optional, repeat, union
+from sysai.serving.structured_output.grammar import EMPTY, NEVER, Expression, concat, nonempty, optional, repeat, union
 
 _ASCII = frozenset(map(chr, range(128))) - frozenset("\x1c\x1d\x1e\x1f")  # which are space to some and not to others
 _OTHERS = "others"  # stands for all characters beyond ASCII
@@ -120,6 +120,8 @@ class _Parser:
         else:
             return item
         self.skip("?")  # lazy or not, the language is the same
+        if item.nullable:
+            item, low = nonempty(item), 0
         return optional(item) if (low, high) == (0, 1) else repeat(item, low, high)
 
     def bracket(self) -> set[str]:

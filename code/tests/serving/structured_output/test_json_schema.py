@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 
 import jsonschema
 import pytest
@@ -326,3 +327,24 @@ def test_a_pattern_without_anchors_may_stand_anywhere():
     assert all(accepts(language, json.dumps(text)) for text in ("bc", 'a"bba', "bb\n", "\\bc"))
     assert accepts(language, '"é🙂abba"')
     assert not any(accepts(language, json.dumps(text)) for text in ("", "b", "ab ", "ac", "b\n"))
+
+
+PATTERNS = st.recursive(
+    st.sampled_from(["a", "b", "[ab]", "."]),
+    lambda inner: st.one_of(
+        st.builds("({}|{})".format, inner, inner),
+        st.builds("{}{}".format, inner, inner),
+        st.builds("({}){}".format, inner, st.sampled_from(["?", "*", "+", "{0,2}", "{2}", "{2,}", "*?"])),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(PATTERNS)
+def test_random_patterns_have_the_strings_that_pythons_own_have(pattern):
+    """Repetitions of what may be empty among them."""
+    language = compile_json_schema({"type": "string", "pattern": f"^{pattern}$"})
+    for length in range(5):
+        for text in map("".join, itertools.product("ab", repeat=length)):
+            assert accepts(language, f'"{text}"') == bool(re.fullmatch(pattern, text)), text
