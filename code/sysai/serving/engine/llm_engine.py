@@ -254,7 +254,7 @@ class Engine:
 
     def _with_stop_tokens(self, params: SamplingParams) -> SamplingParams:
         """Make stop tokens, too, of stop strings that are special tokens: those are left out of the text."""
-        stop_token_ids = list(params.stop_token_ids)
+        stop_token_ids = []
         for stop in params.stop:
             token_ids = self.tokenizer.encode(stop)
             special = [self.tokenizer.tokens[i] for i in token_ids if i in self.tokenizer.special_ids]
@@ -265,7 +265,7 @@ class Engine:
                     f"text: give the token alone, or its id in stop_token_ids",
                 )
             stop_token_ids += token_ids if special else []
-        return replace(params, stop_token_ids=tuple(stop_token_ids))
+        return replace(params, stop_token_ids=(*params.stop_token_ids, *stop_token_ids)) if stop_token_ids else params
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
