@@ -26,7 +26,7 @@ from sysai.compiler.passes.legalize import legalize
 from sysai.compiler.runtime.compiled import Compiled, Timings
 from sysai.compiler.runtime.entry import make_entry
 from sysai.compiler.runtime.executable import Executable
-from sysai.compiler.runtime.plan import Call, ExecutionPlan, Fallback, Step
+from sysai.compiler.runtime.plan import ExecutionPlan, Fallback, KernelCall, PlanStep
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc, with_canonical_sizes
@@ -85,7 +85,7 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
     graph = timings.measure("graph passes", lambda: legalize(optimize(graph)))
     groups = timings.measure("fusion", fuse, graph)
     constants = dict(graph.constants)
-    steps: list[Step] = []
+    steps: list[PlanStep] = []
     kernels: dict[PrimFunc, int] = {}  # the number of each function's kernel, whatever its sizes are called
     schedules: list[Schedule] = []
     orders: list[list[int]] = []  # of each kernel's sizes, as positions in the order of its shapes
@@ -105,9 +105,9 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
             if weight is not None:
                 operands[operands.index(weight)] = _packed(group, weight, constants)
             kernel = kernels[alike]
-            steps.append(Call(kernel, tuple(operands), tuple(sizes[position] for position in orders[kernel])))
+            steps.append(KernelCall(kernel, tuple(operands), tuple(sizes[position] for position in orders[kernel])))
     # A weight that is only read in packed form is not kept in its own.
-    used = {name for step in steps if isinstance(step, Call) for name in step.operands}
+    used = {name for step in steps if isinstance(step, KernelCall) for name in step.operands}
     used |= {value.name for step in steps if isinstance(step, Fallback) for value in step.node.inputs}
     used |= {value.name for value in graph.outputs}
     owners = {group.outputs[0].name: group.inputs[0].name for group in groups if group.kind == "view"}

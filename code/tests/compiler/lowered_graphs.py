@@ -8,7 +8,7 @@ from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.pipeline import make_plan
 from sysai.compiler.runtime.executable import Executable
-from sysai.compiler.runtime.plan import Call, ExecutionPlan
+from sysai.compiler.runtime.plan import ExecutionPlan, KernelCall
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.interpret import interpret, numpy_dtype
 from sysai.compiler.tir.statement import PrimFunc
@@ -25,7 +25,7 @@ def interpreted(graph: Graph, schedule: Callable[[PrimFunc, str], Schedule] = un
     return Executable(plan, lambda calls, slots: lambda numbers, p: run(plan, calls, slots, numbers, p))
 
 
-def run(plan: ExecutionPlan, calls: list[Call], slots: dict[str, int], numbers: int, table: int) -> None:
+def run(plan: ExecutionPlan, calls: list[KernelCall], slots: dict[str, int], numbers: int, table: int) -> None:
     """Interpret calls on the memory that a table of addresses names."""
     names = [var.name for var in plan.graph.sizes]
     values = dict(zip(names, (ctypes.c_int64 * len(names)).from_address(numbers), strict=True)) if names else {}

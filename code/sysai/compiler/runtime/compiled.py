@@ -19,7 +19,7 @@ from sysai.compiler.graph.graph import Graph
 from sysai.compiler.passes.fusion import traffic
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.runtime.executable import Executable
-from sysai.compiler.runtime.plan import Call, ExecutionPlan, Fallback
+from sysai.compiler.runtime.plan import ExecutionPlan, Fallback, KernelCall
 from sysai.compiler.schedule.schedule import Schedule
 
 
@@ -97,7 +97,7 @@ class Compiled:
         """
         sizes = dict(sizes or {})
         moved = traffic(self.groups, sizes)
-        calls = [step for step in self.plan.steps if isinstance(step, Call)]
+        calls = [step for step in self.plan.steps if isinstance(step, KernelCall)]
         lines = [f"{'kernel':42} {'operators':>9} {'MB fused':>9} {'MB apart':>9}"]
         names = iter(calls)
         for group_traffic in moved:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from sysai.compiler.codegen.toolchain import compile_c
-from sysai.compiler.runtime.plan import Call, RunKernels
+from sysai.compiler.runtime.plan import KernelCall, RunKernels
 from sysai.compiler.tir.expr import Var
 
 
@@ -32,7 +32,7 @@ class CFunction(Protocol):
     library: Path
 
 
-def entry_source(calls: Sequence[Call], slots: Mapping[str, int], sizes: Sequence[Var]) -> str:
+def entry_source(calls: Sequence[KernelCall], slots: Mapping[str, int], sizes: Sequence[Var]) -> str:
     """The C source of the function that makes `calls`, in order."""
     positions = {var.name: position for position, var in enumerate(sizes)}
     shapes, lines = set(), []
@@ -52,7 +52,7 @@ def entry_source(calls: Sequence[Call], slots: Mapping[str, int], sizes: Sequenc
 
 
 def make_entry(
-    calls: Sequence[Call], kernels: Sequence[CFunction], slots: Mapping[str, int], sizes: Sequence[Var]
+    calls: Sequence[KernelCall], kernels: Sequence[CFunction], slots: Mapping[str, int], sizes: Sequence[Var]
 ) -> RunKernels:
     """The function that makes `calls`, given the values of `sizes` and the addresses of all values.
 

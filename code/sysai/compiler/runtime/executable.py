@@ -23,7 +23,7 @@ from sysai.compiler.graph.graph import Node, Value
 from sysai.compiler.graph.interpret import TORCH_DTYPES, run_node
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.memory_plan import MemoryPlan, lifetimes, plan_memory, storage
-from sysai.compiler.runtime.plan import BoundPlan, Call, ExecutionPlan, Fallback, RunKernels
+from sysai.compiler.runtime.plan import BoundPlan, ExecutionPlan, Fallback, KernelCall, RunKernels
 from sysai.compiler.tir.expr import ITEM_BYTES, Expr, Var, print_expr
 
 MOST_BOUND_PLANS = 4096  # combinations of shapes that are remembered
@@ -69,7 +69,7 @@ class Executable:
     """
 
     def __init__(
-        self, plan: ExecutionPlan, make_entry: Callable[[Sequence[Call], Mapping[str, int]], RunKernels]
+        self, plan: ExecutionPlan, make_entry: Callable[[Sequence[KernelCall], Mapping[str, int]], RunKernels]
     ) -> None:
         graph = self.graph = plan.graph
         self.plan = plan
@@ -87,7 +87,7 @@ class Executable:
         self.slots = {name: slot for slot, name in enumerate(dict.fromkeys(names))}
         self.slots |= {name: self.slots[alias] for name, alias in self.alias.items() if alias in self.slots}
         self.segments: list[RunKernels | Node] = []
-        for is_call, steps in groupby(plan.steps, lambda step: isinstance(step, Call)):
+        for is_call, steps in groupby(plan.steps, lambda step: isinstance(step, KernelCall)):
             steps = list(steps)
             self.segments += [make_entry(steps, self.slots)] if is_call else [step.node for step in steps]
         in_arena_values = [values[life.name] for life in self.lives]

@@ -14,7 +14,7 @@ from sysai.compiler.tir.expr import Var
 
 
 @dataclass(frozen=True)
-class Call:
+class KernelCall:
     """A call of a kernel, which is named by its number.
 
     Attributes:
@@ -34,7 +34,7 @@ class Fallback:
     node: Node
 
 
-Step = Call | Fallback
+PlanStep = KernelCall | Fallback
 RunKernels = Callable[[int, int], None]  # of the addresses of two tables of int64: sizes, and addresses of values
 
 
@@ -52,7 +52,7 @@ class ExecutionPlan:
 
     graph: Graph
     groups: tuple[Group, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     schedules: tuple[Schedule, ...]
     constants: Mapping[str, Tensor]
 

@@ -53,7 +53,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Trial:
+class MeasuredCandidate:
     """A measured candidate, and the score that was predicted for it (None where it was not)."""
 
     candidate: Candidate
@@ -70,11 +70,11 @@ class Tuned:
         refused: candidates whose schedule was illegal.
     """
 
-    trials: tuple[Trial, ...]
+    trials: tuple[MeasuredCandidate, ...]
     refused: int
 
     @property
-    def best(self) -> Trial | None:
+    def best(self) -> MeasuredCandidate | None:
         """The fastest; None if nothing could be measured."""
         measured = [trial for trial in self.trials if trial.measurement.seconds is not None]
         return min(measured, key=lambda trial: trial.measurement.seconds, default=None)
@@ -141,7 +141,7 @@ class _Search:
         self.space, self.options, self.model, self.rng = space, options, model, rng
         self.sizes, self.database = sizes, database
         self.workload = workload_of(space.function, sizes)
-        self.trials: list[Trial] = []
+        self.trials: list[MeasuredCandidate] = []
         self.known: dict[str, float | None] = {}
         self.elite: list[tuple[float, Candidate]] = []
 
@@ -158,7 +158,7 @@ class _Search:
     def run(self, candidate: Candidate, score: float | None, measure: Callable[[PrimFunc], Measurement]) -> None:
         """Measure a candidate; add it to the trials, the model, the elite and the database."""
         measurement = measure(candidate.function)
-        self.trials.append(Trial(candidate, score, measurement))
+        self.trials.append(MeasuredCandidate(candidate, score, measurement))
         self._learn(candidate, measurement.seconds)
         if self.database is not None:
             self.database.append(

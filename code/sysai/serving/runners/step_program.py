@@ -24,7 +24,7 @@ from sysai.compiler.lowering.matmul import pack
 from sysai.compiler.passes.memory_plan import storage
 from sysai.compiler.pipeline import build_all, make_plan
 from sysai.compiler.runtime.entry import CFunction, make_entry
-from sysai.compiler.runtime.plan import Call, ExecutionPlan, RunKernels
+from sysai.compiler.runtime.plan import ExecutionPlan, KernelCall, RunKernels
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.expr import INDEX, Const, Var
@@ -122,7 +122,7 @@ class StepProgram:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.memory: dict[str, Tensor] = {}  # whatever has an address, by name
-        self._calls: list[tuple[ModuleKernels | CFunction, Call]] = []
+        self._calls: list[tuple[ModuleKernels | CFunction, KernelCall]] = []
         self._entries: dict[int | None, RunKernels] = {}
 
     def hold(self, name: str, tensor: Tensor) -> None:
@@ -149,11 +149,11 @@ class StepProgram:
                     self.hold(name_of[name], torch.zeros(self.rows, columns))
         for call in kernels.plan.steps:
             operands = tuple(name_of[memory_of.get(name, name)] for name in call.operands)
-            self._calls.append((kernels, Call(call.kernel, operands, call.sizes and (Var(_ROWS),))))
+            self._calls.append((kernels, KernelCall(call.kernel, operands, call.sizes and (Var(_ROWS),))))
 
     def call(self, function: CFunction, operands: Sequence[str], sizes: Sequence[str]) -> None:
         """Append a call of a function that was written by hand."""
-        self._calls.append((function, Call(0, tuple(operands), tuple(Var(size) for size in sizes))))
+        self._calls.append((function, KernelCall(0, tuple(operands), tuple(Var(size) for size in sizes))))
 
     def compile(self) -> None:
         """Make a C function of the calls for each number of rows.
