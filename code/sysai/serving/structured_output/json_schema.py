@@ -33,7 +33,7 @@ from sysai.serving.structured_output.grammar import (
     repeat,
     union,
 )
-from sysai.serving.structured_output.number_ranges import integers, numbers
+from sysai.serving.structured_output.number_ranges import MAX_DIGITS, integers, numbers
 from sysai.serving.structured_output.patterns import FORMATS, compile_pattern
 
 ALL_BYTES = frozenset(range(256))
@@ -267,10 +267,12 @@ class _Compiler:
         """A number, within its bounds if it has any."""
         bounds = {name: schema[name] for name in sorted(_BOUNDS) if name in schema}
         for name, value in bounds.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 10**18:
-                raise ValueError(f"{path}: {name} must be a number of less than 18 digits, not {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 10**MAX_DIGITS:
+                raise ValueError(f"{path}: {name} must be a number of at most {MAX_DIGITS} digits, not {value!r}")
         if not bounds:
             return self.integer if kind == "integer" else self.number
+        if not self.alphabet.issuperset(b"-.0123456789"):  # of which `number_ranges` makes its languages
+            return NEVER
         exact = {name: Fraction(str(value)) for name, value in bounds.items()}
         low = max(((exact[name], name != "minimum") for name in ("minimum", "exclusiveMinimum") if name in exact),
                   default=(None, False))  # fmt: skip

@@ -8,7 +8,7 @@ number of units 10^-k, and so of the same kind.
 import math
 from fractions import Fraction
 
-from sysai.serving.structured_output.grammar import EMPTY, NEVER, Expression, byte_set, concat, literal, repeat, union
+from sysai.serving.structured_output.grammar import EMPTY, Expression, byte_set, concat, literal, repeat, union
 
 MAX_DIGITS = 18  # of a whole number
 _MAX_PLACES = 17
@@ -49,7 +49,7 @@ def _unsigned(low: int, high: int, places: int) -> Expression:
         begin, end = max(low, least), min(high, 10**digits - 1)
         if begin <= end:
             options.append(_between(str(begin).zfill(digits), str(end).zfill(digits), places))
-    return union(*options) if options else NEVER
+    return union(*options)
 
 
 def _between(low: str, high: str, places: int) -> Expression:

@@ -92,6 +92,7 @@ class _Parser:
                 options = [self.sequence()]
                 while self.skip("|"):
                     options.append(self.sequence())
+                self.expect(self.peek() != "$", "$ is not supported there")
                 self.expect(self.skip(")"), "a group has no end")
                 return union(*options)
             case "[":

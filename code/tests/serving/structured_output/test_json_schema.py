@@ -300,6 +300,7 @@ def test_numbers_within_bounds_are_in_the_language_and_no_others(kind, bounds, h
     [
         ({"type": "string", "pattern": "(?=a)"}, "of the groups with"),
         ({"type": "string", "pattern": "a(b"}, "a group has no end"),
+        ({"type": "string", "pattern": "(a$|b)"}, r"\$ is not supported there"),
         ({"type": "string", "pattern": "a)b"}, r"a \) without"),
         ({"type": "string", "pattern": "[b-a]"}, "wrong order"),
         ({"type": "string", "pattern": "*"}, r"\* is not supported there"),
@@ -327,6 +328,11 @@ def test_a_pattern_without_anchors_may_stand_anywhere():
     assert all(accepts(language, json.dumps(text)) for text in ("bc", 'a"bba', "bb\n", "\\bc"))
     assert accepts(language, '"é🙂abba"')
     assert not any(accepts(language, json.dumps(text)) for text in ("", "b", "ab ", "ac", "b\n"))
+
+
+def test_a_bounded_number_is_of_bytes_that_the_vocabulary_has():
+    with pytest.raises(ValueError, match="no document"):
+        compile_json_schema({"type": "integer", "minimum": 7, "maximum": 7}, frozenset(range(256)) - frozenset(b"7"))
 
 
 PATTERNS = st.recursive(
