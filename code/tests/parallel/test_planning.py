@@ -79,7 +79,13 @@ def test_through_one_nic_published_steps_would_be_impossible():
     assert len(ROWS) == 31
     assert impossible(nics=8) == []
     assert len(impossible(nics=1)) == 6
+    assert len(impossible(nics=2)) == 4
     assert ("H100 80 GB", "13B", 64) in impossible(nics=1)
+
+
+def test_the_published_steps_bound_the_bandwidth_from_below_only():
+    """Messages hide in every row, so that the table would tell three NICs a node from eight by no plan."""
+    assert [row.planned(nics=3).seconds for row in ROWS] == [row.planned().seconds for row in ROWS]
 
 
 def test_a_plan_of_llama_3_70b():
