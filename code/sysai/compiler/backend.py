@@ -23,8 +23,8 @@ from torch._dynamo.backends.registry import list_backends, register_backend
 from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
+from sysai.compiler.graph import Graph
 from sysai.compiler.graph.from_fx import from_graph_module
-from sysai.compiler.graph.graph import Graph
 from sysai.compiler.pipeline import compile_graph
 from sysai.compiler.runtime.compiled import Compiled
 

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import Kernel
+from sysai.compiler.graph import Graph
 from sysai.compiler.graph.from_export import import_module
-from sysai.compiler.graph.graph import Graph
 from sysai.compiler.lowering import lower
 from sysai.compiler.lowering.matmul import pack, packable
 from sysai.compiler.passes import optimize
-from sysai.compiler.passes.fusion import fuse
+from sysai.compiler.passes.decompose import legalize
+from sysai.compiler.passes.fusion import fuse_operators
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.passes.legalize import legalize
 from sysai.compiler.runtime.compiled import Compiled, Timings
 from sysai.compiler.runtime.entry import make_entry
 from sysai.compiler.runtime.executable import Executable
@@ -83,7 +83,7 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
     """
     timings = timings or Timings()
     graph = timings.measure("graph passes", lambda: legalize(optimize(graph)))
-    groups = timings.measure("fusion", fuse, graph)
+    groups = timings.measure("fusion", fuse_operators, graph)
     constants = dict(graph.constants)
     steps: list[PlanStep] = []
     kernels: dict[PrimFunc, int] = {}  # the number of each function's kernel, whatever its sizes are called

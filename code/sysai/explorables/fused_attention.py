@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph import Graph
 from sysai.compiler.graph.text import parse_graph
 from sysai.compiler.passes.fusion import explain, traffic
 from sysai.compiler.passes.groups import Context, Group, classify

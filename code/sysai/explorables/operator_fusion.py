@@ -8,7 +8,7 @@ positions x positions, where q, k, v are positions x size of a head.
 
 import re
 
-from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph import Graph
 from sysai.core.language import LANGUAGES, Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph import Graph, Value
+from sysai.compiler.graph.operators import Builder
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.tir.expr import Expr, Var
 

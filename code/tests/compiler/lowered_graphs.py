@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Callable
 
 import numpy as np
-from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph import Graph
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.pipeline import make_plan
 from sysai.compiler.runtime.executable import Executable

@@ -5,9 +5,9 @@ import math
 import torch
 from hypothesis import strategies as st
 from sysai.compiler.errors import InvalidGraph
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph import Graph, Value
 from sysai.compiler.graph.interpret import TORCH_DTYPES
+from sysai.compiler.graph.operators import Builder
 from sysai.compiler.graph.sizes import as_shape, canonical, evaluate, product
 from sysai.compiler.tir.expr import Const, Var
 

@@ -5,8 +5,8 @@ Operations and numbers (multiples of a quarter) are such that results are exact,
 
 import torch
 from hypothesis import strategies as st
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph import Graph, Value
+from sysai.compiler.graph.operators import Builder
 from sysai.compiler.graph.sizes import as_shape, evaluate, product, same
 from sysai.compiler.tir.expr import Const, Expr, Var
 

@@ -4,11 +4,11 @@ import pytest
 from examples import examples
 from hypothesis import HealthCheck, given
 from random_graphs import graphs
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph import Graph, Value
+from sysai.compiler.graph.operators import Builder
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.passes import optimize
-from sysai.compiler.passes.fusion import explain, fuse, traffic
+from sysai.compiler.passes.fusion import explain, fuse_operators, traffic
 from sysai.compiler.passes.groups import LARGEST_EXPRESSION
 
 M, N = 32, 64
@@ -25,7 +25,7 @@ def grow(make, *inputs) -> tuple[Graph, Builder]:
 
 
 def kinds(graph: Graph) -> list[str]:
-    return [group.kind for group in fuse(graph)]
+    return [group.kind for group in fuse_operators(graph)]
 
 
 def reduce(
@@ -41,13 +41,13 @@ def softmax(builder: Builder, x: Value) -> Value:
 
 def test_a_chain_of_elementwise_operators_is_one_kernel():
     graph = grow(lambda b: (b.emit("exp", b.emit("tanh", b.emit("add", X, X))),))
-    (group,) = fuse(graph)
+    (group,) = fuse_operators(graph)
     assert group.kind == "elementwise"
     assert [value.name for value in group.inputs] == ["x"]
 
 
 def test_softmax_is_one_kernel_over_rows():
-    (group,) = fuse(grow(lambda b: (softmax(b, X),)))
+    (group,) = fuse_operators(grow(lambda b: (softmax(b, X),)))
     assert (group.kind, group.axes) == ("reduction", (1,))
 
 
@@ -61,7 +61,7 @@ def test_a_product_takes_what_is_done_with_its_elements():
 
 def test_traffic_of_a_chain_is_that_of_its_ends():
     graph = grow(lambda b: (b.emit("exp", b.emit("tanh", b.emit("add", X, X))),))
-    (part,) = traffic(fuse(graph))
+    (part,) = traffic(fuse_operators(graph))
     assert part.fused == 2 * 4 * M * N  # x read, the result written
     assert part.apart == 3 * 2 * 4 * M * N
 
@@ -113,7 +113,9 @@ def test_planted_illegal_fusions_are_refused_with_their_reason(make, producer, c
     verdict = explain(graph, producer, consumer)
     assert not verdict
     assert reason in verdict.reason
-    assert not any({producer, consumer} <= {node.output.name for node in group.nodes} for group in fuse(graph))
+    assert not any(
+        {producer, consumer} <= {node.output.name for node in group.nodes} for group in fuse_operators(graph)
+    )
 
 
 def test_what_must_run_between_two_nodes_keeps_them_apart():
@@ -134,7 +136,7 @@ def test_what_goes_into_a_product_and_past_it_waits_for_the_product():
         product = b.emit("matmul", a, W, transpose_b=True, name="product")
         return (b.emit("add", b.emit("mul", a, b.full(2.0, "float32"), name="past"), product, name="end"),)
 
-    first, second = fuse(grow(make))
+    first, second = fuse_operators(grow(make))
     assert [value.name for value in first.outputs] == ["a", "past"]
     assert {node.output.name for node in second.nodes} == {"product", "end"}
 
@@ -151,7 +153,7 @@ def test_an_expression_does_not_double_without_end():
             value = b.emit("add", value, value)
         return (value,)
 
-    groups = fuse(grow(make))
+    groups = fuse_operators(grow(make))
     assert len(groups) > 1
     assert all(len(group.nodes) <= LARGEST_EXPRESSION for group in groups)
 
@@ -164,7 +166,7 @@ def test_a_mask_made_of_indices_is_copied_into_its_readers():
         second = b.emit("matmul", X, W, transpose_b=False)
         return first, b.emit("select", mask, second, b.full(0.0, "float32"))
 
-    groups = fuse(grow(make))
+    groups = fuse_operators(grow(make))
     assert sorted(group.kind for group in groups) == ["matmul", "reduction"]
     assert all(any(node.output.name == "mask" for node in group.nodes) for group in groups)
 
@@ -174,7 +176,7 @@ def test_a_mask_made_of_indices_is_copied_into_its_readers():
 def test_groups_of_random_graphs_are_ordered_and_complete(graph):
     graph = optimize(graph)
     ready = {value.name for value in graph.inputs} | set(graph.constants)
-    for group in fuse(graph):
+    for group in fuse_operators(graph):
         assert {value.name for value in group.inputs} <= ready
         ready |= {value.name for value in group.outputs}
         inside = ready.copy()
@@ -182,5 +184,5 @@ def test_groups_of_random_graphs_are_ordered_and_complete(graph):
             assert all(value.name in inside or value in group.inputs for value in node.inputs)
             inside.add(node.output.name)
     assert {value.name for value in graph.outputs} <= ready
-    for part in traffic(fuse(graph), {"B": 3, "T": 5}):
+    for part in traffic(fuse_operators(graph), {"B": 3, "T": 5}):
         assert part.fused >= 0

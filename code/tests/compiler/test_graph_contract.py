@@ -11,8 +11,8 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from sysai.compiler.errors import InvalidGraph
-from sysai.compiler.graph.graph import Graph, Value
-from sysai.compiler.graph.interpret import interpret
+from sysai.compiler.graph import Graph, Value
+from sysai.compiler.graph.interpret import run_graph
 from sysai.compiler.graph.operators import CORE, INJECTIVE, OPERATORS, infer
 from sysai.compiler.graph.sizes import as_shape, canonical, evaluate, same
 from sysai.compiler.graph.text import parse_graph, print_graph
@@ -190,10 +190,10 @@ def test_the_parser_says_which_line(old, new, message):
 
 
 def test_interpreter_binds_and_checks_sizes():
-    outputs = interpret(SMALL, torch.zeros(3, 2))
+    outputs = run_graph(SMALL, torch.zeros(3, 2))
     assert torch.equal(outputs[0], torch.full((3, 2), 1.0).exp())
     with pytest.raises(ValueError, match="made for sizes with B < 9, not for B = 9"):
-        interpret(SMALL, torch.zeros(9, 2))
+        run_graph(SMALL, torch.zeros(9, 2))
 
 
 def test_sizes_are_values_too():
@@ -203,15 +203,15 @@ def test_sizes_are_values_too():
         y: float32[B] = div(x, n)
         return y
     """
-    assert torch.equal(interpret(parse_graph(text), torch.ones(4))[0], torch.full((4,), 0.125))
+    assert torch.equal(run_graph(parse_graph(text), torch.ones(4))[0], torch.full((4,), 0.125))
 
 
 def test_slices_that_do_not_exist_are_refused():
     text = "graph g[B](x: float32[B]):\n y: float32[3] = slice(x, axis=0, start=1, stop=4, step=1)\n return y"
     graph: Graph = parse_graph(text)
-    assert interpret(graph, torch.arange(5.0))[0].tolist() == [1, 2, 3]
+    assert run_graph(graph, torch.arange(5.0))[0].tolist() == [1, 2, 3]
     with pytest.raises(ValueError, match="do not exist along an axis of size 2"):
-        interpret(graph, torch.arange(2.0))
+        run_graph(graph, torch.arange(2.0))
 
 
 def test_operators_and_passes_need_no_torch():

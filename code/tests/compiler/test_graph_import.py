@@ -6,12 +6,11 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from sysai.compiler.errors import UnsupportedOperator
-from sysai.compiler.graph.builder import Builder
+from sysai.compiler.graph import Graph, Value
 from sysai.compiler.graph.from_export import from_module, import_module
 from sysai.compiler.graph.from_fx import from_graph_module
-from sysai.compiler.graph.graph import Graph, Value
-from sysai.compiler.graph.interpret import interpret
-from sysai.compiler.graph.operators import CORE, TRANSLATIONS
+from sysai.compiler.graph.interpret import run_graph
+from sysai.compiler.graph.operators import CORE, TRANSLATIONS, Builder
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
@@ -45,11 +44,11 @@ def check(graph, module, inputs, keywords=None, **tolerance) -> None:
         expected = module(*inputs, **(keywords or {}))
     expected = expected if isinstance(expected, torch.Tensor) else expected[0]
     rounding = 2e-2 if expected.dtype == torch.bfloat16 else 1e-6
-    torch.testing.assert_close(interpret(graph, *inputs)[0], expected, rtol=rounding, atol=rounding, equal_nan=True)
+    torch.testing.assert_close(run_graph(graph, *inputs)[0], expected, rtol=rounding, atol=rounding, equal_nan=True)
     optimized = optimize(graph)
     assert {node.op for node in optimized.nodes} <= set(CORE) - {"fallback"}
     tolerance = tolerance or {"rtol": 1e-4, "atol": 1e-5}
-    torch.testing.assert_close(interpret(optimized, *inputs)[0], expected, equal_nan=True, **tolerance)
+    torch.testing.assert_close(run_graph(optimized, *inputs)[0], expected, equal_nan=True, **tolerance)
 
 
 def tiny(**changes) -> ModelConfig:
@@ -83,9 +82,9 @@ def test_conditions_say_where_the_graph_holds():
     graph = from_module(Transformer(tiny()).eval(), (torch.zeros(2, 7, dtype=torch.int64),), TOKENS)
     assert set(map(str, graph.conditions)) == {"T <= 64", "T != 1"}
     with pytest.raises(ValueError, match=r"made for sizes with T <= 64, not for B = 1, T = 65"):
-        interpret(graph, torch.zeros(1, 65, dtype=torch.int64))
+        run_graph(graph, torch.zeros(1, 65, dtype=torch.int64))
     with pytest.raises(ValueError, match="T != 1"):
-        interpret(graph, torch.zeros(1, 1, dtype=torch.int64))
+        run_graph(graph, torch.zeros(1, 1, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -263,14 +262,14 @@ def test_unsupported_operators_fall_back_when_asked():
     assert parse_graph(print_graph(graph, origins=True)) == graph
     for batch in (4, 2):
         x = torch.randn(batch, 3)
-        torch.testing.assert_close(interpret(optimize(graph), x)[0], module(x))
+        torch.testing.assert_close(run_graph(optimize(graph), x)[0], module(x))
 
 
 def test_random_operators_are_called_each_time():
     module = _Single(lambda x: torch.rand_like(x) - torch.rand_like(x))
     graph = optimize(from_module(module, (torch.randn(50),), fallback=True))
     assert [node.op for node in graph.nodes] == ["fallback", "fallback", "sub"]
-    assert interpret(graph, torch.randn(50))[0].abs().max() > 0
+    assert run_graph(graph, torch.randn(50))[0].abs().max() > 0
 
 
 def test_operators_that_change_operands_are_refused():
@@ -323,9 +322,9 @@ def test_wrong_inputs_of_a_graph_are_refused():
     graph = from_module(nn.Linear(3, 2), (torch.randn(2, 3),), {0: {0: "B"}})
     for wrong in (torch.randn(2, 4), torch.randn(3), torch.zeros(2, 3, dtype=torch.int64)):
         with pytest.raises(ValueError, match="cannot be"):
-            interpret(graph, wrong)
+            run_graph(graph, wrong)
     with pytest.raises(ValueError, match="takes 1 inputs, not 2"):
-        interpret(graph, torch.randn(2, 3), torch.randn(2, 3))
+        run_graph(graph, torch.randn(2, 3), torch.randn(2, 3))
 
 
 def test_one_name_is_one_size():
@@ -339,7 +338,7 @@ def test_one_name_is_one_size():
     graph = from_module(Two(), (torch.randn(4), torch.randn(4)), {"x": {0: "N"}, "y": {0: "N"}})
     assert [str(value.shape[0]) for value in graph.inputs] == ["N", "N"]
     with pytest.raises(ValueError, match="where N = 2"):
-        interpret(graph, torch.randn(2), torch.randn(3))
+        run_graph(graph, torch.randn(2), torch.randn(3))
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
@@ -355,7 +354,7 @@ def test_graphs_of_torch_compile(dynamic):
         with unset_fake_temporarily():  # backends are called while tensors are faked; constants are real
             optimized = optimize(graph)
         seen.append(optimized)
-        return lambda *inputs: interpret(optimized, *(value for value in inputs if isinstance(value, torch.Tensor)))
+        return lambda *inputs: run_graph(optimized, *(value for value in inputs if isinstance(value, torch.Tensor)))
 
     def backend(module, inputs):
         from functorch.compile import make_boxed_func

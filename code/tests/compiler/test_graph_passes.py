@@ -8,20 +8,17 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from random_graphs import ALONG_AXES, graphs, inputs_for
 from sysai.compiler.errors import InvalidGraph, InvalidRule
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Graph, Value
-from sysai.compiler.graph.interpret import TORCH_DTYPES, interpret
-from sysai.compiler.graph.operators import CORE
+from sysai.compiler.graph import Graph, Value
+from sysai.compiler.graph.interpret import TORCH_DTYPES, run_graph
+from sysai.compiler.graph.operators import CORE, Builder
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes import PASSES, Report, optimize, run_pass
 from sysai.compiler.passes.constant_folding import fold_constants
 from sysai.compiler.passes.counterexample import close, same_bits, search
-from sysai.compiler.passes.cse import eliminate_common_subexpressions
-from sysai.compiler.passes.dce import eliminate_dead_code
-from sysai.compiler.passes.decompose import DECOMPOSITIONS, decompose
-from sysai.compiler.passes.legalize import legalize
+from sysai.compiler.passes.decompose import DECOMPOSITIONS, decompose, legalize
+from sysai.compiler.passes.elimination import eliminate_common_subexpressions, eliminate_dead_code
 from sysai.compiler.passes.rewrite import Rule, rewrite
 from sysai.compiler.passes.simplify import SIMPLIFICATIONS, TRANSPOSES
 from sysai.compiler.tir.expr import DTYPES
@@ -33,7 +30,7 @@ MANY = examples(150, suppress_health_check=list(HealthCheck))
 def run(graph: Graph, inputs) -> tuple[torch.Tensor, ...] | None:
     """The outputs, or None where torch has none (the greatest of no elements, a slice that does not exist)."""
     try:
-        return interpret(graph, *inputs)
+        return run_graph(graph, *inputs)
     except (RuntimeError, ValueError, IndexError):
         return None
 
@@ -44,7 +41,7 @@ def preserves(change, graph: Graph, inputs, equal=same_bits) -> bool:
         return True
     changed = change(graph)
     verify(changed)
-    return all(map(equal, before, interpret(changed, *inputs)))
+    return all(map(equal, before, run_graph(changed, *inputs)))
 
 
 def with_rules(*rules: Rule):
@@ -162,7 +159,7 @@ def test_a_cast_is_left_out_only_where_it_changes_no_number(source):
             builder, value = Builder(), Value("x", as_shape(x.shape), source)
             result = builder.emit("cast", builder.emit("cast", value, dtype=through), dtype=to)
             graph = Graph("casts", (), (value,), {}, tuple(builder.nodes), (result,))
-            (expected,), (found,) = interpret(graph, x), interpret(with_rules(*EXACT)(graph), x)
+            (expected,), (found,) = run_graph(graph, x), run_graph(with_rules(*EXACT)(graph), x)
             assert same_bits(found, expected), f"{source} to {through} to {to}: {found}, not {expected}"
 
 
@@ -230,7 +227,7 @@ def test_counts_fall():
     assert report.steps[0] == ("decompose", 8, 20)
     assert "softmax(x, axis=a)" in str(report)
     x = torch.randn(3, 4)
-    torch.testing.assert_close(interpret(optimized, x), interpret(graph, x))
+    torch.testing.assert_close(run_graph(optimized, x), run_graph(graph, x))
 
 
 def test_constants_fold_where_they_do_not_grow():
@@ -329,4 +326,4 @@ def test_half_precision_is_computed_in_float32():
     decomposed = decompose(graph).graph
     assert {node.output.dtype for node in decomposed.nodes[:-1]} == {"float32"}
     x = torch.randn(5, 8, dtype=torch.bfloat16)
-    assert same_bits(*interpret(graph, x), *interpret(optimize(graph), x))
+    assert same_bits(*run_graph(graph, x), *run_graph(optimize(graph), x))

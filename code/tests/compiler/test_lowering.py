@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lowered_graphs import interpreted, unscheduled
 from random_graphs import graphs, inputs_for
 from sysai.compiler.errors import InvalidProgram
-from sysai.compiler.graph.interpret import interpret
+from sysai.compiler.graph.interpret import run_graph
 from sysai.compiler.pipeline import make_plan
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
@@ -23,7 +23,7 @@ FEW = examples(120, suppress_health_check=list(HealthCheck))
 def expected(graph, inputs):
     """What the graph's interpreter gives; examples for which torch gives nothing are not tried."""
     try:
-        return interpret(graph, *inputs)
+        return run_graph(graph, *inputs)
     except (RuntimeError, ValueError, IndexError):
         assume(False)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sysai.compiler.graph.from_export import from_module
 from sysai.compiler.passes import optimize
-from sysai.compiler.passes.fusion import fuse
+from sysai.compiler.passes.fusion import fuse_operators
 from sysai.compiler.passes.memory_plan import Lifetime, lifetimes, plan_memory, storage
 from torch import nn
 
@@ -63,7 +63,7 @@ class Reshaped(nn.Module):
 
 def test_the_reader_of_a_view_keeps_its_memory_alive():
     graph = optimize(from_module(Reshaped(), (torch.randn(8, 8),)))
-    groups = fuse(graph)
+    groups = fuse_operators(graph)
     owners = storage(groups)
     views = [group for group in groups if group.kind == "view"]
     assert views
@@ -76,4 +76,6 @@ def test_the_reader_of_a_view_keeps_its_memory_alive():
 
 def test_outputs_are_not_in_the_arena():
     graph = optimize(from_module(Reshaped(), (torch.randn(8, 8),)))
-    assert not {value.name for value in graph.outputs} & {life.name for life in lifetimes(fuse(graph), graph.outputs)}
+    assert not {value.name for value in graph.outputs} & {
+        life.name for life in lifetimes(fuse_operators(graph), graph.outputs)
+    }

@@ -7,8 +7,8 @@ import torch
 from lowered_graphs import interpreted
 from sysai.compiler import cpu
 from sysai.compiler.codegen.c import generate_c
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph import Graph, Value
+from sysai.compiler.graph.operators import Builder
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.pipeline import compile_graph, compile_module, make_plan
 from sysai.compiler.schedule.default import default_schedule

@@ -24,11 +24,11 @@ from random_groups import pointwise_groups, row_groups
 from sysai.compiler.codegen import triton as backend
 from sysai.compiler.codegen.triton import TritonKernel, build_triton, generate_triton, graph_of
 from sysai.compiler.errors import UnsupportedGroup
+from sysai.compiler.graph import Graph
 from sysai.compiler.graph.from_export import from_module
-from sysai.compiler.graph.graph import Graph
-from sysai.compiler.graph.interpret import bind_sizes, interpret, run_node
+from sysai.compiler.graph.interpret import bind_sizes, run_graph, run_node
 from sysai.compiler.passes import optimize
-from sysai.compiler.passes.fusion import fuse
+from sysai.compiler.passes.fusion import fuse_operators
 from torch import nn
 from torch.nn import functional as F
 
@@ -50,7 +50,7 @@ def build(graph: Graph) -> TritonKernel:
 
 def check(graph: Graph, *inputs: torch.Tensor, tolerance: float = 2e-5) -> None:
     """Kernel and interpreter give the same, NaN and infinities included."""
-    for got, expected in zip(build(graph)(*inputs), interpret(graph, *inputs), strict=True):
+    for got, expected in zip(build(graph)(*inputs), run_graph(graph, *inputs), strict=True):
         torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
@@ -196,7 +196,7 @@ def test_a_transformer_block_group_by_group():
     sizes = bind_sizes(graph, (tokens,))
     tensors = {**graph.constants, graph.inputs[0].name: tokens}
     kinds = []
-    for number, part in enumerate(fuse(graph)):
+    for number, part in enumerate(fuse_operators(graph)):
         kinds.append(part.kind)
         if part.kind == "view":
             (node,) = part.nodes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from fused_groups import T, bias_gelu, group, layer_norm, linear_gelu, product, softmax
 from sysai.compiler.codegen.triton import build_triton, report
-from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph import Graph
 from sysai.compiler.tir.expr import COMPARISONS, LOGIC, MATH
 from sysai.kernels.report import TARGETS, CompilationFailed, KernelReport
 

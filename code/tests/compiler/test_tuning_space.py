@@ -9,7 +9,7 @@ from fused_groups import T, bias_gelu, column_sums, linear_gelu, rms_norm_residu
 from hypothesis import given
 from hypothesis import strategies as st
 from sysai.compiler.errors import IllegalSchedule
-from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph import Graph
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.lowering import lower
 from sysai.compiler.passes.groups import Context, classify

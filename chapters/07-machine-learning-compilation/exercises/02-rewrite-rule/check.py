@@ -7,9 +7,9 @@ from random import Random
 
 import torch
 from sysai.compiler.errors import InvalidGraph
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Graph, Value
-from sysai.compiler.graph.interpret import interpret
+from sysai.compiler.graph import Graph, Value
+from sysai.compiler.graph.interpret import run_graph
+from sysai.compiler.graph.operators import Builder
 from sysai.compiler.graph.sizes import as_shape, evaluate
 from sysai.compiler.graph.text import parse_graph, print_graph
 from sysai.compiler.graph.verify import verify
@@ -159,7 +159,7 @@ def _check(trial: Trial, sites: list[Site]) -> None:
     trial.picture(Text(f"identities: {numbers}\n{graphs['en']}", f"恒等式：{numbers}\n{graphs['zh']}"))
     after, inputs = _read(trial, got, before), _inputs(trial.random)
     why = sites[0].hint if len(sites) == 1 else None
-    for value, old, new in zip(before.outputs, interpret(before, *inputs), interpret(after, *inputs), strict=True):
+    for value, old, new in zip(before.outputs, run_graph(before, *inputs), run_graph(after, *inputs), strict=True):
         same = (old.view(torch.int32) == new.view(torch.int32)) | (old.isnan() & new.isnan())
         for place in map(tuple, (~same).nonzero().tolist()[:1]):
             x, y, was, is_now = (f"{tensor[place].item():.9g}" for tensor in (*inputs[2:4], old, new))

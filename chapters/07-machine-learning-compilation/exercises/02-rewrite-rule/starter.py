@@ -1,7 +1,7 @@
 """Identities that hold for every float, as rewriting rules."""
 
 from sysai.compiler.graph.text import parse_graph, print_graph
-from sysai.compiler.passes.dce import eliminate_dead_code
+from sysai.compiler.passes.elimination import eliminate_dead_code
 from sysai.compiler.passes.rewrite import Rule, rewrite
 
 

@@ -30,7 +30,7 @@ from sysai.compiler.codegen import triton_kernels
 from sysai.compiler.codegen.triton_expressions import RESERVED
 from sysai.compiler.codegen.triton_module import module_text
 from sysai.compiler.errors import UnsupportedGroup
-from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph import Graph
 from sysai.compiler.graph.interpret import bind_sizes
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.tir.expr import variables

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 
 from sysai.compiler import tir
 from sysai.compiler.errors import UnsupportedGroup
-from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph import Graph, Value
 from sysai.compiler.graph.operators import operator_of
 from sysai.compiler.graph.sizes import Indices, product, reshape_indices
 from sysai.compiler.lowering.elements import Elements

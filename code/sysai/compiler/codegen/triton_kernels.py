@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from sysai.compiler.codegen.triton_expressions import KernelBlock, Scope, compute_dtype, number
 from sysai.compiler.errors import UnsupportedGroup
-from sysai.compiler.graph.graph import Graph, Node, Value
+from sysai.compiler.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, product, reshape_indices, same
 from sysai.compiler.lowering.reduction import identity
 from sysai.compiler.tir.expr import FLOATS, ZERO, Const, Expr, Var

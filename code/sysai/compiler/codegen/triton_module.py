@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from sysai.compiler.codegen.triton_expressions import Names, operands_of
 from sysai.compiler.codegen.triton_kernels import COMBINE, KernelText
-from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph import Graph, Value
 from sysai.compiler.graph.sizes import product
 from sysai.compiler.tir.expr import Const
 

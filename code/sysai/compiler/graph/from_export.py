@@ -24,8 +24,8 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx.experimental import _config as symbolic_shapes
 
+from sysai.compiler.graph import Graph
 from sysai.compiler.graph.from_fx import Importer, is_torch
-from sysai.compiler.graph.graph import Graph
 from sysai.compiler.graph.operators import TRANSLATIONS
 
 Dynamic = Mapping[str | int, Mapping[int, str]]

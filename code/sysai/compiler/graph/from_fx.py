@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from sysai.compiler.errors import InvalidGraph, UnsupportedOperator
-from sysai.compiler.graph.graph import Attribute, Graph, Value
+from sysai.compiler.graph import Attribute, Graph, Value
 from sysai.compiler.graph.operators import TRANSLATIONS
 from sysai.compiler.graph.operators.operator import NotTranslatable
 from sysai.compiler.graph.sizes import same_shape

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
+from sysai.compiler.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import operator_of
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.tir.expr import DTYPES, Binary, Const, Var
@@ -13,25 +13,19 @@ from sysai.compiler.tir.expr import DTYPES, Binary, Const, Var
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 
-def interpret(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
+def run_graph(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
     """The outputs of a graph for these inputs.
 
     Raises:
         ValueError: the inputs' number, shapes or dtypes are not those of the graph, or the sizes break one of its
             conditions.
     """
-    environment = run(graph, inputs)
-    return tuple(environment[value.name] for value in graph.outputs)
-
-
-def run(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-    """All tensors of a graph by name; errors as for `interpret`."""
     sizes = bind_sizes(graph, inputs)
     environment = dict(graph.constants)
     environment.update({value.name: tensor for value, tensor in zip(graph.inputs, inputs, strict=True)})
     for node in graph.nodes:
         environment[node.output.name] = run_node(node, [environment[value.name] for value in node.inputs], sizes)
-    return environment
+    return tuple(environment[value.name] for value in graph.outputs)
 
 
 def run_node(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> Tensor:
@@ -51,7 +45,7 @@ def number_of(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
 
 
 def bind_sizes(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:
-    """The numbers of the graph's sizes that these inputs have; errors as for `interpret`."""
+    """The numbers of the graph's sizes that these inputs have; errors as for `run_graph`."""
     if len(inputs) != len(graph.inputs):
         raise ValueError(f"{graph.name} takes {len(graph.inputs)} inputs, not {len(inputs)}")
     sizes: dict[str, int] = {}

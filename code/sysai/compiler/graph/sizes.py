@@ -18,7 +18,7 @@ reads index (b, t, h, d) at (b, t, 64 h + d), and only where axes are split is t
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from sysai.compiler.graph.graph import Node, Value
+from sysai.compiler.graph import Node, Value
 from sysai.compiler.tir import accesses
 from sysai.compiler.tir.arith import simplify
 from sysai.compiler.tir.expr import (

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sysai.compiler.errors import InvalidGraph
-from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
+from sysai.compiler.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import make_node
 from sysai.compiler.graph.sizes import canonical
 from sysai.compiler.graph.verify import constant_value

@@ -11,9 +11,9 @@ import sympy
 import torch
 from torch import Tensor
 
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Value
+from sysai.compiler.graph import Value
 from sysai.compiler.graph.interpret import TORCH_DTYPES
+from sysai.compiler.graph.operators import Builder
 from sysai.compiler.graph.operators.operator import NotTranslatable
 from sysai.compiler.graph.sizes import canonical
 from sysai.compiler.tir.expr import INDEX, Const, Expr, Var, as_expr, binary

@@ -3,7 +3,7 @@
 from keyword import iskeyword
 
 from sysai.compiler.errors import InvalidGraph
-from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph import Graph, Value
 from sysai.compiler.graph.operators import infer
 from sysai.compiler.graph.operators.operator import require
 from sysai.compiler.graph.sizes import canonical

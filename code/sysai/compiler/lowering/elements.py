@@ -11,7 +11,7 @@ that, and nothing else, is the fusion of injective operators.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sysai.compiler import tir
-from sysai.compiler.graph.graph import Node, Value
+from sysai.compiler.graph import Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, operator_of
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, moved_indices, product, same
 from sysai.compiler.passes.groups import Group

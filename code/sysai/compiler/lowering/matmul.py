@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sysai.compiler.cpu import lanes
-from sysai.compiler.graph.graph import Graph, Node, Value
+from sysai.compiler.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.lowering.elements import Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes

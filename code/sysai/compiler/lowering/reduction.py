@@ -18,7 +18,7 @@ may hold anything (bias + GELU + residual + LayerNorm is one kernel).
 import math
 from collections.abc import Sequence
 
-from sysai.compiler.graph.graph import Node, Value
+from sysai.compiler.graph import Node, Value
 from sysai.compiler.graph.sizes import Indices, same
 from sysai.compiler.lowering.elements import Elements, mergeable_axes
 from sysai.compiler.lowering.elementwise import size_attributes

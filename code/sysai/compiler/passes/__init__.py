@@ -17,20 +17,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from textwrap import wrap
 
-from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph import Graph
 from sysai.compiler.graph.verify import verify
 from sysai.compiler.passes.constant_folding import fold_constants
-from sysai.compiler.passes.cse import eliminate_common_subexpressions
-from sysai.compiler.passes.dce import eliminate_dead_code
 from sysai.compiler.passes.decompose import decompose
+from sysai.compiler.passes.elimination import eliminate_common_subexpressions, eliminate_dead_code
 from sysai.compiler.passes.rewrite import Rewritten
-from sysai.compiler.passes.simplify import simplify
+from sysai.compiler.passes.simplify import simplify_graph
 
 Pass = Callable[[Graph], Graph | Rewritten]
 PASSES: dict[str, Pass] = {
     "decompose": decompose,
     "constant_folding": fold_constants,
-    "simplify": simplify,
+    "simplify": simplify_graph,
     "cse": eliminate_common_subexpressions,
     "dce": eliminate_dead_code,
 }

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sysai.compiler.graph.graph import Graph, Node
+from sysai.compiler.graph import Graph, Node
 from sysai.compiler.graph.operators import ELEMENTWISE, OPAQUE, operator_of
 from sysai.compiler.graph.sizes import product
 from sysai.compiler.graph.verify import constant_value

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.errors import InvalidGraph
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Attribute, Graph, Value
-from sysai.compiler.graph.interpret import TORCH_DTYPES, interpret
-from sysai.compiler.graph.operators import OPERATORS
+from sysai.compiler.graph import Attribute, Graph, Value
+from sysai.compiler.graph.interpret import TORCH_DTYPES, run_graph
+from sysai.compiler.graph.operators import OPERATORS, Builder
 from sysai.compiler.graph.sizes import as_shape, evaluate
 from sysai.compiler.passes.rewrite import Rule, rewrite
 
@@ -64,10 +63,10 @@ def search(rule: Rule, trials: int = 200, seed: int = 0) -> Search:
         matched += 1
         inputs = tuple(_elements(value, generator, special=rule.exact and matched % 2 == 0) for value in graph.inputs)
         try:
-            (before,) = interpret(graph, *inputs)
+            (before,) = run_graph(graph, *inputs)
         except (RuntimeError, IndexError):  # torch has no such operator for this dtype, or an index is out of range
             continue
-        (after,) = interpret(rewritten.graph, *inputs)
+        (after,) = run_graph(rewritten.graph, *inputs)
         if not (same_bits(before, after) if rule.exact else close(before, after)):
             return Search(matched, Counterexample(graph, inputs, before, after))
         if matched == trials:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sysai.compiler.errors import IllegalFusion
-from sysai.compiler.graph.graph import Graph, Value
+from sysai.compiler.graph import Graph, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, SOURCE, operator_of
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.groups import CHEAP_EXPRESSION, COSTLY, Context, Group, classify
@@ -43,7 +43,7 @@ class GroupTraffic:
     apart: int
 
 
-def fuse(graph: Graph) -> tuple[Group, ...]:
+def fuse_operators(graph: Graph) -> tuple[Group, ...]:
     """The groups of a graph of core operators, in an order in which they can run."""
     return _Fusion(graph).run()
 

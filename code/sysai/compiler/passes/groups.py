@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sysai.compiler.errors import IllegalFusion
-from sysai.compiler.graph.graph import Graph, Node, Value
+from sysai.compiler.graph import Graph, Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, MATMUL, OPAQUE, REDUCTION, operator_of
 from sysai.compiler.graph.sizes import axis_variables, is_affine, moved_indices, same_shape, typical
 from sysai.compiler.tir.expr import MATH, Const, Expr

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sysai.compiler.cpu import ALIGNMENT
-from sysai.compiler.graph.graph import Value
+from sysai.compiler.graph import Value
 from sysai.compiler.passes.groups import Group
 
 

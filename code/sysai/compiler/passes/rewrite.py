@@ -12,7 +12,7 @@ The language is Python's expressions, read so:
                   attributes that are not mentioned may be anything. Operands of COMMUTATIVE operators match in
                   both orders.
     replacement   the same, with every attribute given, each a Python expression over the names that the pattern
-                  bound and the helpers of `helpers.py`; a number becomes a scalar of the dtype of the operands
+                  bound and the functions of RULE_NAMES; a number becomes a scalar of the dtype of the operands
                   beside it; `(e := exp(x))` names a part, so that it can be used twice. `result` is the value that
                   the pattern matched.
     where         a Python expression over the same names.
@@ -37,15 +37,16 @@ from dataclasses import dataclass, field, replace
 from types import CodeType
 
 from sysai.compiler.errors import InvalidGraph, InvalidRule
-from sysai.compiler.graph.builder import Builder
-from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
-from sysai.compiler.graph.operators import OPERATORS
-from sysai.compiler.graph.sizes import same_shape
-from sysai.compiler.passes import helpers
+from sysai.compiler.graph import Attribute, Graph, Node, Value
+from sysai.compiler.graph.operators import OPERATORS, Builder
+from sysai.compiler.graph.operators.operator import broadcast
+from sysai.compiler.graph.sizes import as_shape, canonical, product, same, same_shape
+from sysai.compiler.tir.expr import FLOATS, Const, Expr, Operand, as_expr, binary
 
 COMMUTATIVE = ("add", "mul", "min", "max", "eq", "ne", "and", "or")
 MOST_STEPS = 100
-_HELPERS = {name: getattr(helpers, name) for name in helpers.__all__}
+INTEGERS = ("int64", "int32", "int8")
+HALF = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class _Rewriter:
         for rule in self.rules.get(op, ()):
             bindings: dict[str, object] = {"result": node.output}
             pattern, replacement, guard = rule._parsed
-            if self._matches_node(pattern, node, bindings) and eval(guard, _HELPERS, bindings):
+            if self._matches_node(pattern, node, bindings) and eval(guard, RULE_NAMES, bindings):
                 if steps == MOST_STEPS:
                     raise InvalidRule(f"rules go on for ever, the last one: {rule}")
                 self.applied[str(rule)] += 1
@@ -259,4 +260,115 @@ def _bind(keyword: ast.keyword, attributes: Mapping[str, Attribute], bindings: d
 
 def _evaluate(term: ast.expr, bindings: Mapping[str, object]) -> Attribute:
     code = compile(ast.Expression(term), "<attribute>", "eval")
-    return eval(code, _HELPERS, dict(bindings))
+    return eval(code, RULE_NAMES, dict(bindings))
+
+
+def shape(x: Value) -> tuple[Expr, ...]:
+    """The sizes of a value."""
+    return x.shape
+
+
+def dtype(x: Value) -> str:
+    """The dtype of a value."""
+    return x.dtype
+
+
+def rank(x: Value) -> int:
+    """How many axes a value has."""
+    return len(x.shape)
+
+
+def count(x: Value, axes: Sequence[int], less: int = 0) -> float | Expr:
+    """How many elements lie along the axes, minus a number (but not below 0)."""
+    size = canonical(binary("max", product(x.shape[axis] for axis in axes) - less, 0))
+    return float(size.value) if isinstance(size, Const) else size
+
+
+def compose(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
+    """The order of axes that two orders, one after the other, give."""
+    return tuple(first[axis] for axis in second)
+
+
+def moves_only_ones(x: Value, order: Sequence[int]) -> bool:
+    """Whether the axes that are longer than 1 stay in their order, so that no element moves in memory."""
+    long = [axis for axis in order if not same(x.shape[axis], 1)]
+    return long == sorted(long)
+
+
+def broadcasts_to(x: Value, y: Value, result: Value) -> bool:
+    """Whether the two have the result's shape together, so that neither need be expanded."""
+    try:
+        return same_shape(broadcast(x.shape, y.shape), result.shape)
+    except InvalidGraph:
+        return False
+
+
+def plus(a: Operand, b: Operand) -> Expr:
+    """The sum of two sizes."""
+    return canonical(as_expr(a) + as_expr(b))
+
+
+def swaps_last(order: Sequence[int]) -> bool:
+    """Whether an order of axes exchanges the last two and nothing else."""
+    first = len(order) - 2
+    return first >= 0 and tuple(order) == (*range(first), first + 1, first)
+
+
+def channels(x: Value) -> tuple[Expr, ...]:
+    """The shape with which one number for each channel (axis 1) broadcasts to x."""
+    return as_shape((x.shape[1], *[1] * (rank(x) - 2)))
+
+
+def one_more_axis(x: Value, axis: int) -> tuple[Expr, ...]:
+    """The shape of x with an axis of size 1 after `axis`."""
+    return as_shape((*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
+
+
+def triangle(x: Value, axis: int) -> tuple[Expr, ...]:
+    """[n, n, 1, ...]: n the size of x along the axis, as many ones as axes follow."""
+    return as_shape((x.shape[axis], x.shape[axis], *[1] * (rank(x) - axis - 1)))
+
+
+def scores(q: Value, k: Value) -> tuple[Expr, ...]:
+    """[B, H, T, S] of queries [B, H, T, K] and keys [B, N, S, K]."""
+    return (*q.shape[:3], k.shape[2])
+
+
+def grouped(q: Value, k: Value, width: Expr) -> tuple[Expr, ...]:
+    """[B, N, H / N * T, width]: the query heads that share a key-value head as rows of one matrix."""
+    B, H, T = q.shape[:3]
+    N = k.shape[1]
+    return as_shape((B, N, H // N * T, width))
+
+
+_WIDER = {
+    "bool": ("int8", "int32", "int64", *FLOATS),
+    "int8": ("int32", "int64", *FLOATS),
+    "int32": ("int64", "float64"),
+    "bfloat16": ("float32", "float64"),
+    "float16": ("float32", "float64"),
+    "float32": ("float64",),
+}
+
+
+def casts_exactly(source: str, target: str) -> bool:
+    """Whether every value of the source dtype is one of the target dtype."""
+    return source == target or target in _WIDER.get(source, ())
+
+
+def is_reciprocal_exact(number: float | Expr, of: str) -> bool:
+    """Whether 1 / number has no rounding error in the dtype: plus or minus a power of two, away from its limits."""
+    if isinstance(number, Expr) or of not in FLOATS or not math.isfinite(number) or number == 0:
+        return False
+    exponent = math.frexp(number)[1]
+    return abs(math.frexp(number)[0]) == 0.5 and abs(exponent) < 14
+
+
+RULE_NAMES = {
+    function.__name__: function
+    for function in (
+        shape, dtype, rank, count, compose, same, same_shape, moves_only_ones, broadcasts_to, plus, swaps_last,
+        channels, one_more_axis, triangle, scores, grouped, casts_exactly, is_reciprocal_exact,
+    )
+} | {"FLOATS": FLOATS, "INTEGERS": INTEGERS, "HALF": HALF}  # fmt: skip
+"""What the texts of rules may use beside the names that a pattern binds."""

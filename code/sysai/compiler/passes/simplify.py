@@ -13,7 +13,7 @@ For integers, whose arithmetic wraps around, the first three hold. torch's own `
 algebraic simplifier by a flag, take some of these liberties; `decompose` takes none that torch does not take.
 """
 
-from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph import Graph
 from sysai.compiler.passes.rewrite import Rewritten, Rule, rewrite
 
 _INTEGER = "dtype(x) in INTEGERS"
@@ -111,6 +111,6 @@ SIMPLIFICATIONS = (
 )  # fmt: skip
 
 
-def simplify(graph: Graph) -> Rewritten:
+def simplify_graph(graph: Graph) -> Rewritten:
     """The graph with fewer or cheaper nodes that compute the same."""
     return rewrite(graph, SIMPLIFICATIONS)

@@ -15,7 +15,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from sysai.compiler.codegen.kernel import Kernel
-from sysai.compiler.graph.graph import Graph
+from sysai.compiler.graph import Graph
 from sysai.compiler.passes.fusion import traffic
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.runtime.executable import Executable

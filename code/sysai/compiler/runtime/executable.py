@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.cpu import ALIGNMENT
-from sysai.compiler.graph.graph import Node, Value
+from sysai.compiler.graph import Node, Value
 from sysai.compiler.graph.interpret import TORCH_DTYPES, run_node
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.memory_plan import MemoryPlan, lifetimes, plan_memory, storage

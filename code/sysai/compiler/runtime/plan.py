@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from sysai.compiler.graph.graph import Graph, Node
+from sysai.compiler.graph import Graph, Node
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.passes.memory_plan import MemoryPlan
 from sysai.compiler.schedule.schedule import Schedule

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sysai.compiler.graph.graph import Value
+from sysai.compiler.graph import Value
 from sysai.compiler.graph.operators.operator import (
     COMPOSITE,
     Decomposition,

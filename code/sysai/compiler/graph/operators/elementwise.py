@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from operator import attrgetter
 
-from sysai.compiler.graph.graph import Value
+from sysai.compiler.graph import Value
 from sysai.compiler.graph.operators.operator import (
     COMPOSITE,
     ELEMENTWISE,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sysai.compiler.graph.graph import Node, Value
+from sysai.compiler.graph import Node, Value
 from sysai.compiler.graph.operators.operator import (
     MANY,
     MOVEMENT,

@@ -31,7 +31,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sysai.compiler.errors import InvalidGraph
-from sysai.compiler.graph.graph import Value
+from sysai.compiler.graph import Value
 from sysai.compiler.graph.sizes import as_shape, canonical, same
 from sysai.compiler.tir.expr import FLOATS, Const, Expr, as_expr
 

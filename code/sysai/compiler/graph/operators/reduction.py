@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sysai.compiler.graph.graph import Value
+from sysai.compiler.graph import Value
 from sysai.compiler.graph.operators.elementwise import as_bool
 from sysai.compiler.graph.operators.operator import (
     MATMUL,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from sysai.compiler.graph.graph import Attribute, Value
+from sysai.compiler.graph import Attribute, Value
 from sysai.compiler.graph.operators.operator import MANY, OPAQUE, SOURCE, Operator, Type, check_axes, require
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.tir.expr import DTYPES, FLOATS, Expr

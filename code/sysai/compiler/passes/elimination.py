@@ -1,8 +1,10 @@
-"""Common subexpression elimination: what is computed twice from the same operands is computed once.
+"""Elimination of common subexpressions (CSE), computed twice from the same operands, and of dead code (DCE).
 
-Value numbering (Cocke 1970): a node's key is its operator, its operands and its attributes; a second node of the same
-key gives way to the first, unless torch runs it, as it may be random. One walk, as operands come first and are
-numbered already. Constants that are one tensor, or equal numbers, become one too (tied weights).
+CSE is value numbering (Cocke 1970): a node's key is its operator, its operands and its attributes; a second node of
+the same key gives way to the first, unless torch runs it, as it may be random. One walk, as operands come first and
+are numbered already. Constants that are one tensor, or equal numbers, become one too (tied weights).
+
+Dead is what no output needs: one walk backwards.
 """
 
 import math
@@ -10,7 +12,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sysai.compiler.graph.graph import Attribute, Graph, Node, Value
+from sysai.compiler.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import OPAQUE, operator_of
 
 if TYPE_CHECKING:
@@ -43,6 +45,18 @@ def eliminate_common_subexpressions(graph: Graph) -> Graph:
     outputs = tuple(renamed(value) for value in graph.outputs)
     constants = {name: tensor for name, tensor in graph.constants.items() if name not in new_name}
     return replace(graph, nodes=tuple(nodes), outputs=outputs, constants=constants)
+
+
+def eliminate_dead_code(graph: Graph) -> Graph:
+    """The graph without what no output depends on; inputs stay, as callers pass them."""
+    needed = {value.name for value in graph.outputs}
+    nodes = []
+    for node in reversed(graph.nodes):
+        if node.output.name in needed:
+            needed.update(value.name for value in node.inputs)
+            nodes.append(node)
+    constants = {name: tensor for name, tensor in graph.constants.items() if name in needed}
+    return replace(graph, nodes=tuple(reversed(nodes)), constants=constants)
 
 
 def _key(node: Node) -> Hashable:
