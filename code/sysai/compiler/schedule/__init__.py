@@ -2,12 +2,11 @@
 
 schedule.py      Schedule, which applies primitives and records them in a Trace; replay
 loops.py         split, fuse, reorder, tile, vectorize, parallel, unroll
-placement.py     compute_at, reverse_compute_at, compute_inline
+placement.py     compute_at, reverse_compute_at, compute_inline: blocks that move to other loops
 caching.py       cache_read, cache_write
 reduction.py     rfactor, decompose_reduction
-dependence.py    which iterations touch the same element
+dependence.py    which iterations touch the same element, and the order that blocks must keep
 regions.py       which part of a buffer a loop touches, and buffers that shrink to it
-moving.py        the order that blocks must keep, and new loops for a block that moves
 tree.py          loops, blocks and buffers by name
 default.py       the default schedule of each class of groups; default_matmul.py: of products; steps.py: their steps
 """

@@ -32,9 +32,7 @@ class LayoutDimension:
     def index(self, original: Sequence[tir.Expr]) -> tir.Expr:
         """The index of an element in this dimension, from its index in the original."""
         index = original[self.of]
-        return (
-            index // tir.as_expr(self.tile) if self.op == "//" else index % tir.as_expr(self.tile) if self.op else index
-        )
+        return {None: index, "//": index // tir.as_expr(self.tile), "%": index % tir.as_expr(self.tile)}[self.op]
 
     def length(self, shape: Sequence[tir.Expr]) -> tir.Expr:
         """The length of this dimension."""
@@ -44,7 +42,7 @@ class LayoutDimension:
 
 
 def cache_read(
-    function: tir.PrimFunc, block: str, buffer: str, scope: str, layout: str | None
+    function: tir.PrimFunc, block: str, buffer: str, scope: str = "local", layout: str | None = None
 ) -> tuple[tir.PrimFunc, str]:
     """Let `block` read a copy of `buffer`.
 
@@ -81,7 +79,7 @@ def cache_read(
     return require_scopes(function, f"copy {buffer} for {block}"), copying
 
 
-def cache_write(function: tir.PrimFunc, block: str, scope: str) -> tuple[tir.PrimFunc, str]:
+def cache_write(function: tir.PrimFunc, block: str, scope: str = "local") -> tuple[tir.PrimFunc, str]:
     """Let `block` write a copy of its buffer, which is copied to the buffer when all of it is done.
 
     Returns:
@@ -147,16 +145,15 @@ def _copy(
     function: tir.PrimFunc, name: str, to: tir.Buffer, source: tir.Buffer, dimensions: Sequence[LayoutDimension]
 ) -> tir.Stmt:
     """Loops over the `dimensions` of `to`, with a block that copies an element of `source`."""
-    axes, nest = [], []
+    axes: list[tir.Axis] = []
     for dimension, length in enumerate(to.shape):
         var = tree.fresh_axis(function, f"d{dimension}", (axis.var for axis in axes))
         loop = tir.Var(tree.fresh(function, f"{name}_d{dimension}"))
         axes.append(tir.Axis(var, length, tir.SPATIAL, loop))
-        nest.append(tir.For(loop, length, tir.Seq(())))
     inside: tir.Expr = tir.TRUE
     indices: list[tir.Expr] = []
     for dimension, length in enumerate(source.shape):
-        index: tir.Expr = tir.Const(0, tir.INDEX)
+        index: tir.Expr = tir.ZERO
         tiles = [(axis.var, dim) for axis, dim in zip(axes, dimensions, strict=True) if dim.of == dimension]
         for var, dim in tiles:
             index = index + (var * dim.tile if dim.op == "//" else var)
@@ -167,10 +164,8 @@ def _copy(
     value: tir.Expr = tir.Load(source, tuple(indices))
     if inside != tir.TRUE:
         value = tir.Select(inside, value, tir.Const(0.0 if to.dtype in tir.FLOATS else 0, to.dtype))
-    stmt: tir.Stmt = tir.Block(name, tuple(axes), to, tuple(axis.var for axis in axes), value)
-    for loop in reversed(nest):
-        stmt = replace(loop, body=stmt)
-    return stmt
+    block = tir.Block(name, tuple(axes), to, tuple(axis.var for axis in axes), value)
+    return tir.in_loops([tir.For(axis.binding, axis.extent, block) for axis in axes], block)
 
 
 def _scope(scope: str, shape: Sequence[tir.Expr], dtype: str) -> str:

@@ -19,57 +19,55 @@ from dataclasses import replace
 
 from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
-from sysai.compiler.schedule import dependence
-from sysai.compiler.schedule.tree import change_blocks, find_loop, fresh, loops, path_to_loop, replace_loop
+from sysai.compiler.schedule import dependence, tree
+from sysai.compiler.schedule.tree import find_loop, fresh, replace_loop
 
 
-def split(function: tir.PrimFunc, loop: str, factors: Sequence[int | None]) -> tuple[tir.PrimFunc, tuple[str, ...]]:
-    """Cut a loop into nested ones with the extents `factors`, of which one may be None: as many as needed.
+def split(
+    function: tir.PrimFunc, loop: str, factor: int | Sequence[int | None]
+) -> tuple[tir.PrimFunc, tuple[str, ...]]:
+    """Cut a loop into nested ones.
 
     Where the extent is not a multiple, or is not known before run time, the blocks inside get a predicate.
+
+    Args:
+        factor: the extents of the new loops, of which one may be None: as many as needed. A number f means [None, f].
 
     Returns:
         The function, and the new loops' names, from the outermost: `i_0`, `i_1`, ...
     """
     old = find_loop(function, loop)
     _require_serial(old, "split")
-    factors = tuple(factors)
-    numbers = [factor for factor in factors if factor is not None]
+    factors = [None, factor] if isinstance(factor, int) else list(factor)
+    numbers = [number for number in factors if number is not None]
     if len(factors) < 2 or len(factors) - len(numbers) > 1:
-        raise IllegalSchedule(
-            f"splitting {loop} by {list(factors)}: give two factors or more, at most one of them None"
-        )
+        raise IllegalSchedule(f"splitting {loop} by {factors}: give two factors or more, at most one of them None")
     if any(not isinstance(number, int) or number < 1 for number in numbers):
-        raise IllegalSchedule(
-            f"splitting {loop} by {list(factors)}: a loop has at least one iteration, so use factors >= 1"
-        )
+        raise IllegalSchedule(f"splitting {loop} by {factors}: a loop has at least one iteration, so use factors >= 1")
     product = math.prod(numbers)
-    extents = [_ceildiv(old.extent, product) if factor is None else tir.Const(factor, tir.INDEX) for factor in factors]
+    extents = [_ceildiv(old.extent, product) if number is None else tir.as_expr(number) for number in factors]
     if None not in factors and not (isinstance(old.extent, tir.Const) and product >= old.extent.value):
         raise IllegalSchedule(
-            f"splitting {loop} by {list(factors)} would execute {product} of its {old.extent} iterations: "
+            f"splitting {loop} by {factors} would execute {product} of its {old.extent} iterations: "
             "make one factor None"
         )
+    new: list[tir.For] = []
+    for position, extent in enumerate(extents):
+        name = fresh(function, f"{loop}_{position}", *(other.var.name for other in new))
+        new.append(tir.For(tir.Var(name), extent, old.body))
     # The old index is the new ones as digits, the innermost the last; beyond the extent, blocks are not executed.
-    names: list[str] = []
-    for position in range(len(factors)):
-        names.append(fresh(function, f"{loop}_{position}", *names))
-    value: tir.Expr = tir.Const(0, tir.INDEX)
-    for name, extent in zip(names, extents, strict=True):
-        value = value * extent + tir.Var(name)
+    value = tir.row_major((inner.var for inner in new), extents)
     body = tir.substitute_loops(old.body, {old.var: value})
-    if math.prod(extents, start=tir.Const(1, tir.INDEX)) != old.extent:
-        body = change_blocks(
+    if math.prod(extents, start=tir.ONE) != old.extent:
+        body = tree.change_blocks(
             body, lambda block: replace(block, predicate=tir.both(block.predicate, value < old.extent))
         )
-    for name, extent in zip(reversed(names), reversed(extents), strict=True):
-        body = tir.For(tir.Var(name), extent, body)
-    return replace_loop(function, loop, body), tuple(names)
+    return replace_loop(function, loop, tir.in_loops(new, body)), tuple(inner.var.name for inner in new)
 
 
-def fuse(function: tir.PrimFunc, names: Sequence[str]) -> tuple[tir.PrimFunc, str]:
-    """Make one loop of perfectly nested ones, given from the outermost."""
-    chain = [find_loop(function, name) for name in names]
+def fuse(function: tir.PrimFunc, *loops: str) -> tuple[tir.PrimFunc, str]:
+    """Make one loop of perfectly nested ones, given from the outermost; return its name too."""
+    chain = [find_loop(function, name) for name in loops]
     if len(chain) < 2:
         raise IllegalSchedule("fuse takes two loops or more")
     for outer, inner in itertools.pairwise(chain):
@@ -79,39 +77,34 @@ def fuse(function: tir.PrimFunc, names: Sequence[str]) -> tuple[tir.PrimFunc, st
             raise IllegalSchedule(_not_nested(function, outer.var.name, inner.var.name, "fuse"))
         if outer.var in tir.variables(inner.extent):
             raise IllegalSchedule(f"{inner.var.name} runs to {inner.extent}, which depends on {outer.var.name}")
-    name = fresh(function, "_".join(names))
+    fused = tir.Var(fresh(function, "_".join(loops)))
     values: dict[tir.Var, tir.Operand] = {}
-    rest: tir.Expr = tir.Var(name)
+    rest, extent = fused, chain[0].extent
     for inner in reversed(chain[1:]):  # the innermost changes fastest
         values[inner.var] = rest % inner.extent
         rest = rest // inner.extent
     values[chain[0].var] = rest
-    extent = chain[0].extent
     for inner in chain[1:]:
         extent = extent * inner.extent
-    return replace_loop(
-        function, names[0], tir.For(tir.Var(name), extent, tir.substitute_loops(chain[-1].body, values))
-    ), name
+    body = tir.substitute_loops(chain[-1].body, values)
+    return replace_loop(function, loops[0], tir.For(fused, extent, body)), fused.name
 
 
-def reorder(function: tir.PrimFunc, names: Sequence[str]) -> tir.PrimFunc:
-    """Put loops of one perfect nest into the order of `names`; loops between them that are not named stay."""
-    if not names:
+def reorder(function: tir.PrimFunc, *loops: str) -> tir.PrimFunc:
+    """Put loops of one perfect nest into this order; loops between them that are not named stay."""
+    if not loops:
         raise IllegalSchedule("reorder takes the names of loops, in the order that they should have")
-    if len(set(names)) != len(names):
-        raise IllegalSchedule(f"reorder names a loop twice: {', '.join(names)}")
-    named = [find_loop(function, name) for name in names]
-    depth = {
-        loop.var.name: sum(isinstance(s, tir.For) for s in path_to_loop(function.body, loop.var.name)) for loop in named
-    }
-    by_depth = sorted(names, key=depth.get)
-    outermost, innermost = by_depth[0], by_depth[-1]
-    chain = _perfect_nest(function, outermost, innermost, "reorder")
-    if not set(names) <= {loop.var.name for loop in chain}:
-        stranger = next(name for name in by_depth if name not in {loop.var.name for loop in chain})
-        raise IllegalSchedule(_not_nested(function, outermost, stranger, "reorder"))
+    if len(set(loops)) != len(loops):
+        raise IllegalSchedule(f"reorder names a loop twice: {', '.join(loops)}")
+    named = [find_loop(function, name) for name in loops]
+    by_depth = sorted(loops, key=lambda name: len(tree.loops_down_to(function, name)))
+    chain = _perfect_nest(function, by_depth[0], by_depth[-1], "reorder")
+    nest_names = {loop.var.name for loop in chain}
+    for name in by_depth:
+        if name not in nest_names:
+            raise IllegalSchedule(_not_nested(function, by_depth[0], name, "reorder"))
     order = iter(named)
-    new = [next(order) if loop.var.name in names else loop for loop in chain]
+    new = [next(order) if loop.var.name in loops else loop for loop in chain]
     for position, loop in enumerate(new):
         inside = {inner.var for inner in new[position:]}
         if inside & tir.variables(loop.extent):
@@ -119,68 +112,61 @@ def reorder(function: tir.PrimFunc, names: Sequence[str]) -> tir.PrimFunc:
     refusal = dependence.against_order(function, chain, new)
     if refusal:
         raise IllegalSchedule(refusal)
-    body = chain[-1].body
-    for loop in reversed(new):
-        body = replace(loop, body=body)
-    function = replace_loop(function, outermost, body)
+    function = replace_loop(function, by_depth[0], tir.in_loops(new, chain[-1].body))
     for loop in new:  # what is marked already has other loops inside now
         _require_kind(function, find_loop(function, loop.var.name), loop.kind)
     return function
 
 
-def tile(function: tir.PrimFunc, names: Sequence[str], factors: Sequence[int]) -> tuple[tir.PrimFunc, tuple[str, ...]]:
+def tile(function: tir.PrimFunc, loops: Sequence[str], factors: Sequence[int]) -> tuple[tir.PrimFunc, tuple[str, ...]]:
     """Split each loop of a perfect nest by its factor, and bring the loops over tiles outside those within one.
 
     Returns:
         The function, and the new loops' names: those over tiles, then those within.
     """
-    if len(names) != len(factors) or not names:
-        raise IllegalSchedule(f"tile takes one factor for each loop, not {len(factors)} for {len(names)}")
+    if len(loops) != len(factors) or not loops:
+        raise IllegalSchedule(f"tile takes one factor for each loop, not {len(factors)} for {len(loops)}")
     outer, inner = [], []
-    for name, factor in zip(names, factors, strict=True):
+    for name, factor in zip(loops, factors, strict=True):
         function, (over, within) = split(function, name, (None, factor))
         outer.append(over)
         inner.append(within)
-    new = (*outer, *inner)
-    return reorder(function, new), new
+    return reorder(function, *outer, *inner), (*outer, *inner)
 
 
 def vectorize(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
     """Execute all iterations of an innermost loop of constant extent at once, one in each lane of a vector."""
     old = find_loop(function, loop)
     _require_serial(old, "vectorized")
-    _require_constant(old, "vectorize", f"vectorize {loop}_1")
-    _require_kind(function, old, tir.VECTORIZED)
-    return _with_kind(function, loop, tir.VECTORIZED)
+    _require_constant(old, "vectorize")
+    return _with_kind(function, old, tir.VECTORIZED)
 
 
 def parallel(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
     """Distribute the iterations of a loop over the cores."""
     old = find_loop(function, loop)
     _require_serial(old, "made parallel")
-    enclosing = [stmt for stmt in path_to_loop(function.body, loop)[:-1] if isinstance(stmt, tir.For)]
-    for other in (*enclosing, *loops(old.body)):
+    for other in (*tree.loops_down_to(function, loop), *tree.loops(old.body)):
         if other.kind == tir.PARALLEL:
             raise IllegalSchedule(f"{other.var.name} is parallel already, and nested with {loop}: fuse the two instead")
-    _require_kind(function, old, tir.PARALLEL)
-    return _with_kind(function, loop, tir.PARALLEL)
+    return _with_kind(function, old, tir.PARALLEL)
 
 
 def unroll(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
     """Write the iterations of a loop of constant extent one after another."""
     old = find_loop(function, loop)
     _require_serial(old, "unrolled")
-    _require_constant(old, "unroll", f"unroll {loop}_1")
-    return _with_kind(function, loop, tir.UNROLLED)
+    _require_constant(old, "unroll")
+    return _with_kind(function, old, tir.UNROLLED)
 
 
 def _ceildiv(a: tir.Expr, b: int) -> tir.Expr:
     return a if b == 1 else (a + (b - 1)) // tir.as_expr(b)
 
 
-def _with_kind(function: tir.PrimFunc, loop: str, kind: str) -> tir.PrimFunc:
-    assert kind in tir.LOOP_KINDS
-    return replace_loop(function, loop, replace(find_loop(function, loop), kind=kind))
+def _with_kind(function: tir.PrimFunc, loop: tir.For, kind: str) -> tir.PrimFunc:
+    _require_kind(function, loop, kind)
+    return replace_loop(function, loop.var.name, replace(loop, kind=kind))
 
 
 def _require_serial(loop: tir.For, action: str) -> None:
@@ -188,10 +174,11 @@ def _require_serial(loop: tir.For, action: str) -> None:
         raise IllegalSchedule(f"loop {loop.var.name} is {loop.kind} already and cannot be {action}: do that first")
 
 
-def _require_constant(loop: tir.For, verb: str, then: str) -> None:
+def _require_constant(loop: tir.For, verb: str) -> None:
     if not isinstance(loop.extent, tir.Const):
         raise IllegalSchedule(
-            f"cannot {verb} {loop.var.name}: its extent {loop.extent} is known only at run time; split it and {then}"
+            f"cannot {verb} {loop.var.name}: its extent {loop.extent} is known only at run time; "
+            f"split it and {verb} {loop.var.name}_1"
         )
 
 
@@ -224,7 +211,7 @@ def _perfect_nest(function: tir.PrimFunc, outermost: str, innermost: str, verb: 
 
 def _not_nested(function: tir.PrimFunc, outer: str, inner: str, verb: str) -> str:
     below = find_loop(function, outer).body
-    if not any(loop.var.name == inner for loop in loops(below)):
+    if not any(loop.var.name == inner for loop in tree.loops(below)):
         return f"cannot {verb} {outer} and {inner}: {inner} is not inside {outer}"
     between = _describe(below)
     return (

@@ -10,14 +10,14 @@ the loop. Moving trades locality for work done again where parts overlap (Ragan-
 TVM infers regions by integer sets in several forms, and also places blocks of several buffers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
-from sysai.compiler.schedule import dependence, moving, tree
-from sysai.compiler.schedule.regions import Interval, clipped, interval, require_scopes, shrink, touched, whole
-from sysai.compiler.tir.arith import simplify
+from sysai.compiler.schedule import dependence, tree
+from sysai.compiler.schedule.regions import Interval, interval, needed, require_scopes, shrink, touched, whole
+from sysai.compiler.tir.arith import proves, simplify, size_ranges
 from sysai.compiler.tir.polynomial import polynomial
 
 
@@ -25,20 +25,20 @@ def compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.PrimFunc:
     """Compute a producer inside a loop that contains all its consumers, just what each iteration needs."""
     producer, target = tree.find_block(function, block), tree.find_loop(function, loop)
     buffer = producer.buffer
-    consumers = moving.require_movable(function, producer, f"compute {block} at {loop}")
+    consumers = dependence.require_movable(function, producer, f"compute {block} at {loop}")
     inside = {inner.name for inner in tir.blocks(target.body)}
     if block in inside:
         raise IllegalSchedule(f"block {block} is inside loop {loop} already")
-    moving.require_loop_for_blocks(function, target)
+    dependence.require_loop_for_blocks(function, target)
     outside = [consumer.name for consumer in consumers if consumer.name not in inside]
     if outside:
         raise IllegalSchedule(
             f"block {outside[0]} needs {buffer.name} too, and is outside {loop}: move it there first, "
             f"or compute {block} at a loop around both"
         )
-    moving.require_order(function, producer, consumers)
-    moving.require_unchanged(function, producer, loop)
-    moving.require_no_condition(function, block, loop, f"compute {block} at {loop}")
+    dependence.require_order(function, producer, consumers)
+    dependence.require_unchanged(function, producer, loop)
+    dependence.require_no_condition(function, block, loop, f"compute {block} at {loop}")
     shared = set(tree.path_to_loop(function.body, loop)) & set(tree.path_to_block(function.body, block))
     for outer in shared:
         if isinstance(outer, tir.For) and not _allocated_in(outer, buffer.name):
@@ -46,18 +46,10 @@ def compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.PrimFunc:
                 f"blocks {block} and {consumers[0].name} share loop {outer.var.name}, and {buffer.name} lives on "
                 f"outside it: {block} cannot be computed again at {loop}"
             )
-    needed = [
-        clipped(region, length) for region, length in zip(touched(target.body, buffer), buffer.shape, strict=True)
-    ]
     if list(producer.indices) != [axis.var for axis in producer.axes if axis.kind == tir.SPATIAL]:
         raise IllegalSchedule(f"block {block} does not store at its axes themselves, so what {loop} needs is not known")
-    regions = dict(zip(producer.indices, needed, strict=True))
-    moving.require_independent_axes(function, producer)
-    function = replace(function, body=tree.without_blocks(function.body, {block}))
-    moved = moving.in_new_loops(function, producer, regions, moving.loops_down_to(function, loop))
-    target = tree.find_loop(function, loop)
-    body = _insert_before(target.body, {consumer.name for consumer in consumers}, moved)
-    function = tree.replace_loop(function, loop, replace(target, body=body))
+    regions = dict(zip(producer.indices, needed(target.body, buffer), strict=True))
+    function = _moved(function, producer, loop, regions, {consumer.name for consumer in consumers})
     return require_scopes(shrink(function, buffer.name, loop), f"compute {block} at {loop}")
 
 
@@ -66,14 +58,13 @@ def reverse_compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.Pri
     consumer, target = tree.find_block(function, block), tree.find_loop(function, loop)
     if any(inner.name == block for inner in tir.blocks(target.body)):
         raise IllegalSchedule(f"block {block} is inside loop {loop} already")
-    moving.require_loop_for_blocks(function, target)
-    produced = list(
-        dict.fromkeys(r.buffer.name for r in tree.reads(consumer) if tree.writers(target.body, r.buffer.name))
-    )
+    dependence.require_loop_for_blocks(function, target)
+    read = dict.fromkeys(load.buffer.name for load in tree.reads(consumer))
+    produced = [name for name in read if tree.writers(target.body, name)]
     if not produced:
         raise IllegalSchedule(f"block {block} reads nothing that is written inside {loop}")
-    moving.require_after(function, consumer, target)
-    moving.require_no_condition(function, block, loop, f"compute {block} at {loop}")
+    dependence.require_after(function, consumer, target)
+    dependence.require_no_condition(function, block, loop, f"compute {block} at {loop}")
     regions: dict[tir.Var, Interval] = {}
     for name in produced:
         for var, region in _complete_regions(function, consumer, name, target).items():
@@ -81,12 +72,7 @@ def reverse_compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.Pri
                 raise IllegalSchedule(f"the buffers that {block} reads are made in different parts at {loop}")
             regions[var] = region
     regions = _with_shared_loops(function, consumer, regions, target)
-    moving.require_independent_axes(function, consumer)
-    function = replace(function, body=tree.without_blocks(function.body, {block}))
-    moved = moving.in_new_loops(function, consumer, regions, moving.loops_down_to(function, loop))
-    target = tree.find_loop(function, loop)
-    body = _append(target.body, moved)
-    function = tree.replace_loop(function, loop, replace(target, body=body))
+    function = _moved(function, consumer, loop, regions)
     for name in produced:
         if _lives_in_one_iteration(function, name, loop):
             function = shrink(function, name, loop)
@@ -100,21 +86,17 @@ def compute_inline(function: tir.PrimFunc, block: str) -> tir.PrimFunc:
         raise IllegalSchedule(
             f"block {block} is a reduction: its value takes a loop, and cannot stand in an expression"
         )
-    consumers = moving.require_movable(function, producer, f"inline {block}")
-    moving.require_order(function, producer, consumers)
+    consumers = dependence.require_movable(function, producer, f"inline {block}")
+    dependence.require_order(function, producer, consumers)
     for consumer in consumers:
-        moving.require_unchanged(function, producer, consumer.name)
+        dependence.require_unchanged(function, producer, consumer.name)
         for outer in tree.path_to_block(function.body, block):
             if isinstance(outer, tir.If) and not tree.path_to_block(outer, consumer.name):
                 raise IllegalSchedule(f"cannot inline {block}: it would leave the condition {outer.condition}")
     # Indices that are distinct axes: then an element's own indices say what its value is made from.
-    used = {axis.var for axis in producer.axes if axis.var in tir.variables(producer.value)}
-    distinct = len(set(producer.indices)) == len(producer.indices)
-    if (
-        not distinct
-        or not all(isinstance(index, tir.Var) for index in producer.indices)
-        or not used <= {*producer.indices}
-    ):
+    indices = set(producer.indices)
+    distinct = len(indices) == len(producer.indices) and all(isinstance(index, tir.Var) for index in indices)
+    if not distinct or {axis.var for axis in producer.axes} & tir.variables(producer.value) - indices:
         raise IllegalSchedule(f"block {block} does not store at its axes themselves: what an element is, is not known")
     # A buffer that outlives an iteration keeps values of inputs that the next iteration overwrites.
     inputs = {load.buffer.name for load in tree.reads(producer)}
@@ -140,25 +122,93 @@ def compute_inline(function: tir.PrimFunc, block: str) -> tir.PrimFunc:
     return require_scopes(replace(function, body=body), f"inline {block}")
 
 
+def _moved(
+    function: tir.PrimFunc,
+    block: tir.Block,
+    loop: str,
+    regions: Mapping[tir.Var, Interval],
+    consumers: Container[str] = (),
+) -> tir.PrimFunc:
+    """The block in new loops inside `loop`: ahead of the first of its `consumers` there, by default at the end.
+
+    Args:
+        regions: what its axes run over, those that are not named over their extents.
+    """
+    dependence.require_independent_axes(function, block)
+    function = replace(function, body=tree.without_blocks(function.body, {block.name}))
+    target = tree.find_loop(function, loop)
+    body = _insert(target.body, _in_new_loops(function, block, regions, loop), consumers)
+    return tree.replace_loop(function, loop, replace(target, body=body))
+
+
+def _in_new_loops(function: tir.PrimFunc, block: tir.Block, regions: Mapping[tir.Var, Interval], loop: str) -> tir.Stmt:
+    """The block in loops of its own, with conditions where a region may leave the axis' extent."""
+    new: list[tir.For] = []
+    bindings: dict[tir.Var, tir.Expr] = {}
+    predicate: tir.Expr = tir.TRUE
+    for axis in sorted(block.axes, key=lambda axis: axis.kind == tir.REDUCE):
+        region = regions.get(axis.var, whole(axis.extent))
+        index = region.start
+        if region.size != tir.ONE:
+            name = tree.fresh(function, f"{block.name}_{axis.var.name}", *(other.var.name for other in new))
+            new.append(tir.For(tir.Var(name), region.size, block))
+            index = region.start + tir.Var(name)
+        bindings[axis.var] = index
+        ranges = {**size_ranges(function.sizes), **tree.ranges_of((*tree.loops_down_to(function, loop), *new))}
+        needed_guards = [] if region == whole(axis.extent) else [tir.as_expr(0) <= index, index < axis.extent]
+        predicate = tir.conjunction(predicate, *(guard for guard in needed_guards if not proves(guard, ranges)))
+    return tir.in_loops(new, _rebound(block, bindings, predicate))
+
+
+def _rebound(block: tir.Block, bindings: Mapping[tir.Var, tir.Expr], predicate: tir.Expr) -> tir.Block:
+    """The block with other bindings; of its predicate only the conditions remain that its domain does not imply.
+
+    Raises:
+        IllegalSchedule: a condition cannot be said in terms of the axes.
+    """
+    domain = {axis.binding < axis.extent for axis in block.axes}
+    by_loop = {axis.binding: axis.var for axis in block.axes if isinstance(axis.binding, tir.Var)}
+    sizes = tir.variables(*(axis.extent for axis in block.axes), *block.buffer.shape)
+    for condition in tir.conjuncts(block.predicate):
+        if condition in domain:
+            continue
+        if tir.variables(condition) - set(by_loop) - sizes:
+            raise IllegalSchedule(
+                f"block {block.name} has the condition {condition}, which holds for its old loops only"
+            )
+        predicate = tir.both(predicate, tir.substitute(tir.substitute(condition, by_loop), bindings))
+    axes = tuple(replace(axis, binding=bindings[axis.var]) for axis in block.axes)
+    return replace(block, axes=axes, predicate=predicate)
+
+
+def _insert(body: tir.Stmt, new: tir.Stmt, consumers: Container[str]) -> tir.Stmt:
+    """`new` in front of the first part of `body` that contains one of the consumers, or at the end."""
+    if isinstance(body, tir.Allocate):
+        return replace(body, body=_insert(body.body, new, consumers))
+    parts = body.statements if isinstance(body, tir.Seq) else (body,)
+    consuming = (position for position, part in enumerate(parts) if any(b.name in consumers for b in tir.blocks(part)))
+    position = next(consuming, len(parts))
+    return tir.sequence(*parts[:position], new, *parts[position:])
+
+
 def _lives_in_one_iteration(function: tir.PrimFunc, buffer: str, loop: str) -> bool:
     """Whether an allocated buffer is used inside `loop` only, and each iteration reads only what it has written."""
     body = tree.find_loop(function, loop).body
-    users = [block for block in tir.blocks(body) if tree.touches(block, buffer)]
-    if not _allocated_in(function.body, buffer) or users != [
-        b for b in tir.blocks(function.body) if tree.touches(b, buffer)
-    ]:
+    users, all_users = (
+        [block for block in tir.blocks(stmt) if tree.touches(block, buffer)] for stmt in (body, function.body)
+    )
+    if not _allocated_in(function.body, buffer) or users != all_users or users[0] in tree.readers(body, buffer):
         return False
     whole_buffer = tree.find_buffer(function, buffer)
-    begins = users[0].name not in {block.name for block in tree.readers(body, buffer)}
-    return begins and touched(body, whole_buffer) == touched(body, whole_buffer, written=True)
+    return touched(body, whole_buffer) == touched(body, whole_buffer, written=True)
 
 
 def _complete_regions(
     function: tir.PrimFunc, consumer: tir.Block, name: str, target: tir.For
 ) -> dict[tir.Var, Interval]:
     """For the consumer's axes that index a buffer: the region that one iteration of a loop completes."""
-    enclosing = [inner for inner in tree.path_to_loop(function.body, target.var.name) if isinstance(inner, tir.For)]
-    alone = [inner for inner in enclosing if inner not in tree.path_to_block(function.body, consumer.name)]
+    shared = tree.path_to_block(function.body, consumer.name)
+    alone = [loop for loop in tree.loops_down_to(function, target.var.name) if loop not in shared]
     refusal = f"block {consumer.name} cannot be computed at {target.var.name}"
     # Complete: no loop that only the producers are in reduces, and nothing outside writes the buffer.
     for writer in tree.writers(target.body, name):
@@ -168,9 +218,8 @@ def _complete_regions(
                 raise IllegalSchedule(
                     f"{refusal}: {name} is not complete there, {min(over)} is a reduction loop of {writer.name}"
                 )
-    inside = {writer.name for writer in tree.writers(target.body, name)}
     for writer in tree.writers(function.body, name):
-        if writer.name not in inside:
+        if writer not in tree.writers(target.body, name):
             raise IllegalSchedule(f"{refusal}: block {writer.name}, outside that loop, writes {name} too")
     # Once: different iterations write different elements.
     written = [access.indices for _, access in dependence.touching(target.body, name) if access.writes]
@@ -184,10 +233,8 @@ def _complete_regions(
     inner_extents = {loop.var: loop.extent for loop in tree.loops(target.body)}
     buffer = next(load.buffer for load in tree.reads(consumer) if load.buffer.name == name)
     regions: dict[tir.Var, Interval] = {}
-    for dimension, (length, region) in enumerate(
-        zip(buffer.shape, touched(target.body, buffer, written=True), strict=True)
-    ):
-        if region == whole(length):
+    for dimension, region in enumerate(touched(target.body, buffer, written=True)):
+        if region == whole(buffer.shape[dimension]):
             continue
         if region is None or any(not _dense(indices[dimension], inner_extents) for indices in written):
             raise IllegalSchedule(f"{refusal}: an iteration does not make consecutive elements of {name}")
@@ -261,23 +308,6 @@ def _dense(index: tir.Expr, extents: Mapping[tir.Var, tir.Expr]) -> bool:
             return len(terms) == 1
         reach += abs(coefficient) * (extent.value - 1)
     return True
-
-
-def _insert_before(body: tir.Stmt, names: set[str], new: tir.Stmt) -> tir.Stmt:
-    """`new` in front of the first part of `body` that contains one of the blocks."""
-    match body:
-        case tir.Allocate():
-            return replace(body, body=_insert_before(body.body, names, new))
-        case tir.Seq(stmts):
-            first = next(p for p, child in enumerate(stmts) if any(inner.name in names for inner in tir.blocks(child)))
-            return tir.sequence(*stmts[:first], new, *stmts[first:])
-    return tir.sequence(new, body)
-
-
-def _append(body: tir.Stmt, new: tir.Stmt) -> tir.Stmt:
-    if isinstance(body, tir.Allocate):
-        return replace(body, body=_append(body.body, new))
-    return tir.sequence(body, new)
 
 
 def _allocated_in(stmt: tir.Stmt, buffer: str) -> bool:

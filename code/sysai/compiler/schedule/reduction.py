@@ -13,7 +13,7 @@ from dataclasses import replace
 from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import tree
-from sysai.compiler.schedule.regions import allocate_at, shrink
+from sysai.compiler.schedule.regions import shrink
 
 
 def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc, str]:
@@ -65,16 +65,11 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
     )
 
     # The block itself now adds up the lanes, under the conditions that do not depend on the reduction loops.
-    used = {var for index in old.indices for var in tir.variables(index)}
-    predicate: tir.Expr = tir.TRUE
-    for condition in tir.conjuncts(old.predicate):
-        if condition not in unsure or not others:
-            predicate = tir.both(predicate, condition)
     total = replace(
         old,
-        axes=(*(axis for axis in spatial if axis.var in used), tir.Axis(lane, lanes.extent, tir.REDUCE, lanes.var)),
-        value=tir.Load(buffer, (*old.indices, lane)),
-        predicate=predicate,
+        axes=(*_indexing_axes(old), tir.Axis(lane, lanes.extent, tir.REDUCE, lanes.var)),
+        value=partial.target,
+        predicate=tir.conjunction(*(c for c in tir.conjuncts(old.predicate) if c not in unsure or not others)),
     )
     # Its nest follows the partial one: copies of the spatial loops inside, and of `lanes`.
     copied = [inner for inner in inside if inner not in others and inner != lanes]
@@ -82,7 +77,9 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
     partial_nest = tree.change_blocks(outermost, lambda inner: partial if inner.name == block else inner)
     outer = enclosing[enclosing.index(outermost) - 1].var.name if outermost != enclosing[0] else None
     function = tree.replace_loop(function, outermost.var.name, tir.sequence(partial_nest, nest))
-    function = shrink(allocate_at(function, buffer), buffer_name, outer) if outer else allocate_at(function, buffer)
+    function = replace(function, body=tir.Allocate(buffer, function.body))
+    if outer:
+        function = shrink(function, buffer_name, outer)
     if unsure and others:  # a lane without a single element must hold the identity element all the same
         function, _ = decompose_reduction(function, name, others[0].var.name)
     return function, name
@@ -106,17 +103,11 @@ def decompose_reduction(function: tir.PrimFunc, block: str, loop: str) -> tuple[
                 f"{outer.var.name} would begin at {old.init} again; decompose at {outer.var.name}"
             )
     _require_alone(old, target)
-    used = {var for index in old.indices for var in tir.variables(index)}
-    axes = tuple(axis for axis in old.axes if axis.kind == tir.SPATIAL and axis.var in used)
-    bound = {var for axis in axes for var in tir.variables(axis.binding)}
-    copied = [inner for inner in inside if inner.var in bound]
-    dropped = {inner.var for inner in inside} - bound
-    predicate: tir.Expr = tir.TRUE
-    for condition in tir.conjuncts(old.predicate):
-        if not tir.variables(condition) & dropped:
-            predicate = tir.both(predicate, condition)
+    copied = [inner for inner in inside if inner.var in tree.spatial_loops(old)]
+    dropped = {inner.var for inner in inside if inner not in copied}
+    predicate = tir.conjunction(*(c for c in tir.conjuncts(old.predicate) if not tir.variables(c) & dropped))
     name = tree.fresh(function, f"{block}_init")
-    start = tir.Block(name, axes, old.buffer, old.indices, old.init, predicate=predicate)
+    start = tir.Block(name, _indexing_axes(old), old.buffer, old.indices, old.init, predicate=predicate)
     nest = _copies(function, start, copied, "init")
     rest = tree.change_blocks(target, lambda inner: replace(inner, init=None) if inner.name == block else inner)
     return tree.replace_loop(function, loop, tir.sequence(nest, rest)), name
@@ -155,16 +146,9 @@ def _require_alone(block: tir.Block, loop: tir.For) -> None:
 
 def _reducing(block: tir.Block, enclosing: list[tir.For]) -> list[tir.For]:
     """The loops over which a block reduces, from the outermost."""
-    over = {var for axis in block.axes if axis.kind == tir.REDUCE for var in tir.variables(axis.binding)}
-    used = {var for index in block.indices for var in tir.variables(index)}
-    spatial = {
-        var
-        for axis in block.axes
-        if axis.kind == tir.SPATIAL and axis.var in used
-        for var in tir.variables(axis.binding)
-    }
+    over = tree.reduction_loops(block)
     for loop in enclosing:
-        if loop.var in over & spatial:
+        if loop.var in over & tree.spatial_loops(block):
             raise IllegalSchedule(
                 f"loop {loop.var.name} is both a spatial and a reduction loop of block {block.name}, as after fusing "
                 "two such loops: do this before fusing them"
@@ -172,23 +156,19 @@ def _reducing(block: tir.Block, enclosing: list[tir.For]) -> list[tir.For]:
     return [loop for loop in enclosing if loop.var in over]
 
 
+def _indexing_axes(block: tir.Block) -> tuple[tir.Axis, ...]:
+    """The axes that say which element is stored."""
+    return tuple(axis for axis in block.axes if axis.var in tir.variables(*block.indices))
+
+
 def _copies(function: tir.PrimFunc, block: tir.Block, loops: list[tir.For], suffix: str) -> tir.Stmt:
     """The block in copies of loops, under new names."""
     renamed: dict[tir.Var, tir.Var] = {}
     for loop in loops:
-        renamed[loop.var] = tir.Var(
-            tree.fresh(function, f"{loop.var.name}_{suffix}", *(var.name for var in renamed.values()))
-        )
-    stmt: tir.Stmt = block
-    for loop in reversed(loops):
-        stmt = replace(loop, body=stmt)
-    return _with_vars(tir.substitute_loops(stmt, renamed), renamed)
-
-
-def _with_vars(stmt: tir.Stmt, renamed: dict[tir.Var, tir.Var]) -> tir.Stmt:
-    return (
-        replace(stmt, var=renamed[stmt.var], body=_with_vars(stmt.body, renamed)) if isinstance(stmt, tir.For) else stmt
-    )
+        taken = (var.name for var in renamed.values())
+        renamed[loop.var] = tir.Var(tree.fresh(function, f"{loop.var.name}_{suffix}", *taken))
+    copies = [replace(loop, var=renamed[loop.var], extent=tir.substitute(loop.extent, renamed)) for loop in loops]
+    return tir.in_loops(copies, tir.substitute_loops(block, renamed))
 
 
 def _neutral(block: tir.Block) -> tir.Expr:

@@ -124,7 +124,12 @@ def touched(body: tir.Stmt, buffer: tir.Buffer, written: bool = False) -> list[I
     return regions
 
 
-def clipped(region: Interval | None, length: tir.Expr) -> Interval:
+def needed(body: tir.Stmt, buffer: tir.Buffer) -> list[Interval]:
+    """The region of a buffer that blocks inside `body` touch; all of a dimension where that is not known to be less."""
+    return [_clipped(region, length) for region, length in zip(touched(body, buffer), buffer.shape, strict=True)]
+
+
+def _clipped(region: Interval | None, length: tir.Expr) -> Interval:
     """The part, or all of the dimension where the part is not known to be less, or moves on and so is a tile."""
     if region is None:
         return whole(length)
@@ -144,21 +149,18 @@ def settled_scope(shape: Sequence[tir.Expr], dtype: str, wanted: str) -> str:
 def shrink(function: tir.PrimFunc, buffer: str, loop: str) -> tir.PrimFunc:
     """Let a buffer that is used inside one iteration of a loop only live there, as small as its uses allow."""
     target, old = tree.find_loop(function, loop), tree.find_buffer(function, buffer)
-    needed = [clipped(region, length) for region, length in zip(touched(target.body, old), old.shape, strict=True)]
-    shape = tuple(region.size for region in needed)
+    regions = needed(target.body, old)
+    shape = tuple(region.size for region in regions)
     wanted = "local" if old.scope == "global" else old.scope
     new = replace(old, shape=shape, scope=settled_scope(shape, old.dtype, wanted))
-    enclosing = [stmt for stmt in tree.path_to_loop(function.body, loop) if isinstance(stmt, tir.For)]
-    ranges = tree.ranges_of((*enclosing, *tree.loops(target.body)))
+    ranges = tree.ranges_of((*tree.loops_down_to(function, loop), *tree.loops(target.body)))
 
-    def change(stmt: tir.Stmt) -> tir.Stmt | None:
-        if isinstance(stmt, tir.Block) and tree.touches(stmt, buffer):
-            return _rebased(function, stmt, new, needed, ranges)
-        return None
+    def rebased(block: tir.Block) -> tir.Block:
+        return _rebased(function, block, new, regions, ranges) if tree.touches(block, buffer) else block
 
     function = replace(function, body=_without_allocation(function.body, buffer))
     target = tree.find_loop(function, loop)
-    body = tir.Allocate(new, tir.transform_statement(target.body, change))
+    body = tir.Allocate(new, tree.change_blocks(target.body, rebased))
     return tree.replace_loop(function, loop, replace(target, body=body))
 
 
@@ -184,13 +186,11 @@ def require_scopes(function: tir.PrimFunc, action: str) -> tir.PrimFunc:
 
 
 def _rebased(
-    function: tir.PrimFunc, block: tir.Block, new: tir.Buffer, needed: Sequence[Interval], ranges: Ranges
+    function: tir.PrimFunc, block: tir.Block, new: tir.Buffer, regions: Sequence[Interval], ranges: Ranges
 ) -> tir.Block:
     axes = list(block.axes)
     bindings = {axis.var: axis.binding for axis in axes}
-    indexing = {var for index in block.indices for var in tir.variables(index)}
-    spatial = {var for axis in axes if axis.var in indexing for var in tir.variables(axis.binding)}
-    reducing = {var for axis in axes if axis.kind == tir.REDUCE for var in tir.variables(axis.binding)}
+    spatial, reducing = tree.spatial_loops(block), tree.reduction_loops(block)
 
     def axis_of(loop: tir.Var) -> tir.Var:
         for axis in axes:
@@ -214,7 +214,7 @@ def _rebased(
         return tir.substitute(from_start, {var: axis_of(var) for var in tir.variables(from_start) if var in ranges})
 
     def change(load: tir.Load) -> tir.Load:
-        return tir.Load(new, tuple(offset(index, region) for index, region in zip(load.indices, needed, strict=True)))
+        return tir.Load(new, tuple(offset(index, region) for index, region in zip(load.indices, regions, strict=True)))
 
     return replace(tree.change_accesses(block, new.name, change), axes=tuple(axes))
 
@@ -224,8 +224,3 @@ def _without_allocation(stmt: tir.Stmt, buffer: str) -> tir.Stmt:
         return inner.body if isinstance(inner, tir.Allocate) and inner.buffer.name == buffer else None
 
     return tir.transform_statement(stmt, change)
-
-
-def allocate_at(function: tir.PrimFunc, buffer: tir.Buffer) -> tir.PrimFunc:
-    """Allocate a new buffer around the whole body."""
-    return replace(function, body=tir.Allocate(buffer, function.body))

@@ -19,14 +19,13 @@ et al., arXiv 2205.13603, section 3) hold random choices too, which its search m
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sysai.compiler.errors import IllegalSchedule
-from sysai.compiler.schedule import caching, placement, reduction
-from sysai.compiler.schedule import loops as _loops
+from sysai.compiler.schedule import caching, loops, placement, reduction
 from sysai.compiler.schedule.tree import find_block, loops_around, with_unique_loops
 from sysai.compiler.tir.statement import PrimFunc
 
@@ -94,21 +93,29 @@ class Trace:
         return cls(steps)
 
 
-def _primitive(method: Callable) -> Callable:
-    """Record each successful call; a refused one leaves function and trace as they were."""
-    signature = inspect.signature(method)
-    PRIMITIVES.add(method.__name__)
+def _primitive(transform: Callable) -> Callable:
+    """The method that applies `transform` and records the step; a refused call leaves function and trace as they were.
 
-    @functools.wraps(method)
-    def recorded(self: "Schedule", *args: object, **kwargs: object) -> object:
-        bound = signature.bind(self, *args, **kwargs)
-        result = method(self, *args, **kwargs)
-        arguments = {name: _plain(value) for name, value in bound.arguments.items() if name != "self"}
-        results = (result,) if isinstance(result, str) else result or ()
-        self.trace.steps.append(Step(method.__name__, arguments, tuple(results)))
-        return result
+    Args:
+        transform: (function, arguments) -> the new function, or that and the name or names that it made.
+    """
+    signature = inspect.signature(transform)
+    PRIMITIVES.add(transform.__name__)
+
+    @functools.wraps(transform)
+    def recorded(self: "Schedule", *args: object, **kwargs: object) -> str | tuple[str, ...] | None:
+        arguments = signature.bind(self.function, *args, **kwargs).arguments
+        result = transform(self.function, *args, **kwargs)
+        self.function, names = result if isinstance(result, tuple) else (result, None)
+        arguments = {name: _plain(value) for name, value in arguments.items() if name != "function"}
+        self.trace.steps.append(Step(transform.__name__, arguments, _as_tuple(names)))
+        return names
 
     return recorded
+
+
+def _as_tuple(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names or ()
 
 
 def _plain(value: object) -> object:
@@ -125,7 +132,8 @@ class Schedule:
         function: as the primitives have transformed it so far.
         trace: the primitives that were applied.
 
-    Every primitive raises IllegalSchedule where it would change what the function computes, or where a name is unknown.
+    Its primitives are the functions of these names, applied to `function`; they return the names that they made. They
+    raise IllegalSchedule where they would change what the function computes, or where a name is unknown.
     """
 
     def __init__(self, function: PrimFunc) -> None:
@@ -137,86 +145,20 @@ class Schedule:
         find_block(self.function, block)
         return tuple(loop.var.name for loop in loops_around(self.function.body, block))
 
-    @_primitive
-    def split(self, loop: str, factor: int | Sequence[int | None]) -> tuple[str, ...]:
-        """Cut a loop into nested ones; see `loops.split`. A number f means [None, f]."""
-        factors = [None, factor] if isinstance(factor, int) else factor
-        self.function, names = _loops.split(self.function, loop, factors)
-        return names
-
-    @_primitive
-    def fuse(self, *loops: str) -> str:
-        """Make one loop of perfectly nested ones, and return its name."""
-        self.function, name = _loops.fuse(self.function, loops)
-        return name
-
-    @_primitive
-    def reorder(self, *loops: str) -> None:
-        """Put loops of one perfect nest into this order."""
-        self.function = _loops.reorder(self.function, loops)
-
-    @_primitive
-    def tile(self, loops: Sequence[str], factors: Sequence[int]) -> tuple[str, ...]:
-        """Split each loop by its factor and bring the loops over tiles outside; return the names in their order."""
-        self.function, names = _loops.tile(self.function, loops, factors)
-        return names
-
-    @_primitive
-    def vectorize(self, loop: str) -> None:
-        """Execute one iteration in each lane of a vector; see `loops.vectorize`."""
-        self.function = _loops.vectorize(self.function, loop)
-
-    @_primitive
-    def parallel(self, loop: str) -> None:
-        """Distribute the iterations over cores; see `loops.parallel`."""
-        self.function = _loops.parallel(self.function, loop)
-
-    @_primitive
-    def unroll(self, loop: str) -> None:
-        """Write the iterations one after another; see `loops.unroll`."""
-        self.function = _loops.unroll(self.function, loop)
-
-    @_primitive
-    def compute_at(self, block: str, loop: str) -> None:
-        """Compute, in each iteration of a consumer's loop, just what it needs; see `placement.compute_at`."""
-        self.function = placement.compute_at(self.function, block, loop)
-
-    @_primitive
-    def reverse_compute_at(self, block: str, loop: str) -> None:
-        """Consume, in each iteration of a producer's loop, what it made; see `placement.reverse_compute_at`."""
-        self.function = placement.reverse_compute_at(self.function, block, loop)
-
-    @_primitive
-    def compute_inline(self, block: str) -> None:
-        """Put a block's value where its elements are read, and drop its buffer."""
-        self.function = placement.compute_inline(self.function, block)
-
-    @_primitive
-    def cache_read(self, block: str, buffer: str, scope: str = "local", layout: str | None = None) -> str:
-        """Let a block read a copy of a buffer; return the copying block's name. See `caching.cache_read`."""
-        self.function, name = caching.cache_read(self.function, block, buffer, scope, layout)
-        return name
-
-    @_primitive
-    def cache_write(self, block: str, scope: str = "local") -> str:
-        """Let a block write a copy, and copy that back; return the copying block's name. See `caching.cache_write`."""
-        self.function, name = caching.cache_write(self.function, block, scope)
-        return name
-
-    @_primitive
-    def rfactor(self, block: str, loop: str) -> str:
-        """Reduce into one partial result for each iteration of a loop; return the name of the block that does.
-
-        The block itself then combines the partial results. See `reduction.rfactor`.
-        """
-        self.function, name = reduction.rfactor(self.function, block, loop)
-        return name
-
-    @_primitive
-    def decompose_reduction(self, block: str, loop: str) -> str:
-        """Initialize before a loop instead of in its first iteration; return the initializing block's name."""
-        self.function, name = reduction.decompose_reduction(self.function, block, loop)
-        return name
+    split = _primitive(loops.split)
+    fuse = _primitive(loops.fuse)
+    reorder = _primitive(loops.reorder)
+    tile = _primitive(loops.tile)
+    vectorize = _primitive(loops.vectorize)
+    parallel = _primitive(loops.parallel)
+    unroll = _primitive(loops.unroll)
+    compute_at = _primitive(placement.compute_at)
+    reverse_compute_at = _primitive(placement.reverse_compute_at)
+    compute_inline = _primitive(placement.compute_inline)
+    cache_read = _primitive(caching.cache_read)
+    cache_write = _primitive(caching.cache_write)
+    rfactor = _primitive(reduction.rfactor)
+    decompose_reduction = _primitive(reduction.decompose_reduction)
 
     def save(self, path: str | Path) -> None:
         """Write the trace as JSON."""
@@ -239,7 +181,6 @@ def replay(trace: Trace, function: PrimFunc) -> Schedule:
             result = getattr(schedule, step.primitive)(*names, **arguments)
         except (TypeError, IllegalSchedule) as error:
             raise IllegalSchedule(f"step {number}, {step}: {error}") from error
-        results = (result,) if isinstance(result, str) else result or ()
-        if tuple(results) != step.results:
-            raise IllegalSchedule(f"step {number}, {step}, makes {', '.join(results)} in this function")
+        if _as_tuple(result) != step.results:
+            raise IllegalSchedule(f"step {number}, {step}, makes {', '.join(_as_tuple(result))} in this function")
     return schedule

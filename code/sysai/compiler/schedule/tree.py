@@ -4,12 +4,15 @@ Functions are immutable trees, and names are unique in them: a primitive looks i
 and puts that in the old one's place.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.tir.arith import Range
+
+T = TypeVar("T")
 
 
 def loops(stmt: tir.Stmt) -> Iterator[tir.For]:
@@ -23,41 +26,24 @@ def ranges_of(loops: Iterable[tir.For]) -> dict[tir.Var, Range]:
 
 
 def find_loop(function: tir.PrimFunc, name: str) -> tir.For:
-    """The loop whose variable is called `name`.
-
-    Raises:
-        IllegalSchedule: there is none.
-    """
-    for loop in loops(function.body):
-        if loop.var.name == name:
-            return loop
-    names = ", ".join(loop.var.name for loop in loops(function.body))
-    raise IllegalSchedule(f"there is no loop {name!r}: the loops are {names or 'none'}")
+    """The loop whose variable is called `name`; IllegalSchedule if there is none."""
+    return _find("loop", {loop.var.name: loop for loop in loops(function.body)}, name)
 
 
 def find_block(function: tir.PrimFunc, name: str) -> tir.Block:
-    """The block called `name`.
-
-    Raises:
-        IllegalSchedule: there is none.
-    """
-    for block in tir.blocks(function.body):
-        if block.name == name:
-            return block
-    names = ", ".join(block.name for block in tir.blocks(function.body))
-    raise IllegalSchedule(f"there is no block {name!r}: the blocks are {names or 'none'}")
+    """The block called `name`; IllegalSchedule if there is none."""
+    return _find("block", {block.name: block for block in tir.blocks(function.body)}, name)
 
 
 def find_buffer(function: tir.PrimFunc, name: str) -> tir.Buffer:
-    """The parameter or allocated buffer called `name`.
+    """The parameter or allocated buffer called `name`; IllegalSchedule if there is none."""
+    return _find("buffer", {buffer.name: buffer for buffer in (*function.buffers, *allocated(function.body))}, name)
 
-    Raises:
-        IllegalSchedule: there is none.
-    """
-    buffers = {buffer.name: buffer for buffer in (*function.buffers, *allocated(function.body))}
-    if name not in buffers:
-        raise IllegalSchedule(f"there is no buffer {name!r}: the buffers are {', '.join(buffers)}")
-    return buffers[name]
+
+def _find(kind: str, things: Mapping[str, T], name: str) -> T:
+    if name not in things:
+        raise IllegalSchedule(f"there is no {kind} {name!r}: the {kind}s are {', '.join(things) or 'none'}")
+    return things[name]
 
 
 def allocated(stmt: tir.Stmt) -> list[tir.Buffer]:
@@ -66,7 +52,7 @@ def allocated(stmt: tir.Stmt) -> list[tir.Buffer]:
 
 
 def path(stmt: tir.Stmt, matches: Callable[[tir.Stmt], bool]) -> tuple[tir.Stmt, ...]:
-    """The statements from `stmt` down to the first for which `found` holds, both included; empty if there is none."""
+    """The statements from `stmt` down to the first for which `matches` holds, both included; empty if there is none."""
     if matches(stmt):
         return (stmt,)
     for child in tir.substatements(stmt):
@@ -89,6 +75,22 @@ def path_to_loop(stmt: tir.Stmt, name: str) -> tuple[tir.Stmt, ...]:
 def loops_around(stmt: tir.Stmt, block: str) -> list[tir.For]:
     """The loops around the block, the outermost first."""
     return [inner for inner in path_to_block(stmt, block) if isinstance(inner, tir.For)]
+
+
+def loops_down_to(function: tir.PrimFunc, loop: str) -> list[tir.For]:
+    """The loops from the outermost down to the one of a name, which is the last."""
+    return [inner for inner in path_to_loop(function.body, loop) if isinstance(inner, tir.For)]
+
+
+def spatial_loops(block: tir.Block) -> set[tir.Var]:
+    """The variables of loops that say which element is stored."""
+    indexing = {var for index in block.indices for var in tir.variables(index)}
+    return {var for axis in block.axes if axis.var in indexing for var in tir.variables(axis.binding)}
+
+
+def reduction_loops(block: tir.Block) -> set[tir.Var]:
+    """The variables of loops that say which term of a reduction is added."""
+    return {var for axis in block.axes if axis.kind == tir.REDUCE for var in tir.variables(axis.binding)}
 
 
 def replace_loop(function: tir.PrimFunc, name: str, new: tir.Stmt) -> tir.PrimFunc:

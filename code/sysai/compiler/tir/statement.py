@@ -15,7 +15,7 @@ change loops and bindings at will as long as every iteration of the block's doma
 TensorIR's blocks nest, declare their regions, and can be opaque (a tensor core's instruction); these are leaves.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sysai.compiler.tir.expr import TRUE, Buffer, Expr, Load, Operand, Var, binary, substitute, transform, walk
@@ -199,6 +199,13 @@ def sequence(*statements: Stmt) -> Stmt:
     """The statements in order, without sequences inside sequences."""
     flat = [child for stmt in statements for child in (stmt.statements if isinstance(stmt, Seq) else (stmt,))]
     return flat[0] if len(flat) == 1 else Seq(tuple(flat))
+
+
+def in_loops(loops: Sequence[For], body: Stmt) -> Stmt:
+    """The loops around `body` instead of their own bodies, the first one outermost."""
+    for loop in reversed(loops):
+        body = replace(loop, body=body)
+    return body
 
 
 def with_canonical_sizes(function: PrimFunc) -> tuple[PrimFunc, tuple[Var, ...]]:
