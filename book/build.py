@@ -64,14 +64,20 @@ def write_seconds(chapters: dict[str, float], whole: float) -> None:
 
 def build(languages: list[str]) -> None:
     """Make the sites of the languages; ends the program where one gives a warning."""
+    from sphinx_sysai.cells import has_code
     from sphinx_sysai.explorable_files import worker_address
+    from sphinx_sysai.labels import chinese_cache
     from sphinx_sysai.publishing import publish
     from sphinx_sysai.sites import build_site
 
     start = time.perf_counter()
     cache, chapters = execute_pages()
+    chinese, faults = chinese_cache(cache, [*filter(has_code, pages())])
+    if faults:
+        sys.exit("\n\n".join([*faults, "Not built: mend the tables of labels above."]))
+    caches = {"en": cache, "zh": chinese}
     with ProcessPoolExecutor(len(languages)) as processes:
-        running = [processes.submit(build_site, lang, cache, worker_address()) for lang in languages]
+        running = [processes.submit(build_site, lang, caches[lang], worker_address()) for lang in languages]
         results = [process.result() for process in running]
     for result in results:
         print(f"{result.warnings}── {result.language}: {result.seconds:.1f} s", flush=True)

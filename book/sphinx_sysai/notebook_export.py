@@ -20,6 +20,7 @@ from sysai.core.language import Text, in_language
 from .cells import has_code, language_of, read_notebook
 from .exercise_pages import find_exercise, notebook_cells, split
 from .explorable_pages import notebook_output
+from .labels import chinese_figure
 from .page_language import CHINESE
 
 ROOT = Path(__file__).parents[2]
@@ -262,6 +263,8 @@ def export(app, docname: str) -> nbformat.NotebookNode:
         figures = {code: cell.metadata.pop(key, {}) for code, key in (("en", "mystnb"), ("zh", "mystnb_zh"))}
         for output in cell.outputs:
             output.update(notebook_output(output, lang))
+            if lang == "zh":
+                output.update(chinese_figure(output, figures[lang]))
         cells.append(cell)
         if figure := figures[lang].get("figure"):
             number = converter.figure_number(figure["name"])

@@ -18,7 +18,8 @@ import yaml
 from sysai.core.language import LANGUAGES
 
 from .cell_parts import TAKEN, take_apart
-from .cells import FRONT_MATTER, Cell, read_cells
+from .cells import FRONT_MATTER, Cell, has_code, read_cells
+from .labels import FILE, PLACE, PLACE_IN_CHINESE, STAYS, read_labels
 from .term_glossary import read_terms
 
 ROOT = Path(__file__).parents[2]
@@ -113,11 +114,11 @@ TYPOGRAPHY = [
 ]  # fmt: skip
 
 
-def check_chinese(path: Path, prose: list[tuple[int, str]]) -> list[Fault]:
+def check_chinese(path: Path, prose: list[tuple[int, str]], typography=tuple(TYPOGRAPHY)) -> list[Fault]:
     """Faults of Chinese text against the typography rules and the glossary."""
     faults = []
     for line, text in prose:
-        for pattern, what, remedy in TYPOGRAPHY:
+        for pattern, what, remedy in typography:
             if match := re.search(pattern, text):
                 faults.append(
                     Fault(path, line, f"{what} ({(match.groupdict().get('fault') or match[0]).strip()!r}): {remedy}")
@@ -151,6 +152,26 @@ def check_figures(path: Path, cell: Cell) -> list[Fault]:
         caption = zh.get("figure", {}).get("caption", "") + "\n" + zh.get("image", {}).get("alt", "")
         holder = Cell("markdown", "zh", cell.start, cell.end, caption, {})
         faults += [Fault(path, cell.start, f.message) for f in check_chinese(path, take_apart(holder).prose)]
+    return faults
+
+
+def check_labels(path: Path) -> list[Fault]:
+    """Faults of a table of labels; whether the labels are those of the outputs is seen when the book is built."""
+    faults, lines = [], {}
+    for label in read_labels(path):
+        count = len(PLACE.findall(label.english))
+        used = PLACE_IN_CHINESE.findall(label.chinese)
+        if label.chinese != STAYS and label.chinese.isascii():
+            faults.append(Fault(path, label.line, f"{label.english!r} has no Chinese: write it after a tab, or `=`"))
+        elif label.chinese != STAYS and (
+            label.english.endswith("{**}") or len(used) > count or any(digit and int(digit) >= count for digit in used)
+        ):
+            faults.append(Fault(path, label.line, f"{label.english!r} has not the places that its Chinese names"))
+        if label.english in lines:
+            faults.append(Fault(path, label.line, f"{label.english!r} stands in line {lines[label.english]} already"))
+        lines[label.english] = label.line
+        text = PLACE_IN_CHINESE.sub(TAKEN, label.chinese)
+        faults += check_chinese(path, [(label.line, text)], TYPOGRAPHY[:2])  # spaces align columns
     return faults
 
 
@@ -209,6 +230,11 @@ def check_page(path: Path) -> list[Fault]:
     return sorted(faults, key=lambda fault: fault.line)
 
 
+def tables(page: Path) -> list[Path]:
+    """A page's table of labels, if it has code that shows words."""
+    return [page.with_name(FILE)] if has_code(page) and page.with_name(FILE).exists() else []
+
+
 def exercise_texts(page: Path) -> list[Path]:
     """What the exercises beside a chapter say, in both languages."""
     return sorted(path for name in ("statement", "explanation") for path in page.parent.glob(f"exercises/*/{name}.md"))
@@ -228,15 +254,16 @@ def report(app, env, docnames):
     logger = logging.getLogger(__name__)
     for docname in docnames:
         page = Path(env.doc2path(docname))
-        for path in (page, *exercise_texts(page)):
-            for fault in check_page(path):
-                logger.warning(fault.message, location=f"{path}:{fault.line}", type="parity")
+        faults = [fault for path in (page, *exercise_texts(page)) for fault in check_page(path)]
+        for fault in faults + [fault for path in tables(page) for fault in check_labels(path)]:
+            logger.warning(fault.message, location=f"{fault.path}:{fault.line}", type="parity")
 
 
 def main() -> int:
     """Check the pages named on the command line, or all; returns the number of faults."""
     named = [Path(name) for name in sys.argv[1:]] or pages()
     faults = [fault for path in named for fault in check_page(path)]
+    faults += [fault for page in named for path in tables(page) for fault in check_labels(path)]
     for fault in faults:
         print(fault)
     print(f"{len(named)} pages, {len(faults)} faults")

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 import pytest
 from sphinx.util.inventory import InventoryFile
 from sphinx_sysai.course import chapters
+from sphinx_sysai.labels import carries_words, read_labels
 
 ROOT = Path(__file__).parents[3]
 SITE = ROOT / "site"
@@ -49,7 +50,7 @@ def notebooks(lang: str) -> dict[str, dict]:
 
 
 def test_code_cells_are_byte_identical_in_both_languages():
-    """But for the first, which asks for Chinese reports in the Chinese notebook, and explorables' pictures."""
+    """But for the first, which asks for Chinese reports in the Chinese notebook, and what outputs say."""
     english, chinese = notebooks("en"), notebooks("zh")
     assert english.keys() == chinese.keys() != set()
     for name, notebook in english.items():
@@ -59,11 +60,30 @@ def test_code_cells_are_byte_identical_in_both_languages():
         )
         for cell in (cell for cell in ours + theirs if "data-explorable" in json.dumps(cell["outputs"])):
             assert [output["data"].keys() for output in cell["outputs"]] == [{"text/html", "text/plain"}]
-            del cell["outputs"]
+        for cell in ours + theirs:
+            cell["outputs"] = [output["output_type"] for output in cell["outputs"]]
         language = ["import os\n", 'os.environ["SYSAI_LANGUAGE"] = "zh"\n']
         assert [line for line in theirs[0]["source"] if line in language] == language
         theirs[0]["source"] = [line for line in theirs[0]["source"] if line not in language]
         assert ours == theirs, name
+
+
+def drawn_texts(lang: str, chapter: str) -> list[list[str]]:
+    """The texts of each figure that a chapter's cells draw, explorables aside."""
+    page = (SITE / lang / chapter / "chapter.html").read_text("utf-8")
+    figures = re.findall(r'<svg class="drawn" role="img".*?</svg>', page, flags=re.DOTALL)
+    return [[re.sub(r"<[^>]*>", "", text) for text in re.findall("<text.*?</text>", figure)] for figure in figures]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_figures_speak_the_language_of_their_page(chapter):
+    english, chinese = drawn_texts("en", chapter), drawn_texts("zh", chapter)
+    assert [*map(len, english)] == [*map(len, chinese)]
+    assert not re.search("[\u4e00-\u9fff]", repr(english))
+    for ours, theirs in zip(english, chinese, strict=True):
+        assert not any(map(carries_words, ours)) or re.search("[\u4e00-\u9fff]", repr(theirs)), ours
+    translated = {label.english for label in read_labels(ROOT / chapter / "labels.tsv") if label.chinese != "="}
+    assert not translated & {text for theirs in chinese for text in theirs}
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
