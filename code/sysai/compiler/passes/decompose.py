@@ -6,19 +6,14 @@ wrapped, and only then taken apart.
 
 `legalize` comes after all other passes:
 
-    conv2d(x, w, padding)          ->  conv2d(pad(x), w, 0)         a convolution reads each image element at many
-                                                                    windows, and would ask each time if it is inside
-    reshape(matmul(a, w), [.., N]) ->  matmul(reshape(a, [.., K]), w)   rows that a library wants merged stay apart,
-                                                                    so that what follows fuses with the product
+    a convolution that pads   reads each image element at many windows, and would ask each time whether it is inside
+    a product of merged rows  as a library wants it: rows stay apart, so that what follows fuses with the product
 """
 
-from collections.abc import Callable
-from dataclasses import replace
-
-from sysai.compiler.graph import Graph, Node, Value
-from sysai.compiler.graph.operators import OPERATORS, Builder, Operator
-from sysai.compiler.graph.sizes import as_shape, same, same_shape
+from sysai.compiler.graph import Graph
+from sysai.compiler.graph.operators import OPERATORS, Operator
 from sysai.compiler.passes.rewrite import HALF, Rewritten, Rule, rewrite
+from sysai.compiler.passes.simplify import RESHAPES
 
 
 def _in_float32(operator: Operator) -> list[Rule]:
@@ -45,52 +40,22 @@ def decompose(graph: Graph) -> Rewritten:
     return rewrite(graph, DECOMPOSITIONS)
 
 
+LEGALIZATIONS = (
+    Rule(
+        "conv2d(x, w, stride=s, padding=p, dilation=d, groups=g)",
+        "conv2d(pad(x, before=(0, 0, *p), after=(0, 0, *p), value=0.0), w,"
+        " stride=s, padding=(0, 0), dilation=d, groups=g)",
+        "any(p)",
+    ),
+    Rule(
+        "reshape(matmul(a, w, transpose_b=t), shape=s)",
+        "matmul(reshape(a, shape=(*s[:-1], shape(a)[-1])), w, transpose_b=t)",
+        "rank(w) == 2 and len(s) > 1 and same(s[-1], shape(w)[0 if t else 1])",
+    ),
+    *RESHAPES,
+)
+
+
 def legalize(graph: Graph) -> Graph:
     """The same graph in which no convolution pads, and no product by a matrix is reshaped in its rows only."""
-    return _rewrite(_rewrite(graph, _unmerge_rows), _separate_padding)
-
-
-Legalization = Callable[[Node, dict[str, Node], Builder], Value | None]
-
-
-def _rewrite(graph: Graph, legalization: Legalization) -> Graph:
-    """Each node for which the legalization gives another value is replaced by that."""
-    builder = Builder({*graph.constants, *(value.name for value in graph.values())})
-    producers: dict[str, Node] = {}  # of what has been emitted
-    replaced: dict[str, Value] = {}
-    for node in graph.nodes:
-        producers |= {emitted.output.name: emitted for emitted in builder.nodes[len(producers) :]}
-        node = replace(node, inputs=tuple(replaced.get(value.name, value) for value in node.inputs))
-        builder.origin = node.origin
-        replacement = legalization(node, producers, builder)
-        if replacement is None:
-            builder.nodes.append(node)
-        else:
-            replaced[node.output.name] = replacement
-    outputs = tuple(replaced.get(value.name, value) for value in graph.outputs)
-    return replace(graph, nodes=tuple(builder.nodes), outputs=outputs)
-
-
-def _separate_padding(node: Node, _: dict[str, Node], builder: Builder) -> Value | None:
-    if node.op != "conv2d" or not any(node.attributes["padding"]):
-        return None
-    padding = as_shape((0, 0, *node.attributes["padding"]))
-    padded = builder.emit("pad", node.inputs[0], before=padding, after=padding, value=0.0)
-    return builder.emit("conv2d", padded, node.inputs[1], **{**node.attributes, "padding": (0, 0)})
-
-
-def _unmerge_rows(node: Node, producers: dict[str, Node], builder: Builder) -> Value | None:
-    matmul = producers.get(node.inputs[0].name) if node.op == "reshape" else None
-    if matmul is None or matmul.op != "matmul" or len(matmul.inputs[1].shape) != 2:
-        return None
-    shape, columns = node.output.shape, matmul.output.shape[-1]
-    if len(shape) < 2 or not same(shape[-1], columns):
-        return None
-    a, w = matmul.inputs
-    rows_shape = (*shape[:-1], a.shape[-1])
-    source = producers.get(a.name)
-    if source is not None and source.op == "reshape" and same_shape(source.inputs[0].shape, rows_shape):
-        rows = source.inputs[0]
-    else:
-        rows = a if same_shape(a.shape, rows_shape) else builder.reshape(a, rows_shape)
-    return builder.emit("matmul", rows, w, transpose_b=matmul.attributes["transpose_b"])
+    return rewrite(graph, LEGALIZATIONS).graph

@@ -74,9 +74,12 @@ CASTS = (
     Rule("cast(x, dtype=d)", "x", "dtype(x) == d"),
     Rule("cast(cast(x, dtype=w), dtype=d)", "cast(x, dtype=d)", "casts_exactly(dtype(x), w)"),
 )
-MOVEMENT = (
+RESHAPES = (
     Rule("reshape(x, shape=s)", "x", "same_shape(shape(x), s)"),
     Rule("reshape(reshape(x), shape=s)", "reshape(x, shape=s)"),
+)
+MOVEMENT = (
+    *RESHAPES,
     Rule("permute(x, order=p)", "x", "list(p) == sorted(p)"),
     Rule("permute(permute(x, order=p), order=q)", "permute(x, order=compose(p, q))"),
     Rule("permute(x, order=p)", "reshape(x, shape=shape(result))", "moves_only_ones(x, p)"),
