@@ -86,7 +86,7 @@ def test_rms_norm_stores_the_sum_as_well():
 @pytest.mark.parametrize("columns", [1, 100, 2048, 2049])
 def test_rows_that_do_not_fit_are_walked(columns, monkeypatch):
     monkeypatch.setattr("sysai.compiler.codegen.triton_kernels.RESIDENT_COLUMNS", 64)
-    monkeypatch.setattr("sysai.compiler.codegen.triton_module.LOOP_BLOCK", 128)
+    monkeypatch.setattr("sysai.compiler.codegen.triton_kernels.LOOP_BLOCK", 128)
     graph = layer_norm((2, columns))
     x, weight, bias = (random(*shape, dtype="float32") for shape in ((2, columns), (columns,), (columns,)))
     kernel = build(graph)

@@ -87,22 +87,26 @@ def compile_c(
     flags = (*FLAGS, *flags)
     parts = (source, repr(sorted(headers.items())), repr(flags), repr(compiler), cpu.description())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    folder = _writable_folder(key)
-    library = folder / f"{key}.so"
+    library = writable_folder("kernels", f"{key}.so") / f"{key}.so"
     if library.exists():
         return library
-    with _locked(folder / f"{key}.lock"):
+    with _locked(library.with_suffix(".lock")):
         if not library.exists():
             _compile(compiler, flags, source, headers, library, timeout)
     return library
 
 
-def _writable_folder(key: str) -> Path:
-    """The cache, if it has the library or can take it; else a folder of this user among the temporary files."""
-    folder = cache_folder() / "kernels"
-    if (folder / f"{key}.so").exists():
+def writable_folder(kind: str, file_name: str) -> Path:
+    """The cache's folder of a kind ("kernels", "triton") if it has the file or can take it; else one of this user among
+    the temporary files.
+
+    Raises:
+        ToolchainError: neither can be written, or others can write the latter.
+    """
+    folder = cache_folder() / kind
+    if (folder / file_name).exists():
         return folder
-    temporary = Path(tempfile.gettempdir()) / f"sysai-kernels-{_user()}"
+    temporary = Path(tempfile.gettempdir()) / f"sysai-{kind}-{_user()}"
     for candidate in (folder, temporary):
         try:
             candidate.mkdir(parents=True, exist_ok=True, mode=0o700)

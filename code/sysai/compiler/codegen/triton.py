@@ -16,8 +16,10 @@ Triton in the same manner, with many more operators, and measures candidates of 
 
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,18 +29,30 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.codegen import triton_kernels
-from sysai.compiler.codegen.triton_expressions import RESERVED
-from sysai.compiler.codegen.triton_module import module_text
+from sysai.compiler.codegen.toolchain import writable_folder
+from sysai.compiler.codegen.triton_expressions import HELPERS, RESERVED, Names, operands_of
+from sysai.compiler.codegen.triton_kernels import KernelText
 from sysai.compiler.errors import UnsupportedGroup
-from sysai.compiler.graph import Graph
+from sysai.compiler.graph import Graph, Value
 from sysai.compiler.graph.interpret import bind_sizes
+from sysai.compiler.graph.sizes import product
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.tir.expr import variables
+from sysai.compiler.tir.expr import Const, variables
 from sysai.kernels.loading import import_module, require_triton
 from sysai.kernels.report import POINTERS, TARGETS, KernelReport, Launch, compile_ahead
-from sysai.models.smollm2 import cache_folder
 
-__all__ = ["TritonKernel", "build_triton", "generate_triton"]
+IMPORTS = """\
+import torch
+import triton
+import triton.language as tl
+"""
+HALF_IMPORTS = f"""\
+import os
+
+{IMPORTS}
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DOT_TYPE = tl.constexpr(tl.float32 if INTERPRETED else tl.bfloat16)  # numpy has no bfloat16
+"""
 
 
 @dataclass(frozen=True)
@@ -131,23 +145,87 @@ def write_module(source: str, name: str) -> Path:
     """A file of the cache with this text, complete or absent; among the temporary files if it can't be there.
 
     Raises:
-        RuntimeError: neither folder can be used.
+        ToolchainError: neither folder can be used.
     """
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    for folder in (cache_folder() / "triton", Path(tempfile.gettempdir()) / f"sysai-triton-{os.getuid()}"):
-        path = folder / f"{name}_{digest}.py"
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder.stat().st_uid != os.getuid():
-                continue  # its owner could put other code into the file that is imported
-            if not path.exists() or path.read_text() != source:
-                with tempfile.TemporaryDirectory(dir=folder) as fresh:
-                    (Path(fresh) / path.name).write_text(source)
-                    os.replace(Path(fresh) / path.name, path)
-        except OSError:
-            continue
-        return path
-    raise RuntimeError(f"neither {cache_folder()} nor {tempfile.gettempdir()} can be used: set SYSAI_CACHE")
+    file_name = f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:16]}.py"
+    path = writable_folder("triton", file_name) / file_name
+    if not path.exists() or path.read_text() != source:
+        with tempfile.TemporaryDirectory(dir=path.parent) as fresh:
+            (Path(fresh) / file_name).write_text(source)
+            os.replace(Path(fresh) / file_name, path)
+    return path
+
+
+def module_text(graph: Graph, kernels: Sequence[KernelText]) -> str:
+    """The text of a module around kernels.
+
+    `launch(sizes)` is a function of its own because whoever compiles ahead of time wants to know what would be launched
+    without launching it.
+    """
+    read = {name for kernel in kernels for name in kernel.block.pointers}
+    operands = [value for value in operands_of(graph) if value.name in read]
+    body = "\n".join(line for kernel in kernels for line in kernel.lines)
+    helpers = [(head, text) for head, text in HELPERS.items() if re.search(rf"\b{head.split('(')[0]}\b", body)]
+    sections = [
+        f'"""{graph.name}: generated for one fused group."""\n\n{HALF_IMPORTS if "DOT_TYPE" in body else IMPORTS}\n'
+        f"OPERANDS = {[value.name for value in operands]}\nOPERAND_DTYPES = {[value.dtype for value in operands]}",
+        *(_function(head, text.splitlines()) for head, text in helpers),
+        *(_kernel(graph, kernel, operands) for kernel in kernels),
+        _launch(graph, kernels, operands),
+        _wrapper(graph, operands),
+    ]
+    return "\n\n\n".join(sections) + "\n"
+
+
+def _function(signature: str, lines: Iterable[str], decorator: str = "@triton.jit\n") -> str:
+    return f"{decorator}def {signature}:\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def _kernel(graph: Graph, kernel: KernelText, operands: Sequence[Value]) -> str:
+    pointers = [kernel.block.pointer(value) for value in operands]
+    sizes = [size.name for size in graph.sizes]
+    constants = [f"{name}: tl.constexpr" for name in ("WIDE", *kernel.constants)]
+    parameters = ", ".join([*pointers, *kernel.block.stored.values(), *sizes, *constants])
+    whole = parameters.replace(": ", ":\0")  # an annotation stays beside its name
+    wrapped = textwrap.fill(whole, 110, initial_indent="    ", subsequent_indent="    ").replace("\0", " ")
+    return _function(f"{graph.name}_{kernel.suffix}(\n{wrapped}\n)", kernel.lines)
+
+
+def _launch(graph: Graph, kernels: Sequence[KernelText], operands: Sequence[Value]) -> str:
+    """Which kernel, on which grid, with which constants."""
+    counts = dict.fromkeys(product(value.shape) for value in (*operands, *graph.outputs))
+    largest = max((count.value for count in counts if isinstance(count, Const)), default=0)
+    unknown = [str(count) for count in counts if not isinstance(count, Const)]
+    wide = f"max({', '.join((*unknown, str(largest)))}) >= 2**31" if unknown else str(largest >= 1 << 31)
+    extents = {"wide": wide} | {name: str(extent) for name, extent in kernels[0].extents.items()}
+    lines = ['"""The kernel, its grid and its constants for these sizes."""']
+    lines += [f"{', '.join(extents)} = {', '.join(extents.values())}"]
+    for kernel in kernels:
+        body = [*kernel.launch.splitlines(), f"return {graph.name}_{kernel.suffix}, grid, constants"]
+        lines += [f"if {kernel.when}:", *(f"    {line}" for line in body)] if kernel.when else body
+    return _function(f"launch({', '.join(size.name for size in graph.sizes)})", lines, "")
+
+
+def _wrapper(graph: Graph, operands: Sequence[Value]) -> str:
+    names = Names([*(size.name for size in graph.sizes), graph.name])
+    arguments = [names.fresh(value.name) for value in operands]
+    outputs = {value.name: (value, names.fresh(value.name)) for value in graph.outputs}
+    sizes = [size.name for size in graph.sizes]
+    taken = ", ".join(f"{name} {v.dtype}{_shape(v)}" for name, v in zip(arguments, operands, strict=True))
+    lines = [f'"""{taken} -> {", ".join(f"{value.dtype}{_shape(value)}" for value in graph.outputs)}."""']
+    lines += [
+        f"{name} = torch.empty({_shape(value)}, dtype=torch.{value.dtype}, device=device)"
+        for value, name in outputs.values()
+    ]
+    lines += [f"kernel, grid, constants = launch({', '.join(sizes)})", "if grid[0]:"]
+    passed = ", ".join([*arguments, *(name for _, name in outputs.values()), *sizes])
+    lines += [f"    kernel[grid]({passed}, **constants)"]
+    lines += [f"return [{', '.join(outputs[value.name][1] for value in graph.outputs)}]"]
+    return _function(f"{graph.name}({', '.join([*arguments, *sizes, 'device'])})", lines, "")
+
+
+def _shape(value: Value) -> str:
+    return f"[{', '.join(map(str, value.shape))}]"
 
 
 def report(
@@ -167,10 +245,10 @@ def report(
         ValueError: an unknown target, or sizes that the graph does not have.
         CompilationFailed: the compiler refused a kernel, crashed, or took longer than `timeout_s`.
     """
-    return compile_ahead([_launch(kernel, sizes) for kernel, sizes in kernels], targets, timeout_s)
+    return compile_ahead([_described(kernel, sizes) for kernel, sizes in kernels], targets, timeout_s)
 
 
-def _launch(kernel: TritonKernel, sizes: Mapping[str, int]) -> Launch:
+def _described(kernel: TritonKernel, sizes: Mapping[str, int]) -> Launch:
     graph = kernel.graph
     wanted = [size.name for size in graph.sizes]
     if set(sizes) != set(wanted):

@@ -6,9 +6,9 @@ line for each operator. A line computes a block of elements at once: indices are
 once, and what does not depend on the variable of a loop is computed before it.
 
 Half precision is computed in float32 and rounded where it is stored or cast, so a fused kernel is more accurate than
-operators that run one after another. Only Triton's built-in functions are used, no function of its library that is
-itself a kernel (`tl.sum`, `tl.sigmoid`): those were made for the interpreter or for the compiler when Triton was first
-imported, anywhere in the process.
+operators that run one after another. What takes more than one line is a function of HELPERS, which the module gets if
+it calls it. No function of Triton's library that is itself a kernel is called (`tl.sum`, `tl.sigmoid`): those were made
+for the interpreter or for the compiler when Triton was first imported, anywhere in the process.
 """
 
 import keyword
@@ -26,15 +26,42 @@ from sysai.compiler.passes.groups import Group
 from sysai.compiler.tir.arith import proves, simplify, size_ranges
 from sysai.compiler.tir.expr import INDEX, Expr, Var
 
-CONSTANTS = ("WIDE", "BLOCK", "BLOCK_R", "BLOCK_C", "BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", "DOT_TYPE")
-RESERVED = {*keyword.kwlist, *CONSTANTS, "tl", "triton", "torch", "range", "float", "max", "min", "pid", "start"}
-RESERVED |= {"tiles_m", "tiles_n", "first_m", "group_m", "within", "tile_m", "tile_n", "combine_add", "combine_mul"}
-RESERVED |= {"combine_max", "combine_min", "launch", "kernel", "grid", "constants", "device"}
 HALF = ("float16", "bfloat16")
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/", **tir.COMPARISONS, "and": "&", "or": "|"}
 QUOTIENTS = {"floordiv": "//", "mod": "%"}  # Triton rounds towards 0, which is the same for what is not negative
-FUNCTIONS = {name: f"tl.{name}" for name in ("exp", "log", "sqrt", "rsqrt", "erf", "sin", "cos", "abs", "floor")}
-FUNCTIONS["pow2"] = "tl.exp2"
+CALLS = {name: f"tl.{name}({{}})" for name in ("exp", "log", "sqrt", "rsqrt", "erf", "sin", "cos", "abs", "floor")}
+CALLS |= {op: f"tl.{op}imum({{}}, {{}}, propagate_nan=tl.PropagateNan.ALL)" for op in tir.EXTREMES}
+CALLS |= {"pow2": "tl.exp2({})", "sigmoid": "1.0 / (1.0 + tl.exp(-{}))", "tanh": "torch_tanh({})"}
+CALLS |= {"mod": "torch_mod({}, {})", "floordiv": "torch_floordiv({}, {})"}
+HELPERS = {
+    **{f"combine_{op}(a, b)": f"return a {SYMBOLS[op]} b" for op in ("add", "mul")},
+    **{f"combine_{op}(a, b)": f"return {CALLS[op].format('a', 'b')}" for op in tir.EXTREMES},
+    "torch_mod(a, b)": """\
+rest = a % b  # with the sign of the dividend; torch's has the divisor's
+return tl.where((rest != 0) & ((rest < 0) != (b < 0)), rest + b, rest)""",
+    "torch_floordiv(a, b)": """\
+inexact = (a % b != 0) & ((a < 0) != (b < 0))
+return tl.where(inexact, a // b - 1, a // b)  # // goes towards 0, torch towards minus infinity""",
+    "torch_floordiv_float(a, b)": """\
+rest = a % b  # exact, where a / b may round up to the next integer
+quotient = (a - rest) / b
+quotient = tl.where((rest != 0) & ((rest < 0) != (b < 0)), quotient - 1.0, quotient)
+floor = tl.floor(quotient)
+return tl.where(b == 0, a / b, tl.where(quotient - floor > 0.5, floor + 1.0, floor))""",
+    "torch_tanh(x)": """\
+square = x * x  # near 0, where 1 - exp(-2x) would lose digits, a rational function (Moshier's Cephes library)
+top = (-0.964399179425052238628 * square - 99.2877231001918586564) * square - 1614.68768441708447952
+bottom = ((square + 112.81167849163293) * square + 2235.4883906010045) * square + 4844.0630532512549
+near = x + x * square * (top / bottom)
+decay = tl.exp(-2.0 * tl.abs(x))
+far = tl.where(x < 0, decay - 1.0, 1.0 - decay) / (1.0 + decay)
+return tl.where(square < 0.390625, near, far)""",
+}
+"""Functions of the generated module, by signature."""
+CONSTANTS = ("WIDE", "BLOCK", "BLOCK_R", "BLOCK_C", "BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", "DOT_TYPE")
+RESERVED = {*keyword.kwlist, *CONSTANTS, "tl", "triton", "torch", "range", "float", "max", "min", "pid", "start"}
+RESERVED |= {"tiles_m", "tiles_n", "first_m", "group_m", "within", "tile_m", "tile_n", "launch", "kernel", "grid"}
+RESERVED |= {"constants", "device", *(signature.split("(")[0] for signature in HELPERS)}
 
 Guard = tuple[str, frozenset[Var]]
 """A mask by its name, and the block's variables that it depends on."""
@@ -87,7 +114,6 @@ class KernelBlock:
         rank: dimensions of the block.
         extents, masks: of the block's variables.
         pointers, stored: parameters for tensors that are read and written, by the value's name.
-        read: names of the values that are read.
     """
 
     def __init__(self, graph: Graph, rank: int) -> None:
@@ -100,7 +126,6 @@ class KernelBlock:
         self.rank = rank
         self.pointers: dict[str, str] = {}
         self.stored: dict[str, str] = {}
-        self.read: set[str] = set()
         self.extents: dict[Var, Expr] = {}
         self.masks: dict[Var, str] = {}
         self._variables: dict[Expr, frozenset[Var]] = {}
@@ -108,16 +133,12 @@ class KernelBlock:
             if not operator_of(node).injective:
                 self.elements.set_computed(node.output, lambda _, node=node: _refuse(node.op, node.output))
 
-    def variable(self, name: str, extent: Expr) -> Var:
-        """A variable of the block, with its mask."""
-        var = self.loop_variable(name, extent)
-        self.masks[var] = self.names.fresh(f"{name}_mask")
-        return var
-
-    def loop_variable(self, name: str, extent: Expr) -> Var:
-        """A variable that has one value in a program, and so needs no mask."""
+    def variable(self, name: str, extent: Expr, masked: bool = True) -> Var:
+        """A variable of the block, with its mask; one that has a single value in a program needs none."""
         var = Var(self.names.fresh(name))
         self.extents[var], self.ranges[var] = extent, (0, extent)
+        if masked:
+            self.masks[var] = self.names.fresh(f"{name}_mask")
         return var
 
     def accumulate(self, value: Value, known_indices: Indices, name: str) -> None:
@@ -223,7 +244,6 @@ class Scope:
     def load(self, load: tir.Load, guards: tuple[Guard, ...] = ()) -> str:
         """The text that loads elements of a tensor, in the dtype in which they are stored."""
         value = self.block.operands[load.buffer.name]
-        self.block.read.add(value.name)
         index = self.block.ravel(load.indices, load.buffer.shape)
         mask = self.mask(index, guards)
         masked = f", mask={mask}, other=0" if mask else ""
@@ -270,8 +290,8 @@ class Scope:
                 return self.emit(name, self.load(expr, guards) + (".to(tl.float32)" if expr.dtype in HALF else ""))
             case tir.Binary():
                 return self._binary(expr, guards)
-            case tir.Call(_, argument):
-                return self._call(expr, self.value(argument, guards))
+            case tir.Call(function, argument):
+                return self.emit(self._name(expr, function), CALLS[function].format(self.value(argument, guards)))
             case tir.Select():
                 return self._select(expr, guards)
             case tir.Cast(_, operand):
@@ -283,7 +303,7 @@ class Scope:
         return self.block.elements.names.get(expr, otherwise)
 
     def _binary(self, expr: tir.Binary, guards: tuple[Guard, ...]) -> str:
-        op, operands, dtype, name = expr.op, (expr.a, expr.b), expr.a.dtype, self._name(expr, expr.op)
+        op, operands, dtype = expr.op, (expr.a, expr.b), expr.a.dtype
         symbol = SYMBOLS.get(op)
         if op in QUOTIENTS and dtype == INDEX and self.block.rounds_down(*operands):
             symbol = QUOTIENTS[op]
@@ -294,61 +314,10 @@ class Scope:
             number(operand.value, dtype) if constant and literal else self.value(operand, guards)
             for operand, constant in zip(operands, constants, strict=True)
         )
-        if symbol:
-            return self.emit(name, f"{a} {symbol} {b}")
-        floating = dtype in tir.FLOATS
-        match op:
-            case "min" | "max":
-                nan = ", propagate_nan=tl.PropagateNan.ALL" if floating else ""
-                return self.emit(name, f"tl.{op}imum({a}, {b}{nan})")
-            case "mod":  # with the divisor's sign; Triton's % has the dividend's
-                rest = self.emit(f"{name}_rest", f"{a} % {b}")
-                return self.emit(name, f"tl.where(({rest} != 0) & (({rest} < 0) != ({b} < 0)), {rest} + {b}, {rest})")
-            case "floordiv":
-                return self._floordiv_floats(name, a, b) if floating else self._floordiv_integers(name, a, b)
-        raise ValueError(f"no operation {op!r} in Triton: decompose the graph first")
-
-    def _floordiv_integers(self, name: str, a: str, b: str) -> str:
-        """Towards minus infinity; Triton's // goes towards 0."""
-        quotient = self.emit(f"{name}_quotient", f"{a} // {b}")
-        inexact = f"({a} % {b} != 0) & (({a} < 0) != ({b} < 0))"
-        return self.emit(name, f"tl.where({inexact}, {quotient} - 1, {quotient})")
-
-    def _floordiv_floats(self, name: str, a: str, b: str) -> str:
-        """As torch: from the exact remainder, because a / b may round up to the next integer."""
-        rest = self.emit(f"{name}_rest", f"{a} % {b}")
-        exact = self.emit(f"{name}_exact", f"({a} - {rest}) / {b}")
-        below = f"({rest} != 0) & (({rest} < 0) != ({b} < 0))"
-        exact = self.emit(f"{name}_exact", f"tl.where({below}, {exact} - 1.0, {exact})")
-        floor = self.emit(f"{name}_floor", f"tl.floor({exact})")
-        nearest = self.emit(f"{name}_nearest", f"tl.where({exact} - {floor} > 0.5, {floor} + 1.0, {floor})")
-        return self.emit(name, f"tl.where({b} == 0, {a} / {b}, {nearest})")
-
-    def _call(self, expr: tir.Call, x: str) -> str:
-        function, name = expr.function, self._name(expr, expr.function)
-        if function in FUNCTIONS:
-            return self.emit(name, f"{FUNCTIONS[function]}({x})")
-        if function == "sigmoid":
-            return self.emit(name, f"1.0 / (1.0 + tl.exp(-{x}))")
-        if function == "tanh":
-            return self._tanh(name, x)
-        raise ValueError(f"no function {function!r} in Triton: decompose the graph first")
-
-    def _tanh(self, name: str, x: str) -> str:
-        """A rational function near 0, where 1 - exp(-2x) would lose digits (Moshier's Cephes library), else by exp."""
-        square = self.emit(f"{name}_square", f"{x} * {x}")
-        top = self.emit(
-            f"{name}_top",
-            f"(-0.964399179425052238628 * {square} - 99.2877231001918586564) * {square} - 1614.68768441708447952",
-        )
-        bottom = self.emit(
-            f"{name}_bottom",
-            f"(({square} + 112.81167849163293) * {square} + 2235.4883906010045) * {square} + 4844.0630532512549",
-        )
-        near = self.emit(f"{name}_near", f"{x} + {x} * {square} * ({top} / {bottom})")
-        decay = self.emit(f"{name}_decay", f"tl.exp(-2.0 * tl.abs({x}))")
-        far = self.emit(f"{name}_far", f"tl.where({x} < 0, {decay} - 1.0, 1.0 - {decay}) / (1.0 + {decay})")
-        return self.emit(name, f"tl.where({square} < 0.390625, {near}, {far})")
+        text = f"{a} {symbol} {b}" if symbol else CALLS[op].format(a, b)
+        if op == "floordiv" and dtype in tir.FLOATS:
+            text = f"torch_floordiv_float({a}, {b})"
+        return self.emit(self._name(expr, op), text)
 
     def _select(self, expr: tir.Select, guards: tuple[Guard, ...]) -> str:
         condition, a, b, name = expr.condition, expr.a, expr.b, self._name(expr, "select")

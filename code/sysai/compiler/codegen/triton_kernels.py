@@ -5,6 +5,10 @@
                 else each level of reductions is a pass over the row in blocks of BLOCK_C (softmax: max, sum, result)
     matmul      a program computes a tile of BLOCK_M x BLOCK_N, walking along K; then what follows elementwise
 
+Block sizes are powers of two, as Triton demands: pointwise 1024, 8 elements a thread with 4 warps of 32, two vector
+loads of 16 bytes in float32; rows about 2048 elements or one whole row, 16 elements a thread; matmul tiles of 128 x 128,
+or as small as the matrix, not below 16: what tensor cores take.
+
 Memory traffic, of operands of S_in bytes and results of S_out: pointwise and rows that fit, S_in + S_out; rows that
 don't, S_in times the passes; matmul, about 2 M N K / BLOCK elements, of which the second-level cache serves those that
 programs running at the same time share. Their order is therefore grouped (Triton's tutorial on matrix products).
@@ -13,7 +17,8 @@ Production (Inductor) also splits a reduction between programs where there are f
 templates that are written by hand for matrix products and attention.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from sysai.compiler.codegen.triton_expressions import KernelBlock, Scope, compute_dtype, number
 from sysai.compiler.errors import UnsupportedGroup
@@ -24,12 +29,28 @@ from sysai.compiler.tir.expr import FLOATS, ZERO, Const, Expr, Var
 
 RESIDENT_COLUMNS = 8192
 """Rows up to this length are held in registers: 16 elements a thread, with 16 warps."""
-COMBINE = {
-    "add": "a + b",
-    "mul": "a * b",
-    "max": "tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)",
-    "min": "tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)",
-}
+LOOP_BLOCK = 2048
+"""The block in which longer rows are walked."""
+TILES = {"float16": (128, 64), "bfloat16": (128, 64), "float32": (128, 32), "float64": (64, 16)}
+"""The largest BLOCK_M = BLOCK_N, and BLOCK_K, by the dtype of a product's operands."""
+
+POINTWISE_LAUNCH = """\
+BLOCK = min(1024, triton.next_power_of_2(max(count, 1)))
+grid = (triton.cdiv(count, BLOCK),)
+constants = {"BLOCK": BLOCK, "WIDE": wide, "num_warps": 4}"""
+ROWS_LAUNCH = """\
+BLOCK_R = max(1, min(triton.next_power_of_2(max(rows, 1)), 2048 // BLOCK_C))
+grid = (triton.cdiv(rows, BLOCK_R),)
+num_warps = min(16, max(1, BLOCK_R * BLOCK_C // 512))
+constants = {"BLOCK_R": BLOCK_R, "BLOCK_C": BLOCK_C, "WIDE": wide, "num_warps": num_warps}"""
+MATMUL_LAUNCH = """\
+BLOCK_M, BLOCK_N, BLOCK_K = (min(limit, max(16, triton.next_power_of_2(size))) for size, limit in limits)
+grid = (batch * triton.cdiv(M, BLOCK_M) * triton.cdiv(N, BLOCK_N),)
+num_warps = 8 if BLOCK_M * BLOCK_N >= 128 * 128 else 4
+constants = {
+    "BLOCK_M": BLOCK_M, "BLOCK_N": BLOCK_N, "BLOCK_K": BLOCK_K, "GROUP_M": 8, "WIDE": wide,
+    "num_warps": num_warps, "num_stages": 3,
+}"""
 
 
 @dataclass(frozen=True)
@@ -40,9 +61,10 @@ class KernelText:
         suffix: the end of its name.
         lines: the body.
         block: names, and which tensors are read.
-        extents: the extents that the program ids cover, by their names in the wrapper.
-        combiners: ways to combine that it uses.
-        when: a condition on these extents for its being launched, or ''.
+        constants: names of the block sizes, its parameters.
+        extents: of what programs cover, by the names that `launch` gives them.
+        launch: the text that makes `grid` and `constants` of the extents.
+        when: a condition on the extents for its being launched, or ''.
     """
 
     suffix: str
@@ -50,7 +72,7 @@ class KernelText:
     block: KernelBlock
     constants: tuple[str, ...]
     extents: dict[str, Expr]
-    combiners: tuple[str, ...] = ()
+    launch: str
     when: str = ""
 
 
@@ -60,33 +82,25 @@ def pointwise(graph: Graph) -> list[KernelText]:
     count = product(graph.outputs[0].shape)
     i = block.variable("i", count)
     scope = Scope(block)
-    lines = [*_program(block), f"{i} = pid * BLOCK + tl.arange(0, BLOCK)", _mask_line(block, i)]
+    scope.lines += _program(block) + _place(block, i, "pid * BLOCK + tl.arange(0, BLOCK)")
     for output in graph.outputs:
         if not same(product(output.shape), count):
             raise UnsupportedGroup(f"{output} has another number of elements than the other outputs: split the group")
         _store(scope, output, i, [i], ("reshape",))
-    return [KernelText("kernel", lines + scope.lines, block, ("BLOCK",), {"count": count})]
+    return [KernelText("kernel", scope.lines, block, ("BLOCK",), {"count": count}, POINTWISE_LAUNCH)]
 
 
 def rows(graph: Graph) -> list[KernelText]:
     """Reductions along the same axes, and elementwise work before, between and after them."""
     reductions = [node for node in graph.nodes if node.op == "reduce"]
-    columns = product(_columns(reductions[0]))
-    fits = isinstance(columns, Const) and columns.value <= RESIDENT_COLUMNS
-    looped = isinstance(columns, Const) and not fits
-    kernels = []
-    if not looped:
-        kernels.append(_rows(graph, reductions, "kernel", False, "" if fits else f"columns <= {RESIDENT_COLUMNS}"))
-    if not fits:
-        kernels.append(_rows(graph, reductions, "looped_kernel", True, ""))
-    return kernels
+    columns = product(reductions[0].inputs[0].shape[axis] for axis in reductions[0].attributes["axes"])
+    if isinstance(columns, Const):
+        return [_rows(graph, reductions, looped=columns.value > RESIDENT_COLUMNS)]
+    resident, looped = (_rows(graph, reductions, looped) for looped in (False, True))
+    return [replace(resident, when=f"columns <= {RESIDENT_COLUMNS}"), looped]
 
 
-def _columns(node: Node) -> tuple[Expr, ...]:
-    return tuple(node.inputs[0].shape[axis] for axis in node.attributes["axes"])
-
-
-def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when: str) -> KernelText:
+def _rows(graph: Graph, reductions: list[Node], looped: bool) -> KernelText:
     block = KernelBlock(graph, rank=2)
     shape, axes = reductions[0].inputs[0].shape, tuple(sorted(reductions[0].attributes["axes"]))
     kept_axes = [axis for axis in range(len(shape)) if axis not in axes]
@@ -96,17 +110,16 @@ def _rows(graph: Graph, reductions: list[Node], suffix: str, looped: bool, when:
     at |= zip(axes, block.unravel(c, [shape[axis] for axis in axes]), strict=True)
     domain = tuple(at[axis] for axis in range(len(shape)))
     row = Scope(block)
-    row.lines += _program(block)
-    row.lines += [f"{r} = pid * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]", _mask_line(block, r)]
-    if not looped:
-        row.lines += [f"{c} = tl.arange(0, BLOCK_C)[None, :]", _mask_line(block, c)]
+    row.lines += _program(block) + _place(block, r, "pid * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]")
+    row.lines += [] if looped else _place(block, c, "tl.arange(0, BLOCK_C)[None, :]")
     levels = _levels(graph, reductions)
     for level in sorted(set(levels.values())):
         _reduce([node for node in reductions if levels[node.output.name] == level], row, domain, axes, c, looped)
     _store_rows(graph, row, domain, shape, c, looped)
-    combiners = tuple(dict.fromkeys(node.attributes["combine"] for node in reductions))
     extents = {"rows": block.extents[r], "columns": block.extents[c]}
-    return KernelText(suffix, row.lines, block, ("BLOCK_R", "BLOCK_C"), extents, combiners, when)
+    launch = f"BLOCK_C = {LOOP_BLOCK if looped else 'triton.next_power_of_2(max(columns, 1))'}\n{ROWS_LAUNCH}"
+    suffix = "looped_kernel" if looped else "kernel"
+    return KernelText(suffix, row.lines, block, ("BLOCK_R", "BLOCK_C"), extents, launch)
 
 
 def _levels(graph: Graph, reductions: list[Node]) -> dict[str, int]:
@@ -146,9 +159,8 @@ def _reduce(nodes: list[Node], row: Scope, domain: Indices, axes: tuple[int, ...
 
 def _loop(inside: Scope, c: Var) -> list[str]:
     """Walk along the row in blocks."""
-    head = [f"{c} = start + tl.arange(0, BLOCK_C)[None, :]", _mask_line(inside.block, c)]
-    extent = inside.block.extents[c]
-    return [f"for start in range(0, {extent}, BLOCK_C):", *("    " + line for line in head + inside.lines)]
+    head = _place(inside.block, c, "start + tl.arange(0, BLOCK_C)[None, :]")
+    return [f"for start in range(0, {inside.block.extents[c]}, BLOCK_C):", *_indented(head + inside.lines)]
 
 
 def _store_rows(graph: Graph, row: Scope, domain: Indices, shape: tuple[Expr, ...], c: Var, looped: bool) -> None:
@@ -176,12 +188,12 @@ def matmul(graph: Graph) -> list[KernelText]:
     block = KernelBlock(graph, rank=2)
     M, N, K, batch_shape = shape[-2], shape[-1], a.shape[-1], shape[:-2]
     m, n, kr, kc = (block.variable(*axis) for axis in (("m", M), ("n", N), ("k_row", K), ("k_column", K)))
-    batch = block.loop_variable("batch", product(batch_shape))
+    batch = block.variable("batch", product(batch_shape), masked=False)
     batch_indices = block.unravel(batch, batch_shape)
     scope = Scope(block)
     scope.lines += _program(block) + _tiles(M, N, batch if batch_shape else None)
-    scope.lines += [f"{m} = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]", _mask_line(block, m)]
-    scope.lines += [f"{n} = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]", _mask_line(block, n)]
+    scope.lines += _place(block, m, "tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]")
+    scope.lines += _place(block, n, "tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]")
     inside = Scope(block, scope, [kr, kc])
     a_text = _factor(inside, a, (*batch_indices, m, kr), "(BLOCK_M, BLOCK_K)", {m, kr}, block.masks[kr])
     b_indices = (n, kc) if node.attributes["transpose_b"] else (kc, n)
@@ -190,10 +202,9 @@ def matmul(graph: Graph) -> list[KernelText]:
     total = scope.emit(node.output.name, f"tl.full((BLOCK_M, BLOCK_N), 0.0, tl.{dtype})")
     options = {"float32": ', input_precision="ieee"', "float64": ", out_dtype=tl.float64"}.get(a.dtype, "")
     inside.lines.append(f"{total} = tl.dot({a_text}, {b_text}, {total}{options})")
-    k_lines = [f"{kr} = start + tl.arange(0, BLOCK_K)[None, :]", f"{kc} = start + tl.arange(0, BLOCK_K)[:, None]"]
-    k_lines += [_mask_line(block, kr), _mask_line(block, kc)]
-    scope.lines.append(f"for start in range(0, {K}, BLOCK_K):")
-    scope.lines += ["    " + line for line in k_lines + inside.lines]
+    k_lines = _place(block, kr, "start + tl.arange(0, BLOCK_K)[None, :]")
+    k_lines += _place(block, kc, "start + tl.arange(0, BLOCK_K)[:, None]")
+    scope.lines += [f"for start in range(0, {K}, BLOCK_K):", *_indented(k_lines + inside.lines)]
     indices = broadcast_indices(shape, (*batch_indices, m, n))
     block.accumulate(node.output, indices, total)
     index = block.ravel(indices, shape)
@@ -201,9 +212,11 @@ def matmul(graph: Graph) -> list[KernelText]:
         if not same(product(output.shape), product(shape)):
             raise UnsupportedGroup(f"{output} has another number of elements than the product: split the group")
         _store(scope, output, index, [m, n])
-    constants = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", *(["DOT_TYPE"] if a.dtype == "bfloat16" else []))
+    constants = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M")
     extents = {"batch": product(batch_shape), "M": M, "N": N, "K": K}
-    return [KernelText("kernel", scope.lines, block, constants, extents)]
+    most, most_k = TILES[a.dtype]
+    launch = f"limits = ((M, {most}), (N, {most}), (K, {most_k}))\n{MATMUL_LAUNCH}"
+    return [KernelText("kernel", scope.lines, block, constants, extents, launch)]
 
 
 def _factor(inside: Scope, value: Value, indices: Indices, shape: str, needed: set[Var], mask: str) -> str:
@@ -214,10 +227,7 @@ def _factor(inside: Scope, value: Value, indices: Indices, shape: str, needed: s
 
 def _tiles(M: Expr, N: Expr, batch: Var | None) -> list[str]:
     """Which tile a program computes: GROUP_M rows of tiles are finished column by column before the next ones."""
-    lines = [
-        f"tiles_m = ({M} + BLOCK_M - 1) // BLOCK_M",
-        f"tiles_n = ({N} + BLOCK_N - 1) // BLOCK_N",
-    ]
+    lines = [f"tiles_m = ({M} + BLOCK_M - 1) // BLOCK_M", f"tiles_n = ({N} + BLOCK_N - 1) // BLOCK_N"]
     if batch:
         lines += [f"{batch} = pid // (tiles_m * tiles_n)", "pid = pid % (tiles_m * tiles_n)"]
     return [
@@ -236,8 +246,13 @@ def _program(block: KernelBlock) -> list[str]:
     return ["pid = tl.program_id(0)", "if WIDE:", *wide]
 
 
-def _mask_line(block: KernelBlock, var: Var) -> str:
-    return f"{block.masks[var]} = {var} < {block.extents[var]}"
+def _place(block: KernelBlock, var: Var, text: str) -> list[str]:
+    """Set a variable of the block, and its mask."""
+    return [f"{var} = {text}", f"{block.masks[var]} = {var} < {block.extents[var]}"]
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
 
 
 def _store(
