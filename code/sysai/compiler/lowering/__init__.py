@@ -1,6 +1,6 @@
-"""Lowering: from a group of operators to a tensor program, one file for each class of groups."""
+"""Lowering: from a group of operators to a tensor program."""
 
-from sysai.compiler.lowering.elementwise import lower_elementwise
+from sysai.compiler.lowering.elements import lower_elementwise
 from sysai.compiler.lowering.matmul import lower_product
 from sysai.compiler.lowering.reduction import lower_pooling, lower_reduction
 from sysai.compiler.passes.groups import Group
@@ -19,6 +19,5 @@ def lower(group: Group, name: str, packed: bool = False) -> PrimFunc:
     """
     if group.kind == "matmul":
         return lower_product(group, name, packed)
-    return {"elementwise": lower_elementwise, "reduction": lower_reduction, "pooling": lower_pooling}[group.kind](
-        group, name
-    )
+    by_kind = {"elementwise": lower_elementwise, "reduction": lower_reduction, "pooling": lower_pooling}
+    return by_kind[group.kind](group, name)

@@ -6,6 +6,9 @@ that, and nothing else, is the fusion of injective operators.
 
     exp(x + b) at (i, j)              exp((x[i, j] + b[j]))
     permute(reshape(x)) at (b, h, t)  x[b, t * H + h]
+
+An injective group is one loop nest over its results' shape, with one block for each result. Where the result is a
+concat, each part gets loops of its own: a choice between parts for every element would cost more than the copy.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +17,7 @@ from sysai.compiler import tir
 from sysai.compiler.graph import Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, operator_of
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, moved_indices, product, same
+from sysai.compiler.lowering.nest import block, indices, spatial, wrap_in_loops
 from sysai.compiler.passes.groups import Group
 
 
@@ -43,10 +47,15 @@ class Elements:
         self.names: dict[tir.Expr, str] = {}
         self._expressions: dict[tuple[str, Indices], tir.Expr] = {}  # a value that is used twice is one expression
 
-    @property
-    def buffers(self) -> tuple[tir.Buffer, ...]:
-        """The parameters of the function: buffers of the inputs, then of the outputs."""
-        return (*self.inputs.values(), *self.outputs.values())
+    def function(self, name: str, body: tir.Stmt) -> tir.PrimFunc:
+        """The function of the group: buffers are its inputs, then its outputs, sizes those that it mentions."""
+        buffers = (*self.inputs.values(), *self.outputs.values())
+        mentioned = [size for buffer in buffers for size in buffer.shape]
+        for node in self.group.nodes:
+            for attribute in (*node.attributes.values(), node.output.shape):
+                mentioned += attribute if isinstance(attribute, tuple) else (attribute,)
+        sizes = sorted(tir.variables(*mentioned), key=lambda size: size.name)
+        return tir.PrimFunc(name, tuple(sizes), buffers, body)
 
     def shape(self, value: Value) -> tuple[tir.Expr, ...]:
         """The shape of a value, with axes merged."""
@@ -97,13 +106,11 @@ class Elements:
 
     def _concat(self, node: Node, indices: Indices) -> tir.Expr:
         axis = node.attributes["axis"]
-        starts = operand_starts(node)
         result = None
-        for value, start in reversed(list(zip(node.inputs, starts, strict=True))):
+        for value, start in reversed(list(zip(node.inputs, operand_starts(node), strict=True))):
             element = self.of(value, (*indices[:axis], indices[axis] - start, *indices[axis + 1 :]))
-            result = (
-                element if result is None else tir.Select(indices[axis] < start + value.shape[axis], element, result)
-            )
+            inside = indices[axis] < start + value.shape[axis]
+            result = element if result is None else tir.Select(inside, element, result)
         return result
 
     def _pad(self, node: Node, indices: Indices) -> tir.Expr:
@@ -114,6 +121,32 @@ class Elements:
             if not same(size, whole):
                 inside = tir.conjunction(inside, index >= 0, index < size)
         return tir.Select(inside, self.of(source, moved), tir.Const(node.attributes["value"], source.dtype))
+
+
+def lower_elementwise(group: Group, name: str) -> tir.PrimFunc:
+    """The function of an injective group."""
+    last = group.nodes[-1]
+    if last.op == "concat" and group.outputs == (last.output,):
+        return _lower_concat(group, name)
+    elements = Elements(group, mergeable_axes(group))
+    loops = spatial(elements.shape(group.outputs[0]))
+    blocks = []
+    for number, (output, buffer) in enumerate(zip(group.outputs, elements.outputs.values(), strict=True)):
+        label = f"{elements.producers[output.name].op}_{number}"
+        blocks.append(block(label, loops, buffer, indices(loops), elements.of(output, indices(loops))))
+    return elements.function(name, wrap_in_loops(loops, tir.sequence(*blocks)))
+
+
+def _lower_concat(group: Group, name: str) -> tir.PrimFunc:
+    node, elements = group.nodes[-1], Elements(group)
+    axis, nests = node.attributes["axis"], []
+    (buffer,) = elements.outputs.values()
+    for number, (value, start) in enumerate(zip(node.inputs, operand_starts(node), strict=True)):
+        loops = spatial(value.shape)
+        at = [index + start if k == axis else index for k, index in enumerate(indices(loops))]
+        copy = block(f"part{number}", loops, buffer, at, elements.of(value, indices(loops)))
+        nests.append(wrap_in_loops(loops, copy))
+    return elements.function(name, tir.sequence(*nests))
 
 
 def operand_starts(node: Node) -> list[tir.Expr]:

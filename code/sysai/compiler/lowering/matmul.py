@@ -22,7 +22,7 @@ One in groups has few channels for a place, and goes along the rows of the image
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,8 +31,7 @@ from sysai.compiler.cpu import lanes
 from sysai.compiler.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
 from sysai.compiler.lowering.elements import Elements, mergeable_axes
-from sysai.compiler.lowering.elementwise import size_attributes
-from sysai.compiler.lowering.nest import Loop, allocate, block, function, indices, spatial, wrap_in_loops
+from sysai.compiler.lowering.nest import Loop, allocate, block, indices, spatial, wrap_in_loops
 from sysai.compiler.passes.groups import Group, widens
 from sysai.compiler.tir.accesses import goes_along
 from sysai.compiler.tir.expr import FLOATS, INDEX, ONE, ZERO, Buffer, Cast, Const, Expr, Load, Select
@@ -101,25 +100,6 @@ def lower_product(group: Group, name: str, packed: bool = False) -> PrimFunc:
 _Copy = tuple[Stmt, Buffer]
 
 
-@dataclass(frozen=True)
-class _Product:
-    """Loops over the result, loops over the sum, and an element of either operand.
-
-    Attributes:
-        loops: rows before columns; `order` says for which axes of the domain they are.
-        packed: the loop that goes over panels, if one does.
-        copy: the loops that pack the right operand first, and their buffer, if it is not constant.
-    """
-
-    loops: list[Loop]
-    order: tuple[int, ...]
-    summed: list[Loop]
-    a: Expr
-    b: Expr
-    packed: Loop | None
-    copy: _Copy | None = None
-
-
 def _matmul(group: Group, name: str, packed: bool) -> PrimFunc:
     node = group.anchor
     a, b = node.inputs
@@ -135,11 +115,10 @@ def _matmul(group: Group, name: str, packed: bool) -> PrimFunc:
     k = Loop("r", a.shape[-1], reduces=True)
     *batch, row, column = indices(loops)
     a_element = elements.of(a, (*_batch(elements.shape(a), batch), row, k.index))
-    order = tuple(range(len(loops)))
     if packed:
         stored = _panels(elements, _stored(group).name, column, (k,))
         b_element = stored if stored.dtype == b.dtype else Cast(b.dtype, stored)
-        return _with_epilogue(elements, name, _Product(loops, order, [k], a_element, b_element, loops[-1]))
+        return _product(elements, name, loops, [k], a_element * b_element, across=loops[-1])
 
     def element(batch: Sequence[Expr], row: Expr, column: Expr) -> Expr:
         matrix = (column, row) if node.attributes["transpose_b"] else (row, column)
@@ -147,9 +126,9 @@ def _matmul(group: Group, name: str, packed: bool) -> PrimFunc:
 
     plain = element(batch, k.index, column)
     if same(loops[-1].extent, 1) or _reads_well(a_element, plain, loops[-2:], k):
-        return _with_epilogue(elements, name, _Product(loops, order, [k], a_element, plain, None))
+        return _product(elements, name, loops, [k], a_element * plain)
     copy, b_element = _packing(loops, k, b.dtype, element)
-    return _with_epilogue(elements, name, _Product(loops, order, [k], a_element, b_element, loops[-1], copy))
+    return _product(elements, name, loops, [k], a_element * b_element, across=loops[-1], copy=copy)
 
 
 def _are_few(rows: Expr) -> bool:
@@ -216,22 +195,38 @@ def _convolution(group: Group, name: str, packed: bool) -> PrimFunc:
     a_element = elements.of(x, (image.index, of_group + inner.index, *pixel))
     summed = [inner, height, width]
     if packed:
-        loops, order = [image, row, column, channel], (0, 2, 3, 1)
-        b_element = _panels(elements, weight.name, channel.index, summed)
-        return _with_epilogue(elements, name, _Product(loops, order, summed, a_element, b_element, channel))
-    loops, order = [image, channel, row, column], (0, 1, 2, 3)
+        loops, b_element = [image, row, column, channel], _panels(elements, weight.name, channel.index, summed)
+        return _product(elements, name, loops, summed, a_element * b_element, order=(0, 2, 3, 1), across=channel)
     b_element = elements.of(weight, (channel.index, *indices(summed)))
-    return _with_epilogue(elements, name, _Product(loops, order, summed, a_element, b_element, None))
+    return _product(elements, name, [image, channel, row, column], summed, a_element * b_element)
 
 
-def _with_epilogue(elements: Elements, name: str, product: _Product) -> PrimFunc:
-    group, loops, order = elements.group, product.loops, product.order
-    node, (output,) = group.anchor, group.outputs
-    whole = [replace(loop, extent=padded(loop.extent)) if loop is product.packed else loop for loop in loops]
+def _product(
+    elements: Elements,
+    name: str,
+    loops: Sequence[Loop],
+    summed: Sequence[Loop],
+    factors: Expr,
+    order: Sequence[int] | None = None,
+    across: Loop | None = None,
+    copy: _Copy | None = None,
+) -> PrimFunc:
+    """The function of a product with its epilogue.
+
+    Args:
+        loops: over the result, rows before columns.
+        summed: loops over the sum of `factors`, the product of an element of either operand.
+        order: for which axis of the domain each of `loops` is; by default as they come.
+        across: the loop that goes over panels, if one does.
+        copy: the loops that pack the right operand first, and their buffer, if it is not constant.
+    """
+    node, (output,) = elements.group.anchor, elements.group.outputs
+    order = range(len(loops)) if order is None else order
+    whole = [replace(loop, extent=padded(loop.extent)) if loop is across else loop for loop in loops]
     acc_axes = [axis for axis, loop in enumerate(loops) if not same(loop.extent, 1)]
     acc = Buffer("acc", tuple(whole[axis].extent for axis in acc_axes) or (ONE,), node.output.dtype)
     element = [loops[axis].index for axis in acc_axes]
-    multiply = block("product", [*whole, *product.summed], acc, element, product.a * product.b, "add", zero(acc.dtype))
+    multiply = block("product", [*whole, *summed], acc, element, factors, "add", zero(acc.dtype))
     elements.set_computed(node.output, lambda at: Load(acc, tuple(at[order[axis]] for axis in acc_axes) or (ZERO,)))
     names = [*(loop.name * 2 for loop in loops[:-2]), "row", "column"]
     stored = [replace(loop, name=name) for loop, name in zip(loops, names, strict=True)]
@@ -243,10 +238,9 @@ def _with_epilogue(elements: Elements, name: str, product: _Product) -> PrimFunc
         source, target = last.inputs[0], tuple(at[axis] for axis in last.attributes["order"])
     (buffer,) = elements.outputs.values()
     store = block("store", stored, buffer, target, elements.of(source, at))
-    nests = [wrap_in_loops([*whole, *product.summed], multiply), wrap_in_loops(stored, store)]
+    nests = [wrap_in_loops([*whole, *summed], multiply), wrap_in_loops(stored, store)]
     buffers = [acc]
-    if product.copy:
-        packing, panels = product.copy
-        nests.insert(0, packing)
-        buffers.append(panels)
-    return function(name, elements.buffers, allocate(buffers, sequence(*nests)), size_attributes(group))
+    if copy:
+        nests.insert(0, copy[0])
+        buffers.append(copy[1])
+    return elements.function(name, allocate(buffers, sequence(*nests)))

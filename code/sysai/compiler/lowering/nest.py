@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sysai.compiler.graph.sizes import same
-from sysai.compiler.tir.expr import ZERO, Buffer, Expr, Var, variables
-from sysai.compiler.tir.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, PrimFunc, Stmt
+from sysai.compiler.tir.expr import ZERO, Buffer, Expr, Var
+from sysai.compiler.tir.statement import REDUCE, SPATIAL, Allocate, Axis, Block, For, Stmt
 
 LETTERS = "ijklmnopqrst"
 
@@ -29,9 +29,9 @@ class Loop:
         return Axis(Var(f"v{self.name}"), self.extent, kind, Var(self.name))
 
 
-def spatial(domain: Sequence[Expr], start: int = 0) -> list[Loop]:
+def spatial(domain: Sequence[Expr]) -> list[Loop]:
     """A loop for each axis of a domain: i, j, k, ..."""
-    return [Loop(LETTERS[start + axis], size) for axis, size in enumerate(domain)]
+    return [Loop(LETTERS[axis], size) for axis, size in enumerate(domain)]
 
 
 def indices(loops: Sequence[Loop]) -> tuple[Expr, ...]:
@@ -66,9 +66,3 @@ def allocate(buffers: Sequence[Buffer], body: Stmt) -> Stmt:
     for buffer in reversed(buffers):
         body = Allocate(buffer, body)
     return body
-
-
-def function(name: str, buffers: Sequence[Buffer], body: Stmt, others: Sequence[Expr] = ()) -> PrimFunc:
-    """A function whose sizes are those that its buffers' shapes and `others` mention."""
-    sizes = set().union(*(variables(size) for buffer in buffers for size in buffer.shape), *map(variables, others))
-    return PrimFunc(name, tuple(sorted(sizes, key=lambda var: var.name)), tuple(buffers), body)

@@ -21,8 +21,7 @@ from collections.abc import Sequence
 from sysai.compiler.graph import Node, Value
 from sysai.compiler.graph.sizes import Indices, same
 from sysai.compiler.lowering.elements import Elements, mergeable_axes
-from sysai.compiler.lowering.elementwise import size_attributes
-from sysai.compiler.lowering.nest import Loop, allocate, block, function, indices, spatial, wrap_in_loops
+from sysai.compiler.lowering.nest import Loop, allocate, block, indices, spatial, wrap_in_loops
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
 from sysai.compiler.tir.expr import INDEX, ONE, TRUE, ZERO, Buffer, Const, Expr, Load, Select, binary
 from sysai.compiler.tir.statement import Block, PrimFunc, Stmt, sequence
@@ -79,7 +78,7 @@ class _Rows:
                 self._store_output(value)
         body = allocate(self.local, sequence(*self.body))
         body = body if self.apart else wrap_in_loops(self.row, body)
-        return function(name, self.elements.buffers, body, size_attributes(group))
+        return self.elements.function(name, body)
 
     def _stages(self) -> dict[str, set[str]]:
         """For each value with an element everywhere, the passes over the row (reductions, results) that need it."""
@@ -247,4 +246,4 @@ def lower_pooling(group: Group, name: str) -> PrimFunc:
     value = element if inside == TRUE else Select(inside, element, neutral)
     (output,) = elements.outputs.values()
     pooled = block("pool", [*loops, *window], output, indices(loops), value, attributes["combine"], neutral)
-    return function(name, elements.buffers, wrap_in_loops([*loops, *window], pooled), size_attributes(group))
+    return elements.function(name, wrap_in_loops([*loops, *window], pooled))
