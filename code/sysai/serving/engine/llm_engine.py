@@ -38,6 +38,10 @@ from sysai.serving.runners.model_runner import ModelRunner, Runner
 from sysai.serving.structured_output.token_mask import TokenGrammar, Vocabulary
 
 _MAX_GRAMMARS = 32
+_NO_TOKEN = (
+    "no token can be chosen: the model's logits are no numbers, or the schema's pattern can be read in too many ways "
+    "at once (write it more plainly)"
+)
 _logger = logging.getLogger(__name__)
 
 
@@ -216,7 +220,7 @@ class Engine:
         sampled, chunks = {}, []
         for (request, sequence), token_id in zip(sequences, output.token_ids, strict=True):
             if token_id == INVALID_TOKEN:
-                chunks.append(request.fail(sequence, "the model's logits are no numbers, or no token is allowed"))
+                chunks.append(request.fail(sequence, _NO_TOKEN))
                 self._leave(request, sequence, FinishReason.ERROR)
             elif sequence.index > 0 and not request.forked:
                 self.scheduler.fork(request.sequences[0], sequence, token_id)

@@ -37,6 +37,10 @@ class Expression(ABC):
             self._derivatives[byte] = self._derive(byte)
         return self._derivatives[byte]
 
+    def cost(self, byte: int) -> int:
+        """How many derivatives `derivative` takes: one of each option of a union, unless it is known."""
+        return len(self.options) if isinstance(self, Union) and byte not in self._derivatives else 1
+
     def follow(self, data: bytes) -> "Expression":
         """The strings that may follow all of `data`."""
         return reduce(Expression.derivative, data, self)

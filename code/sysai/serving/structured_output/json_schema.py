@@ -338,7 +338,7 @@ class _Compiler:
 
     @cached_property
     def integer(self) -> Expression:
-        digits = concat(self.bytes(b"123456789"), repeat(self.bytes(b"0123456789"), 0, 17))
+        digits = concat(self.bytes(b"123456789"), repeat(self.bytes(b"0123456789"), 0, MAX_DIGITS - 1))
         return concat(optional(self.text(b"-")), union(self.text(b"0"), digits))
 
     @cached_property

@@ -8,7 +8,8 @@ which the head is complete go on in the tail. Inside a string, whose limits of l
 token's number of characters is remembered instead, and compared with the number that is still allowed.
 
 The language is built of bytes that the vocabulary has as tokens of their own, so that every state but the last has a
-token: a mask is never empty.
+token. A mask is empty only where a pattern such as `(a|[a-z]{1,5}){1,50}` can be read in so many ways that finding the
+mask would hold up the engine: its request fails, and the others go on.
 """
 
 from collections import defaultdict
@@ -25,6 +26,24 @@ from sysai.serving.structured_output.json_schema import compile_json_schema
 _ROOT = 0
 _MAX_REPEATS = 256  # remembered for a vocabulary
 _MAX_MASKS = 512  # remembered for a grammar, a byte a token each
+_MAX_STEPS = 300_000  # of the walks for one mask: about half a second
+_MAX_REPEATED_STEPS = 3_000_000  # of the walk for a repetition, once a vocabulary
+
+
+class TooManyStatesError(Exception):
+    """The text so far can be read in so many ways that a mask would hold up the engine."""
+
+
+class _Budget:
+    """Steps that a walk may still take."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def spend(self, steps: int) -> None:
+        self.steps -= steps
+        if self.steps < 0:
+            raise TooManyStatesError
 
 
 class _Repeated(NamedTuple):
@@ -67,9 +86,15 @@ class Vocabulary:
         self.token_ids[node].append(token_id)
 
     def allow(self, state: Expression, allowed_V: np.ndarray) -> None:
-        """Set `allowed_V` to True for the tokens that can follow at `state`."""
-        seen, todo = set(), [(state, _ROOT)]
+        """Set `allowed_V` to True for the tokens that can follow at `state`.
+
+        Raises:
+            TooManyStatesError: `allowed_V` is not complete then.
+        """
+        budget = _Budget(_MAX_STEPS)
+        seen, walked, todo = set(), defaultdict(set), [(state, _ROOT)]
         while todo:
+            budget.spend(1)
             state, node = todo.pop()
             if (state, node) in seen:
                 continue
@@ -80,15 +105,24 @@ class Vocabulary:
             elif isinstance(head, Repeat) and node == _ROOT:
                 todo += [(tail, end) for end in self._ends_of_repeat(head, tail, allowed_V)]
             else:
-                ends = self._ends(head, node, allowed_V)
+                ends = self._ends(head, node, allowed_V, walked[tail], budget)
                 todo += [(tail, end) for end in ends if not tail.first.isdisjoint(self.children[end])]
 
-    def _ends(self, head: Expression, node: int, allowed_V: np.ndarray) -> list[int]:
-        """Allow the tokens that end within `head`, walked from a node on; return the nodes where it is complete."""
+    def _ends(self, head: Expression, node: int, allowed_V: np.ndarray, walked: set, budget: _Budget) -> list[int]:
+        """Allow the tokens that end within `head`, walked from a node on; return the nodes where it is complete.
+
+        `walked` holds the pairs (node, rest of the head) of earlier walks before the same tail: they are left out, so
+        that paths that meet again are followed once.
+        """
         ends, todo = [node] if head.nullable else [], [(node, head)]
         while todo:
+            budget.spend(1)
             node, state = todo.pop()
+            if (node, state) in walked:
+                continue
+            walked.add((node, state))
             for byte in state.first.intersection(self.children[node]):
+                budget.spend(state.cost(byte))
                 child, after = self.children[node][byte], state.derivative(byte)
                 allowed_V[self.token_ids[child]] = True
                 if after.nullable:
@@ -108,14 +142,20 @@ class Vocabulary:
 
     def _walk_repeated(self, item: Expression) -> _Repeated:
         started: dict[int, int] = {}
+        budget = _Budget(_MAX_REPEATED_STEPS)
         ends = defaultdict(list)
-        todo = [(_ROOT, item, 0)]  # node, the rest of the item, items complete
+        seen, todo = set(), [(_ROOT, item, 0)]  # node, the rest of the item, items complete
         while todo:
-            node, state, count = todo.pop()
+            budget.spend(1)
+            node, state, count = here = todo.pop()
+            if here in seen:  # an item that can be read in two ways: its paths meet again
+                continue
+            seen.add(here)
             if state is item:
                 for byte in self.children[node]:
                     ends[byte].append((node, count))
             for byte in state.first.intersection(self.children[node]):
+                budget.spend(state.cost(byte))
                 child, after = self.children[node][byte], state.derivative(byte)
                 for token_id in self.token_ids[child]:
                     started[token_id] = min(count + 1, started.get(token_id, count + 1))
@@ -164,9 +204,15 @@ class TokenGrammar:
         return state.nullable
 
     def _mask(self, state: Expression) -> np.ndarray:
-        """bool [V], read-only: tokens that may follow; the end of sequence if the text may end here."""
+        """bool [V], read-only: tokens that may follow; the end of sequence if the text may end here.
+
+        None at all if the text so far can be read in too many ways at once.
+        """
         allowed_V = np.zeros(len(self.vocabulary.token_bytes), dtype=bool)
-        self.vocabulary.allow(state, allowed_V)
-        allowed_V[self.vocabulary.eos_id] = state.nullable
+        try:
+            self.vocabulary.allow(state, allowed_V)
+            allowed_V[self.vocabulary.eos_id] = state.nullable
+        except TooManyStatesError:
+            allowed_V[:] = False
         allowed_V.setflags(write=False)
         return allowed_V

@@ -188,3 +188,29 @@ def test_what_is_known_inside_one_string_serves_all_others(real, monkeypatch):
 def test_a_tokenizer_without_an_end_is_refused():
     with pytest.raises(ValueError, match="no end-of-sequence"):
         Vocabulary(Tokenizer(["a"], []))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from([r"(a|b|[ab]{1,3}){1,6}c", r"(.*a){3}", r"a.{4}", r"(a+a+)+b", r"([ab]{1,4}b){2,3}"]),
+    st.lists(st.text(st.sampled_from('ab"c'), min_size=2, max_size=4).map(str.encode), max_size=12),
+    st.integers(0, 2**32),
+)
+def test_patterns_that_can_be_read_in_several_ways(pattern, parts, seed):
+    grammar = TokenGrammar.from_json_schema({"type": "string", "pattern": pattern}, vocabulary_of(parts))
+    rng, state = random.Random(seed), grammar.start
+    for _ in range(10):
+        mask = grammar.mask(state)
+        assert np.array_equal(mask, followed(grammar, state))
+        state = grammar.advance(state, rng.choice(mask.nonzero()[0]))
+        if state is EMPTY:
+            break
+
+
+def test_a_pattern_that_would_hold_up_the_engine_allows_nothing_after_a_bounded_search(real, tokenizer):
+    grammar = TokenGrammar.from_json_schema({"type": "string", "pattern": "^(a|b|[a-z]{1,5}){1,50}$"}, real)
+    state = grammar.start.follow(b'"abcabc')
+    assert state is not NEVER
+    assert not grammar.mask(state).any()
+    plain = TokenGrammar.from_json_schema({"type": "string", "pattern": "^[a-z]{1,50}$"}, real)
+    assert plain.mask(plain.start.follow(b'"abcabc')).any()
