@@ -14,7 +14,6 @@ import ast
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import UnionType
 
 from sysai.core.language import Text, with_unit
 from sysai.exercises import compare
@@ -81,11 +80,6 @@ class Trial:
     def expect(self, condition: bool, message: Text, hint: Text | None = None) -> None:
         """`condition` holds; `message` tells the student what does not."""
         self._hold(condition, lambda: Failed("wrong_value", message, hint=hint))
-
-    def expect_type(self, got: object, types: type | UnionType) -> None:
-        """`got` has one of `types`, exactly; a bool is no int."""
-        names = getattr(types, "__args__", (types,))
-        self._hold(type(got) in names, lambda: compare.wrong_type(got, names))
 
     def expect_equal(
         self,

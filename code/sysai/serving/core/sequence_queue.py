@@ -28,9 +28,6 @@ class SequenceQueue:
         """All sequences in order, O(n log n)."""
         return (self._by_rank[rank] for rank in sorted(self._by_rank))
 
-    def __contains__(self, sequence: Sequence) -> bool:
-        return sequence.rank in self._by_rank
-
     def push(self, sequence: Sequence) -> None:
         """Add a sequence that is not in the queue."""
         assert sequence.rank not in self._by_rank, f"sequence {sequence.seq_id} waits already"
