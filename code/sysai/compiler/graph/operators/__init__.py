@@ -142,13 +142,14 @@ class Builder:
         self._taken.add(name)
         return name
 
-    def emit(self, op: str, *inputs: Value, name: str = "", **attributes: Attribute) -> Value:
-        """Append a node, and return its output.
+    def emit(self, op: str, *inputs: Value | None, name: str = "", **attributes: Attribute) -> Value:
+        """Append a node whose operands are those inputs that are not None, and return its output.
 
         Raises:
             InvalidGraph: the operator does not take such operands.
         """
-        node = self.make(op, inputs, attributes, self.fresh(name or op))
+        operands = [value for value in inputs if value is not None]
+        node = self.make(op, operands, attributes, self.fresh(name or op))
         self.nodes.append(node)
         return node.output
 

@@ -5,120 +5,84 @@ rounding. A softmax multiplies by 1 / sum(e), one division for a row, which roun
 more); attention does so last of all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from sysai.compiler.graph import Value
-from sysai.compiler.graph.operators.operator import (
-    COMPOSITE,
-    Decomposition,
-    NotTranslatable,
-    Operator,
-    Type,
-    axes_of,
-    axis_of,
-    broadcast,
-    check_axes,
-    float_dtype,
-    is_number,
-    number,
-    number_dtype,
-    pair,
-    reduced_shape,
-    require,
-)
+from sysai.compiler.graph.operators import operator as ops
+from sysai.compiler.graph.operators.operator import Decomposition
 from sysai.compiler.graph.operators.reduction import pool2d_type
 from sysai.compiler.graph.sizes import same, same_shape
 from sysai.compiler.tir.expr import Const
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-
-Axes = int | Sequence[int] | None
-
-
-def _linear_type(x: Value, weight: Value, *bias: Value) -> Type:
+def _linear_type(x: Value, weight: Value, *bias: Value) -> ops.Type:
     """x [..., K], weight [N, K], bias [N]."""
-    require(len(weight.shape) == 2 and len(x.shape) >= 1, "the weight must be a matrix, the input at least a vector")
-    require(same(x.shape[-1], weight.shape[1]), f"inner sizes {x.shape[-1]} and {weight.shape[1]} differ")
-    require(all(same_shape(b.shape, weight.shape[:1]) for b in bias), "the bias does not fit the weight")
-    return (*x.shape[:-1], weight.shape[0]), number_dtype(x, weight, *bias)
+    fit = len(weight.shape) == 2 and len(x.shape) >= 1
+    ops.require(fit, "the weight must be a matrix, the input at least a vector")
+    ops.require(same(x.shape[-1], weight.shape[1]), f"inner sizes {x.shape[-1]} and {weight.shape[1]} differ")
+    ops.require(all(same_shape(b.shape, weight.shape[:1]) for b in bias), "the bias does not fit the weight")
+    return (*x.shape[:-1], weight.shape[0]), ops.number_dtype(x, weight, *bias)
 
 
-def _floats_along_axis(x: Value, *, axis: int) -> Type:
-    dtype = float_dtype(x)
-    check_axes([axis], x.shape)
+def _along_axis_type(check: Callable[..., str], x: Value, *, axis: int) -> ops.Type:
+    dtype = check(x)
+    ops.check_axes([axis], x.shape)
     return x.shape, dtype
 
 
-def _cumsum_type(x: Value, *, axis: int) -> Type:
-    dtype = number_dtype(x)
-    check_axes([axis], x.shape)
-    return x.shape, dtype
+def _mean_type(x: Value, *, axes: Sequence[int], keepdim: bool, correction: int = 0) -> ops.Type:
+    ops.require(len(axes) > 0, "needs an axis at least")
+    return ops.reduced_shape(x.shape, axes, keepdim), ops.float_dtype(x)
 
 
-def _mean_type(x: Value, *, axes: Sequence[int], keepdim: bool, correction: int = 0) -> Type:
-    require(len(axes) > 0, "needs an axis at least")
-    return reduced_shape(x.shape, axes, keepdim), float_dtype(x)
-
-
-def _norm_type(x: Value, *affine: Value, axes: Sequence[int], eps: float) -> Type:
+def _norm_type(x: Value, *affine: Value, axes: Sequence[int], eps: float) -> ops.Type:
     """x, then weight, then bias, of the shape of the last axes, along which the norm is."""
-    require(tuple(axes) == tuple(range(len(x.shape) - len(axes), len(x.shape))), f"axes {axes} must be the last ones")
+    ops.require(tuple(axes) == _last_axes(x, axes), f"axes {axes} must be the last ones")
     fit = all(same_shape(value.shape, x.shape[axes[0] :]) for value in affine)
-    require(fit, "weight and bias must have the shape of the last axes")
-    return x.shape, float_dtype(x, *affine)
+    ops.require(fit, "weight and bias must have the shape of the last axes")
+    return x.shape, ops.float_dtype(x, *affine)
 
 
-def _batch_norm_type(x: Value, *channels: Value, eps: float) -> Type:
+def _batch_norm_type(x: Value, *channels: Value, eps: float) -> ops.Type:
     """x [B, C, ...], running mean, variance, weight and bias, each [C]."""
     fit = len(x.shape) >= 2 and all(same_shape(value.shape, x.shape[1:2]) for value in channels)
-    require(fit, "mean, variance, weight and bias must have as many elements as x has channels (axis 1)")
-    return x.shape, float_dtype(x, *channels)
+    ops.require(fit, "mean, variance, weight and bias must have as many elements as x has channels (axis 1)")
+    return x.shape, ops.float_dtype(x, *channels)
 
 
-def _avg_pool2d_type(x: Value, *, kernel, stride, padding, count_include_pad: bool) -> Type:
-    float_dtype(x)
+def _avg_pool2d_type(x: Value, *, kernel, stride, padding, count_include_pad: bool) -> ops.Type:
+    ops.float_dtype(x)
     return pool2d_type(x, kernel=kernel, stride=stride, padding=padding)
 
 
-def _attention_type(q: Value, k: Value, v: Value, *masks: Value, is_causal: bool, scale: float) -> Type:
+def _attention_type(q: Value, k: Value, v: Value, *masks: Value, is_causal: bool, scale: float) -> ops.Type:
     """q [B, H, T, K], k [B, N, S, K], v [B, N, S, V], mask that broadcasts to [B, H, T, S]; N divides H."""
-    require(len(q.shape) == len(k.shape) == len(v.shape) == 4, "operands must be [batch, heads, positions, size]")
+    ops.require(len(q.shape) == len(k.shape) == len(v.shape) == 4, "operands must be [batch, heads, positions, size]")
     fit = same(q.shape[3], k.shape[3]) and same_shape(k.shape[:3], v.shape[:3]) and same(q.shape[0], k.shape[0])
-    require(fit, "sizes of query, key and value do not fit together")
+    ops.require(fit, "sizes of query, key and value do not fit together")
     H, N = q.shape[1], k.shape[1]
     fit = isinstance(H, Const) and isinstance(N, Const) and H.value % N.value == 0
-    require(fit, f"{H} query heads must be a known multiple of {N} key-value heads")
+    ops.require(fit, f"{H} query heads must be a known multiple of {N} key-value heads")
     scores = (*q.shape[:3], k.shape[2])
     for mask in masks:
-        require(same_shape(broadcast(mask.shape, scores), scores), "the mask does not fit the scores")
-        require(mask.dtype in ("bool", q.dtype), f"the mask is {mask.dtype}, must be bool or {q.dtype}")
-    return (*q.shape[:3], v.shape[3]), float_dtype(q, k, v)
+        ops.require(same_shape(ops.broadcast(mask.shape, scores), scores), "the mask does not fit the scores")
+        ops.require(mask.dtype in ("bool", q.dtype), f"the mask is {mask.dtype}, must be bool or {q.dtype}")
+    return (*q.shape[:3], v.shape[3]), ops.float_dtype(q, k, v)
 
 
-def _attention_tensor(torch, *operands: "Tensor", is_causal: bool, scale: float) -> "Tensor":
+def _attention_tensor(torch, *operands: "ops.Tensor", is_causal: bool, scale: float) -> "ops.Tensor":
     """A boolean mask hides where it is False."""
     keywords = {"is_causal": is_causal, "scale": scale, "enable_gqa": True}
     return torch.nn.functional.scaled_dot_product_attention(*operands, **keywords)
 
 
-def _layer_norm_tensor(torch, x: "Tensor", *affine: "Tensor", axes: Sequence[int], eps: float) -> "Tensor":
-    return torch.nn.functional.layer_norm(x, x.shape[axes[0] :], *affine, eps=eps)
+def _norm_tensor(name: str, torch, x: "ops.Tensor", *affine: "ops.Tensor", axes, eps: float) -> "ops.Tensor":
+    return getattr(torch.nn.functional, name)(x, x.shape[axes[0] :], *affine, eps=eps)
 
 
-def _rms_norm_tensor(torch, x: "Tensor", *weight: "Tensor", axes: Sequence[int], eps: float) -> "Tensor":
-    return torch.nn.functional.rms_norm(x, x.shape[axes[0] :], *weight, eps=eps)
-
-
-def _avg_pool2d_tensor(torch, x: "Tensor", *, kernel, stride, padding, count_include_pad: bool) -> "Tensor":
+def _avg_pool2d_tensor(torch, x: "ops.Tensor", *, kernel, stride, padding, count_include_pad: bool) -> "ops.Tensor":
     return torch.nn.functional.avg_pool2d(x, kernel, stride, padding, count_include_pad=count_include_pad)
-
-
-def _var_tensor(_, x: "Tensor", *, axes: Sequence[int], keepdim: bool, correction: float) -> "Tensor":
-    return x.var(axes, correction=correction, keepdim=keepdim)
 
 
 _LAYER_NORM = (
@@ -126,7 +90,6 @@ _LAYER_NORM = (
     " rsqrt(add(mean(mul(d, d), axes=a, keepdim=True), full(value=e, shape=(), dtype=dtype(x)))))"
 )
 _RMS_NORM = "mul(x, rsqrt(add(mean(mul(x, x), axes=a, keepdim=True), full(value=e, shape=(), dtype=dtype(x)))))"
-_BATCH_NORM = "rsqrt(add(v, full(value=e, shape=(), dtype=dtype(v))))"
 
 
 def _attention_rule(pattern: str, masked: str, where: str = "True", hides_all: bool = False) -> Decomposition:
@@ -155,30 +118,22 @@ _CAUSAL = "select(le(iota(axis=1, shape=scores(q, k)[2:]), iota(axis=0, shape=sc
 _MASKED = "scaled_dot_product_attention(q, k, v, m, is_causal=False, scale=c)"
 
 
-def _linear(t, x: Value, weight: Value, bias: Value | None = None) -> Value:
-    return t.emit("linear", x, weight, *([] if bias is None else [bias]))
-
-
 def _along_axis(op: str, t, x: Value, axis: int, *_, **__) -> Value:
     """The dtype, or whether half precision becomes float, shows in the result."""
-    return t.emit(op, t.cast(x, t.dtype), axis=axis_of(axis, len(x.shape)))
+    return t.emit(op, t.cast(x, t.dtype), axis=ops.axis_of(axis, len(x.shape)))
 
 
-def _mean(t, x: Value, axes: Axes = None, keepdim: bool = False, **_) -> Value:
-    return t.emit("mean", t.cast(x, t.dtype), axes=axes_of(axes, len(x.shape)), keepdim=keepdim)
+def _mean(t, x: Value, axes: ops.Axes = None, keepdim: bool = False, **_) -> Value:
+    return t.emit("mean", t.cast(x, t.dtype), axes=ops.axes_of(axes, len(x.shape)), keepdim=keepdim)
 
 
-def _var(t, x: Value, axes: Axes = None, *, correction: float = 1, keepdim: bool = False) -> Value:
-    axes = axes_of(axes, len(x.shape))
+def _var(t, x: Value, axes: ops.Axes = None, *, correction: float = 1, keepdim: bool = False) -> Value:
+    axes = ops.axes_of(axes, len(x.shape))
     return t.emit("var", x, axes=axes, keepdim=keepdim, correction=1 if correction is None else correction)
 
 
-def _std(t, x: Value, axes: Axes = None, **keywords) -> Value:
-    return t.emit("sqrt", _var(t, x, axes, **keywords))
-
-
-def _var_mean(t, x: Value, axes: Axes = None, *, keepdim: bool = False, **keywords) -> tuple[Value, ...]:
-    mean = t.emit("mean", x, axes=axes_of(axes, len(x.shape)), keepdim=keepdim)
+def _var_mean(t, x: Value, axes: ops.Axes = None, *, keepdim: bool = False, **keywords) -> tuple[Value, ...]:
+    mean = t.emit("mean", x, axes=ops.axes_of(axes, len(x.shape)), keepdim=keepdim)
     return _var(t, x, axes, keepdim=keepdim, **keywords), mean
 
 
@@ -186,15 +141,11 @@ def _last_axes(x: Value, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(range(len(x.shape) - len(shape), len(x.shape)))
 
 
-def _affine(t, x: Value, rank: int, weight: Value | None, bias: Value | None) -> list[Value]:
-    """Weight and bias as operands: a bias without a weight gets one of ones."""
-    if weight is None and bias is not None:
-        weight = t.full(1.0, x.dtype, x.shape[len(x.shape) - rank :])
-    return [value for value in (weight, bias) if value is not None]
-
-
 def _layer_norm(t, x: Value, shape, weight=None, bias=None, eps: float = 1e-5, *_) -> Value:
-    return t.emit("layer_norm", x, *_affine(t, x, len(shape), weight, bias), axes=_last_axes(x, shape), eps=eps)
+    """A bias without a weight gets one of ones."""
+    if weight is None and bias is not None:
+        weight = t.full(1.0, x.dtype, x.shape[len(x.shape) - len(shape) :])
+    return t.emit("layer_norm", x, weight, bias, axes=_last_axes(x, shape), eps=eps)
 
 
 def _native_layer_norm(t, x: Value, shape, weight, bias, eps: float) -> tuple[Value, ...]:
@@ -208,37 +159,31 @@ def _native_layer_norm(t, x: Value, shape, weight, bias, eps: float) -> tuple[Va
 
 def _rms_norm(t, x: Value, shape, weight=None, eps: float | None = None) -> Value:
     """By default eps is the precision of the dtype."""
-    weights = [] if weight is None else [weight]
-    return t.emit("rms_norm", x, *weights, axes=_last_axes(x, shape), eps=t.precision if eps is None else eps)
+    return t.emit("rms_norm", x, weight, axes=_last_axes(x, shape), eps=t.precision if eps is None else eps)
 
 
-def _inference_norm(t, x: Value, weight, bias, mean: Value, variance: Value, eps: float) -> Value:
+def _batch_norm(t, x: Value, weight, bias, mean, variance, training: bool, _, eps: float, *__) -> Value:
+    if training:
+        raise ops.NotTranslatable("batch norm while training: call eval() on the module")
     weight = t.full(1.0, x.dtype, x.shape[1:2]) if weight is None else weight
     bias = t.full(0.0, x.dtype, x.shape[1:2]) if bias is None else bias
     return t.emit("batch_norm", x, mean, variance, weight, bias, eps=eps)
 
 
-def _batch_norm(t, x: Value, weight, bias, mean, variance, training: bool, _, eps: float, *__) -> Value:
-    if training:
-        raise NotTranslatable("batch norm while training: call eval() on the module")
-    return _inference_norm(t, x, weight, bias, mean, variance, eps)
-
-
-def _native_batch_norm(t, x: Value, weight, bias, mean, variance, _, eps: float) -> tuple[Value]:
+def _native_batch_norm(t, x: Value, weight, bias, mean, variance, momentum: float, eps: float) -> tuple[Value]:
     """The norm; what torch saves for the gradient is empty in inference."""
-    return (_inference_norm(t, x, weight, bias, mean, variance, eps),)
+    return (_batch_norm(t, x, weight, bias, mean, variance, False, momentum, eps),)
 
 
 def _attention(t, q, k, v, mask=None, dropout=0.0, is_causal=False, *, scale=None, enable_gqa=False) -> Value:
     if dropout:
-        raise NotTranslatable("dropout within attention: call eval() on the module")
+        raise ops.NotTranslatable("dropout within attention: call eval() on the module")
     if len(q.shape) != 4:
-        raise NotTranslatable("attention whose operands are not [batch, heads, positions, size]")
-    if scale is None and not is_number(q.shape[-1]):
-        raise NotTranslatable("attention with heads of a dynamic size")
-    scale = float(scale) if scale is not None else number(q.shape[-1]) ** -0.5
-    operands = (q, k, v) if mask is None else (q, k, v, mask)
-    return t.emit("scaled_dot_product_attention", *operands, is_causal=is_causal, scale=scale)
+        raise ops.NotTranslatable("attention whose operands are not [batch, heads, positions, size]")
+    if scale is None and not ops.is_number(q.shape[-1]):
+        raise ops.NotTranslatable("attention with heads of a dynamic size")
+    scale = float(scale) if scale is not None else ops.number(q.shape[-1]) ** -0.5
+    return t.emit("scaled_dot_product_attention", q, k, v, mask, is_causal=is_causal, scale=scale)
 
 
 def _flash_attention(t, q, k, v, dropout=0.0, is_causal=False, *, attn_mask=None, scale=None) -> tuple[Value]:
@@ -250,28 +195,33 @@ def _avg_pool2d(
     t, x: Value, kernel, stride=(), padding=0, ceil_mode=False, count_include_pad=True, divisor=None
 ) -> Value:
     if ceil_mode or divisor is not None or len(x.shape) != 4:
-        raise NotTranslatable("pooling with ceil_mode, a divisor of its own or without a batch")
-    window = {"kernel": pair(kernel), "stride": pair(stride or kernel), "padding": pair(padding)}
+        raise ops.NotTranslatable("pooling with ceil_mode, a divisor of its own or without a batch")
+    window = {"kernel": ops.pair(kernel), "stride": ops.pair(stride or kernel), "padding": ops.pair(padding)}
     return t.emit("avg_pool2d", x, count_include_pad=count_include_pad, **window)
 
 
 def _adaptive_avg_pool2d(t, x: Value, size: Sequence[int]) -> Value:
     """The mean of each of size x size equal pieces of the picture."""
     height, width = x.shape[-2:]
-    if pair(size) == (1, 1):
+    if ops.pair(size) == (1, 1):
         rank = len(x.shape)
         return t.emit("mean", x, axes=(rank - 2, rank - 1), keepdim=True)
-    if not is_number(height) or not is_number(width) or number(height) % size[0] or number(width) % size[1]:
-        raise NotTranslatable(f"adaptive pooling to {list(size)}: it must be 1 or divide the (known) size")
-    kernel = number(height) // size[0], number(width) // size[1]
+    if (
+        not ops.is_number(height)
+        or not ops.is_number(width)
+        or ops.number(height) % size[0]
+        or ops.number(width) % size[1]
+    ):
+        raise ops.NotTranslatable(f"adaptive pooling to {list(size)}: it must be 1 or divide the (known) size")
+    kernel = ops.number(height) // size[0], ops.number(width) // size[1]
     return t.emit("avg_pool2d", x, kernel=kernel, stride=kernel, padding=(0, 0), count_include_pad=True)
 
 
 OPERATORS = (
-    Operator(
-        "linear", COMPOSITE, (2, 3), infer=_linear_type,
+    ops.Operator(
+        "linear", ops.COMPOSITE, (2, 3), infer=_linear_type,
         reference=lambda torch, *operands: torch.nn.functional.linear(*operands),
-        decompositions=(
+        decomposition=(
             Decomposition("linear(x, w)", "matmul(x, w, transpose_b=True)", "rank(x) > 1"),
             Decomposition("linear(x, w, b)", "add(matmul(x, w, transpose_b=True), b)", "rank(x) > 1"),
             *(
@@ -283,101 +233,91 @@ OPERATORS = (
                 for weights in ("w", "w, b")
             ),
         ),
-        aten=("linear.default",), translate=_linear,
+        aten=("linear.default",),
+        translate=lambda t, x, weight, bias=None: t.emit("linear", x, weight, bias),
     ),
-    Operator(
-        "softmax", COMPOSITE, 1, ("axis",), infer=_floats_along_axis, in_float32=True,
+    ops.Operator(
+        "softmax", ops.COMPOSITE, 1, ("axis",), infer=partial(_along_axis_type, ops.float_dtype), in_float32=True,
         reference=lambda _, x, axis: x.softmax(axis),
-        decompositions=(
-            Decomposition(
-                "softmax(x, axis=a)",
-                "mul(e := exp(sub(x, reduce(x, combine='max', axes=(a,), keepdim=True))),"
-                " div(1, reduce(e, combine='add', axes=(a,), keepdim=True)))",
-            ),
+        decomposition=Decomposition(
+            "softmax(x, axis=a)",
+            "mul(e := exp(sub(x, reduce(x, combine='max', axes=(a,), keepdim=True))),"
+            " div(1, reduce(e, combine='add', axes=(a,), keepdim=True)))",
         ),
         aten=("softmax.int", "_softmax.default", "_safe_softmax.default"), translate=partial(_along_axis, "softmax"),
     ),
-    Operator(
-        "log_softmax", COMPOSITE, 1, ("axis",), infer=_floats_along_axis, in_float32=True,
+    ops.Operator(
+        "log_softmax", ops.COMPOSITE, 1, ("axis",), infer=partial(_along_axis_type, ops.float_dtype), in_float32=True,
         reference=lambda _, x, axis: x.log_softmax(axis),
-        decompositions=(
-            Decomposition(
-                "log_softmax(x, axis=a)",
-                "sub(d := sub(x, reduce(x, combine='max', axes=(a,), keepdim=True)),"
-                " log(reduce(exp(d), combine='add', axes=(a,), keepdim=True)))",
-            ),
+        decomposition=Decomposition(
+            "log_softmax(x, axis=a)",
+            "sub(d := sub(x, reduce(x, combine='max', axes=(a,), keepdim=True)),"
+            " log(reduce(exp(d), combine='add', axes=(a,), keepdim=True)))",
         ),
         aten=("log_softmax.int", "_log_softmax.default"), translate=partial(_along_axis, "log_softmax"),
     ),
-    Operator(
-        "cumsum", COMPOSITE, 1, ("axis",), infer=_cumsum_type, in_float32=True,
+    ops.Operator(
+        "cumsum", ops.COMPOSITE, 1, ("axis",), infer=partial(_along_axis_type, ops.number_dtype), in_float32=True,
         reference=lambda _, x, axis: x.cumsum(axis, dtype=x.dtype),
-        decompositions=(
-            Decomposition(
-                "cumsum(x, axis=a)",
-                "reduce(select(le(iota(axis=0, shape=triangle(x, a)), iota(axis=1, shape=triangle(x, a))),"
-                " reshape(x, shape=one_more_axis(x, a)), 0), combine='add', axes=(a,), keepdim=False)",
-            ),
+        decomposition=Decomposition(
+            "cumsum(x, axis=a)",
+            "reduce(select(le(iota(axis=0, shape=triangle(x, a)), iota(axis=1, shape=triangle(x, a))),"
+            " reshape(x, shape=one_more_axis(x, a)), 0), combine='add', axes=(a,), keepdim=False)",
         ),
         aten=("cumsum.default",), translate=partial(_along_axis, "cumsum"),
     ),
-    Operator(
-        "mean", COMPOSITE, 1, ("axes", "keepdim"), infer=_mean_type, in_float32=True,
+    ops.Operator(
+        "mean", ops.COMPOSITE, 1, ("axes", "keepdim"), infer=_mean_type, in_float32=True,
         reference=lambda _, x, axes, keepdim: x.mean(axes, keepdim=keepdim),
-        decompositions=(
-            Decomposition(
-                "mean(x, axes=a, keepdim=k)",
-                "div(reduce(x, combine='add', axes=a, keepdim=k), full(value=count(x, a), shape=(), dtype=dtype(x)))",
-            ),
+        decomposition=Decomposition(
+            "mean(x, axes=a, keepdim=k)",
+            "div(reduce(x, combine='add', axes=a, keepdim=k), full(value=count(x, a), shape=(), dtype=dtype(x)))",
         ),
         aten=("mean.default", "mean.dim"), translate=_mean,
     ),
-    Operator(
-        "var", COMPOSITE, 1, ("axes", "keepdim", "correction"), infer=_mean_type, in_float32=True,
-        reference=_var_tensor,
-        decompositions=(
-            Decomposition(
-                "var(x, axes=a, keepdim=k, correction=c)",
-                "div(reduce(mul(d := sub(x, mean(x, axes=a, keepdim=True)), d), combine='add', axes=a, keepdim=k),"
-                " full(value=count(x, a, c), shape=(), dtype=dtype(x)))",
-            ),
+    ops.Operator(
+        "var", ops.COMPOSITE, 1, ("axes", "keepdim", "correction"), infer=_mean_type, in_float32=True,
+        reference=lambda _, x, axes, keepdim, correction: x.var(axes, correction=correction, keepdim=keepdim),
+        decomposition=Decomposition(
+            "var(x, axes=a, keepdim=k, correction=c)",
+            "div(reduce(mul(d := sub(x, mean(x, axes=a, keepdim=True)), d), combine='add', axes=a, keepdim=k),"
+            " full(value=count(x, a, c), shape=(), dtype=dtype(x)))",
         ),
         aten=("var.correction",), translate=_var,
     ),
-    Operator(
-        "layer_norm", COMPOSITE, (1, 3), ("axes", "eps"), infer=_norm_type, in_float32=True,
-        reference=_layer_norm_tensor,
-        decompositions=(
+    ops.Operator(
+        "layer_norm", ops.COMPOSITE, (1, 3), ("axes", "eps"), infer=_norm_type, in_float32=True,
+        reference=partial(_norm_tensor, "layer_norm"),
+        decomposition=(
             Decomposition("layer_norm(x, axes=a, eps=e)", _LAYER_NORM),
             Decomposition("layer_norm(x, w, axes=a, eps=e)", f"mul({_LAYER_NORM}, w)"),
             Decomposition("layer_norm(x, w, b, axes=a, eps=e)", f"add(mul({_LAYER_NORM}, w), b)"),
         ),
         aten=("layer_norm.default",), translate=_layer_norm,
     ),
-    Operator(
-        "rms_norm", COMPOSITE, (1, 2), ("axes", "eps"), infer=_norm_type, in_float32=True, reference=_rms_norm_tensor,
-        decompositions=(
+    ops.Operator(
+        "rms_norm", ops.COMPOSITE, (1, 2), ("axes", "eps"), infer=_norm_type, in_float32=True,
+        reference=partial(_norm_tensor, "rms_norm"),
+        decomposition=(
             Decomposition("rms_norm(x, axes=a, eps=e)", _RMS_NORM),
             Decomposition("rms_norm(x, w, axes=a, eps=e)", f"mul({_RMS_NORM}, w)"),
         ),
         aten=("rms_norm.default",), translate=_rms_norm,
     ),
-    Operator(
-        "batch_norm", COMPOSITE, 5, ("eps",), infer=_batch_norm_type, in_float32=True,
+    ops.Operator(
+        "batch_norm", ops.COMPOSITE, 5, ("eps",), infer=_batch_norm_type, in_float32=True,
         reference=lambda torch, *operands, eps: torch.nn.functional.batch_norm(*operands, training=False, eps=eps),
-        decompositions=(
-            Decomposition(
-                "batch_norm(x, m, v, w, b, eps=e)",
-                f"add(mul(x, reshape(s := mul(w, {_BATCH_NORM}), shape=channels(x))),"
-                " reshape(sub(b, mul(m, s)), shape=channels(x)))",
-            ),
+        decomposition=Decomposition(
+            "batch_norm(x, m, v, w, b, eps=e)",
+            "add(mul(x, reshape(s := mul(w, rsqrt(add(v, full(value=e, shape=(), dtype=dtype(v))))),"
+            " shape=channels(x))), reshape(sub(b, mul(m, s)), shape=channels(x)))",
         ),
         aten=("batch_norm.default",), translate=_batch_norm,
     ),
-    Operator(
-        "scaled_dot_product_attention", COMPOSITE, (3, 4), ("is_causal", "scale"), infer=_attention_type,
+    ops.Operator(
+        "scaled_dot_product_attention", ops.COMPOSITE, (3, 4), ("is_causal", "scale"), infer=_attention_type,
         in_float32=True, reference=_attention_tensor,
-        decompositions=(
+        decomposition=(
             _attention_rule("scaled_dot_product_attention(q, k, v, is_causal=False, scale=c)", "{scores}"),
             _attention_rule("scaled_dot_product_attention(q, k, v, is_causal=True, scale=c)", _CAUSAL),
             _attention_rule(_MASKED, "select(m, {scores}, -1e999)", "dtype(m) == 'bool'", hides_all=True),
@@ -385,10 +325,10 @@ OPERATORS = (
         ),
         aten=("scaled_dot_product_attention.default",), translate=_attention,
     ),
-    Operator(
-        "avg_pool2d", COMPOSITE, 1, ("kernel", "stride", "padding", "count_include_pad"), infer=_avg_pool2d_type,
+    ops.Operator(
+        "avg_pool2d", ops.COMPOSITE, 1, ("kernel", "stride", "padding", "count_include_pad"), infer=_avg_pool2d_type,
         reference=_avg_pool2d_tensor,
-        decompositions=(
+        decomposition=(
             Decomposition(
                 "avg_pool2d(x, kernel=k, stride=s, padding=p, count_include_pad=c)",
                 "div(pool2d(x, combine='add', kernel=k, stride=s, padding=p),"
@@ -405,7 +345,7 @@ OPERATORS = (
     ),
 )  # fmt: skip
 TRANSLATIONS = {
-    "std.correction": _std,
+    "std.correction": lambda t, x, axes=None, **keywords: t.emit("sqrt", _var(t, x, axes, **keywords)),
     "var_mean.correction": _var_mean,
     "native_layer_norm.default": _native_layer_norm,
     "_native_batch_norm_legit_no_training.default": _native_batch_norm,

@@ -3,7 +3,7 @@
     Operator("softmax", COMPOSITE, 1, ("axis",),
              infer=_floats_along_axis,                               shape and dtype of the result
              reference=lambda torch, x, axis: x.softmax(axis),       its meaning, in PyTorch
-             decompositions=(Decomposition("softmax(x, axis=a)", "mul(e := exp(..."),),
+             decomposition=Decomposition("softmax(x, axis=a)", "mul(e := exp(..."),
              aten=("softmax.int", "_softmax.default"), translate=partial(_along_axis, "softmax"))
 
 In the files of the rows `_softmax_type` would infer, `_softmax_tensor` be the reference and `_softmax` translate, where
@@ -28,6 +28,7 @@ table itself imports neither, as it is read in pages of a browser, which has no 
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sysai.compiler.errors import InvalidGraph
@@ -44,6 +45,7 @@ INJECTIVE = (ELEMENTWISE, MOVEMENT, SOURCE)
 MANY = 1 << 16
 
 Type = tuple[tuple[Expr, ...], str]
+Axes = int | Sequence[int] | None
 Translation = Callable[..., object]
 
 
@@ -73,7 +75,7 @@ class Operator:
             expressions; where two must be equal, they must be so for all sizes.
         reference: (torch, *operands, **attributes) -> the output as torch computes it, from tensors, and attributes
             in which sizes have become numbers. Everything that the compiler generates is compared with it.
-        decompositions: what a composite is made of.
+        decomposition: what a composite is made of, by one rule or several.
         in_float32: whether torch computes it in float32 where the operands are of half precision.
         aten: the operators of ATen that are this one; "add.Tensor" is short for "aten.add.Tensor".
         translate: (t, *arguments, **keywords) of those -> the result. Tensors are `Value`s here, dynamic
@@ -87,7 +89,7 @@ class Operator:
     _: KW_ONLY
     infer: Callable[..., Type]
     reference: "Callable[..., Tensor]"
-    decompositions: tuple[Decomposition, ...] = ()
+    decomposition: Decomposition | tuple[Decomposition, ...] = ()
     in_float32: bool = False
     aten: tuple[str, ...] = ()
     translate: Translation | None = None
@@ -96,6 +98,11 @@ class Operator:
     def arity(self) -> tuple[int, int]:
         """How many operands there are at least and at most."""
         return self.operands if isinstance(self.operands, tuple) else (self.operands, self.operands)
+
+    @property
+    def decompositions(self) -> tuple[Decomposition, ...]:
+        """The rules that take it apart; none for core operators."""
+        return (self.decomposition,) if isinstance(self.decomposition, Decomposition) else self.decomposition
 
     @property
     def injective(self) -> bool:
@@ -151,16 +158,14 @@ def bool_dtype(*operands: Value) -> str:
     return dtype
 
 
-def broadcast_numbers(*operands: Value) -> Type:
-    """The type of elementwise arithmetic."""
-    dtype = number_dtype(*operands)
-    return broadcast(*(value.shape for value in operands)), dtype
+def broadcast_type(check: Callable[..., str], *operands: Value, dtype: str = "") -> Type:
+    """The type of an elementwise operator whose operands `check` accepts, of the dtype that it gives, or another."""
+    accepted = check(*operands)
+    return broadcast(*(value.shape for value in operands)), dtype or accepted
 
 
-def broadcast_floats(*operands: Value) -> Type:
-    """The type of an elementwise function of floats."""
-    dtype = float_dtype(*operands)
-    return broadcast(*(value.shape for value in operands)), dtype
+broadcast_numbers = partial(broadcast_type, number_dtype)
+broadcast_floats = partial(broadcast_type, float_dtype)
 
 
 def check_axes(axes: Sequence[int], shape: Sequence[Expr]) -> None:
@@ -181,7 +186,7 @@ def axis_of(axis: int, rank: int) -> int:
     return axis + rank if axis < 0 else axis
 
 
-def axes_of(axes: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+def axes_of(axes: Axes, rank: int) -> tuple[int, ...]:
     """Axes counted from the front, in order; all where none are given."""
     if isinstance(axes, int):
         axes = [axes]

@@ -7,36 +7,34 @@ None, or which of several results is wanted.
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
 from sysai.compiler.graph import Attribute, Value
-from sysai.compiler.graph.operators.operator import MANY, OPAQUE, SOURCE, Operator, Type, check_axes, require
+from sysai.compiler.graph.operators import operator as ops
 from sysai.compiler.graph.sizes import as_shape
 from sysai.compiler.tir.expr import DTYPES, FLOATS, Expr
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-
-def _full_type(*, value: float | Expr, shape: tuple[Expr, ...], dtype: str) -> Type:
-    require(dtype in DTYPES, f"no dtype {dtype!r}")
+def _full_type(*, value: float | Expr, shape: tuple[Expr, ...], dtype: str) -> ops.Type:
+    ops.require(dtype in DTYPES, f"no dtype {dtype!r}")
     kinds = bool if dtype == "bool" else (float | Expr if dtype in FLOATS else int | Expr)
     fits = isinstance(value, kinds) and (dtype == "bool") == isinstance(value, bool)
-    require(fits, f"the value {value!r} is no number of {dtype}, and no size")
+    ops.require(fits, f"the value {value!r} is no number of {dtype}, and no size")
     return shape, dtype
 
 
-def _iota_type(*, axis: int, shape: tuple[Expr, ...]) -> Type:
-    check_axes([axis], shape)
+def _iota_type(*, axis: int, shape: tuple[Expr, ...]) -> ops.Type:
+    ops.check_axes([axis], shape)
     return shape, "int64"
 
 
-def _iota_tensor(torch, *, axis: int, shape: Sequence[int]) -> "Tensor":
+def _iota_tensor(torch, *, axis: int, shape: Sequence[int]) -> "ops.Tensor":
     along = [-1 if k == axis else 1 for k in range(len(shape))]
     return torch.arange(shape[axis]).reshape(along).expand(shape)
 
 
-def _fallback_tensor(torch, *operands: "Tensor", target: str, arguments, keywords, result, shape, dtype) -> "Tensor":
+def _fallback_tensor(
+    torch, *operands: "ops.Tensor", target: str, arguments, keywords, result, shape, dtype
+) -> "ops.Tensor":
     """Shape and dtype come with torch's result."""
 
     def decode(value: Attribute) -> object:
@@ -82,15 +80,15 @@ def _triangle(t, x: Value, diagonal: int, lower: bool) -> Value:
 
 
 OPERATORS = (
-    Operator(
-        "full", SOURCE, 0, ("value", "shape", "dtype"), infer=_full_type,
+    ops.Operator(
+        "full", ops.SOURCE, 0, ("value", "shape", "dtype"), infer=_full_type,
         reference=lambda torch, value, shape, dtype: torch.full(shape, value, dtype=getattr(torch, dtype)),
         aten=("full.default", "full_like.default", "new_full.default"),
         translate=lambda t, *arguments, **_: _full(t, arguments[-1]),
     ),
-    Operator("iota", SOURCE, 0, ("axis", "shape"), infer=_iota_type, reference=_iota_tensor),
-    Operator(
-        "fallback", OPAQUE, (0, MANY), ("target", "arguments", "keywords", "result", "shape", "dtype"),
+    ops.Operator("iota", ops.SOURCE, 0, ("axis", "shape"), infer=_iota_type, reference=_iota_tensor),
+    ops.Operator(
+        "fallback", ops.OPAQUE, (0, ops.MANY), ("target", "arguments", "keywords", "result", "shape", "dtype"),
         infer=lambda *_, shape, dtype, **__: (shape, dtype), reference=_fallback_tensor,
     ),
 )  # fmt: skip
