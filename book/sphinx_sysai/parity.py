@@ -20,6 +20,7 @@ from sysai.core.language import LANGUAGES
 from .cell_parts import TAKEN, take_apart
 from .cells import FRONT_MATTER, Cell, has_code, read_cells
 from .labels import FILE, PLACE, PLACE_IN_CHINESE, STAYS, read_labels
+from .paragraphs import MEAN_WORDS, MOST_CHARACTERS, MOST_WORDS, length, paragraphs
 from .term_glossary import read_terms
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,37 @@ TYPOGRAPHY = [
 ]  # fmt: skip
 
 
+AMBIGUOUS = [
+    (r"(?:KV|CPU|GPU|前缀|级|处理器的?|片上)缓存|缓存(?:行|分块|分配器)", "缓存",
+     "write which one it is: KV缓存, CPU缓存, 前缀缓存, 末级缓存, 缓存行"),
+    (r"[内多单双]核|处理器核|核(?:心|函数|对|实|验|算|查)|考核", "核",
+     "a core is 核心 or 处理器核, a kernel 内核 or 核函数"),
+]  # fmt: skip
+
+
+UNMENDED = ("07-machine-learning-compilation", "14-llm-inference-engine")  # lengths and senses are counted only
+
+
+def is_unmended(path: Path) -> bool:
+    """Whether a file belongs to a chapter that need not hold the limits of paragraphs and of ambiguous words yet."""
+    return bool({*UNMENDED} & {*Path(path).parts})
+
+
+def check_ambiguous(path: Path, prose: list[tuple[int, str]]) -> list[Fault]:
+    """Words of two senses that stand alone in Chinese text, where only their compounds say which."""
+    return [
+        Fault(path, line, f"{word!r} alone has two senses ({_around(rest, word)!r}): {remedy}")
+        for line, text in prose
+        for compounds, word, remedy in AMBIGUOUS
+        if word in (rest := re.sub(compounds, TAKEN, text))
+    ]
+
+
+def _around(text: str, word: str) -> str:
+    place = text.index(word)
+    return text[max(place - 4, 0) : place + len(word) + 4]
+
+
 def check_chinese(path: Path, prose: list[tuple[int, str]], typography=tuple(TYPOGRAPHY)) -> list[Fault]:
     """Faults of Chinese text against the typography rules and the glossary."""
     faults = []
@@ -129,6 +161,23 @@ def check_chinese(path: Path, prose: list[tuple[int, str]], typography=tuple(TYP
                     faults.append(
                         Fault(path, line, f"{avoided!r} is against the glossary: {term.english} is {term.chinese!r}")
                     )
+    return faults + ([] if is_unmended(path) else check_ambiguous(path, prose))
+
+
+def check_paragraphs(path: Path, cells: list[Cell]) -> list[Fault]:
+    """Paragraphs of a chapter that are too long to hold one idea, and a mean that is."""
+    faults = [
+        Fault(path, paragraph.line, f"this paragraph has {count} {unit}, more than {most}: make it two, one idea each")
+        for cell in cells
+        for paragraph in (paragraphs(cell) if cell.lang else ())
+        for count, most, unit in [
+            (paragraph.words, MOST_WORDS, "words") if cell.lang == "en"
+            else (paragraph.characters, MOST_CHARACTERS, "characters")
+        ]
+        if count > most
+    ]  # fmt: skip
+    if (mean := length(cells).mean) > MEAN_WORDS:
+        faults.append(Fault(path, 1, f"an English paragraph has {mean:.0f} words on average, more than {MEAN_WORDS}"))
     return faults
 
 
@@ -227,6 +276,8 @@ def check_page(path: Path) -> list[Fault]:
     for english, chinese in pairwise(cells):
         if (english.lang, chinese.lang) == ("en", "zh"):
             faults += compare(path, english, chinese)
+    if path.name == "chapter.md" and not is_unmended(path):
+        faults += check_paragraphs(path, cells)
     return sorted(faults, key=lambda fault: fault.line)
 
 
@@ -264,6 +315,11 @@ def main() -> int:
     named = [Path(name) for name in sys.argv[1:]] or pages()
     faults = [fault for path in named for fault in check_page(path)]
     faults += [fault for page in named for path in tables(page) for fault in check_labels(path)]
+    print(f"{'':<34}{'words of a paragraph':>26}{'characters':>14}")
+    print(f"{'':<34}{'paragraphs':>10}{'mean':>8}{'most':>8}{'most':>14}")
+    for page in (page for page in named if page.name == "chapter.md"):
+        found = length(read_cells(page.read_text(encoding="utf-8")))
+        print(f"{page.parent.name[:33]:<34}{found.count:10}{found.mean:8.1f}{found.words:8}{found.characters:14}")
     for fault in faults:
         print(fault)
     print(f"{len(named)} pages, {len(faults)} faults")

@@ -133,11 +133,11 @@ def _describe(
 
 _TEXTS: dict[str, Text] = {
     "real": Text("throughput", "吞吐量"),
-    "free": Text("if caches took no time", "假如读缓存不花时间"),
+    "free": Text("if caches took no time", "假如读KV缓存不花时间"),
     "rate": Text("tokens/s", "词元/s"),
     "step": Text("TPOT", "每输出词元时间"),
     "weights": Text("weights", "读权重"),
-    "cache": Text("caches", "读缓存"),
+    "cache": Text("caches", "读KV缓存"),
     "flops": Text("arithmetic", "运算"),
     "tpot": Text("ms", "ms"),
     "batch": Text("requests in a step", "一步里的请求数"),
@@ -148,20 +148,20 @@ _TEXTS: dict[str, Text] = {
     "setting": Text(
         "{model} on {device}: weights in {weights}, {held}; caches in {cache} with {context} tokens of context, "
         "{one} a request. ",
-        "{model}，{device}：权重用{weights}，共{held}；缓存用{cache}，上下文{context}个词元，每个请求{one}。",
+        "{model}，{device}：权重用{weights}，共{held}；KV缓存用{cache}，上下文{context}个词元，每个请求{one}。",
     ),
     "step readout": Text(
         "A step of {batch} request{s} takes at least {tpot} ms: {reading} to read weights, {caches} to read "
         "caches, {arithmetic} to compute meanwhile. It is {bound} and gives at most {rate} tokens/s; no batch "
         "gives more than {limit}. ",
-        "{batch}个请求的一步至少要{tpot} ms：读权重{reading} ms，读缓存{caches} ms，同时进行的运算{arithmetic} ms；"
+        "{batch}个请求的一步至少要{tpot} ms：读权重{reading} ms，读KV缓存{caches} ms，同时进行的运算{arithmetic} ms；"
         "{bound}，每秒至多{rate}个词元。批次再大，也不会超过每秒{limit}个。",
     ),
     "over": Text("So many do not fit. ", "这么多请求放不下。"),
     "room": Text("Memory, {memory}, has room for {fits} request{s_fits}. ", "内存{memory}，放得下{fits}个请求。"),
     "no room": Text(
         "The weights, or one cache beside them, exceed the memory, {memory}.",
-        "单是权重，或者权重加上一个请求的缓存，就超出了{memory}的内存。",
+        "单是权重，或者权重加上一个请求的KV缓存，就超出了{memory}的内存。",
     ),
     "within": Text(
         "With a TPOT of at most {target} ms it may be {within} request{s_within}, {within_rate} tokens/s.",
@@ -213,14 +213,14 @@ batch_roofline = Explorable(
         ),
         _format(
             "cache",
-            Text("Cache", "缓存"),
+            Text("Cache", "KV缓存"),
             ("fp32", "bf16", "fp8"),
             Text(
                 "4, 2 or 1 byte for each element of keys and values. Every request reads its own.",
                 "键和值的每个元素占4、2或1字节；每个请求各读各的。",
             ),
         ),
-        controls.context_slider(Text("Tokens in the cache of each request.", "每个请求的缓存里的词元数。")),
+        controls.context_slider(Text("Tokens in the cache of each request.", "每个请求的KV缓存里的词元数。")),
         controls.batch_slider(
             Text("Requests that take a step together: the point in the figure.", "同一步里的请求数，即图中的圆点。")
         ),

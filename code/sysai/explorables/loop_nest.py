@@ -145,7 +145,7 @@ def _describe(language: str, **settings: int | str) -> str:
 
 _TEXTS: dict[str, Text] = {
     "here": Text("this nest", "这个循环嵌套"),
-    "moved": Text("moved between cache and memory (MB)", "缓存与内存之间搬动（MB）"),
+    "moved": Text("moved between cache and memory (MB)", "CPU缓存与内存之间搬动（MB）"),
     "side": Text(
         "side of the tiles, all three alike; the point is this nest, at the geometric mean of its sides",
         "分块边长（三者相同）；圆点是当前的循环嵌套，取各边长的几何平均",
@@ -158,8 +158,8 @@ _TEXTS: dict[str, Text] = {
         "两个{n} × {n}的float32矩阵相乘，分块之间的循环次序为{order}，分块大小为{i}（i）、{j}（j）、{k}（k）。"
         "三个分块共占{tiles}，",
     ),
-    "fit": Text("which fits into a cache of {cache} KiB. ", "{cache} KiB的缓存放得下。"),
-    "too large": Text("more than a cache of {cache} KiB holds. ", "{cache} KiB的缓存放不下。"),
+    "fit": Text("which fits into a cache of {cache} KiB. ", "{cache} KiB的CPU缓存放得下。"),
+    "too large": Text("more than a cache of {cache} KiB holds. ", "{cache} KiB的CPU缓存放不下。"),
     "bytes": Text(
         "It moves {total}: {A} of A, {B} of B, {C} of C, so that each byte serves {intensity} operations.",
         "共搬动{total}：A {A}，B {B}，C {C}；平均每字节用于{intensity}次运算。",
@@ -187,7 +187,7 @@ loop_nest = Explorable(
             "ijk",
             Text(
                 "From the outermost. The innermost one decides which of the three tiles stays in the cache.",
-                "从最外层数起。最内层的那个，决定三个分块中哪一个留在缓存里。",
+                "从最外层数起。最内层的那个，决定三个分块中哪一个留在CPU缓存里。",
             ),
         ),
         _tile(
@@ -216,7 +216,7 @@ loop_nest = Explorable(
         ),
         Slider(
             "cache",
-            Text("Cache", "缓存"),
+            Text("Cache", "CPU缓存"),
             (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048),
             32,
             Text("KiB", "KiB"),
@@ -231,7 +231,7 @@ loop_nest = Explorable(
         question=Text(
             "512 × 512 matrices, three loops that are not tiled (all tiles 512), a cache of 32 KiB. "
             "How many megabytes are moved?",
-            "512 × 512的矩阵，三个循环都不分块（分块都取512），缓存32 KiB。要搬动多少MB？",
+            "512 × 512的矩阵，三个循环都不分块（分块都取512），CPU缓存32 KiB。要搬动多少MB？",
         ),
         unit=Text("MB", "MB"),
         answer=lambda **settings: total(**settings) / 1e6,

@@ -197,7 +197,7 @@ _TEXTS: dict[str, Text] = {
         "{factor} × the least. A model of these measurements expects the least, {hope}, at tiles of {hope_i} "
         "and {hope_j}; really {really} are moved there. Mean over {seeds} seeds after as many measurements: "
         "random {random}, evolution {evolution}, evolution with a model {model} × the least.",
-        "两个512 × 512的矩阵相乘，循环次序为i、j、k，k的分块为16，缓存{cache} KiB。{count}种调度中，"
+        "两个512 × 512的矩阵相乘，循环次序为i、j、k，k的分块为16，CPU缓存{cache} KiB。{count}种调度中，"
         "最好的搬动{floor}（i的分块{i}，j的分块{j}），有一半超过{middle}。{strategy}，每批测量{batch}个，"
         "随机种子{seed}：测量{trials}次之后，已得的最优搬动{found}，是全局最优的{factor}倍。模型根据这些测量"
         "预测，分块取{hope_i}和{hope_j}时搬动最少，为{hope}；那里实际搬动{really}。测量同样多次，"
@@ -241,7 +241,7 @@ schedule_search = Explorable(
         ),
         Slider(
             "cache",
-            Text("Cache", "缓存"),
+            Text("Cache", "CPU缓存"),
             (8, 16, 32, 64, 128, 256, 512),
             32,
             Text("KiB", "KiB"),
@@ -260,7 +260,7 @@ schedule_search = Explorable(
         question=Text(
             "A cache of 32 KiB, batches of 4. Random search has measured 12 of the 81 schedules. How many times "
             "the least bytes does its best one move, on average over the seeds?",
-            "缓存32 KiB，每批4个。随机搜索测量了81种调度中的12种。其中最好的一种，搬动的字节平均是全局最优的几倍？",
+            "CPU缓存32 KiB，每批4个。随机搜索测量了81种调度中的12种。其中最好的一种，搬动的字节平均是全局最优的几倍？",
         ),
         unit=Text("times", "倍"),
         answer=lambda *, strategy, trials, batch, cache, seed: mean_factor(strategy, cache, batch, trials),

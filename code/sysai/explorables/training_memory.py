@@ -144,7 +144,7 @@ _TEXTS: dict[str, Text] = {
     "gradients": Text("gradients", "梯度"),
     "optimizer": Text("optimizer state", "优化器状态"),
     "activations": Text("activations", "激活值"),
-    "memory": Text("memory {memory}", "内存{memory}"),
+    "memory": Text("memory {memory}", "显存{memory}"),
     "bars": Text("held on each device (GB)", "每台设备占用（GB）"),
     "devices": Text("devices", "设备数"),
     "each": Text("each device (GB)", "每台设备（GB）"),
@@ -192,7 +192,7 @@ _DEVICES = Slider(
 
 training_memory = Explorable(
     name="training_memory",
-    title=Text("Memory of a training step, and ZeRO's stages", "训练一步的内存与ZeRO的各个阶段"),
+    title=Text("Memory of a training step, and ZeRO's stages", "训练一步的显存与ZeRO的各个阶段"),
     controls=(
         controls.model_choice(
             Text(
@@ -244,7 +244,7 @@ training_memory = Explorable(
         controls.device_choice(
             Text(
                 "Its memory by the data sheet; libraries and fragmentation leave less.",
-                "内存大小取自产品手册；扣除各种库的占用和碎片，实际可用的更少。",
+                "显存大小取自产品手册；扣除各种库的占用和碎片，实际可用的更少。",
             )
         ),
     ),

@@ -69,7 +69,7 @@ def test_a_wrong_answer_fails_the_run_and_the_summary_holds_both_reports(fork, l
     assert done.returncode == 1, done.stderr
     summary = (fork / "summary.md").read_text(encoding="utf-8")
     assert summary == done.stdout
-    titles = {"en": ("A speed limit", "When the cache outweighs the model"), "zh": ("速度上限", "缓存何时比模型还重")}
+    titles = {"en": ("A speed limit", "When the cache outweighs the model"), "zh": ("速度上限", "KV缓存何时比模型还重")}
     headlines = [line for line in summary.splitlines() if line.startswith("### ")]
     for headline, title, verdict in zip(headlines, titles[language], ("passed", "failed"), strict=True):
         assert title in headline

@@ -15,7 +15,7 @@ FAULTS = [
         hint=Text(
             "This is the throughput at the balance, where half of the bytes are weights. As the batch grows, "
             "their share tends to nothing.",
-            "这是缓存与权重一样重时的吞吐量，那时有一半字节是权重。批次继续增大，权重所占的份额趋于零。",
+            "这是KV缓存与权重一样重时的吞吐量，那时有一半字节是权重。批次继续增大，权重所占的份额趋于零。",
         ),
     ),
     Fault(
@@ -28,14 +28,14 @@ FAULTS = [
         hint=Text(
             "The cache's elements take bytes_per_element bytes. kv_cache_bytes takes it as its last argument, 4 "
             "where left out.",
-            "缓存里每个元素占bytes_per_element字节。它是kv_cache_bytes的最后一个参数，省略时取4。",
+            "KV缓存里每个元素占bytes_per_element字节。它是kv_cache_bytes的最后一个参数，省略时取4。",
         ),
     ),
     Fault(
         "keys_only",
         "Keeps keys and forgets that the values are kept as well.",
         edits=[(BATCH, f"{BATCH} / 2"), (CEILING, f"{CEILING} * 2")],
-        hint=Text("Half of the cache is missing: it keeps keys and values.", "缓存少算了一半：键和值都要存。"),
+        hint=Text("Half of the cache is missing: it keeps keys and values.", "KV缓存少算了一半：键和值都要存。"),
     ),
     Fault(
         "query_heads",
@@ -47,7 +47,7 @@ FAULTS = [
         hint=Text(
             "You counted a key and a value for every query head. Grouped queries share them: the cache has "
             "n_kv_heads of each.",
-            "你给每个查询头都算了一份键和值。分组查询共用它们：缓存里键和值各只有n_kv_heads份。",
+            "你给每个查询头都算了一份键和值。分组查询共用它们：KV缓存里键和值各只有n_kv_heads份。",
         ),
     ),
     Fault(
@@ -76,7 +76,7 @@ FAULTS = [
         edits=[("math.ceil(", "math.floor(")],
         hint=Text(
             "One too few: at this batch size the weights still weigh more. Round up.",
-            "少了一个：在这个批大小下，权重仍比缓存重。应向上取整。",
+            "少了一个：在这个批大小下，权重仍比KV缓存重。应向上取整。",
         ),
     ),
     Fault(

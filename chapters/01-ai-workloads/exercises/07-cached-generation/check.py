@@ -21,7 +21,7 @@ SCORED = Text("Positions given to `score`", "交给`score`的位置数")
 NO_CACHE = Text(
     "The whole sequence passed through the model for every new token. The tokens are right, but the cache saves "
     "nothing: pass only the positions that are not in it.",
-    "每写一个词元，整个序列都通过了一遍模型。词元是对的，但缓存什么也没有省下：只应送入缓存里还没有的位置。",
+    "每写一个词元，整个序列都通过了一遍模型。词元是对的，但KV缓存什么也没有省下：只应送入KV缓存里还没有的位置。",
 )
 LAST_TOKEN = Text(
     "One too many: the last token was passed through the model as well, though nobody asks what follows it.",
@@ -29,7 +29,7 @@ LAST_TOKEN = Text(
 )
 TOKEN_BEFORE = Text(
     "Each new token was passed along with the token before it, which is in the cache already.",
-    "每个新词元都和前一个词元一起送了进去，而前一个已经在缓存里。",
+    "每个新词元都和前一个词元一起送了进去，而前一个已经在KV缓存里。",
 )
 ONE_BY_ONE = Text(
     "The prompt was read a token at a time. A pass takes up to `chunk` tokens of it at once.",

@@ -18,7 +18,7 @@ FAULTS = [
         hint=Text(
             "These are the logits of a model in which every call begins at position 0. `start` is the number of "
             "tokens that are already in the cache.",
-            "这样的logits，出自每次调用都从位置0开始的模型。`start`应是缓存中已有的词元数。",
+            "这样的logits，出自每次调用都从位置0开始的模型。`start`应是KV缓存中已有的词元数。",
         ),
     ),
     Fault(
@@ -37,7 +37,7 @@ FAULTS = [
         hint=Text(
             "These are the logits of a model whose mask forgets the cache: token i of a chunk sees positions 0 to i, "
             "and should see 0 to start + i.",
-            "这样的logits，出自掩码忘了缓存的模型：一块中的第i个词元只看到位置0到i，而它应看到0到start + i。",
+            "这样的logits，出自掩码忘了KV缓存的模型：一块中的第i个词元只看到位置0到i，而它应看到0到start + i。",
         ),
     ),
     Fault(
@@ -69,7 +69,7 @@ FAULTS = [
         hint=Text(
             "These are the logits of a model in which a call sees its own tokens only: the cache is not read, or it "
             "is overwritten.",
-            "这样的logits，出自每次调用只看得见自己那些词元的模型：没有读缓存，或者缓存被覆盖了。",
+            "这样的logits，出自每次调用只看得见自己那些词元的模型：没有读KV缓存，或者KV缓存被覆盖了。",
         ),
     ),
     Fault(

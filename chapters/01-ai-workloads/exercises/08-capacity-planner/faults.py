@@ -80,7 +80,7 @@ FAULTS = [
         hint=Text(
             "The cache's elements take bytes_per_element bytes. kv_cache_bytes takes it as its last argument, 4 "
             "where left out.",
-            "缓存里每个元素占bytes_per_element字节。它是kv_cache_bytes的最后一个参数，省略时取4。",
+            "KV缓存里每个元素占bytes_per_element字节。它是kv_cache_bytes的最后一个参数，省略时取4。",
         ),
     ),
     Fault(
@@ -89,7 +89,7 @@ FAULTS = [
         edits=[(BLOCK, f"{BLOCK} * (1 if config.mla else config.n_heads // config.n_kv_heads)")],
         hint=Text(
             "You kept keys and values of every query head: the cache holds n_kv_heads of them.",
-            "你给每个查询头都存了键和值，而缓存里只有n_kv_heads份。",
+            "你给每个查询头都存了键和值，而KV缓存里只有n_kv_heads份。",
         ),
     ),
     Fault(

@@ -100,7 +100,7 @@ def _replay(trial: Trial, sizes: list[int], events: list[Event], following: dict
             table = "\n".join(f"{unit:>4}  {row}" for unit, row in enumerate(rows))
             trial.picture(Text(*(f"{head}\n{table}" for head in HEADS.values())))
         if name == "gather":
-            there = Text(f"gather({i}): unit {i} is there or on its way.", f"gather({i})：权重已在内存里或在路上。")
+            there = Text(f"gather({i}): unit {i} is there or on its way.", f"gather({i})：权重已在显存里或在路上。")
             trial.expect(i not in whole, there)
             whole.add(i)
         elif name == "reduce":
@@ -108,7 +108,7 @@ def _replay(trial: Trial, sizes: list[int], events: list[Event], following: dict
             trial.expect(i in gradients, none)
             gradients.remove(i)
         else:
-            missing = Text(f"{name}({i}): its weights are not there.", f"{name}({i})：{i}号单元的权重不在内存里。")
+            missing = Text(f"{name}({i}): its weights are not there.", f"{name}({i})：{i}号单元的权重不在显存里。")
             trial.expect(i in whole, missing, hint=NOT_BACK if name == "backward" else None)
         if name == "free":
             whole.remove(i)

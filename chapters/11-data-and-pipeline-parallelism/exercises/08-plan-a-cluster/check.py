@@ -17,7 +17,7 @@ SENT = Text("Bytes sent, the third of the four", "四个数中的第三个，发
 TIME = Text("Seconds, the fourth of the four", "四个数中的第四个，秒数")
 LOWEST = Text(
     "The picture shows what each stage holds. Wanted is the lowest that fits into the memory.",
-    "图中是各阶段占用的字节数。要的是内存放得下的最低阶段。",
+    "图中是各阶段占用的字节数。要的是显存放得下的最低阶段。",
 )
 RECIPES = (
     MIXED_ADAM,
@@ -107,7 +107,7 @@ def _check(trial: Trial, case: Case) -> None:
     got = trial.call("plan", **vars(case))
     held = case.held()
     stage = next((stage for stage in STAGES if held[stage] <= case.memory), None)
-    trial.picture(Text(_picture(held, case.memory, "stage ", "memory"), _picture(held, case.memory, "阶段", "内存")))
+    trial.picture(Text(_picture(held, case.memory, "stage ", "memory"), _picture(held, case.memory, "阶段", "显存")))
     if stage is None:
         message = Text(
             f"No stage fits: the smallest takes {min(held):,} bytes. Return None.",
