@@ -3,8 +3,8 @@
 from collections import Counter, OrderedDict
 
 from sysai.compiler.tir.accesses import evaluate, instances
+from sysai.compiler.tir.expr import ITEM_BYTES
 from sysai.compiler.tir.statement import Allocate, statements
-from sysai.compiler.tir.traffic import ITEM_BYTES
 
 
 def simulate(function, sizes, capacity, line):

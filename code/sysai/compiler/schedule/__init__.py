@@ -8,5 +8,5 @@ reduction.py     rfactor, decompose_reduction
 dependence.py    which iterations touch the same element, and the order that blocks must keep
 regions.py       which part of a buffer a loop touches, and buffers that shrink to it
 tree.py          loops, blocks and buffers by name
-default.py       the default schedule of each class of groups; default_matmul.py: of products; steps.py: their steps
+default.py       the default schedule of each class of groups, and the steps that schedules share
 """

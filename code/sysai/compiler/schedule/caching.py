@@ -18,8 +18,6 @@ from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule import tree
 from sysai.compiler.schedule.regions import require_scopes, settled_scope
 
-SCOPES = ("global", "local", "shared")
-
 
 @dataclass(frozen=True)
 class LayoutDimension:
@@ -160,7 +158,7 @@ def _copy(
         indices.append(index)
         padded = math.prod(dim.tile for _, dim in tiles)
         if padded > 1 and not (isinstance(length, tir.Const) and length.value % tiles[0][1].tile == 0):
-            inside = tir.both(inside, index < length)
+            inside = tir.conjunction(inside, index < length)
     value: tir.Expr = tir.Load(source, tuple(indices))
     if inside != tir.TRUE:
         value = tir.Select(inside, value, tir.Const(0.0 if to.dtype in tir.FLOATS else 0, to.dtype))
@@ -169,8 +167,8 @@ def _copy(
 
 
 def _scope(scope: str, shape: Sequence[tir.Expr], dtype: str) -> str:
-    if scope not in SCOPES:
-        raise IllegalSchedule(f"no scope {scope!r}: one of {', '.join(SCOPES)}")
+    if scope not in tir.SCOPES:
+        raise IllegalSchedule(f"no scope {scope!r}: one of {', '.join(tir.SCOPES)}")
     return settled_scope(shape, dtype, scope)
 
 

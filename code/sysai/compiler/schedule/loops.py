@@ -60,7 +60,7 @@ def split(
     body = tir.substitute_loops(old.body, {old.var: value})
     if math.prod(extents, start=tir.ONE) != old.extent:
         body = tree.change_blocks(
-            body, lambda block: replace(block, predicate=tir.both(block.predicate, value < old.extent))
+            body, lambda block: replace(block, predicate=tir.conjunction(block.predicate, value < old.extent))
         )
     return replace_loop(function, loop, tir.in_loops(new, body)), tuple(inner.var.name for inner in new)
 

@@ -176,7 +176,7 @@ def _rebound(block: tir.Block, bindings: Mapping[tir.Var, tir.Expr], predicate: 
             raise IllegalSchedule(
                 f"block {block.name} has the condition {condition}, which holds for its old loops only"
             )
-        predicate = tir.both(predicate, tir.substitute(tir.substitute(condition, by_loop), bindings))
+        predicate = tir.conjunction(predicate, tir.substitute(tir.substitute(condition, by_loop), bindings))
     axes = tuple(replace(axis, binding=bindings[axis.var]) for axis in block.axes)
     return replace(block, axes=axes, predicate=predicate)
 

@@ -12,6 +12,7 @@ bound to this loop.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from sysai.compiler import tir
 from sysai.compiler.errors import IllegalSchedule
@@ -67,9 +68,9 @@ def interval(expr: tir.Expr, moving: Mapping[tir.Var, tir.Expr]) -> Interval | N
     return Interval(start, size) if tir.variables(size) <= extent_sizes else None
 
 
-def hull(a: Interval, b: Interval) -> Interval | None:
+def hull(a: Interval | None, b: Interval | None) -> Interval | None:
     """The smallest interval around both, where it is known how they lie to each other."""
-    gap = difference(b.start, a.start)
+    gap = None if a is None or b is None else difference(b.start, a.start)
     if gap is None:
         return None
     if gap < 0:
@@ -113,15 +114,11 @@ def touched(body: tir.Stmt, buffer: tir.Buffer, written: bool = False) -> list[I
         written: count writes only.
     """
     moving = {loop.var: loop.extent for loop in tree.loops(body)}
-    regions: list[Interval | None] = []
     uses = [access for _, access in touching(body, buffer.name) if access.writes or not written]
-    for dimension in range(len(buffer.shape)):
-        intervals = [interval(access.indices[dimension], moving) for access in uses]
-        region = intervals[0] if intervals else None
-        for other in intervals[1:]:
-            region = None if region is None or other is None else hull(region, other)
-        regions.append(region)
-    return regions
+    if not uses:
+        return [None] * len(buffer.shape)
+    indices = zip(*(access.indices for access in uses), strict=True)  # of all uses, by dimension
+    return [reduce(hull, [interval(index, moving) for index in alternatives]) for alternatives in indices]
 
 
 def needed(body: tir.Stmt, buffer: tir.Buffer) -> list[Interval]:

@@ -16,22 +16,7 @@ from fractions import Fraction
 from functools import lru_cache
 from threading import local
 
-from sysai.compiler.tir.expr import (
-    FALSE,
-    INDEX,
-    TRUE,
-    Binary,
-    Const,
-    Expr,
-    Operand,
-    Select,
-    Var,
-    as_expr,
-    binary,
-    children,
-    rebuild,
-    walk,
-)
+from sysai.compiler import tir
 from sysai.compiler.tir.polynomial import (
     Coefficient,
     Polynomial,
@@ -41,19 +26,19 @@ from sysai.compiler.tir.polynomial import (
     polynomial,
 )
 
-Range = tuple[Operand | None, Operand | None]
-Ranges = Mapping[Var, Range]
+Range = tuple[tir.Operand | None, tir.Operand | None]
+Ranges = Mapping[tir.Var, Range]
 
 STEPS = 400  # replacements that a proof may try; those that succeed take a few dozen
 REMEMBERED = 256  # sets of ranges, with all that was asked about them: unrolled loops ask the same again and again
 
 
-def size_ranges(sizes: Iterable[Var], least: int = 0) -> dict[Var, Range]:
+def size_ranges(sizes: Iterable[tir.Var], least: int = 0) -> dict[tir.Var, Range]:
     """Ranges of sizes that are known at run time only: `least` or more."""
     return dict.fromkeys(sizes, (least, None))
 
 
-def simplify(expr: Expr, ranges: Ranges | None = None) -> Expr:
+def simplify(expr: tir.Expr, ranges: Ranges | None = None) -> tir.Expr:
     """An expression of the same value wherever the variables are in their ranges; equal sums become the same tree.
 
     Integers, conditions and what depends on them are simplified; arithmetic on floats stays as it is.
@@ -61,7 +46,7 @@ def simplify(expr: Expr, ranges: Ranges | None = None) -> Expr:
     return _knowledge(ranges or {}).simplify(expr)
 
 
-def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
+def bounds(expr: tir.Expr, ranges: Ranges) -> tuple[tir.Expr | None, tir.Expr | None]:
     """(low, high) that all values of an integer expression lie in, low included and high not.
 
     Variables with a range on both sides are eliminated; sizes and other unbounded variables stay in the bounds.
@@ -75,16 +60,16 @@ def bounds(expr: Expr, ranges: Ranges) -> tuple[Expr | None, Expr | None]:
     return tuple(None if bound is None else knowledge.simplify(expression(bound)) for bound in (low, high))
 
 
-def proves(condition: Expr, ranges: Ranges, assuming: Sequence[Expr] = ()) -> bool:
+def proves(condition: tir.Expr, ranges: Ranges, assuming: Sequence[tir.Expr] = ()) -> bool:
     """Whether the condition certainly holds for all values in the ranges for which those of `assuming` hold."""
     return _knowledge(ranges, assuming).proves(condition)
 
 
-def _knowledge(ranges: Ranges, assuming: Sequence[Expr] = ()) -> "_Knowledge":
+def _knowledge(ranges: Ranges, assuming: Sequence[tir.Expr] = ()) -> "_Knowledge":
     return _remembered(tuple(ranges.items()), tuple(assuming))
 
 
-def affine(expr: Expr, variables: Iterable[Var]) -> tuple[dict[Var, Expr], Expr] | None:
+def affine(expr: tir.Expr, variables: Iterable[tir.Var]) -> tuple[dict[tir.Var, tir.Expr], tir.Expr] | None:
     """(coefficients, rest) of a sum of coefficients times `variables` and a rest, both free of them; None if not so.
 
     A coefficient is an expression in other variables: 4 for i in 4 * i + j * N, and N for j. Absent ones are 0.
@@ -97,7 +82,7 @@ def affine(expr: Expr, variables: Iterable[Var]) -> tuple[dict[Var, Expr], Expr]
         if factor.terms:
             coefficients[variable] = expression(factor)
     terms = (*coefficients.values(), expression(rest))
-    if any(variable in walk(term) for term in terms for variable in variables):
+    if any(variable in tir.walk(term) for term in terms for variable in variables):
         return None
     return coefficients, terms[-1]
 
@@ -109,45 +94,46 @@ class _Knowledge(local):
         steps: that remain for the search in hand.
     """
 
-    def __init__(self, ranges: Iterable[tuple[Var, Range]], assuming: Sequence[Expr]):
-        self.simple: dict[Expr, Expr] = {}
-        self.proved: dict[Expr, bool] = {}
-        ends = {var: tuple(None if end is None else as_expr(end) for end in range_) for var, range_ in ranges}
+    def __init__(self, ranges: Iterable[tuple[tir.Var, Range]], assuming: Sequence[tir.Expr]):
+        self.simple: dict[tir.Expr, tir.Expr] = {}
+        self.proved: dict[tir.Expr, bool] = {}
+        ends = {var: tuple(None if end is None else tir.as_expr(end) for end in range_) for var, range_ in ranges}
         self.low = {var: polynomial(low) for var, (low, _) in ends.items() if low is not None}
         self.last = {var: polynomial(high) - 1 for var, (_, high) in ends.items() if high is not None}
+        self.ranged = self.low.keys() & self.last.keys()
         self.conditions = [self.simplify(condition) for condition in assuming]
         self.facts = [fact for condition in self.conditions for fact in _facts(condition)]
-        for var in self.low.keys() & self.last.keys():
+        for var in (var for var in self.low if var in self.ranged):
             extent = self.last[var] - self.low[var]
             if extent.constant is None:
                 self.facts.append(extent)  # a loop that runs is not empty
 
-    def simplify(self, expr: Expr) -> Expr:
+    def simplify(self, expr: tir.Expr) -> tir.Expr:
         simplified = self.simple.get(expr)
         if simplified is None:
-            operands = children(expr)
+            operands = tir.children(expr)
             simple = tuple(map(self.simplify, operands))
-            node = expr if simple == operands else rebuild(expr, simple)
+            node = expr if simple == operands else tir.rebuild(expr, simple)
             self.steps = STEPS
             simplified = self.simple[expr] = self._simplified(node) or node
         return simplified
 
-    def proves(self, condition: Expr) -> bool:
+    def proves(self, condition: tir.Expr) -> bool:
         if condition not in self.proved:
             self.proved[condition] = self._holds(condition)
         return self.proved[condition]
 
-    def _holds(self, condition: Expr) -> bool:
+    def _holds(self, condition: tir.Expr) -> bool:
         condition = self.simplify(condition)
         self.steps = STEPS
-        if condition == TRUE or condition in self.conditions:
+        if condition == tir.TRUE or condition in self.conditions:
             return True
         match condition:
-            case Binary("and", a, b):
+            case tir.Binary("and", a, b):
                 return self.proves(a) and self.proves(b)
-            case Binary("or", a, b):
+            case tir.Binary("or", a, b):
                 return self.proves(a) or self.proves(b)
-            case Binary("le" | "lt" | "eq" | "ne" as op, a, b) if a.dtype == INDEX:
+            case tir.Binary("le" | "lt" | "eq" | "ne" as op, a, b) if a.dtype == tir.INDEX:
                 difference = polynomial(b) - polynomial(a)
                 match op:
                     case "le":
@@ -196,14 +182,14 @@ class _Knowledge(local):
         else:
             return
         match atom:
-            case Binary("min" | "max" as op, a, b):
+            case tir.Binary("min" | "max" as op, a, b):
                 cases = [polynomial(a), polynomial(b)]
                 if (op == "max") == (sign == 1):
                     for case in cases:
                         yield from self.least(factor * case + rest, keep)
                 else:
                     yield from self._smaller(*(factor * case + rest for case in cases), keep)
-            case Select(_, a, b):
+            case tir.Select(_, a, b):
                 yield from self._smaller(factor * polynomial(a) + rest, factor * polynomial(b) + rest, keep)
             case _:
                 for end in self._ends(atom, sign, keep):
@@ -214,14 +200,14 @@ class _Knowledge(local):
             if (left - right).constant is not None:
                 yield left if (left - right).constant <= 0 else right
 
-    def _ends(self, atom: Expr, sign: int, keep: bool) -> Iterator[Polynomial]:
+    def _ends(self, atom: tir.Expr, sign: int, keep: bool) -> Iterator[Polynomial]:
         """Bounds of the atom: it is never below them (sign 1), or never above them (sign -1)."""
         match atom:
-            case Var():
+            case tir.Var():
                 end = (self.low if sign == 1 else self.last).get(atom)
                 if end is not None:
                     yield end
-            case Binary("floordiv", a, b):
+            case tir.Binary("floordiv", a, b):
                 number, divisor = polynomial(a), polynomial(b)
                 if not self.nonnegative(divisor):
                     return
@@ -232,7 +218,7 @@ class _Knowledge(local):
                 if divisor.constant:
                     slack = divisor.constant - 1 if sign == 1 else 0
                     yield (number - slack) * Fraction(1, divisor.constant)
-            case Binary("mod", a, b):
+            case tir.Binary("mod", a, b):
                 number, divisor = polynomial(a), polynomial(b)
                 if not self.nonnegative(divisor):
                     return
@@ -243,7 +229,7 @@ class _Knowledge(local):
                     if self.nonnegative(number):
                         yield number
 
-    def _next(self, value: Polynomial, keep: bool) -> Expr | None:
+    def _next(self, value: Polynomial, keep: bool) -> tir.Expr | None:
         """An atom to replace: one that no other atom contains and no other's range depends on."""
         atoms = value.atoms
         if keep:
@@ -254,57 +240,52 @@ class _Knowledge(local):
                 return atom
         return atoms[0] if atoms else None
 
-    def _moves(self, atom: Expr) -> bool:
+    def _moves(self, atom: tir.Expr) -> bool:
         """Whether it contains a variable that has a range on both sides, or anything but sizes."""
         return any(
-            node in self.low and node in self.last if isinstance(node, Var) else not isinstance(node, Binary | Const)
-            for node in walk(atom)
+            node in self.ranged or not isinstance(node, tir.Var | tir.Binary | tir.Const) for node in tir.walk(atom)
         )
 
-    def _depends(self, expr: Expr, atom: Expr) -> bool:
-        if atom in walk(expr):
-            return True
-        ends = [
-            end for node in walk(expr) if isinstance(node, Var) for end in (self.low.get(node), self.last.get(node))
-        ]
-        return any(atom in walk(inner) for end in ends if end is not None for inner in end.atoms)
+    def _depends(self, expr: tir.Expr, atom: tir.Expr) -> bool:
+        ends = (end.get(var) for var in tir.variables(expr) for end in (self.low, self.last))
+        return atom in tir.walk(expr) or any(atom in tir.walk(inner) for end in ends if end for inner in end.atoms)
 
-    def _simplified(self, node: Expr) -> Expr | None:
+    def _simplified(self, node: tir.Expr) -> tir.Expr | None:
         """A simpler form of a node whose operands are simple, or None."""
         match node:
-            case Binary("le" | "lt" | "eq" | "ne", a, b) if a.dtype == INDEX:
+            case tir.Binary("le" | "lt" | "eq" | "ne", a, b) if a.dtype == tir.INDEX:
                 return self._comparison(node)
-            case Binary("and" | "or" as op, a, b):
-                neutral = TRUE if op == "and" else FALSE
+            case tir.Binary("and" | "or" as op, a, b):
+                neutral = tir.TRUE if op == "and" else tir.FALSE
                 if a in (neutral, b):
                     return b
-                return a if b == neutral or a in (TRUE, FALSE) else b if b in (TRUE, FALSE) else None
-            case Select(condition, a, b):
-                return a if condition == TRUE or a == b else b if condition == FALSE else None
-            case Binary("min" | "max" as op, a, b) if a.dtype == INDEX:
+                return a if b == neutral or a in (tir.TRUE, tir.FALSE) else b if b in (tir.TRUE, tir.FALSE) else None
+            case tir.Select(condition, a, b):
+                return a if condition == tir.TRUE or a == b else b if condition == tir.FALSE else None
+            case tir.Binary("min" | "max" as op, a, b) if a.dtype == tir.INDEX:
                 difference = polynomial(b) - polynomial(a)
                 if self.nonnegative(difference):
                     return a if op == "min" else b
                 return (b if op == "min" else a) if self.nonnegative(difference * -1) else None
-            case Binary("floordiv" | "mod" as op, a, b) if a.dtype == INDEX:
+            case tir.Binary("floordiv" | "mod" as op, a, b) if a.dtype == tir.INDEX:
                 if polynomial(b).constant == 0:
                     return None
                 return expression(self._joined(self.divide(polynomial(a), polynomial(b))[op == "mod"]))
-            case Binary("add" | "sub" | "mul", a, b) if a.dtype == INDEX:
+            case tir.Binary("add" | "sub" | "mul", a, b) if a.dtype == tir.INDEX:
                 return expression(self._joined(polynomial(node)))
         return None
 
-    def _comparison(self, node: Binary) -> Expr:
+    def _comparison(self, node: tir.Binary) -> tir.Expr:
         difference = polynomial(node.b) - polynomial(node.a)
         least = {"lt": 1, "le": 0}.get(node.op)
         if least is not None:
             if self.nonnegative(difference - least):
-                return TRUE
-            return FALSE if self.nonnegative(difference * -1 - (1 - least)) else node
+                return tir.TRUE
+            return tir.FALSE if self.nonnegative(difference * -1 - (1 - least)) else node
         if not difference.terms:
-            return Const(node.op == "eq", "bool")
+            return tir.Const(node.op == "eq", "bool")
         if self.nonnegative(difference - 1) or self.nonnegative(difference * -1 - 1):
-            return Const(node.op == "ne", "bool")
+            return tir.Const(node.op == "ne", "bool")
         return node
 
     def divide(self, number: Polynomial, divisor: Polynomial) -> tuple[Polynomial, Polynomial]:
@@ -323,7 +304,7 @@ class _Knowledge(local):
             return quotient + inner, remainder
         operands = expression(rest), expression(divisor)
         return tuple(
-            start + Polynomial({(binary(op, *operands),): 1})
+            start + Polynomial({(tir.binary(op, *operands),): 1})
             for op, start in (("floordiv", quotient), ("mod", Polynomial({})))
         )
 
@@ -331,7 +312,7 @@ class _Knowledge(local):
         """The value with c (x // c) + x % c put together to x."""
         for atom in value.atoms:
             match atom:
-                case Binary("mod", a, b):
+                case tir.Binary("mod", a, b):
                     number, divisor = polynomial(a), polynomial(b)
                     quotient = self.divide(number, divisor)[0]
                     factor, rest = value.factor(atom)
@@ -345,14 +326,12 @@ class _Knowledge(local):
 _remembered = lru_cache(maxsize=REMEMBERED)(_Knowledge)
 
 
-def _facts(condition: Expr) -> Iterator[Polynomial]:
+def _facts(condition: tir.Expr) -> Iterator[Polynomial]:
     """Polynomials that are not negative where the condition holds."""
-    match condition:
-        case Binary("and", a, b):
-            yield from _facts(a)
-            yield from _facts(b)
-        case Binary("le" | "lt" | "eq" as op, a, b) if a.dtype == INDEX:
-            difference = polynomial(b) - polynomial(a)
-            yield difference - (op == "lt")
-            if op == "eq":
-                yield difference * -1
+    for part in tir.conjuncts(condition):
+        match part:
+            case tir.Binary("le" | "lt" | "eq" as op, a, b) if a.dtype == tir.INDEX:
+                difference = polynomial(b) - polynomial(a)
+                yield difference - (op == "lt")
+                if op == "eq":
+                    yield difference * -1

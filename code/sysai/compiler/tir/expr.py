@@ -13,14 +13,25 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 INDEX = "int64"
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 DTYPES = (*FLOATS, "int64", "int32", "int8", "bool")
+SCOPES = ("global", "local", "shared")
+"""Where a buffer lives, see Buffer."""
 ITEM_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "bool": 1}
 """Bytes of an element in memory, by dtype."""
 
 Number = int | float | bool
+
+
+def _operator(op: str) -> "Callable[[Expr, Operand], Expr]":
+    return lambda self, other: binary(op, self, other)
+
+
+def _reflected(op: str) -> "Callable[[Expr, Operand], Expr]":
+    return lambda self, other: binary(op, other, self)
 
 
 class Expr:
@@ -28,50 +39,16 @@ class Expr:
 
     dtype: str
 
-    def __add__(self, other: "Operand") -> "Expr":
-        return binary("add", self, other)
-
-    def __radd__(self, other: "Operand") -> "Expr":
-        return binary("add", other, self)
-
-    def __sub__(self, other: "Operand") -> "Expr":
-        return binary("sub", self, other)
-
-    def __rsub__(self, other: "Operand") -> "Expr":
-        return binary("sub", other, self)
-
-    def __mul__(self, other: "Operand") -> "Expr":
-        return binary("mul", self, other)
-
-    def __rmul__(self, other: "Operand") -> "Expr":
-        return binary("mul", other, self)
-
-    def __truediv__(self, other: "Operand") -> "Expr":
-        return binary("div", self, other)
-
-    def __rtruediv__(self, other: "Operand") -> "Expr":
-        return binary("div", other, self)
-
-    def __floordiv__(self, other: "Operand") -> "Expr":
-        return binary("floordiv", self, other)
-
-    def __mod__(self, other: "Operand") -> "Expr":
-        return binary("mod", self, other)
+    __add__, __radd__ = _operator("add"), _reflected("add")
+    __sub__, __rsub__ = _operator("sub"), _reflected("sub")
+    __mul__, __rmul__ = _operator("mul"), _reflected("mul")
+    __truediv__, __rtruediv__ = _operator("div"), _reflected("div")
+    __floordiv__, __mod__ = _operator("floordiv"), _operator("mod")
+    __lt__, __gt__ = _operator("lt"), _reflected("lt")
+    __le__, __ge__ = _operator("le"), _reflected("le")
 
     def __neg__(self) -> "Expr":
         return binary("sub", Const(0 if self.dtype == INDEX else 0.0, self.dtype), self)
-
-    def __lt__(self, other: "Operand") -> "Expr":
-        return binary("lt", self, other)
-
-    def __le__(self, other: "Operand") -> "Expr":
-        return binary("le", self, other)
-
-    def __gt__(self, other: "Operand") -> "Expr":
-        return binary("lt", other, self)
-
-    def __ge__(self, other: "Operand") -> "Expr":
-        return binary("le", other, self)
 
     def __str__(self) -> str:
         return print_expr(self)
@@ -144,25 +121,17 @@ class Load(Expr):
 
     buffer: Buffer
     indices: tuple[Expr, ...]
-
-    @property
-    def dtype(self) -> str:
-        """The buffer's dtype."""
-        return self.buffer.dtype
+    dtype = property(lambda self: self.buffer.dtype)
 
 
 @_node
 class Binary(Expr):
-    """Two operands of the same dtype: one of BINARY; comparisons and logic give bool."""
+    """One of OPERATORS on two operands of the same dtype; comparisons and logic give bool."""
 
     op: str
     a: Expr
     b: Expr
-
-    @property
-    def dtype(self) -> str:
-        """bool for comparisons and logic, else the dtype of the operands."""
-        return "bool" if self.op in COMPARISONS or self.op in LOGIC else self.a.dtype
+    dtype = property(lambda self: "bool" if self.op in COMPARISONS or self.op in LOGIC else self.a.dtype)
 
 
 @_node
@@ -171,11 +140,7 @@ class Call(Expr):
 
     function: str
     argument: Expr
-
-    @property
-    def dtype(self) -> str:
-        """The operand's dtype."""
-        return self.argument.dtype
+    dtype = property(lambda self: self.argument.dtype)
 
 
 @_node
@@ -185,11 +150,7 @@ class Select(Expr):
     condition: Expr
     a: Expr
     b: Expr
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of both branches."""
-        return self.a.dtype
+    dtype = property(lambda self: self.a.dtype)
 
 
 @_node
@@ -203,20 +164,41 @@ class Cast(Expr):
 TRUE, FALSE = Const(True, "bool"), Const(False, "bool")
 ZERO, ONE = Const(0, INDEX), Const(1, INDEX)
 
-COMPARISONS = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
-LOGIC = {"and": "and", "or": "or"}
-ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%"}
-EXTREMES = ("min", "max")
-"""Minimum and maximum; with a NaN operand they give NaN, as torch's do."""
-BINARY = {*ARITHMETIC, *EXTREMES, *COMPARISONS, *LOGIC}
+
+class Operator(NamedTuple):
+    """A binary operator: its symbol in Python, how tightly it binds, and the function of Python numbers."""
+
+    symbol: str | None
+    precedence: int
+    function: Callable[[Number, Number], Number]
+
+
+OPERATORS = {
+    "or": Operator("or", 1, lambda a, b: a or b),
+    "and": Operator("and", 2, lambda a, b: a and b),
+    "lt": Operator("<", 3, operator.lt),
+    "le": Operator("<=", 3, operator.le),
+    "eq": Operator("==", 3, operator.eq),
+    "ne": Operator("!=", 3, operator.ne),
+    "add": Operator("+", 4, operator.add),
+    "sub": Operator("-", 4, operator.sub),
+    "mul": Operator("*", 5, operator.mul),
+    "div": Operator("/", 5, operator.truediv),
+    "floordiv": Operator("//", 5, operator.floordiv),
+    "mod": Operator("%", 5, operator.mod),
+    "min": Operator(None, 6, min),
+    "max": Operator(None, 6, max),
+}
+"""Minimum and maximum have no symbol; with a NaN operand they give NaN, as torch's do."""
+
+
+def _symbols(*precedences: int) -> dict[str, str | None]:
+    return {name: row.symbol for name, row in OPERATORS.items() if row.precedence in precedences}
+
+
+LOGIC, COMPARISONS, ARITHMETIC, EXTREMES = _symbols(1, 2), _symbols(3), _symbols(4, 5), _symbols(6)
 MATH = ("exp", "log", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "abs", "floor", "pow2")
 """Functions of Call, as torch's functions of these names; pow2(x) is 2 ** x."""
-
-_FOLD: Mapping[str, Callable[[Number, Number], Number]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv,
-    "mod": operator.mod, "min": min, "max": max, "lt": operator.lt, "le": operator.le, "eq": operator.eq,
-    "ne": operator.ne, "and": lambda a, b: a and b, "or": lambda a, b: a or b,
-}  # fmt: skip
 
 
 def as_expr(value: Operand, dtype: str = INDEX) -> Expr:
@@ -230,15 +212,15 @@ def binary(op: str, a: Operand, b: Operand) -> Expr:
     Raises:
         TypeError: the operands' dtypes differ, or the operation does not exist.
     """
-    if op not in BINARY:
+    if op not in OPERATORS:
         raise TypeError(f"no binary operation {op!r}")
     dtype = a.dtype if isinstance(a, Expr) else b.dtype if isinstance(b, Expr) else INDEX
     a, b = as_expr(a, dtype), as_expr(b, dtype)
     if a.dtype != b.dtype:
         raise TypeError(f"{a} is {a.dtype} and {b} is {b.dtype}: cast one of them before `{op}`")
-    folds = isinstance(a, Const) and isinstance(b, Const) and a.dtype in (INDEX, "bool") and op in _FOLD
+    folds = isinstance(a, Const) and isinstance(b, Const) and a.dtype in (INDEX, "bool") and op != "div"
     if folds and not (op in ("floordiv", "mod") and b.value == 0):
-        value = _FOLD[op](a.value, b.value)
+        value = OPERATORS[op].function(a.value, b.value)
         return Const(value, "bool" if op in COMPARISONS or op in LOGIC else a.dtype)
     if a.dtype == INDEX:
         return _without_neutral(op, a, b)
@@ -329,10 +311,6 @@ def substitute(expr: Expr, values: Mapping[Var, Operand]) -> Expr:
     return transform(expr, lambda node: as_expr(values[node]) if isinstance(node, Var) and node in values else None)
 
 
-_PRECEDENCE = {"or": 1, "and": 2, **dict.fromkeys(COMPARISONS, 3), "add": 4, "sub": 4}
-_PRODUCT = 5
-
-
 def print_expr(expr: Expr, precedence: int = 0) -> str:
     """The expression as `text.parse` reads it: in Python's syntax, constants other than integers with their dtype.
 
@@ -351,10 +329,9 @@ def print_expr(expr: Expr, precedence: int = 0) -> str:
         case Load(buffer, indices):
             return f"{buffer.name}[{', '.join(map(print_expr, indices)) or '()'}]"
         case Binary(op, a, b):
-            symbol = ARITHMETIC.get(op) or COMPARISONS.get(op) or LOGIC.get(op)
+            symbol, own, _ = OPERATORS[op]
             if symbol is None:
                 return f"{op}({print_expr(a)}, {print_expr(b)})"
-            own = _PRECEDENCE.get(op, _PRODUCT)
             left = own + 1 if op in COMPARISONS else own
             text = f"{print_expr(a, left)} {symbol} {print_expr(b, own + 1)}"
             return f"({text})" if own < precedence else text
@@ -367,15 +344,14 @@ def print_expr(expr: Expr, precedence: int = 0) -> str:
     raise TypeError(f"not an expression: {expr!r}")
 
 
-def both(a: Expr, b: Expr) -> Expr:
-    """`a and b`, where TRUE and repeated conditions are left out."""
-    if TRUE in (a, b):
-        return b if a == TRUE else a
-    return a if a == b else binary("and", a, b)
-
-
 def conjunction(*conditions: Expr) -> Expr:
-    """The conjunction of conditions; TRUE if there are none."""
+    """`a and b and ...`, where TRUE and conditions that repeat the one before are left out; TRUE if there are none."""
+
+    def both(a: Expr, b: Expr) -> Expr:
+        if TRUE in (a, b):
+            return b if a == TRUE else a
+        return a if a == b else binary("and", a, b)
+
     return reduce(both, conditions, TRUE)
 
 

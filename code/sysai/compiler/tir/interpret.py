@@ -7,7 +7,6 @@ axis that begins in its first iteration, which never comes; a decomposed one giv
 """
 
 import math
-import operator
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,11 +16,7 @@ from sysai.compiler.errors import EmptyReduction, UndefinedResult
 
 Scalar = np.generic | int | bool
 
-_ARITHMETIC = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
-    "floordiv": operator.floordiv, "mod": operator.mod, "min": np.minimum, "max": np.maximum,
-}  # fmt: skip
-_COMPARISONS = {"lt": operator.lt, "le": operator.le, "eq": operator.eq, "ne": operator.ne}
+_BINARY = {name: row.function for name, row in tir.OPERATORS.items()} | {"min": np.minimum, "max": np.maximum}
 _MATH = {
     "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "tanh": np.tanh,
     "erf": math.erf, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "sin": np.sin, "cos": np.cos, "abs": np.abs,
@@ -52,7 +47,7 @@ def interpret(
     for buffer in function.buffers:
         if arrays[buffer.name].dtype != numpy_dtype(buffer.dtype):
             raise ValueError(f"{buffer.name} is {buffer.dtype}, the array is {arrays[buffer.name].dtype}: convert it")
-    run = _Interpreter({tir.Var(name): value for name, value in values.items()}, dict(arrays))
+    run = _Interpreter(values, arrays)
     with np.errstate(all="ignore"):
         run.statement(function.body)
     return values
@@ -66,25 +61,26 @@ def infer_sizes(
     Raises:
         ValueError: a shape is missing or does not fit the others, or a size is in none as a dimension of its own.
     """
-    values = {tir.Var(name): value for name, value in (sizes or {}).items()}
+    values = dict(sizes or {})
     for buffer in function.buffers:
         if buffer.name not in shapes:
-            raise ValueError(f"no array for buffer {buffer.name}: {function.name} takes {_names(function)}")
+            names = ", ".join(buffer.name for buffer in function.buffers)
+            raise ValueError(f"no array for buffer {buffer.name}: {function.name} takes {names}")
         shape = shapes[buffer.name]
         if len(shape) != len(buffer.shape):
             raise ValueError(f"{buffer.name} has {len(buffer.shape)} dimensions, the array has shape {list(shape)}")
         for dimension, extent in zip(buffer.shape, shape, strict=True):
             if isinstance(dimension, tir.Var):
-                values.setdefault(dimension, extent)
+                values.setdefault(dimension.name, extent)
     for size in function.sizes:
-        if size not in values:
+        if size.name not in values:
             raise ValueError(f"the shapes don't tell {size.name}: pass sizes={{'{size.name}': ...}}")
     run = _Interpreter(values, {})
     for buffer in function.buffers:
         expected = [int(run.value(dimension)) for dimension in buffer.shape]
         if list(shapes[buffer.name]) != expected:
             raise ValueError(f"{buffer.name} should have shape {expected}, but has {list(shapes[buffer.name])}")
-    return {size.name: values[size] for size in function.sizes}
+    return {size.name: values[size.name] for size in function.sizes}
 
 
 def require_initialized(function: tir.PrimFunc, sizes: Mapping[str, int]) -> None:
@@ -93,7 +89,7 @@ def require_initialized(function: tir.PrimFunc, sizes: Mapping[str, int]) -> Non
     Raises:
         EmptyReduction: a block reduces over an empty axis, and has its init in the first iteration.
     """
-    run = _Interpreter({tir.Var(name): value for name, value in sizes.items()}, {})
+    run = _Interpreter(sizes, {})
     for block in (block for block in tir.blocks(function.body) if block.init is not None):
         empty = {axis.kind for axis in block.axes if run.value(axis.extent) == 0}
         if empty == {tir.REDUCE}:
@@ -111,9 +107,9 @@ def numpy_dtype(dtype: str) -> np.dtype:
 class _Interpreter:
     """Values of variables, arrays of buffers, and which elements of the allocated ones are stored."""
 
-    def __init__(self, values: dict[tir.Var, int], arrays: dict[str, np.ndarray]):
-        self.values = values
-        self.arrays = arrays
+    def __init__(self, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray]):
+        self.values = {tir.Var(name): value for name, value in sizes.items()}
+        self.arrays = dict(arrays)
         self.stored: dict[str, np.ndarray] = {}
         self.where = ""
 
@@ -187,13 +183,13 @@ class _Interpreter:
                 return bool(self.value(a)) and bool(self.value(b))
             case tir.Binary("or", a, b):
                 return bool(self.value(a)) or bool(self.value(b))
-            case tir.Binary(op, a, b) if op in tir.COMPARISONS:
-                return bool(_COMPARISONS[op](self.value(a), self.value(b)))
-            case tir.Binary(op, a, b) if op not in tir.LOGIC:
+            case tir.Binary(op, a, b):
                 left, right = self.value(a), self.value(b)
                 if op in ("floordiv", "mod") and right == 0 and expr.dtype.startswith("int"):
                     raise UndefinedResult(f"{self.where}: division by zero in {expr}")
-                result = _ARITHMETIC[op](left, right)
+                result = _BINARY[op](left, right)
+                if op in tir.COMPARISONS:
+                    return bool(result)
                 return result if isinstance(result, int) else rounded(result, expr.dtype)
             case tir.Call(function, argument):
                 return rounded(_MATH[function](self.value(argument)), expr.dtype)
@@ -211,7 +207,3 @@ def rounded(value: Scalar | float, dtype: str) -> Scalar:
     if isinstance(value, np.generic) and value.dtype == dtype:
         return value
     return np.asarray(value).astype(dtype)[()]
-
-
-def _names(function: tir.PrimFunc) -> str:
-    return ", ".join(buffer.name for buffer in function.buffers)

@@ -16,7 +16,7 @@ TensorIR's blocks nest, declare their regions, and can be opaque (a tensor core'
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from sysai.compiler.tir.expr import TRUE, Buffer, Expr, Load, Operand, Var, binary, substitute, transform, walk
 
@@ -226,31 +226,19 @@ def with_canonical_sizes(function: PrimFunc) -> tuple[PrimFunc, tuple[Var, ...]]
 def with_sizes(function: PrimFunc, values: Mapping[Var, Expr]) -> PrimFunc:
     """The function with other names for its sizes, or with numbers in their place, for a kernel of just these."""
 
-    def change(node: Expr) -> Expr | None:
-        return replace(node, buffer=of_buffer(node.buffer)) if isinstance(node, Load) else values.get(node)
+    def put(part: object) -> object:
+        """The values in a statement, an axis, a buffer, an expression, or a tuple of them; names stay."""
+        match part:
+            case tuple():
+                return tuple(map(put, part))
+            case Expr():
+                return transform(part, put_in_node)
+            case Stmt() | Axis() | Buffer():
+                return replace(part, **{field.name: put(getattr(part, field.name)) for field in fields(part)})
+        return part
 
-    def of(expr: Expr) -> Expr:
-        return transform(expr, change)
-
-    def of_buffer(buffer: Buffer) -> Buffer:
-        return replace(buffer, shape=tuple(map(of, buffer.shape)))
-
-    def of_statement(stmt: Stmt) -> Stmt | None:
-        match stmt:
-            case For():
-                return replace(stmt, extent=of(stmt.extent))
-            case If():
-                return replace(stmt, condition=of(stmt.condition))
-            case Allocate():
-                return replace(stmt, buffer=of_buffer(stmt.buffer))
-            case Block():
-                axes = tuple(replace(axis, extent=of(axis.extent), binding=of(axis.binding)) for axis in stmt.axes)
-                return replace(
-                    stmt, axes=axes, buffer=of_buffer(stmt.buffer), indices=tuple(map(of, stmt.indices)),
-                    value=of(stmt.value), init=stmt.init and of(stmt.init), predicate=of(stmt.predicate),
-                )  # fmt: skip
-        return None
+    def put_in_node(node: Expr) -> Expr | None:
+        return replace(node, buffer=put(node.buffer)) if isinstance(node, Load) else values.get(node)
 
     sizes = tuple(size for old in function.sizes if isinstance(size := values.get(old, old), Var))
-    buffers = tuple(map(of_buffer, function.buffers))
-    return PrimFunc(function.name, sizes, buffers, transform_statement(function.body, of_statement))
+    return PrimFunc(function.name, sizes, put(function.buffers), put(function.body))

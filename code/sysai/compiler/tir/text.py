@@ -20,8 +20,7 @@ parses uses no variable and no buffer outside its scope; `verify.py` says whethe
 """
 
 import ast
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 
 from sysai.compiler import tir
 from sysai.compiler.errors import ParseError
@@ -30,7 +29,6 @@ ASSIGNMENTS = {"add": "+=", "mul": "*="}
 """Combiners that Python has an assignment for."""
 WIDTH = 120
 INDENT = "    "
-SCOPES = ("global", "local", "shared")
 _OPERATORS = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod",
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "lt", ast.GtE: "le", ast.Eq: "eq", ast.NotEq: "ne",
@@ -97,15 +95,15 @@ def parse(text: str) -> tir.PrimFunc:
         raise ParseError(f"line {error.lineno}: {error.msg}") from None
     match module.body:
         case [ast.FunctionDef(decorator_list=[], returns=None) as definition]:
-            return _Parser().function(definition)
+            return _Parser({}).function(definition)
     raise ParseError("line 1: a program is one function: def name(N: size, A: float32[N]): ...")
 
 
 class _Parser:
-    """Reads a function; `names` holds the variables and buffers that are in scope."""
+    """Reads a function or a part of it, with the variables and buffers by name that are in scope there."""
 
-    def __init__(self):
-        self.names: dict[str, tir.Var | tir.Buffer] = {}
+    def __init__(self, names: Mapping[str, tir.Var | tir.Buffer]):
+        self.names = dict(names)
 
     def function(self, node: ast.FunctionDef) -> tir.PrimFunc:
         arguments = node.args
@@ -128,12 +126,6 @@ class _Parser:
         self.names[thing.name] = thing
         return thing
 
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        outside = dict(self.names)
-        yield
-        self.names = outside
-
     def buffer(self, node: ast.expr, name: str, scope: str) -> tir.Buffer:
         match node:
             case ast.Subscript(ast.Name(dtype), shape) if dtype in tir.DTYPES:
@@ -143,27 +135,26 @@ class _Parser:
         )
 
     def body(self, nodes: Sequence[ast.stmt]) -> tir.Stmt:
-        stmts = tuple(self.statement(node) for node in nodes if not isinstance(node, ast.Pass))
+        stmts = tuple(_Parser(self.names).statement(node) for node in nodes if not isinstance(node, ast.Pass))
         return stmts[0] if len(stmts) == 1 else tir.Seq(stmts)
 
     def statement(self, node: ast.stmt) -> tir.Stmt:
-        with self.scope():
-            match node:
-                case ast.For(ast.Name(name), ast.Call(ast.Name(kind), [extent], []), body, []):
-                    if kind != "range" and kind not in tir.LOOP_KINDS[1:]:
-                        raise _error(node, f"no loop {kind}: use range, {', '.join(tir.LOOP_KINDS[1:])}")
-                    extent = self.index(extent)
-                    var = self.define(node, tir.Var(name))
-                    return tir.For(var, extent, self.body(body), tir.SERIAL if kind == "range" else kind)
-                case ast.If(condition, body, []):
-                    return tir.If(self.condition(condition), self.body(body))
-                case ast.With([ast.withitem(ast.Call(ast.Name("block"), [ast.Constant(str(name))], []), None)], body):
-                    return self.block(node, name, body)
-                case ast.With([ast.withitem(ast.Call(ast.Name("allocate"), [kind, scope], []), ast.Name(name))], body):
-                    if not isinstance(scope, ast.Constant) or scope.value not in SCOPES:
-                        raise _error(scope, f"no scope {ast.unparse(scope)}: use one of {', '.join(SCOPES)}")
-                    buffer = self.define(node, self.buffer(kind, name, scope.value))
-                    return tir.Allocate(buffer, self.body(body))
+        match node:
+            case ast.For(ast.Name(name), ast.Call(ast.Name(kind), [extent], []), body, []):
+                if kind != "range" and kind not in tir.LOOP_KINDS[1:]:
+                    raise _error(node, f"no loop {kind}: use range, {', '.join(tir.LOOP_KINDS[1:])}")
+                extent = self.index(extent)
+                var = self.define(node, tir.Var(name))
+                return tir.For(var, extent, self.body(body), tir.SERIAL if kind == "range" else kind)
+            case ast.If(condition, body, []):
+                return tir.If(self.condition(condition), self.body(body))
+            case ast.With([ast.withitem(ast.Call(ast.Name("block"), [ast.Constant(str(name))], []), None)], body):
+                return self.block(node, name, body)
+            case ast.With([ast.withitem(ast.Call(ast.Name("allocate"), [kind, scope], []), ast.Name(name))], body):
+                if not isinstance(scope, ast.Constant) or scope.value not in tir.SCOPES:
+                    raise _error(scope, f"no scope {ast.unparse(scope)}: use one of {', '.join(tir.SCOPES)}")
+                buffer = self.define(node, self.buffer(kind, name, scope.value))
+                return tir.Allocate(buffer, self.body(body))
         text = ast.unparse(node).splitlines()[0]
         raise _error(node, f"not a statement of a program: {text}; there are for, if, with block and with allocate")
 
@@ -171,7 +162,7 @@ class _Parser:
         axes: list[tir.Axis] = []
         targets: list[ast.expr] = []
         predicate, init, combine, value = tir.TRUE, None, None, None
-        outside = dict(self.names)  # bindings and the predicate see the loops, not the axes
+        at_loops = _Parser(self.names)  # bindings and the predicate see the loops, not the axes
         for line in body:
             if value is not None:
                 raise _error(line, f"block {name} stores one element, on its last line")
@@ -179,15 +170,11 @@ class _Parser:
                 case ast.Assign(
                     [ast.Name(axis)], ast.Call(ast.Name("spatial" | "reduce" as kind), [extent, binding], [])
                 ):
-                    inside, self.names = self.names, outside
-                    extent, binding = self.index(extent), self.index(binding)
-                    self.names = inside
+                    extent, binding = at_loops.index(extent), at_loops.index(binding)
                     var = self.define(line, tir.Var(axis))
                     axes.append(tir.Axis(var, extent, tir.SPATIAL if kind == "spatial" else tir.REDUCE, binding))
                 case ast.Expr(ast.Call(ast.Name("where"), [condition], [])):
-                    inside, self.names = self.names, outside
-                    predicate = self.condition(condition)
-                    self.names = inside
+                    predicate = at_loops.condition(condition)
                 case ast.Assign([ast.Subscript() as target], ast.Call(ast.Name("init"), [number], [])):
                     targets.append(target)
                     init = self.expr(number)

@@ -20,12 +20,11 @@ This is the accounting with which tile sizes are chosen by hand (Goto and van de
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sysai.compiler import tir
 from sysai.compiler.tir.accesses import accesses, evaluate, guards_of, nests
-from sysai.compiler.tir.expr import ITEM_BYTES, Binary, Buffer, Const, Expr, Select, Var, depends_on_data, walk
-from sysai.compiler.tir.statement import Allocate, Block, For, If, PrimFunc, Seq, Stmt
 
 Span = tuple[int, int]
 """The least and the largest value."""
@@ -52,11 +51,11 @@ class Moved:
         return self.loaded + self.stored
 
 
-def count(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> dict[str, Counts]:
+def count(function: tir.PrimFunc, sizes: Mapping[str, int] | None = None) -> dict[str, Counts]:
     """Loads and stores of each buffer, by name; those under a condition on data count as executed."""
     totals: dict[str, list[int]] = {}
     for block, enclosing in nests(function.body):
-        loops = [stmt for stmt in enclosing if isinstance(stmt, For)]
+        loops = [stmt for stmt in enclosing if isinstance(stmt, tir.For)]
         holds = guards_of(block, enclosing)
         for access in accesses(block):
             total = totals.setdefault(access.buffer.name, [0, 0])
@@ -64,7 +63,7 @@ def count(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> dict[st
     return {name: Counts(*total) for name, total in totals.items()}
 
 
-def moved(function: PrimFunc, sizes: Mapping[str, int] | None, capacity: int, line: int = 64) -> dict[str, Moved]:
+def moved(function: tir.PrimFunc, sizes: Mapping[str, int] | None, capacity: int, line: int = 64) -> dict[str, Moved]:
     """Bytes between a cache and the next level of memory, by the buffers' names, as the model above defines.
 
     Args:
@@ -84,13 +83,14 @@ def moved(function: PrimFunc, sizes: Mapping[str, int] | None, capacity: int, li
     return {name: Moved(n * line, n * line if name in written else 0) for name, n in lines.items()}
 
 
-def executions(loops: Iterable[For], holds: Iterable[Expr], sizes: Mapping[str, int]) -> int:
+def executions(loops: Iterable[tir.For], holds: Iterable[tir.Expr], sizes: Mapping[str, int]) -> int:
     """The number of iterations of a nest in which the conditions hold; counts of unrelated variables multiply.
 
     Conditions on data are taken to hold.
     """
     loops = list(loops)
-    clauses = [clause for condition in holds if not depends_on_data(condition) for clause in _clauses(condition)]
+    static = [condition for condition in holds if not tir.depends_on_data(condition)]
+    clauses = [clause for condition in static for clause in tir.conjuncts(condition)]
     names = {loop.var.name for loop in loops}
     linked = [_names(clause) & names for clause in clauses]
     linked += [{loop.var.name, *(_names(loop.extent) & names)} for loop in loops]
@@ -106,7 +106,7 @@ def executions(loops: Iterable[For], holds: Iterable[Expr], sizes: Mapping[str, 
     return total
 
 
-def _enumerate(loops: list[For], clauses: list[Expr], values: dict[str, int]) -> int:
+def _enumerate(loops: list[tir.For], clauses: list[tir.Expr], values: dict[str, int]) -> int:
     if not loops:
         return int(all(evaluate(clause, values) for clause in clauses))
     loop, *inner = loops
@@ -116,17 +116,8 @@ def _enumerate(loops: list[For], clauses: list[Expr], values: dict[str, int]) ->
     return sum(_enumerate(inner, clauses, {**values, loop.var.name: index}) for index in range(extent))
 
 
-def _clauses(condition: Expr) -> Iterator[Expr]:
-    match condition:
-        case Binary("and", a, b):
-            yield from _clauses(a)
-            yield from _clauses(b)
-        case _:
-            yield condition
-
-
-def _names(expr: Expr) -> set[str]:
-    return {node.name for node in walk(expr) if isinstance(node, Var)}
+def _names(expr: tir.Expr) -> set[str]:
+    return {var.name for var in tir.variables(expr)}
 
 
 class _Model:
@@ -135,9 +126,9 @@ class _Model:
     def __init__(self, capacity: int, line: int):
         self.capacity, self.line = capacity // line, line
 
-    def moved(self, stmt: Stmt, at: Mapping[str, Span]) -> dict[str, int]:
+    def moved(self, stmt: tir.Stmt, at: Mapping[str, Span]) -> dict[str, int]:
         match stmt:
-            case For(var, extent, body):
+            case tir.For(var, extent, body):
                 last = span(extent, at)[1] - 1
                 if last < 0:
                     return {}
@@ -147,7 +138,7 @@ class _Model:
                 first = self.moved(body, {**at, var.name: (0, 0)})
                 final = self.moved(body, {**at, var.name: (last, last)}) if last else {}
                 return {name: first.get(name, 0) * max(last, 1) + final.get(name, 0) for name in {**first, **final}}
-            case Seq(stmts):
+            case tir.Seq(stmts):
                 together = self.footprint(stmt, at)
                 if sum(together.values()) <= self.capacity:
                     return together
@@ -156,26 +147,26 @@ class _Model:
                     for name, lines in self.moved(child, at).items():
                         total[name] = total.get(name, 0) + lines
                 return total
-            case If(condition, body):
-                never = not depends_on_data(condition) and not span(condition, at)[1]
+            case tir.If(condition, body):
+                never = not tir.depends_on_data(condition) and not span(condition, at)[1]
                 return {} if never else self.moved(body, at)
-            case Allocate(_, body):
+            case tir.Allocate(_, body):
                 return self.moved(body, at)
         return self.footprint(stmt, at)
 
-    def footprint(self, stmt: Stmt, at: Mapping[str, Span]) -> dict[str, int]:
+    def footprint(self, stmt: tir.Stmt, at: Mapping[str, Span]) -> dict[str, int]:
         """The number of distinct lines of each buffer that a statement touches."""
         boxes: dict[str, list[_Box]] = {}
         for block, enclosing in nests(stmt):
             spans = dict(at)
             for loop in enclosing:
-                if isinstance(loop, For):
+                if isinstance(loop, tir.For):
                     spans[loop.var.name] = (0, span(loop.extent, spans)[1] - 1)
             empty = any(high < low for low, high in spans.values())
             if empty or not all(span(condition, spans)[1] for condition in _index_guards(block, enclosing)):
                 continue
             for access in accesses(block):
-                if all(span(guard, spans)[1] for guard in access.guards if not depends_on_data(guard)):
+                if all(span(guard, spans)[1] for guard in access.guards if not tir.depends_on_data(guard)):
                     _merge(boxes.setdefault(access.buffer.name, []), _box(access.buffer, access.indices, spans))
         return {name: self._lines(all_) for name, all_ in boxes.items()}
 
@@ -183,8 +174,8 @@ class _Model:
         return min(sum(box.lines(self.line) for box in boxes), boxes[0].whole(self.line))
 
 
-def _index_guards(block: Block, enclosing: Iterable[Stmt]) -> list[Expr]:
-    return [condition for condition in guards_of(block, enclosing) if not depends_on_data(condition)]
+def _index_guards(block: tir.Block, enclosing: Iterable[tir.Stmt]) -> list[tir.Expr]:
+    return [condition for condition in guards_of(block, enclosing) if not tir.depends_on_data(condition)]
 
 
 @dataclass(frozen=True)
@@ -226,16 +217,16 @@ class _Box:
         return (length + line - step) / line
 
 
-def _box(buffer: Buffer, indices: tuple[Expr, ...], at: Mapping[str, Span]) -> _Box:
+def _box(buffer: tir.Buffer, indices: tuple[tir.Expr, ...], at: Mapping[str, Span]) -> _Box:
     shape = tuple(span(extent, at)[1] for extent in buffer.shape)
     spans, counts = [], []
     for index, extent in zip(indices, shape, strict=True):
-        low, high = (0, extent - 1) if depends_on_data(index) else span(index, at)
+        low, high = (0, extent - 1) if tir.depends_on_data(index) else span(index, at)
         low, high = max(low, 0), min(high, extent - 1)
         values = math.prod(at[name][1] - at[name][0] + 1 for name in _names(index))
         spans.append((low, max(low, high)))
         counts.append(min(values, max(low, high) - low + 1))
-    return _Box(shape, ITEM_BYTES[buffer.dtype], tuple(spans), tuple(counts))
+    return _Box(shape, tir.ITEM_BYTES[buffer.dtype], tuple(spans), tuple(counts))
 
 
 def _merge(boxes: list[_Box], new: _Box) -> None:
@@ -254,23 +245,23 @@ def _merge(boxes: list[_Box], new: _Box) -> None:
     boxes.append(new)
 
 
-def span(expr: Expr, at: Mapping[str, Span]) -> Span:
+def span(expr: tir.Expr, at: Mapping[str, Span]) -> Span:
     """The least and largest value of an integer expression, each operand taken by itself; False is 0, True is 1.
 
     Raises:
         ValueError: a size has no value.
     """
     match expr:
-        case Const(value):
+        case tir.Const(value):
             return int(value), int(value)
-        case Var(name):
+        case tir.Var(name):
             if name not in at:
                 raise ValueError(f"the size {name} has no value: pass it in sizes")
             return at[name]
-        case Select(_, a, b):
+        case tir.Select(_, a, b):
             first, second = span(a, at), span(b, at)
             return min(first[0], second[0]), max(first[1], second[1])
-        case Binary(op, a, b):
+        case tir.Binary(op, a, b):
             return _span_of(op, span(a, at), span(b, at))
     raise TypeError(f"{expr} is no arithmetic on integers")
 

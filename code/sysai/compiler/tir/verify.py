@@ -1,37 +1,34 @@
 """Whether a tensor program keeps the rules that `statement.py` states, so that passes may rely on them.
 
-Names, scopes and dtypes are checked by reading the program. Where elements lie is checked in two steps: what
-`arith.py` proves is accepted; for the rest the loops are executed for a few small sizes (`counterexample.py`), and an
-index that is outside, an element that two iterations write, or two dependent iterations of a parallel loop are
-reported with their numbers. What is neither proved nor refuted is accepted: indices that depend on data are of this
-kind. LLVM's verifier and TVM's `VerifyWellFormed` check names and types; the rest is left to each pass there.
+Names, scopes and dtypes are checked by reading the program. Where elements lie is checked by executing the loops
+without computing anything: an index that is outside, an element that two iterations write or that is read before it is
+stored, two dependent iterations of a parallel loop are reported with their numbers. Sizes take a few small values; a
+loop that is long all the same runs only its first, middle and last iterations. So a rule that is broken by neighbours
+or at a border is found to be, and one that is broken only deep inside, or where data say so, is not.
+
+LLVM's verifier and TVM's `VerifyWellFormed` check names and types; the rest is left to each pass there.
 """
 
+import itertools
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from sysai.compiler import tir
 from sysai.compiler.errors import InvalidProgram
-from sysai.compiler.tir.accesses import Access, accesses, guards_of, nests
-from sysai.compiler.tir.arith import Ranges, affine, proves, size_ranges
-from sysai.compiler.tir.counterexample import find_counterexample
+from sysai.compiler.tir.accesses import Instance, Touch, accesses, evaluate, instances, nests
 
-RESERVED = {
-    *tir.MATH,
-    *tir.EXTREMES,
-    *tir.DTYPES,
-    "select",
-    "cast",
-    "init",
-    "combine",
-    "where",
-    "spatial",
-    "reduce",
-    "size",
-}
+SIZES = (1, 2, 3, 5, 9)
+EXECUTIONS = 3000
+"""About how many executions of blocks are watched for one choice of sizes."""
+WORDS = ("select", "cast", "init", "combine", "where", "spatial", "reduce", "size")
+RESERVED = {*tir.MATH, *tir.EXTREMES, *tir.DTYPES, *WORDS}
 """Names that are words of the text form, and so cannot name a variable or a buffer."""
+Variables = tuple[tir.Var, ...]
+Buffers = Mapping[str, tir.Buffer]
+EMPTY: Buffers = MappingProxyType({})
 
 
 @lru_cache(maxsize=256)
@@ -42,9 +39,8 @@ def verify_function(function: tir.PrimFunc) -> None:
         InvalidProgram: a rule is broken; the message says where, and by which numbers if they are known.
     """
     _Names(function).check()
-    if not _all_proved(function):
-        counterexample = find_counterexample(function)
-        _require(counterexample is None, f"{function.name}: {counterexample}")
+    fault = next((fault for sizes in _choices(function) for fault in _watch(function, sizes)), None)
+    _require(fault is None, f"{function.name}: {fault}")
 
 
 def _require(holds: bool, message: str) -> None:
@@ -78,7 +74,7 @@ class _Names:
         _require(name not in RESERVED, f"{name} has a meaning of its own in programs: choose another name")
         _require(name not in taken, f"{name} names two things: rename one of them")
 
-    def buffer(self, buffer: tir.Buffer, inner: tuple[tir.Var, ...]) -> None:
+    def buffer(self, buffer: tir.Buffer, inner: Variables) -> None:
         self.name(buffer.name, {*self.buffers, *(size.name for size in self.sizes), *(var.name for var in inner)})
         _require(
             buffer.dtype in tir.DTYPES, f"{buffer.name} has dtype {buffer.dtype}: use one of {', '.join(tir.DTYPES)}"
@@ -87,7 +83,7 @@ class _Names:
             self.index(extent, (*self.sizes, *inner), f"the shape of {buffer.name}")
         self.buffers[buffer.name] = buffer
 
-    def statement(self, stmt: tir.Stmt, variables: tuple[tir.Var, ...], visible: Mapping[str, tir.Buffer]) -> None:
+    def statement(self, stmt: tir.Stmt, variables: Variables, visible: Buffers) -> None:
         match stmt:
             case tir.For(var, extent, body, kind):
                 self.index(extent, variables, f"the extent of loop {var}", visible)
@@ -110,7 +106,7 @@ class _Names:
             case _:
                 raise InvalidProgram(f"not a statement: {stmt!r}")
 
-    def block(self, block: tir.Block, variables: tuple[tir.Var, ...], visible: Mapping[str, tir.Buffer]) -> None:
+    def block(self, block: tir.Block, variables: Variables, visible: Buffers) -> None:
         where = f"block {block.name}"
         _require(block.name not in self.blocks, f"two blocks are named {block.name}: rename one of them")
         self.blocks.add(block.name)
@@ -142,10 +138,10 @@ class _Names:
             block.reduces or not reducing,
             f"{where} has reduction axes, but does not combine: its iterations would overwrite each other",
         )
-        for index in block.indices:
-            _require(
-                not reducing & set(tir.walk(index)), f"{where} writes where its reduction axes say: make them spatial"
-            )
+        _require(
+            not reducing & tir.variables(*block.indices),
+            f"{where} writes where its reduction axes say: make them spatial",
+        )
         if block.init is not None:
             _require(block.reduces, f"{where} has an init, but nothing to combine with it")
             self.expr(block.init, tuple(self.sizes), {}, f"{where}: the init")
@@ -159,19 +155,11 @@ class _Names:
             )
         self.stored.add(block.buffer.name)
 
-    def index(
-        self,
-        expr: tir.Expr,
-        variables: tuple[tir.Var, ...],
-        where: str,
-        visible: Mapping[str, tir.Buffer] | None = None,
-    ) -> None:
-        self.expr(expr, variables, visible or {}, where)
+    def index(self, expr: tir.Expr, variables: Variables, where: str, visible: Buffers = EMPTY) -> None:
+        self.expr(expr, variables, visible, where)
         _require(expr.dtype == tir.INDEX, f"{where}: {expr} is {expr.dtype}, an index is {tir.INDEX}")
 
-    def expr(
-        self, expr: tir.Expr, variables: tuple[tir.Var, ...], visible: Mapping[str, tir.Buffer], where: str
-    ) -> None:
+    def expr(self, expr: tir.Expr, variables: Variables, visible: Buffers, where: str) -> None:
         for node in tir.walk(expr):
             match node:
                 case tir.Var(name):
@@ -192,12 +180,11 @@ class _Names:
                         )
                 case tir.Binary(op, a, b):
                     _require(a.dtype == b.dtype, f"{where}: {node} has operands of {a.dtype} and {b.dtype}: cast one")
-                    defined = op in tir.ARITHMETIC or op in tir.EXTREMES or node.dtype == "bool"
-                    _require(defined, f"{where}: no operation {op}")
-                    logical = op in tir.LOGIC
-                    _require(not logical or a.dtype == "bool", f"{where}: {node} is logic on {a.dtype}")
-                    arithmetic = op in tir.ARITHMETIC
-                    _require(not arithmetic or a.dtype != "bool", f"{where}: {node} calculates with truth values")
+                    _require(op in tir.OPERATORS, f"{where}: no operation {op}")
+                    illogical = op in tir.LOGIC and a.dtype != "bool"
+                    _require(not illogical, f"{where}: {node} is logic on {a.dtype}")
+                    calculates = op in tir.ARITHMETIC and a.dtype == "bool"
+                    _require(not calculates, f"{where}: {node} calculates with truth values")
                 case tir.Call(function, _):
                     _require(function in tir.MATH, f"{where}: no function {function}")
                 case tir.Select(condition, a, b):
@@ -207,73 +194,155 @@ class _Names:
                     _require(dtype in tir.DTYPES, f"{where}: no dtype {dtype}")
 
 
-def _all_proved(function: tir.PrimFunc) -> bool:
-    """Whether every element that is touched lies inside, distinct for distinct iterations, where it has to.
-
-    Of sums, and of what is allocated inside, nothing is proved: whether terms are added once, and whether elements are
-    stored before they are read.
-    """
-    if any(isinstance(stmt, tir.Allocate) for stmt in tir.statements(function.body)):
-        return False
-    for block, enclosing in nests(function.body):
-        loops = [stmt for stmt in enclosing if isinstance(stmt, tir.For)]
-        ranges = {**size_ranges(function.sizes), **{loop.var: (0, loop.extent) for loop in loops}}
-        holds = guards_of(block, enclosing)
-        if block.reduces or not (_inside(block, ranges, holds) and _distinct(block)):
-            return False
-    parallel = [s for s in _loops(function.body) if s.kind in (tir.PARALLEL, tir.VECTORIZED)]
-    return all(_independent(loop, function) for loop in parallel)
+def _choices(function: tir.PrimFunc) -> Iterator[dict[str, int]]:
+    names = [size.name for size in function.sizes]
+    if not names:
+        yield {}
+        return
+    yield from (dict.fromkeys(names, value) for value in SIZES)
+    if len(names) > 1:
+        yield dict(zip(names, itertools.cycle((2, 7, 3)), strict=False))
+        yield dict(zip(names, itertools.cycle((5, 1, 4)), strict=False))
 
 
-def _loops(stmt: tir.Stmt) -> list[tir.For]:
-    return list(dict.fromkeys(s for _, enclosing in nests(stmt) for s in enclosing if isinstance(s, tir.For)))
+def _watch(function: tir.PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
+    complete = _count(function.body, dict(sizes)) <= EXECUTIONS
+    watcher = _Watcher(function, sizes, complete)
+    depth = max((sum(isinstance(s, tir.For) for s in enclosing) for _, enclosing in nests(function.body)), default=1)
+    pick = range if complete else _borders(max(3, int(EXECUTIONS ** (1 / max(depth, 1)))))
+    for instance in instances(function.body, sizes, pick, watcher.entered):
+        for message in watcher.faults(instance):
+            values = ", ".join(f"{name}={value}" for name, value in instance.values.items())
+            yield f"block {instance.block.name}: {message}" + (f" (at {values})" if values else "")
 
 
-def _inside(block: tir.Block, ranges: Ranges, holds: tuple[tir.Expr, ...]) -> bool:
-    needed = [(axis.binding, axis.extent, ()) for axis in block.axes]
-    for access in accesses(block):
-        pairs = zip(access.indices, access.buffer.shape, strict=True)
-        needed += [(index, extent, access.guards) for index, extent in pairs if not tir.depends_on_data(index)]
-    return all(
-        proves(tir.binary("and", tir.as_expr(0) <= index, index < extent), ranges, (*holds, *guards))
-        for index, extent, guards in needed
-    )
+def _count(stmt: tir.Stmt, values: dict[str, int]) -> int:
+    """The number of executions of blocks, as if every iteration of a loop were like its first."""
+    match stmt:
+        case tir.For(var, extent, body):
+            count = max(evaluate(extent, values), 0)
+            return count and count * _count(body, {**values, var.name: 0})
+        case tir.If() | tir.Allocate():
+            return _count(stmt.body, values)
+        case tir.Seq(stmts):
+            return sum(_count(child, values) for child in stmts)
+    return 1
 
 
-def _distinct(block: tir.Block) -> bool:
-    """Whether every spatial axis is an index itself (or has one iteration only)."""
-    return all(
-        axis.var in block.indices or axis.extent == tir.Const(1, tir.INDEX)
-        for axis in block.axes
-        if axis.kind == tir.SPATIAL
-    )
+def _borders(count: int) -> Callable[[int], list[int]]:
+    """About `count` iterations of a loop: the first half of them, one in the middle, the last."""
+
+    def pick(extent: int) -> list[int]:
+        if extent <= count:
+            return list(range(extent))
+        last = range(extent - max(count // 2 - 1, 1), extent)
+        return [*range(count - len(last) - 1), extent // 2, *last]
+
+    return pick
 
 
-def _independent(loop: tir.For, function: tir.PrimFunc) -> bool:
-    """Whether all elements that are touched determine the loop's iteration: by an index c * var + rest, rest < c."""
-    inside = list(nests(loop.body))
-    private = {s.buffer.name for _, enclosing in inside for s in enclosing if isinstance(s, tir.Allocate)}
-    touched: dict[str, list[tuple[Access, Ranges]]] = {}
-    for block, enclosing in inside:
-        ranges = {**size_ranges(function.sizes), **{s.var: (0, s.extent) for s in enclosing if isinstance(s, tir.For)}}
-        for access in accesses(block):
-            touched.setdefault(access.buffer.name, []).append((access, ranges))
-    shared = [all_ for name, all_ in touched.items() if name not in private and any(a.writes for a, _ in all_)]
-    for uses in shared:
-        dimensions = range(len(uses[0][0].indices))
-        digits = [{_digit(access.indices[d], loop.var, ranges) for access, ranges in uses} for d in dimensions]
-        if not any(len(alike) == 1 and None not in alike for alike in digits):
-            return False
-    return True
+def _element(buffer: tir.Buffer, indices: tuple[int, ...]) -> str:
+    return f"{buffer.name}{list(indices)}"
 
 
-def _digit(index: tir.Expr, var: tir.Var, inner: Ranges) -> tuple[tir.Expr, tir.Expr] | None:
-    """(c, fixed) with index = c * var + fixed + rest, where 0 <= rest < c and fixed does not change inside the loop."""
-    moving = [v for v in inner if v in tir.walk(index) and inner[v][1] is not None]
-    split = affine(index, [var, *moving])
-    if split is None or var not in split[0] or tir.depends_on_data(split[1]):
-        return None
-    coefficient = split[0][var]
-    rest = sum((split[0][v] * v for v in moving if v in split[0]), start=tir.as_expr(0))
-    fits = proves(tir.binary("and", tir.as_expr(0) <= rest, rest < coefficient), inner)
-    return (coefficient, split[1]) if fits else None
+class _Watcher:
+    """The blocks and iterations that have touched each element so far, to compare the next ones with."""
+
+    def __init__(self, function: tir.PrimFunc, sizes: Mapping[str, int], complete: bool):
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.sizes = sizes
+        self.extents: dict[int, tuple[int, ...]] = {}  # of the axes of a block, by its id
+        self.serial = itertools.count()
+        self.entries: dict[str, int] = {}  # of loops and of allocated buffers: the number of their latest entry
+        self.loops: dict[tuple[int, str], list[tir.For]] = {}
+        self.users: dict[tuple, list] = {}  # by (entry of a loop, buffer, element): [iteration, several, written]
+        self.writers: dict[tuple, tuple] = {}  # by (buffer, its entry, element): block, spatial axes
+        self.added: dict[tuple, tuple[str, set]] = {}  # by the same: the block, and its reduction axes so far
+        self.stored: set[tuple] = set()
+        block_nests = list(nests(function.body)) if complete else []  # else what is read may have been left out
+        self.tracked = {
+            stmt.buffer.name for _, enclosing in block_nests for stmt in enclosing if isinstance(stmt, tir.Allocate)
+        }
+        self.tracked -= {block.buffer.name for block, _ in block_nests if any(map(tir.depends_on_data, block.indices))}
+        # A reduction over an empty axis initializes nothing; `interpret.require_initialized` refuses it at the call.
+        self.tracked -= {
+            block.buffer.name
+            for block, _ in block_nests
+            if block.init is not None
+            and any(axis.kind == tir.REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)
+        }
+        for buffer in function.buffers:
+            self.entries[buffer.name] = 0
+            self.shapes[buffer.name] = tuple(evaluate(extent, sizes) for extent in buffer.shape)
+
+    def entered(self, stmt: tir.Stmt, values: Mapping[str, int]) -> None:
+        match stmt:
+            case tir.For(var):
+                self.entries[var.name] = next(self.serial)
+            case tir.Allocate(buffer):
+                self.entries[buffer.name] = next(self.serial)
+                self.shapes[buffer.name] = tuple(evaluate(extent, values) for extent in buffer.shape)
+
+    def faults(self, instance: Instance) -> Iterator[str]:
+        """The rules that an execution of a block breaks, given all before it."""
+        block = instance.block
+        if id(block) not in self.extents:
+            self.extents[id(block)] = tuple(evaluate(axis.extent, self.sizes) for axis in block.axes)
+        for axis, value, extent in zip(block.axes, instance.axes, self.extents[id(block)], strict=True):
+            if not 0 <= value < extent:
+                yield f"axis {axis.var} is {value}, outside its extent {axis.extent}"
+        starts = block.init is not None and not any(instance.along(tir.REDUCE))
+        for touch in instance.touches:
+            if touch.indices is not None and touch.certain:
+                yield from self.touched(instance, touch, starts)
+        if instance.touches[-1].indices is not None and instance.touches[-1].certain:
+            yield from self.written(instance, starts)
+
+    def touched(self, instance: Instance, touch: Touch, starts: bool) -> Iterator[str]:
+        buffer, indices, writes, _ = touch
+        shape = self.shapes[buffer.name]
+        if not all(0 <= index < extent for index, extent in zip(indices, shape, strict=True)):
+            yield f"{_element(buffer, indices)} is outside the shape {list(shape)}"
+        key = (buffer.name, self.entries[buffer.name], indices)
+        if buffer.name in self.tracked:
+            own = starts and buffer == instance.block.buffer and indices == instance.touches[-1].indices
+            if writes:
+                self.stored.add(key)
+            elif key not in self.stored and not own:
+                yield f"{_element(buffer, indices)} is read before anything is stored there"
+        for loop in self.concurrent_loops(instance, buffer.name):
+            iteration = instance.values[loop.var.name]
+            user = self.users.setdefault((self.entries[loop.var.name], *key), [iteration, False, False])
+            user[1] |= iteration != user[0]
+            user[2] |= writes
+            if user[1] and user[2]:
+                yield (
+                    f"{_element(buffer, indices)} is touched by several iterations of the {loop.kind} loop {loop.var}, "
+                    "and written: make the loop serial"
+                )
+
+    def written(self, instance: Instance, starts: bool) -> Iterator[str]:
+        block, indices = instance.block, instance.touches[-1].indices
+        spatial, reduced = instance.along(tir.SPATIAL), instance.along(tir.REDUCE)
+        key = (block.buffer.name, self.entries[block.buffer.name], indices)
+        before = self.writers.setdefault((*key, block.name), spatial)
+        if before != spatial:
+            element = _element(block.buffer, indices)
+            yield f"{element} is written for spatial axes {list(before)} and again for {list(spatial)}"
+        if starts or not block.reduces or self.added.get(key, (block.name,))[0] != block.name:
+            self.added.pop(key, None)
+        if block.reduces:
+            _, terms = self.added.setdefault(key, (block.name, set()))
+            if reduced in terms:
+                yield f"{_element(block.buffer, indices)} gets the term for reduction axes {list(reduced)} twice"
+            terms.add(reduced)
+
+    def concurrent_loops(self, instance: Instance, buffer: str) -> list[tir.For]:
+        """The parallel and vectorized loops around the block whose iterations share the buffer."""
+        key = (id(instance.block), buffer)
+        if key not in self.loops:
+            enclosing = instance.enclosing
+            births = [i for i, s in enumerate(enclosing) if isinstance(s, tir.Allocate) and s.buffer.name == buffer]
+            inside = enclosing[births[0] :] if births else enclosing
+            self.loops[key] = [s for s in inside if isinstance(s, tir.For) and s.kind in (tir.PARALLEL, tir.VECTORIZED)]
+        return self.loops[key]

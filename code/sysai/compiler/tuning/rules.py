@@ -14,7 +14,15 @@ import math
 from collections.abc import Sequence
 
 from sysai.compiler.cpu import lanes
-from sysai.compiler.schedule import steps
+from sysai.compiler.schedule.default import (
+    add_up,
+    extent_of,
+    parallelize,
+    reduces_over,
+    row_passes,
+    unroll_tile,
+    vectors,
+)
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.schedule.tree import find_block, find_loop
 from sysai.compiler.tir.expr import Const, Expr
@@ -59,11 +67,11 @@ def _nests(schedule: Schedule) -> list[tuple[str, tuple[str, ...]]]:
 
 def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choose) -> None:
     block = find_block(schedule.function, name)
-    summed = [loop for loop in loops if steps.reduces_over(block, loop)]
+    summed = [loop for loop in loops if reduces_over(block, loop)]
     spatial = [loop for loop in loops if loop not in summed]
     budget, outer, middle, inner = REGISTER_TILE, [], [], []
     for loop in reversed(spatial):  # the innermost first: vectors need it most
-        extent = steps.extent_of(schedule, loop)
+        extent = extent_of(schedule, loop)
         register = choose(f"{name}: register tile of {loop}", tile_sizes(extent, min(budget, 128)))
         budget //= register
         cache = choose(f"{name}: cache tile of {loop}", _cache_tiles(extent, register))
@@ -87,10 +95,10 @@ def _tile_nest(schedule: Schedule, name: str, loops: Sequence[str], choose: Choo
         schedule.vectorize(inner[-1])
     for copied in stored:
         last = schedule.loops_of(copied)[-1]
-        if inner and isinstance(steps.extent_of(schedule, last), Const):
+        if inner and isinstance(extent_of(schedule, last), Const):
             schedule.vectorize(last)
     count = choose(f"{name}: loops over cores", tuple(range(len(outer) + 1)))
-    steps.parallelize(schedule, outer[:count])
+    parallelize(schedule, outer[:count])
 
 
 def _cache_tiles(extent: Expr, register: int) -> tuple[int, ...]:
@@ -121,7 +129,7 @@ def _keep_in_registers(schedule: Schedule, name: str, enclosing: Sequence[str], 
 
 
 def _unroll(schedule: Schedule, name: str, loops: Sequence[str], choose: Choose) -> None:
-    extents = [steps.extent_of(schedule, loop) for loop in loops]
+    extents = [extent_of(schedule, loop) for loop in loops]
     if not loops or math.prod(extent.value for extent in extents) > UNROLLED:
         return
     if choose(f"{name}: unroll", (True, False)):
@@ -135,7 +143,7 @@ def product(schedule: Schedule, choose: Choose) -> None:
     outer, tile, blocked = [loop for loop in loops if loop not in ("row", "column")], [], []
     rows = 1
     if "row" in loops:
-        extent = steps.extent_of(schedule, "row")
+        extent = extent_of(schedule, "row")
         rows = choose("rows of the tile", tile_sizes(extent, 12))
         block_rows = choose("tiles in a block of rows", _cache_tiles(extent, rows))
         *blocked, inner = _split(schedule, "row", (block_rows, rows)) if rows > 1 else ("row",)
@@ -150,42 +158,34 @@ def product(schedule: Schedule, choose: Choose) -> None:
     schedule.reorder(*enclosing, *tile)
     schedule.compute_at("product", enclosing[-1])
     own = [loop for loop in schedule.loops_of("product") if loop not in enclosing]
-    summed = [loop for loop in own if steps.reduces_over(find_block(schedule.function, "product"), loop)]
+    summed = [loop for loop in own if reduces_over(find_block(schedule.function, "product"), loop)]
     if summed:
         schedule.reorder(*summed, *(loop for loop in own if loop not in summed))
         init = schedule.decompose_reduction("product", summed[0])
         for block in (init, "product"):
-            _registers(schedule, [loop for loop in schedule.loops_of(block) if loop not in {*enclosing, *summed}])
+            unroll_tile(schedule, [loop for loop in schedule.loops_of(block) if loop not in {*enclosing, *summed}])
     if "column" in loops:
-        steps.vectors(schedule, tile[-1])
+        vectors(schedule, tile[-1])
     count = choose("loops over cores", tuple(range(1, len(enclosing) + 1)))
-    steps.parallelize(schedule, enclosing[:count])
-
-
-def _registers(schedule: Schedule, loops: Sequence[str]) -> None:
-    """A tile's loops: the last in vectors, all others unrolled."""
-    if loops:
-        outer = steps.vectors(schedule, loops[-1])
-        for loop in (*loops[:-1], *([outer] if outer else [])):
-            schedule.unroll(loop)
+    parallelize(schedule, enclosing[:count])
 
 
 def rows(schedule: Schedule, choose: Choose) -> None:
     """The schedule of lowered reductions along rows, its numbers left open; rows whose elements lie apart are tiled."""
     first = next(block for block in blocks(schedule.function.body) if block.reduces)
     loops = schedule.loops_of(first.name)
-    enclosing = [loop for loop in loops if not steps.reduces_over(first, loop)]
+    enclosing = [loop for loop in loops if not reduces_over(first, loop)]
     if loops[-1] in enclosing:
         return tiled(schedule, choose)
-    for loop, inside in steps.passes(schedule, enclosing):
-        name, extent = inside[-1].name, steps.extent_of(schedule, loop)
+    for loop, inside in row_passes(schedule, enclosing):
+        name, extent = inside[-1].name, extent_of(schedule, loop)
         width = lanes() * choose(f"{name}: vectors", (1, 2, 4, 8))
         if not inside[-1].reduces:
-            steps.vectors(schedule, loop, width)
+            vectors(schedule, loop, width)
         elif not (isinstance(extent, Const) and extent.value < 2 * width):
             _partial_results(schedule, name, loop, width)
     count = choose("loops over cores", tuple(range(len(enclosing) + 1)))
-    steps.parallelize(schedule, enclosing[:count])
+    parallelize(schedule, enclosing[:count])
 
 
 def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> None:
@@ -198,7 +198,7 @@ def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> No
     init = schedule.loops_of(f"{partial}_init")[-1]
     if find_loop(schedule.function, init).kind == SERIAL:
         schedule.vectorize(init)
-    steps.add_up(schedule, name, width)
+    add_up(schedule, name, width)
 
 
 RULES: dict[str, Rule] = {"matmul": product, "reduction": rows}
