@@ -3,6 +3,8 @@
 throughput  all requests at once: output tokens a second through HTTP, beside transformers' static batching of the
             same requests (in order of arrival, padded on the left, generated until the longest of a batch is done)
             at its best batch size; ours, theirs, ours
+work        what both sides of `throughput` compute for these requests, counted: tokens read, with padding and less the
+            prefix cache's; steps; and ours without the prefix cache
 prefix      requests that share system prompts: TTFT with prefix caching and without, one at a time and under load
 chunked     short requests while long prompts arrive: P99 of TPOT and of the gaps between tokens, with a token
             budget of 128 and with one that takes every prompt whole
@@ -28,13 +30,15 @@ from statistics import mean, median
 
 import torch
 from ch14_policies import CONFIG, measure_policies
-from ch14_record import header, record
+from ch14_record import CONTESTANTS, header, record
 from ch14_workload import at_once, conversations
 from sysai.hardware.rates import measure_matmul_rate, measure_read_bandwidth
 from sysai.models.as_transformers import as_transformers
 from sysai.models.weights import load_smollm2
+from sysai.serving.simulation.cost_model import StepCostModel
 from sysai.serving.simulation.latency import LatencyReport, summarize
 from sysai.serving.simulation.load_generator import Outcome, replay
+from sysai.serving.simulation.simulator import simulate
 from sysai.serving.simulation.workload import Lengths, Sharing, WorkItem, make_workload
 from transformers import LlamaForCausalLM
 
@@ -136,6 +140,26 @@ def measure_throughput(options: argparse.Namespace) -> dict:
     return row
 
 
+def count_work(options: argparse.Namespace) -> dict:
+    """Tokens of prompts that are computed and steps, of static batches of 8 and of the server's scheduler."""
+    workload = at_once(conversations(options.requests, 1.0, options.seed, sharing(options)))
+    batches = [workload[first : first + 8] for first in range(0, len(workload), 8)]
+    found = {
+        "their_prompt_tokens": sum(len(b) * max(len(item.prompt_token_ids) for item in b) for b in batches),
+        "their_decode_steps": sum(max(item.output_length for item in b) for b in batches),
+        "prompt_tokens": sum(len(item.prompt_token_ids) for item in workload),
+        "output_tokens": sum(item.output_length for item in workload),
+    }
+    for kind, caching in (("ours", True), ("ours_uncached", False)):
+        counted = simulate(workload, replace(CONFIG, prefix_caching=caching), StepCostModel(fixed=1.0))
+        found |= {
+            f"{kind}_prompt_tokens": found["prompt_tokens"] - counted.cached_tokens,
+            f"{kind}_steps": counted.steps,
+        }
+    print(f"work: {found}", flush=True)
+    return found
+
+
 def measure_prefix(options: argparse.Namespace) -> dict:
     """TTFT of requests that all begin with system prompts: the same requests to a server with prefix caching and not.
 
@@ -200,6 +224,7 @@ def sharing(options: argparse.Namespace) -> Sharing:
 
 PARTS = {
     "throughput": measure_throughput,
+    "work": count_work,
     "prefix": measure_prefix,
     "chunked": measure_chunked,
     "policies": lambda options: measure_policies(options, sharing(options)),
@@ -228,7 +253,8 @@ def main() -> None:
     for part in options.only:
         found = PARTS[part](options)
         if options.record:
-            record("ch14_serving", rates, **{part: found})
+            contestants = () if part == "work" else CONTESTANTS
+            record("ch14_serving", rates, contestants, **{part: found})
 
 
 if __name__ == "__main__":

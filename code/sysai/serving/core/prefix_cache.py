@@ -16,10 +16,19 @@ and tiers in host memory and on other machines (Mooncake, arXiv 2407.00079).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sysai.serving.core.blocks import BlockPool, BlockTable
 
 BlockTokens = tuple[int, ...]
+
+
+class CachedBlock(NamedTuple):
+    """A node of the tree: its block, the block of the text before it (None at a text's start), and its tokens."""
+
+    block: int
+    parent: int | None
+    tokens: BlockTokens
 
 
 @dataclass(eq=False)
@@ -44,6 +53,13 @@ class PrefixCache:
     def num_blocks(self) -> int:
         """How many blocks the cache holds, in use or evictable."""
         return len(self._nodes)
+
+    def nodes(self) -> list[CachedBlock]:
+        """List all cached blocks, a text's beginning before what follows it."""
+        return [
+            CachedBlock(node.block, None if node.parent is self._root else node.parent.block, node.tokens)
+            for node in self._below(self._root)
+        ]
 
     def match(self, token_ids: Sequence[int]) -> list[int]:
         """Find the blocks of the longest cached text that `token_ids` begin with; the caller becomes their holder."""

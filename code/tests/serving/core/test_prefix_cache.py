@@ -38,7 +38,8 @@ class Cache(RuleBasedStateMachine):
         """Texts in use have no such time; those that are not any more have the present one."""
         self.clock += 1
         held = {block for table in self.tables for block in table.blocks}
-        idle = {prefix for prefix in self.kept if self.block_of(prefix) not in held}
+        texts = self.cached_texts()
+        idle = {prefix for prefix in self.kept if texts[prefix] not in held}
         self.given_back = {prefix: self.given_back.get(prefix, self.clock) for prefix in idle}
 
     @rule(target=running, tokens=TEXTS)
@@ -112,13 +113,12 @@ class Cache(RuleBasedStateMachine):
                 evicted += self.given_back.pop(prefix, None) is not None
         assert self.pool.num_free == free + evicted
 
-    def block_of(self, prefix) -> int | None:
-        node = self.cache._root
-        for end in range(SIZE, len(prefix) + 1, SIZE):
-            node = node.children.get(prefix[end - SIZE : end])
-            if node is None:
-                return None
-        return node.block
+    def cached_texts(self) -> dict[tuple[int, ...], int]:
+        """The texts that the tree's nodes spell, from the root to each, and the block of each."""
+        spelled = {None: ()}
+        for node in self.cache.nodes():
+            spelled[node.block] = spelled[node.parent] + node.tokens
+        return {text: block for block, text in spelled.items() if text}
 
     @invariant()
     def sound(self):
@@ -126,8 +126,10 @@ class Cache(RuleBasedStateMachine):
         self.pool.check_invariants(block for table in self.tables for block in table.blocks)
         for table in self.tables:
             table.check_invariants()
-        assert self.cache.num_blocks == len(self.kept)
-        assert all(self.content[self.block_of(prefix)] == prefix for prefix in self.kept)
+        texts = self.cached_texts()
+        assert texts.keys() == self.kept
+        assert self.cache.num_blocks == len(texts)
+        assert all(self.content[block] == text for text, block in texts.items())
         assert self.pool.num_evictable == len(self.given_back)
 
 
