@@ -21,8 +21,7 @@ from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tuning.cost_model import CostModel, pairs_in_order
-from sysai.compiler.tuning.database import Database
-from sysai.compiler.tuning.measure import Measurer
+from sysai.compiler.tuning.measure import Database, Measurer
 from sysai.compiler.tuning.rules import rule_for
 from sysai.compiler.tuning.search import Options, Tuned, tune
 from sysai.compiler.tuning.space import Space

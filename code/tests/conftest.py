@@ -50,3 +50,14 @@ def nan_in_fresh_memory():
     assert torch.empty(1 << 12).isnan().all()
     yield
     libc.mallopt(M_PERTURB, 0)
+
+
+@pytest.fixture(scope="module")
+def one_thread_a_product():
+    """Tests run beside others: threads of a tiny product would spend their time waiting for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

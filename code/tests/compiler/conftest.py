@@ -9,3 +9,18 @@ WHOLE_MODELS = {"test_backend", "test_backend_smollm2"}
 def _verified(request, monkeypatch):
     if request.path.stem not in WHOLE_MODELS:
         monkeypatch.setenv("SYSAI_VERIFY", "1")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A fresh cache of the test's own: the folder where kernels are kept."""
+    monkeypatch.setenv("SYSAI_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "kernels"
+
+
+@pytest.fixture(scope="module")
+def module_cache(tmp_path_factory):
+    """A fresh cache, one for all tests of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYSAI_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        yield

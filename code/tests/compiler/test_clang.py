@@ -21,9 +21,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _clang(tmp_path_factory):
+def _clang(module_cache):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYSAI_CACHE", str(tmp_path_factory.mktemp("kernels")))
         patch.setenv("CC", "clang")
         assert "clang" in find_compiler().version
         yield

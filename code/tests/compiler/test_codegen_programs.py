@@ -26,17 +26,10 @@ from sysai.compiler.tir.statement import (
 from sysai.compiler.tir.text import print_function
 from test_schedule_random import draw_call
 
-pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
+pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory", "module_cache")
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 QUICK = ("-O1",)  # what is compared are values; -O3 takes three times as long to compile
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYSAI_CACHE", str(tmp_path_factory.mktemp("kernels")))
-        yield
 
 
 def scheduled(data: st.DataObject, function: PrimFunc) -> Schedule:

@@ -11,6 +11,7 @@ import torch
 from sysai.compiler.errors import ToolchainError, UnsupportedOperator
 from torch import nn
 
+pytestmark = pytest.mark.usefixtures("cache")
 X = torch.linspace(-2, 2, 35).reshape(5, 7)
 
 
@@ -30,12 +31,6 @@ def by_torch():
 
 
 WAYS = {"package": by_package, "backend": by_torch}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SYSAI_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "kernels"
 
 
 @pytest.fixture(params=WAYS)

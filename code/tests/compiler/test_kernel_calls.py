@@ -31,12 +31,7 @@ N, M, I, J = Var("N"), Var("M"), Var("i"), Var("j")
 INF, NAN = float("inf"), float("nan")
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 0.1, 1e-8, 1e30, -1e30, 65504.0, 3.0, INF, -INF, NAN, 7.0, -7.0, 0.5, 100.0]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYSAI_CACHE", str(tmp_path_factory.mktemp("kernels")))
-        yield
+pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 def elementwise(value, *dtypes: str, out: str = "float32", vectorized: int = 0) -> PrimFunc:

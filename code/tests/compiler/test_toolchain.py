@@ -15,12 +15,7 @@ from sysai.compiler.errors import ToolchainError
 
 SOURCE = '#include "answer.h"\nint answer(void) { return ANSWER; }\n'
 HEADERS = {"answer.h": "#define ANSWER 42\n"}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SYSAI_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "kernels"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def script(path: Path, text: str) -> str:

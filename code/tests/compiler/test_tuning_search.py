@@ -12,8 +12,7 @@ from sysai.compiler.tir.statement import PARALLEL, VECTORIZED, For, PrimFunc, st
 from sysai.compiler.tir.text import parse
 from sysai.compiler.tuning import cost_model
 from sysai.compiler.tuning.cost_model import FEATURES, CostModel, features, pairs_in_order
-from sysai.compiler.tuning.database import Database, Record, this_machine, workload_of
-from sysai.compiler.tuning.measure import Measurement, Measurer
+from sysai.compiler.tuning.measure import Database, Measurement, Measurer, Record, this_machine, workload_of
 from sysai.compiler.tuning.rules import tiled
 from sysai.compiler.tuning.search import Options, tune
 from sysai.compiler.tuning.space import Space

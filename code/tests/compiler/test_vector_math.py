@@ -34,13 +34,11 @@ def _loop(name: str, lanes: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYSAI_CACHE", str(tmp_path_factory.mktemp("kernels")))
-        width = cpu.vector_bytes()
-        lanes = (1, 2, 4, *(n for n in (8, 16) if n <= width // 4))
-        source = f'#include "{HEADER_NAME}"\n' + "".join(_loop(name, n) for name in FUNCTIONS for n in lanes)
-        yield ctypes.CDLL(str(compile_c(source, {HEADER_NAME: vector_header(width)}))), lanes
+def library(module_cache):
+    width = cpu.vector_bytes()
+    lanes = (1, 2, 4, *(n for n in (8, 16) if n <= width // 4))
+    source = f'#include "{HEADER_NAME}"\n' + "".join(_loop(name, n) for name in FUNCTIONS for n in lanes)
+    return ctypes.CDLL(str(compile_c(source, {HEADER_NAME: vector_header(width)}))), lanes
 
 
 def evaluate(library, name: str, lanes: int, x: np.ndarray) -> np.ndarray:

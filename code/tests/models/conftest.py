@@ -1,17 +1,12 @@
 """The real model, loaded once a run."""
 
 import pytest
-import torch
 from sysai.models.weights import load_smollm2
 
 
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread_a_product():
-    """The tests are shared between processes: threads of each would only wait for those of the others."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread(one_thread_a_product):
+    """For every file of this folder."""
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,11 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 from sysai.compiler import cpu
 from sysai.compiler.errors import ToolchainError
@@ -90,7 +91,8 @@ def compile_c(
     library = writable_folder("kernels", f"{key}.so") / f"{key}.so"
     if library.exists():
         return library
-    with _locked(library.with_suffix(".lock")):
+    with library.with_suffix(".lock").open("w") as file:
+        lock(file)
         if not library.exists():
             _compile(compiler, flags, source, headers, library, timeout)
     return library
@@ -138,17 +140,15 @@ def _note(message: str) -> None:
     warnings.warn(message, stacklevel=5)
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock; without fcntl (Windows) both compile, and the rename decides."""
-    try:
+def lock(file: IO) -> None:
+    """Wait until no other process holds the lock of an open file; it is held until the file is closed.
+
+    Windows has no such lock: there both processes go on, and what they write whole (a rename, one append) decides.
+    """
+    with contextlib.suppress(ImportError):
         import fcntl
-    except ImportError:
-        yield
-        return
-    with path.open("w") as file:
+
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _compile(

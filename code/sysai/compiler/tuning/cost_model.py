@@ -21,6 +21,7 @@ moves with a loop is found by evaluating it, so that indices with quotients need
 """
 
 import importlib.util
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ class CostModel:
             )
 
     def add(self, workload: str, features: Features, seconds: float) -> None:
-        """A measurement; `fit` makes use of it. What failed counts as infinitely slow, and is not learned from."""
+        """Remember a measurement for `fit`; one that failed or took no time is not learned from."""
         if math.isfinite(seconds) and seconds > 0:
             self._rows.append((workload, list(features), seconds))
 
@@ -87,17 +88,11 @@ def pairs_in_order(scores: Sequence[float], seconds: Sequence[float]) -> float:
     Raises:
         ValueError: there is no such pair.
     """
-    right = total = 0.0
-    for a in range(len(seconds)):
-        for b in range(a):
-            if seconds[a] == seconds[b]:
-                continue
-            total += 1
-            ahead = (scores[a] - scores[b]) * (seconds[b] - seconds[a])
-            right += 1.0 if ahead > 0 else 0.5 if ahead == 0 else 0.0
-    if not total:
+    pairs = [(a, b) for a, b in itertools.combinations(range(len(seconds)), 2) if seconds[a] != seconds[b]]
+    if not pairs:
         raise ValueError("no two of the times differ: measure more candidates")
-    return right / total
+    ahead = [(scores[a] - scores[b]) * (seconds[b] - seconds[a]) for a, b in pairs]
+    return sum(1.0 if lead > 0 else 0.5 if lead == 0 else 0.0 for lead in ahead) / len(pairs)
 
 
 LINE_BYTES = 64
@@ -141,13 +136,12 @@ def features(function: tir.PrimFunc, sizes: Mapping[str, int] | None = None) -> 
         loops = [(stmt, evaluate(stmt.extent, sizes)) for stmt in enclosing if isinstance(stmt, tir.For)]
         _add_block(totals, block, loops, sizes)
     for stmt in tir.statements(function.body):
-        if isinstance(stmt, tir.Allocate) and stmt.buffer.scope == "local":
-            totals["local bytes"] += (
-                math.prod(evaluate(size, sizes) for size in stmt.buffer.shape) * tir.ITEM_BYTES[stmt.buffer.dtype]
-            )
-    totals["parallel regions"] = sum(
-        isinstance(s, tir.For) and s.kind == tir.PARALLEL for s in tir.statements(function.body)
-    )
+        match stmt:
+            case tir.Allocate(buffer) if buffer.scope == "local":
+                elements = math.prod(evaluate(size, sizes) for size in buffer.shape)
+                totals["local bytes"] += elements * tir.ITEM_BYTES[buffer.dtype]
+            case tir.For(kind=tir.PARALLEL):
+                totals["parallel regions"] += 1
     for cache in CACHES:
         traffic = max(totals[f"bytes into {cache}"], 1.0)
         totals[f"operations a byte into {cache}"] = totals["operations"] / traffic
@@ -171,9 +165,9 @@ def _add_block(
     totals["stores"] += iterations
     _add_loops(totals, loops, iterations)
     values = {**sizes, **{loop.var.name: 0 for loop, _ in loops}}
-    vector = next(((loop, extent) for loop, extent in loops if loop.kind == tir.VECTORIZED), None)
+    vector = next(((loop.var, extent) for loop, extent in loops if loop.kind == tir.VECTORIZED), None)
     if vector:
-        _add_vectors(totals, touches, vector, values, iterations)
+        _add_vectors(totals, touches, *vector, values, iterations)
     touched = [_touched(touches, loops[depth:], values) for depth in range(len(loops) + 1)]
     for cache, capacity in CACHES.items():
         totals[f"bytes into {cache}"] += _traffic(touched, [extent for _, extent in loops], capacity)
@@ -191,25 +185,15 @@ def _add_loops(totals: dict[str, float], loops: list[tuple[tir.For, int]], itera
 
 
 def _add_vectors(
-    totals: dict[str, float],
-    touches: list[Access],
-    vector: tuple[tir.For, int],
-    values: dict[str, int],
-    iterations: int,
+    totals: dict[str, float], touches: list[Access], var: tir.Var, lanes: int, values: dict[str, int], iterations: int
 ) -> None:
-    loop, lanes = vector
     totals["iterations in vectors"] += iterations
     totals["vector lanes"] = max(totals["vector lanes"], lanes)
     for access in touches:
-        step = _step(access, loop.var, values)
+        first, second = _at(access, values), _at(access, {**values, var.name: 1})
+        step = [b - a for a, b in zip(first, second, strict=True)]
         kind = "uniform" if not any(step) else "contiguous" if not any(step[:-1]) and step[-1] == 1 else "scattered"
         totals[f"{kind} vector accesses"] += iterations / lanes
-
-
-def _step(access: Access, var: tir.Var, values: dict[str, int]) -> list[int]:
-    """How far each index moves in one iteration."""
-    first, second = _at(access, values), _at(access, {**values, var.name: 1})
-    return [b - a for a, b in zip(first, second, strict=True)]
 
 
 def _at(access: Access, values: dict[str, int]) -> list[int]:
@@ -234,11 +218,8 @@ def _touched(touches: list[Access], inside: list[tuple[tir.For, int]], values: d
             spans = [span + abs(b - a) for span, a, b in zip(spans, first, last, strict=True)]
         shape = [evaluate(size, values) for size in access.buffer.shape]
         spans = [min(span, size) for span, size in zip(spans, shape, strict=True)]
-        row = (
-            math.ceil(spans[-1] * tir.ITEM_BYTES[access.buffer.dtype] / LINE_BYTES) * LINE_BYTES
-            if spans
-            else LINE_BYTES
-        )
-        touched = float(row * math.prod(spans[:-1]))
+        *rows, row = spans or [1]
+        lines = math.ceil(row * tir.ITEM_BYTES[access.buffer.dtype] / LINE_BYTES)
+        touched = float(lines * LINE_BYTES * math.prod(rows))
         largest[access.buffer.name] = max(largest.get(access.buffer.name, 0.0), touched)
     return sum(largest.values())

@@ -9,22 +9,31 @@ those of the program before any schedule, and times it:
 The least of many short ones, since whatever else the machine does only adds, and comes and goes. Candidates run one
 at a time, so that they do not disturb each other; compilation is outside the clock. TVM sends candidates to a fleet of
 machines over the network.
+
+Measurements are kept in a database, a file of JSON lines that only grows. A record is appended by one write, under a
+lock: several processes may share a database, and a process that dies leaves at most one incomplete line, which readers
+skip and the next writer ends. A workload is named by its function and sizes, a machine by its processor, as times mean
+nothing elsewhere. TVM's databases hold the same, with a structural hash that forgives renaming.
 """
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from threading import Timer
 from types import TracebackType
 
 import torch
 
+from sysai.compiler import cpu
 from sysai.compiler.codegen.kernel import build
+from sysai.compiler.codegen.toolchain import lock
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tir.text import parse, print_function
@@ -120,6 +129,80 @@ def _end(process: subprocess.Popen) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured candidate.
+
+    Attributes:
+        workload: `workload_of` a function.
+        machine: `machine()`.
+        decisions: of the candidate.
+        trace: as `Trace.to_json` writes it.
+        seconds: of one call; None if it failed.
+        error: what went wrong, or ''.
+    """
+
+    workload: str
+    machine: str
+    decisions: Mapping[str, int | str | bool]
+    trace: str
+    seconds: float | None
+    error: str = ""
+
+
+class Database:
+    """A file of records.
+
+    Args:
+        path: need not exist yet; its folder must.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def append(self, record: Record) -> None:
+        """Add a record, whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        line = json.dumps(asdict(record), sort_keys=True).encode() + b"\n"
+        with open(self.path, "a+b", buffering=0) as file:
+            lock(file)
+            end = file.seek(0, os.SEEK_END)
+            if end:
+                file.seek(end - 1)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.write(line)
+
+    def __iter__(self) -> Iterator[Record]:
+        """All records that can be read, in the order in which they were added."""
+        if not self.path.exists():
+            return
+        for line in self.path.read_bytes().splitlines():
+            try:
+                yield Record(**json.loads(line))
+            except (ValueError, TypeError):
+                continue  # a line that a process could not finish
+
+    def best(self, workload: str, machine: str | None = None) -> Record | None:
+        """The fastest record of a workload on a machine, by default on this one."""
+        machine = this_machine() if machine is None else machine
+        measured = [r for r in self if (r.workload, r.machine) == (workload, machine) and r.seconds is not None]
+        return min(measured, key=lambda record: record.seconds, default=None)
+
+
+def workload_of(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> str:
+    """A name for a function, before any schedule, at given sizes."""
+    text = print_function(function) + json.dumps(dict(sizes or {}), sort_keys=True)
+    return f"{function.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def this_machine() -> str:
+    """A name for this machine's processor."""
+    return hashlib.sha256(cpu.description().encode()).hexdigest()[:16]
 
 
 def serve(questions: Iterable[str]) -> None:

@@ -12,14 +12,13 @@ them.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tuning.cost_model import CostModel, features
-from sysai.compiler.tuning.database import Database, Record, this_machine, workload_of
-from sysai.compiler.tuning.measure import Measurement
+from sysai.compiler.tuning.measure import Database, Measurement, Record, this_machine, workload_of
 from sysai.compiler.tuning.space import Candidate, Space
 
 ELITE = 12
@@ -128,22 +127,20 @@ def tune(
     return Tuned(tuple(search.trials), space.refused)
 
 
+@dataclass
 class _Search:
-    def __init__(
-        self,
-        space: Space,
-        options: Options,
-        model: CostModel | None,
-        rng: random.Random,
-        sizes: dict[str, int],
-        database: Database | None,
-    ) -> None:
-        self.space, self.options, self.model, self.rng = space, options, model, rng
-        self.sizes, self.database = sizes, database
-        self.workload = workload_of(space.function, sizes)
-        self.trials: list[MeasuredCandidate] = []
-        self.known: dict[str, float | None] = {}
-        self.elite: list[tuple[float, Candidate]] = []
+    space: Space
+    options: Options
+    model: CostModel | None
+    rng: random.Random
+    sizes: dict[str, int]
+    database: Database | None
+    trials: list[MeasuredCandidate] = field(default_factory=list)
+    known: dict[str, float | None] = field(default_factory=dict)
+    elite: list[tuple[float, Candidate]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.workload = workload_of(self.space.function, self.sizes)
 
     def remember(self) -> None:
         """Take over what the database holds."""
@@ -161,16 +158,8 @@ class _Search:
         self.trials.append(MeasuredCandidate(candidate, score, measurement))
         self._learn(candidate, measurement.seconds)
         if self.database is not None:
-            self.database.append(
-                Record(
-                    workload=self.workload,
-                    machine=this_machine(),
-                    decisions=candidate.decisions,
-                    trace=candidate.trace.to_json(),
-                    seconds=measurement.seconds,
-                    error=measurement.error,
-                )
-            )
+            trace, seconds, error = candidate.trace.to_json(), measurement.seconds, measurement.error
+            self.database.append(Record(self.workload, this_machine(), candidate.decisions, trace, seconds, error))
 
     def _learn(self, candidate: Candidate, seconds: float | None) -> None:
         self.known[candidate.text] = seconds
@@ -190,8 +179,7 @@ class _Search:
         fresh = [entry for entry in _distinct(population) if entry[0].text not in self.known]
         fresh = _best(fresh, len(fresh))
         explored = min(len(fresh), round(self.options.explore * count))
-        chosen = fresh[: count - explored]
-        rest = fresh[count - explored :]
+        chosen, rest = fresh[: count - explored], fresh[count - explored :]
         return chosen + self.rng.sample(rest, min(len(rest), count - len(chosen)))
 
     def _random(self, count: int) -> list[Candidate]:

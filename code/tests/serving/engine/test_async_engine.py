@@ -5,7 +5,6 @@ import threading
 from dataclasses import replace
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import PlantedError, crash
@@ -18,6 +17,7 @@ from sysai.serving.engine.outputs import join
 from sysai.serving.engine.stream import SlowReaderError
 from tiny_models import byte_tokenizer, tiny_model
 
+pytestmark = pytest.mark.usefixtures("one_thread_a_product")
 CONFIG = SchedulerConfig(num_blocks=64, block_size=4, max_num_batched_tokens=32, max_num_seqs=8, max_model_len=100)
 TIGHT = replace(CONFIG, num_blocks=14, max_model_len=48, max_num_batched_tokens=9, watermark=0.0)
 PROMPTS = [b"A prompt", b"of its own", b"for each", b"of the four", b"A prompt too"]
@@ -26,15 +26,6 @@ PROMPTS = [b"A prompt", b"of its own", b"for each", b"of the four", b"A prompt t
 @pytest.fixture(scope="module")
 def model():
     return tiny_model()
-
-
-@pytest.fixture(autouse=True)
-def _one_thread_a_product():
-    """On a machine with other work, threads of tiny products spend their time waiting for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make_engine(model, config=CONFIG):
