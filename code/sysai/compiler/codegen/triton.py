@@ -1,8 +1,7 @@
 """Triton as a target: a fused group of graph nodes becomes the source of a Python module with a GPU kernel in it.
 
-    generate_triton(graph)  the text: kernels, `launch` (grid and block sizes for given sizes), and a function that
-                            takes the operands, allocates the outputs, and launches
-    build_triton(graph)     the text in a file of the cache, imported: `kernel(*inputs)`
+    generate_triton(graph)  the text: kernels, and `launch`, which gives grid and block sizes for given sizes
+    build_triton(graph)     the text in a file of the cache, imported: `kernel(*inputs)` allocates outputs and launches
     graph_of(graph, group)  a group of a fused graph, as a graph that the two take
 
 Triton (Tillet, Kung and Cox, MAPL 2019) compiles a function of blocks: it decides which thread holds what, stages
@@ -30,12 +29,12 @@ from torch import Tensor
 
 from sysai.compiler.codegen import triton_kernels
 from sysai.compiler.codegen.toolchain import writable_folder
-from sysai.compiler.codegen.triton_expressions import HELPERS, RESERVED, Names, operands_of
+from sysai.compiler.codegen.triton_expressions import HELPERS, RESERVED, operands_of
 from sysai.compiler.codegen.triton_kernels import KernelText
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph import Graph, Value
-from sysai.compiler.graph.interpret import bind_sizes
-from sysai.compiler.graph.sizes import product
+from sysai.compiler.graph.interpret import TORCH_DTYPES, bind_sizes
+from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.tir.expr import Const, variables
 from sysai.kernels.loading import import_module, require_triton
@@ -89,9 +88,16 @@ class TritonKernel:
         device = inputs[0].device if inputs else torch.device("cpu" if self.interpreted else "cuda")
         tensors |= {name: tensor.to(device) for name, tensor in self.graph.constants.items()}
         operands = [tensors[name].contiguous() for name in self.module.OPERANDS]
-        numbers = (sizes[size.name] for size in self.graph.sizes)
-        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-            return getattr(self.module, self.graph.name)(*operands, *numbers, device=device)
+        outputs = {}
+        for value in self.graph.outputs:
+            shape = [evaluate(size, sizes) for size in value.shape]
+            outputs[value.name] = torch.empty(shape, dtype=TORCH_DTYPES[value.dtype], device=device)
+        numbers = [sizes[size.name] for size in self.graph.sizes]
+        kernel, grid, constants = self.module.launch(*numbers)
+        if grid[0]:
+            with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+                kernel[grid](*operands, *outputs.values(), *numbers, **constants)
+        return [outputs[value.name] for value in self.graph.outputs]
 
 
 def graph_of(graph: Graph, group: Group, name: str) -> Graph:
@@ -157,22 +163,17 @@ def write_module(source: str, name: str) -> Path:
 
 
 def module_text(graph: Graph, kernels: Sequence[KernelText]) -> str:
-    """The text of a module around kernels.
-
-    `launch(sizes)` is a function of its own because whoever compiles ahead of time wants to know what would be launched
-    without launching it.
-    """
+    """The text of a module around kernels; `launch` serves who launches, and who compiles ahead of time."""
     read = {name for kernel in kernels for name in kernel.block.pointers}
     operands = [value for value in operands_of(graph) if value.name in read]
     body = "\n".join(line for kernel in kernels for line in kernel.lines)
     helpers = [(head, text) for head, text in HELPERS.items() if re.search(rf"\b{head.split('(')[0]}\b", body)]
     sections = [
         f'"""{graph.name}: generated for one fused group."""\n\n{HALF_IMPORTS if "DOT_TYPE" in body else IMPORTS}\n'
-        f"OPERANDS = {[value.name for value in operands]}\nOPERAND_DTYPES = {[value.dtype for value in operands]}",
+        f"OPERANDS = {[value.name for value in operands]}",
         *(_function(head, text.splitlines()) for head, text in helpers),
         *(_kernel(graph, kernel, operands) for kernel in kernels),
         _launch(graph, kernels, operands),
-        _wrapper(graph, operands),
     ]
     return "\n\n\n".join(sections) + "\n"
 
@@ -206,28 +207,6 @@ def _launch(graph: Graph, kernels: Sequence[KernelText], operands: Sequence[Valu
     return _function(f"launch({', '.join(size.name for size in graph.sizes)})", lines, "")
 
 
-def _wrapper(graph: Graph, operands: Sequence[Value]) -> str:
-    names = Names([*(size.name for size in graph.sizes), graph.name])
-    arguments = [names.fresh(value.name) for value in operands]
-    outputs = {value.name: (value, names.fresh(value.name)) for value in graph.outputs}
-    sizes = [size.name for size in graph.sizes]
-    taken = ", ".join(f"{name} {v.dtype}{_shape(v)}" for name, v in zip(arguments, operands, strict=True))
-    lines = [f'"""{taken} -> {", ".join(f"{value.dtype}{_shape(value)}" for value in graph.outputs)}."""']
-    lines += [
-        f"{name} = torch.empty({_shape(value)}, dtype=torch.{value.dtype}, device=device)"
-        for value, name in outputs.values()
-    ]
-    lines += [f"kernel, grid, constants = launch({', '.join(sizes)})", "if grid[0]:"]
-    passed = ", ".join([*arguments, *(name for _, name in outputs.values()), *sizes])
-    lines += [f"    kernel[grid]({passed}, **constants)"]
-    lines += [f"return [{', '.join(outputs[value.name][1] for value in graph.outputs)}]"]
-    return _function(f"{graph.name}({', '.join([*arguments, *sizes, 'device'])})", lines, "")
-
-
-def _shape(value: Value) -> str:
-    return f"[{', '.join(map(str, value.shape))}]"
-
-
 def report(
     kernels: Sequence[tuple[TritonKernel, Mapping[str, int]]],
     targets: Sequence[str] = tuple(TARGETS),
@@ -253,7 +232,8 @@ def _described(kernel: TritonKernel, sizes: Mapping[str, int]) -> Launch:
     wanted = [size.name for size in graph.sizes]
     if set(sizes) != set(wanted):
         raise ValueError(f"{graph.name} has the sizes {wanted}, not {sorted(sizes)}")
-    outputs = {value.name: value.dtype for value in graph.outputs}
-    pointers = tuple(POINTERS[dtype] for dtype in (*kernel.module.OPERAND_DTYPES, *outputs.values()))
+    dtypes = {value.name: value.dtype for value in (*operands_of(graph), *graph.outputs)}
+    outputs = dict.fromkeys(value.name for value in graph.outputs)
+    pointers = tuple(POINTERS[dtypes[name]] for name in (*kernel.module.OPERANDS, *outputs))
     numbers = tuple(sizes[name] for name in wanted)
     return Launch(graph.name, kernel.path, "launch", numbers, pointers, numbers)

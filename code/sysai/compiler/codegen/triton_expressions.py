@@ -61,7 +61,7 @@ return tl.where(square < 0.390625, near, far)""",
 CONSTANTS = ("WIDE", "BLOCK", "BLOCK_R", "BLOCK_C", "BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", "DOT_TYPE")
 RESERVED = {*keyword.kwlist, *CONSTANTS, "tl", "triton", "torch", "range", "float", "max", "min", "pid", "start"}
 RESERVED |= {"tiles_m", "tiles_n", "first_m", "group_m", "within", "tile_m", "tile_n", "launch", "kernel", "grid"}
-RESERVED |= {"constants", "device", *(signature.split("(")[0] for signature in HELPERS)}
+RESERVED |= {"constants", *(signature.split("(")[0] for signature in HELPERS)}
 
 Guard = tuple[str, frozenset[Var]]
 """A mask by its name, and the block's variables that it depends on."""

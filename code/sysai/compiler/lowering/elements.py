@@ -1,4 +1,4 @@
-"""One element of a value, as a function of its index: how injective operators become scalar expressions.
+"""What all lowerings are made of: one element of a value, as a function of its index, and nests of loops around blocks.
 
 `Elements.of(value, indices)` follows the graph from a value back to what is in memory, and composes on the way what
 each operator does to elements and to indices. A chain of operators is then one expression, whatever its length:
@@ -12,13 +12,15 @@ concat, each part gets loops of its own: a choice between parts for every elemen
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sysai.compiler import tir
 from sysai.compiler.graph import Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, operator_of
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, moved_indices, product, same
-from sysai.compiler.lowering.nest import block, indices, spatial, wrap_in_loops
 from sysai.compiler.passes.groups import Group
+
+LETTERS = "ijklmnopqrst"
 
 
 class Elements:
@@ -123,6 +125,64 @@ class Elements:
         return tir.Select(inside, self.of(source, moved), tir.Const(node.attributes["value"], source.dtype))
 
 
+@dataclass(frozen=True)
+class Loop:
+    """The description of a loop before it is made; a loop of extent 1 is not made, and its index is 0."""
+
+    name: str
+    extent: tir.Expr
+    reduces: bool = False
+
+    @property
+    def index(self) -> tir.Expr:
+        """The index that the loop contributes to a block: its axis, or 0."""
+        return tir.ZERO if same(self.extent, 1) else tir.Var(f"v{self.name}")
+
+    def axis(self, combines: bool) -> tir.Axis:
+        """The axis that this loop gives to a block; it reduces only in one that combines."""
+        kind = tir.REDUCE if self.reduces and combines else tir.SPATIAL
+        return tir.Axis(tir.Var(f"v{self.name}"), self.extent, kind, tir.Var(self.name))
+
+
+def spatial(domain: Sequence[tir.Expr]) -> list[Loop]:
+    """A loop for each axis of a domain: i, j, k, ..."""
+    return [Loop(LETTERS[axis], size) for axis, size in enumerate(domain)]
+
+
+def indices(loops: Sequence[Loop]) -> tuple[tir.Expr, ...]:
+    """The indices of loops, in order."""
+    return tuple(loop.index for loop in loops)
+
+
+def block(
+    name: str,
+    loops: Sequence[Loop],
+    buffer: tir.Buffer,
+    at: Sequence[tir.Expr],
+    value: tir.Expr,
+    combine: str | None = None,
+    init: tir.Expr | None = None,
+) -> tir.Block:
+    """A block with an axis for each of the loops around it."""
+    axes = tuple(loop.axis(combine is not None) for loop in loops if not same(loop.extent, 1) or loop.reduces)
+    return tir.Block(name, axes, buffer, tuple(at) or (tir.ZERO,), value, init, combine)
+
+
+def nested(loops: Sequence[Loop], body: tir.Stmt) -> tir.Stmt:
+    """A statement inside loops, of which the first is outermost."""
+    for loop in reversed(loops):
+        if not same(loop.extent, 1) or loop.reduces:
+            body = tir.For(tir.Var(loop.name), loop.extent, body)
+    return body
+
+
+def allocate(buffers: Sequence[tir.Buffer], body: tir.Stmt) -> tir.Stmt:
+    """A statement inside the allocations of buffers."""
+    for buffer in reversed(buffers):
+        body = tir.Allocate(buffer, body)
+    return body
+
+
 def lower_elementwise(group: Group, name: str) -> tir.PrimFunc:
     """The function of an injective group."""
     last = group.nodes[-1]
@@ -134,7 +194,7 @@ def lower_elementwise(group: Group, name: str) -> tir.PrimFunc:
     for number, (output, buffer) in enumerate(zip(group.outputs, elements.outputs.values(), strict=True)):
         label = f"{elements.producers[output.name].op}_{number}"
         blocks.append(block(label, loops, buffer, indices(loops), elements.of(output, indices(loops))))
-    return elements.function(name, wrap_in_loops(loops, tir.sequence(*blocks)))
+    return elements.function(name, nested(loops, tir.sequence(*blocks)))
 
 
 def _lower_concat(group: Group, name: str) -> tir.PrimFunc:
@@ -145,7 +205,7 @@ def _lower_concat(group: Group, name: str) -> tir.PrimFunc:
         loops = spatial(value.shape)
         at = [index + start if k == axis else index for k, index in enumerate(indices(loops))]
         copy = block(f"part{number}", loops, buffer, at, elements.of(value, indices(loops)))
-        nests.append(wrap_in_loops(loops, copy))
+        nests.append(nested(loops, copy))
     return elements.function(name, tir.sequence(*nests))
 
 

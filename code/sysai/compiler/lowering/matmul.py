@@ -30,8 +30,7 @@ from torch.nn import functional as F
 from sysai.compiler.cpu import lanes
 from sysai.compiler.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import product, same
-from sysai.compiler.lowering.elements import Elements, mergeable_axes
-from sysai.compiler.lowering.nest import Loop, allocate, block, indices, spatial, wrap_in_loops
+from sysai.compiler.lowering.elements import Elements, Loop, allocate, block, indices, mergeable_axes, nested, spatial
 from sysai.compiler.passes.groups import Group, widens
 from sysai.compiler.tir.accesses import goes_along
 from sysai.compiler.tir.expr import FLOATS, INDEX, ONE, ZERO, Buffer, Cast, Const, Expr, Load, Select
@@ -159,7 +158,7 @@ def _packing(loops: Sequence[Loop], k: Loop, dtype: str, element: Callable[..., 
     copy = block("pack", [*nest, across], buffer, indices([*buffer_loops, across]), value)
     sources = [*indices(batch), column.index // panel_columns(), k.index]
     read = [index for index, loop in zip(sources, nest, strict=True) if loop in buffer_loops]
-    return (wrap_in_loops([*nest, across], copy), buffer), buffer[(*read, column.index % panel_columns())]
+    return (nested([*nest, across], copy), buffer), buffer[(*read, column.index % panel_columns())]
 
 
 def zero(dtype: str) -> Const:
@@ -238,7 +237,7 @@ def _product(
         source, target = last.inputs[0], tuple(at[axis] for axis in last.attributes["order"])
     (buffer,) = elements.outputs.values()
     store = block("store", stored, buffer, target, elements.of(source, at))
-    nests = [wrap_in_loops([*whole, *summed], multiply), wrap_in_loops(stored, store)]
+    nests = [nested([*whole, *summed], multiply), nested(stored, store)]
     buffers = [acc]
     if copy:
         nests.insert(0, copy[0])

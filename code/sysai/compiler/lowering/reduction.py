@@ -15,13 +15,11 @@ A library has softmax and LayerNorm as functions of their own, written like this
 may hold anything (bias + GELU + residual + LayerNorm is one kernel).
 """
 
-import math
-from collections.abc import Sequence
+from dataclasses import replace
 
 from sysai.compiler.graph import Node, Value
-from sysai.compiler.graph.sizes import Indices, same
-from sysai.compiler.lowering.elements import Elements, mergeable_axes
-from sysai.compiler.lowering.nest import Loop, allocate, block, indices, spatial, wrap_in_loops
+from sysai.compiler.graph.sizes import Indices, product, same
+from sysai.compiler.lowering.elements import Elements, Loop, allocate, block, indices, mergeable_axes, nested, spatial
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
 from sysai.compiler.tir.expr import INDEX, ONE, TRUE, ZERO, Buffer, Const, Expr, Load, Select, binary
 from sysai.compiler.tir.statement import Block, PrimFunc, Stmt, sequence
@@ -52,9 +50,7 @@ class _Rows:
         last_of_run = [axis for axis in range(rank) if axis not in merge]
         reduced = [axis in group.axes for axis in last_of_run]
         domain = self.elements.shape(next(node for node in group.nodes if node.op == "reduce").inputs[0])
-        self.loops = [
-            Loop(loop.name, loop.extent, reduces) for loop, reduces in zip(spatial(domain), reduced, strict=True)
-        ]
+        self.loops = [replace(loop, reduces=along) for loop, along in zip(spatial(domain), reduced, strict=True)]
         self.row = [loop for loop in self.loops if not loop.reduces]
         self.along = [loop for loop in self.loops if loop.reduces]
         self.apart = bool(group.axes) and rank - 1 not in group.axes  # the elements of a row, in memory
@@ -71,13 +67,13 @@ class _Rows:
             if node.op == "reduce":
                 stored = self._keep_shared(node.output.name)
                 self._emit(*stored, self._reduce(node), elements=True)
-            elif group.roles.get(node.output.name) == ROW and self._is_read_by_elements(node):
+            elif group.roles.get(node.output.name) == ROW and self._is_read_by_elements(node.output.name):
                 self._store_row(node)
         for value in sorted(group.outputs, key=lambda value: value.name == self.scratch):
             if value.name not in self.done:
                 self._store_output(value)
         body = allocate(self.local, sequence(*self.body))
-        body = body if self.apart else wrap_in_loops(self.row, body)
+        body = body if self.apart else nested(self.row, body)
         return self.elements.function(name, body)
 
     def _stages(self) -> dict[str, set[str]]:
@@ -107,9 +103,14 @@ class _Rows:
             return False
         if name in self.elements.outputs:
             return True
-        readers = [user for user in self.group.nodes if any(value.name == name for value in user.inputs)]
-        is_end = all(self.stages.get(user.output.name) != stages for user in readers)
+        is_end = all(self.stages.get(user.output.name) != stages for user in self._readers(name))
         return is_end and self._is_costly(node)
+
+    def _readers(self, name: str) -> list[Node]:
+        return [user for user in self.group.nodes if any(value.name == name for value in user.inputs)]
+
+    def _is_read_by_elements(self, name: str) -> bool:
+        return any(self.group.roles.get(user.output.name) == FULL for user in self._readers(name))
 
     def _is_costly(self, node: Node) -> bool:
         """Whether to make an element again would take more than two loads and cheap arithmetic."""
@@ -136,6 +137,7 @@ class _Rows:
 
     def _keep(self, node: Node) -> list[Block]:
         value, row = node.output, self.along
+        length = product(loop.extent for loop in row)
         element = self.elements.of(value, indices(self.loops))
         free = [
             other.name
@@ -147,7 +149,7 @@ class _Rows:
         elif free and not self.scratch:
             self.scratch = free[-1]
             buffer, at = self.elements.outputs[self.scratch], indices(self.loops)
-        elif all(isinstance(loop.extent, Const) for loop in row) and length(row) <= LONGEST_BUFFER:
+        elif isinstance(length, Const) and length.value <= LONGEST_BUFFER:
             buffer = Buffer(f"r{len(self.local)}", tuple(loop.extent for loop in row), value.dtype, "local")
             at = indices(row)
             self.local.append(buffer)
@@ -163,13 +165,6 @@ class _Rows:
         name = self._name(self.elements.producers[value.name].op)
         loops = self.loops if full else self.row
         self._emit(block(name, loops, buffer, at, self.elements.of(value, at)), elements=full)
-
-    def _is_read_by_elements(self, node: Node) -> bool:
-        name = node.output.name
-        return any(
-            any(value.name == name for value in user.inputs) and self.group.roles.get(user.output.name) == FULL
-            for user in self.group.nodes
-        )
 
     def _reduce(self, node: Node) -> Block:
         accumulator = self._row_result(node.output)
@@ -216,12 +211,7 @@ class _Rows:
     def _emit(self, *blocks: Block, elements: bool = False) -> None:
         along = self.along if elements else []
         loops = [*self.row[:-1], *along, *self.row[-1:]] if self.apart else along
-        self.body.append(wrap_in_loops(loops, sequence(*blocks)))
-
-
-def length(loops: Sequence[Loop]) -> int:
-    """The number of iterations of loops whose extents are known."""
-    return math.prod(loop.extent.value for loop in loops)
+        self.body.append(nested(loops, sequence(*blocks)))
 
 
 def lower_pooling(group: Group, name: str) -> PrimFunc:
@@ -246,4 +236,4 @@ def lower_pooling(group: Group, name: str) -> PrimFunc:
     value = element if inside == TRUE else Select(inside, element, neutral)
     (output,) = elements.outputs.values()
     pooled = block("pool", [*loops, *window], output, indices(loops), value, attributes["combine"], neutral)
-    return elements.function(name, wrap_in_loops([*loops, *window], pooled))
+    return elements.function(name, nested([*loops, *window], pooled))

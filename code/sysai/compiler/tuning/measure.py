@@ -131,6 +131,60 @@ def _end(process: subprocess.Popen) -> None:
         process.kill()
 
 
+def serve(questions: Iterable[str]) -> None:
+    """The process: answer each line with a line. A question with sizes brings the program to compare with."""
+    runner = None
+    for line in questions:
+        question = json.loads(line)
+        try:
+            program = parse(question["program"])
+            if "sizes" in question:
+                runner, seconds = _Runner(program, question["sizes"]), None
+            else:
+                seconds = runner.seconds(program)
+            answer = {"seconds": seconds, "error": ""}
+        except Exception as error:
+            answer = {"seconds": None, "error": f"{type(error).__name__}: {error}"[:500]}
+        print(json.dumps(answer), flush=True)
+
+
+class _Runner:
+    """Operands, and the results that every schedule must have."""
+
+    def __init__(self, function: PrimFunc, sizes: Mapping[str, int]) -> None:
+        torch.manual_seed(0)
+        self.sizes = dict(sizes)
+        self.operands = []
+        for buffer in function.buffers:
+            shape, dtype = [evaluate(size, sizes) for size in buffer.shape], getattr(torch, buffer.dtype)
+            numbers = torch.randn(shape) if dtype.is_floating_point else torch.randint(0, 2, shape)
+            self.operands.append(numbers.to(dtype))
+        written = {buffer.name for buffer in function.outputs}
+        self.written = [position for position, buffer in enumerate(function.buffers) if buffer.name in written]
+        self.expected = self._run(build(function).bind(*self.operands, sizes=self.sizes))
+
+    def _run(self, call: Callable[[], None]) -> list[torch.Tensor]:
+        """Copies of the outputs, which nothing else has written before."""
+        for position in self.written:
+            self.operands[position].fill_(1)
+        call()
+        return [self.operands[position].clone() for position in self.written]
+
+    def seconds(self, candidate: PrimFunc) -> float:
+        call = build(candidate).bind(*self.operands, sizes=self.sizes)
+        for got, expected in zip(self._run(call), self.expected, strict=True):
+            torch.testing.assert_close(got, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        calls = max(1, int(BATCH_S / max(_clocked(call, 1), 1e-7)))
+        return min(_clocked(call, calls) for _ in range(REPEATS))
+
+
+def _clocked(call: Callable[[], None], calls: int) -> float:
+    started = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - started) / calls
+
+
 @dataclass(frozen=True)
 class Record:
     """One measured candidate.
@@ -203,60 +257,6 @@ def workload_of(function: PrimFunc, sizes: Mapping[str, int] | None = None) -> s
 def this_machine() -> str:
     """A name for this machine's processor."""
     return hashlib.sha256(cpu.description().encode()).hexdigest()[:16]
-
-
-def serve(questions: Iterable[str]) -> None:
-    """The process: answer each line with a line. A question with sizes brings the program to compare with."""
-    runner = None
-    for line in questions:
-        question = json.loads(line)
-        try:
-            program = parse(question["program"])
-            if "sizes" in question:
-                runner, seconds = _Runner(program, question["sizes"]), None
-            else:
-                seconds = runner.seconds(program)
-            answer = {"seconds": seconds, "error": ""}
-        except Exception as error:
-            answer = {"seconds": None, "error": f"{type(error).__name__}: {error}"[:500]}
-        print(json.dumps(answer), flush=True)
-
-
-class _Runner:
-    """Operands, and the results that every schedule must have."""
-
-    def __init__(self, function: PrimFunc, sizes: Mapping[str, int]) -> None:
-        torch.manual_seed(0)
-        self.sizes = dict(sizes)
-        self.operands = []
-        for buffer in function.buffers:
-            shape, dtype = [evaluate(size, sizes) for size in buffer.shape], getattr(torch, buffer.dtype)
-            numbers = torch.randn(shape) if dtype.is_floating_point else torch.randint(0, 2, shape)
-            self.operands.append(numbers.to(dtype))
-        written = {buffer.name for buffer in function.outputs}
-        self.written = [position for position, buffer in enumerate(function.buffers) if buffer.name in written]
-        self.expected = self._run(build(function).bind(*self.operands, sizes=self.sizes))
-
-    def _run(self, call: Callable[[], None]) -> list[torch.Tensor]:
-        """Copies of the outputs, which nothing else has written before."""
-        for position in self.written:
-            self.operands[position].fill_(1)
-        call()
-        return [self.operands[position].clone() for position in self.written]
-
-    def seconds(self, candidate: PrimFunc) -> float:
-        call = build(candidate).bind(*self.operands, sizes=self.sizes)
-        for got, expected in zip(self._run(call), self.expected, strict=True):
-            torch.testing.assert_close(got, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
-        calls = max(1, int(BATCH_S / max(_clocked(call, 1), 1e-7)))
-        return min(_clocked(call, calls) for _ in range(REPEATS))
-
-
-def _clocked(call: Callable[[], None], calls: int) -> float:
-    started = time.perf_counter()
-    for _ in range(calls):
-        call()
-    return (time.perf_counter() - started) / calls
 
 
 if __name__ == "__main__":
