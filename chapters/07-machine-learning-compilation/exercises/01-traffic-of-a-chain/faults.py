@@ -17,7 +17,7 @@ FAULTS = [
         hint=Text(
             "You counted every operand as if it had the shape of x. One that is broadcast has fewer elements in "
             "memory, and the cache holds it.",
-            "你把每个操作数都按`x`的形状计了。要广播的操作数在内存里没有那么多元素，它留在缓存里。",
+            "你把每个操作数都按`x`的形状计了。要广播的操作数在内存里没有那么多元素，它留在CPU缓存里。",
         ),
     ),
     Fault(
@@ -55,7 +55,7 @@ FAULTS = [
         edits=[(f'read = {{"x", *{NAMED}}}', f'read = ["x", *{{*{NAMED}}}]')],
         hint=Text(
             "x was read at the beginning. An operator that takes x again finds it in the cache.",
-            "`x`在开头已经读过。后面的算子再用到`x`，它就在缓存里。",
+            "`x`在开头已经读过。后面的算子再用到`x`，它就在CPU缓存里。",
         ),
     ),
     Fault(

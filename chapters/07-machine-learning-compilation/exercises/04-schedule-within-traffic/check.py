@@ -41,7 +41,7 @@ def _check(trial: Trial, rows: int, columns: int, inner: int, capacity: int) -> 
             f"{most} is moved most, far more than needed: some loop that reuses it doesn't fit into the cache. Look "
             "for the innermost loop two iterations of which touch more than the capacity, counting a whole line for "
             "each row of A.",
-            f"搬运最多的是`{most}`，远超必要：某个重复使用它的循环放不进缓存。请找出最内层的、"
+            f"搬运最多的是`{most}`，远超必要：某个重复使用它的循环放不进CPU缓存。请找出最内层的、"
             "两次迭代所访问的内容超过容量的那个循环，其中`A`的每一行要按整个缓存行计。",
         ),
     )

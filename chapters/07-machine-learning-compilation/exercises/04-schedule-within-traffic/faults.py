@@ -13,7 +13,7 @@ TRACE = "return s.trace.to_json()"
 KEEP_C = Text(
     "C is moved most. Its numbers are used again at each k: let a tile of C stay in the cache for all k, with k "
     "outside the loops within the tile and inside the loops over tiles. Two consecutive iterations of k must fit.",
-    "搬运最多的是`C`。它的数每个`k`都要用到：应让`C`的一块在`k`走完之前一直留在缓存里，"
+    "搬运最多的是`C`。它的数每个`k`都要用到：应让`C`的一块在`k`走完之前一直留在CPU缓存里，"
     "把`k`放在块内循环之外、对各块的循环之内。`k`的相邻两次迭代必须放得下。",
 )
 

@@ -22,7 +22,7 @@ STEPS = Text("block executions outside vectorized loops, in a row", "每行在�
 LOADED_AGAIN = Text(
     "x is loaded more than once: two nests that read it are in different loops over rows, and when the second one "
     "wants a row, the cache has lost it. compute_at brings a nest into the loop over rows of its consumer.",
-    "`x`载入了不止一次：读它的两个嵌套在不同的行循环里，后一个要用某一行时，缓存里早已没有了。"
+    "`x`载入了不止一次：读它的两个嵌套在不同的行循环里，后一个要用某一行时，CPU缓存里早已没有了。"
     "compute_at能把一个嵌套放进其消费者的行循环。",
 )
 FOURTH_SWEEP = Text(

@@ -31,7 +31,7 @@ PARTS = {
     "first": Text("misses of the first cache", "一级缓存未命中"),
     "second": Text("misses of the second cache", "二级缓存未命中"),
     "regions": Text("parallel regions", "并行区的个数"),
-    "share": Text("share of the busiest core", "最忙的核所占的份额"),
+    "share": Text("share of the busiest core", "最忙的核心所占的份额"),
 }
 ROWS = {"cycles": Text("cycles", "周期数"), "predicted": Text("predicted", "预测值")} | PARTS
 

@@ -10,7 +10,7 @@ FAULTS = [
         edits=[("memory - parameters(config).total * bytes_per_element", "memory")],
         hint=Text(
             "This fills all memory with cache. The weights lie in the same memory.",
-            "这样算，整个内存都给了缓存。权重也在同一块内存里。",
+            "这样算，整个内存都给了KV缓存。权重也在同一块内存里。",
         ),
     ),
     Fault(
@@ -67,7 +67,7 @@ FAULTS = [
         edits=[("+ batch * _cache_bytes", "+ _cache_bytes")],
         hint=Text(
             "This reads the cache of one sequence. Nobody can use another's: a step reads all of them.",
-            "这里只读了一个序列的缓存。缓存不能互相借用，一步要把每个序列的都读一遍。",
+            "这里只读了一个序列的KV缓存。KV缓存不能互相借用，一步要把每个序列的都读一遍。",
         ),
     ),
     Fault(
@@ -75,7 +75,7 @@ FAULTS = [
         "Keeps the keys and values of a single layer.",
         edits=[("return 2 * config.n_layers * ", "return 2 * ")],
         hint=Text(
-            "This is the cache of one layer. Every layer keeps its own.", "这只是一层的缓存。每一层都要各存各的。"
+            "This is the cache of one layer. Every layer keeps its own.", "这只是一层的KV缓存。每一层都要各存各的。"
         ),
     ),
     Fault(
@@ -97,7 +97,7 @@ FAULTS = [
         "no_cache",
         "Reads the weights alone.",
         edits=[(" + batch * _cache_bytes(config, context, bytes_per_element)", "")],
-        hint=Text("This reads the weights and no cache.", "这里只读了权重，没有读缓存。"),
+        hint=Text("This reads the weights and no cache.", "这里只读了权重，没有读KV缓存。"),
     ),
     Fault(
         "table_read",

@@ -119,7 +119,7 @@ def _check_start(trial: Trial, where: Text, cache: Cache, text: str, got: object
     trial.expect(pair if expected else got is None, about(where, message), None if expected else why)
     found = Text(
         f"Found is {text[:hits]!r}: a block is named by the whole text up to its end, and the first not kept ends it.",
-        f"找到的是{text[:hits]!r}：块以到它末尾为止的整段文本命名，遇到第一个不在缓存里的为止。",
+        f"找到的是{text[:hits]!r}：块以到它末尾为止的整段文本命名，遇到第一个不在前缀缓存里的为止。",
     )
     refused = Text(
         f"events[{cache.refused}] found no room. Did it change something all the same?",
@@ -139,7 +139,9 @@ def _why(cache: Cache, text: str, evicted: list, victims: list[str]) -> Text:
     for n, mine in enumerate(evicted):
         used = cache.last_used
         if mine not in used:
-            return Text(f"{mine!r:.40} is not in the cache (any more).", f"{mine!r:.40}不在缓存里（或者已经不在）。")
+            return Text(
+                f"{mine!r:.40} is not in the cache (any more).", f"{mine!r:.40}不在前缀缓存里（或者已经不在）。"
+            )
         if holders := cache.holders(mine):
             return Text(
                 f"{mine} is in use by {', '.join(holders)}. What has just been found for a request is in use, too.",
