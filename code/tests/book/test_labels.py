@@ -1,5 +1,7 @@
 """What cells draw and print becomes Chinese by a table, and a text without its Chinese is told with what to add."""
 
+from types import SimpleNamespace
+
 import nbformat
 import pytest
 from jupyter_cache import get_cache
@@ -197,3 +199,23 @@ def test_a_table_that_says_something_wrong_is_told(tmp_path, line, fault):
     assert check_labels(table) == []
     table.write_text(f"slow\t慢\n{line}\n", encoding="utf-8")
     assert [str(found) for found in check_labels(table)] == [f"{table}:2: {fault}"]
+
+
+@pytest.mark.parametrize(
+    ("language", "marked"), [("zh_CN", '<span class="wide">批大小：</span>8'), ("en", "批大小：8")]
+)
+def test_chinese_that_a_cell_prints_is_marked_for_its_width_on_the_chinese_page(language, marked):
+    printed = '<div class="output stream highlight-text"><div class="highlight"><pre>{}</pre></div></div>'
+    code = '<div class="highlight-python"><pre>批大小：8</pre></div>'
+    context = {"body": code + printed.format("批大小：8") + code}
+    labels.widen(SimpleNamespace(config=SimpleNamespace(language=language)), "page", "page.html", context, None)
+    assert context["body"] == code + printed.format(marked) + code
+
+
+@pytest.mark.parametrize(("language", "noted"), [("zh_CN", ["labels.tsv"]), ("en", [])])
+def test_a_chinese_page_is_read_anew_where_its_table_changes(tmp_path, language, noted):
+    (tmp_path / "labels.tsv").write_text(TABLE, encoding="utf-8")
+    found = []
+    env = SimpleNamespace(doc2path=lambda name: tmp_path / f"{name}.md", note_dependency=found.append)
+    labels.depend(SimpleNamespace(config=SimpleNamespace(language=language), env=env), "chapter", [""])
+    assert found == [str(tmp_path / name) for name in noted]
