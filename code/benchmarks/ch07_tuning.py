@@ -22,9 +22,8 @@ from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tuning.cost_model import CostModel, pairs_in_order
 from sysai.compiler.tuning.measure import Database, Measurer
-from sysai.compiler.tuning.rules import rule_for
 from sysai.compiler.tuning.search import Options, Tuned, tune
-from sysai.compiler.tuning.space import Space
+from sysai.compiler.tuning.space import Space, rule_for
 from sysai.core.benchmark import Comparison, compare, measure
 from sysai.core.device import describe_device
 from torch import nn

@@ -13,9 +13,8 @@ from sysai.compiler.tir.text import parse
 from sysai.compiler.tuning import cost_model
 from sysai.compiler.tuning.cost_model import FEATURES, CostModel, features, pairs_in_order
 from sysai.compiler.tuning.measure import Database, Measurement, Measurer, Record, this_machine, workload_of
-from sysai.compiler.tuning.rules import tiled
 from sysai.compiler.tuning.search import Options, tune
-from sysai.compiler.tuning.space import Space
+from sysai.compiler.tuning.space import Space, tiled
 
 PRODUCT = """
 def product(a: float32[{n}, {n}], b: float32[{n}, {n}], c: float32[{n}, {n}]):

@@ -18,8 +18,7 @@ from sysai.compiler.tir.interpret import interpret
 from sysai.compiler.tir.statement import PrimFunc
 from sysai.compiler.tir.text import parse
 from sysai.compiler.tuning.cost_model import FEATURES, features
-from sysai.compiler.tuning.rules import product, rows, rule_for, tile_sizes, tiled
-from sysai.compiler.tuning.space import Space
+from sysai.compiler.tuning.space import Space, product, rows, rule_for, tile_sizes, tiled
 
 TWO_NESTS = """
 def two(a: float32[{m}, {k}], b: float32[{k}, {n}], t: float32[{m}, {n}], c: float32[{m}, {n}]):

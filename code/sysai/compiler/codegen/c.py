@@ -104,15 +104,18 @@ class _Writer:
 
     # ---- statements ----
 
-    def statement(self, stmt: tir.Stmt) -> None:
+    def statement(self, stmt: tir.Stmt, lanes: Lanes | None = None) -> None:
+        """Print a statement, for some lanes where it stands in a vectorized loop."""
         match stmt:
             case tir.Block():
-                self.store(stmt)
+                self.store_vector(stmt, lanes) if lanes else self.store(stmt)
             case tir.Seq(stmts):
                 for child in stmts:
-                    self.statement(child)
+                    self.statement(child, lanes)
             case tir.If(condition, body):
-                self.braced(f"if ({self.text.plain(condition)}) {{", body)
+                self.braced(f"if ({self.text.plain(condition)}) {{", body, lanes)
+            case _ if lanes:
+                raise ValueError(f"loop {lanes.var.name} is vectorized and not the innermost: unroll those inside")
             case tir.Allocate():
                 self.allocate(stmt)
             case tir.For() if stmt.kind == tir.VECTORIZED:
@@ -120,10 +123,10 @@ class _Writer:
             case tir.For():
                 self.loop(stmt)
 
-    def braced(self, head: str, body: tir.Stmt) -> None:
+    def braced(self, head: str, body: tir.Stmt, lanes: Lanes | None = None) -> None:
         self.line(head)
         self.indent += 1
-        self.statement(body)
+        self.statement(body, lanes)
         self.indent -= 1
         self.line("}")
 
@@ -145,24 +148,8 @@ class _Writer:
         before = self.text.ranges
         for base, count in chunks(loop, self.vector_bytes):
             self.text.ranges = {**before, loop.var: (base, base + count)}
-            self.lanes(loop.body, Lanes(loop.var, base, count))
+            self.statement(loop.body, Lanes(loop.var, base, count))
         self.text.ranges = before
-
-    def lanes(self, stmt: tir.Stmt, lanes: Lanes) -> None:
-        match stmt:
-            case tir.Block():
-                self.store_vector(stmt, lanes)
-            case tir.Seq(stmts):
-                for child in stmts:
-                    self.lanes(child, lanes)
-            case tir.If(condition, body):
-                self.line(f"if ({self.text.plain(condition)}) {{")
-                self.indent += 1
-                self.lanes(body, lanes)
-                self.indent -= 1
-                self.line("}")
-            case tir.For() | tir.Allocate():
-                raise ValueError(f"loop {lanes.var.name} is vectorized and not the innermost: unroll those inside")
 
     # ---- stores ----
 

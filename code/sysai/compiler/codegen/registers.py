@@ -18,8 +18,8 @@ REGISTERS = 128  # variables of one buffer at most; a compiler keeps in memory w
 
 def chunks(loop: tir.For, vector_bytes: int) -> Iterator[tuple[int, int]]:
     """(first iteration, number of lanes) of the vectors that a vectorized loop is executed in."""
-    widest = max((tir.ITEM_BYTES[_wide(node)] for block in tir.blocks(loop.body) for node in _values(block)), default=4)
-    most = max(2, vector_bytes // max(4, widest))
+    doubles = any(node.dtype == "float64" for block in tir.blocks(loop.body) for node in _values(block))
+    most = max(2, vector_bytes // (8 if doubles else 4))
     base, extent = 0, loop.extent.value
     while base < extent:
         count = most
@@ -69,12 +69,10 @@ def _accesses(
             for child in tir.substatements(stmt):
                 yield from _accesses(buffer, child, vector_bytes, text, loop)
         case tir.Block():
-            loads = [
-                node for expr in (stmt.value, *stmt.indices) for node in tir.walk(expr) if isinstance(node, tir.Load)
-            ]
-            for number, load in enumerate((stmt.target, *loads)):
-                if load.buffer == buffer:
-                    offset = tir.row_major(load.indices, buffer.shape)
+            nodes = [node for expr in (stmt.value, *stmt.indices) for node in tir.walk(expr)]
+            for number, node in enumerate((stmt.target, *nodes)):
+                if isinstance(node, tir.Load) and node.buffer == buffer:
+                    offset = tir.row_major(node.indices, buffer.shape)
                     for first, lanes in _of_access(offset, loop, vector_bytes, text):
                         yield first, lanes, number == 0
 
@@ -105,7 +103,3 @@ def _values(block: tir.Block) -> Iterator[tir.Expr]:
         yield node
         if not isinstance(node, tir.Load):
             waiting += tir.children(node)
-
-
-def _wide(node: tir.Expr) -> str:
-    return node.dtype if node.dtype == "float64" else "float32"
