@@ -1,7 +1,8 @@
 """The glossary: one file of terms, a page made from it, and links from a term's first use on a page.
 
 `book/glossary.tsv` holds a term a line: its English and Chinese names, other English forms, Chinese renderings to
-avoid (parity.py looks for them), and a definition in each language.
+avoid because they are wrong, a definition in each language, and Chinese renderings that others use and this book does
+not (parity.py looks for both).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Term:
     avoid_zh: tuple[str, ...]
     definition_en: str
     definition_zh: str
+    elsewhere_zh: tuple[str, ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -40,7 +42,9 @@ class Term:
 
     def definition(self, lang: str) -> str:
         """What the term means, in one of the two languages."""
-        return self.definition_zh if lang == "zh" else self.definition_en
+        if lang == "en":
+            return self.definition_en
+        return self.definition_zh + (f"（他处也作{'、'.join(self.elsewhere_zh)}。）" if self.elsewhere_zh else "")
 
     def forms(self, lang: str) -> list[str]:
         """The strings that stand for the term in prose of one of the languages."""
@@ -59,7 +63,7 @@ def read_terms(path: Path = TERMS) -> tuple[Term, ...]:
         return tuple(
             Term(
                 row["english"].strip(), row["chinese"].strip(), split(row["also_en"]), split(row["avoid_zh"]),
-                row["definition_en"].strip(), row["definition_zh"].strip(),
+                row["definition_en"].strip(), row["definition_zh"].strip(), split(row["elsewhere_zh"]),
             )
             for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         )  # fmt: skip

@@ -251,7 +251,7 @@ operator_fusion = Explorable(
             "mask",
             Text(
                 "Scaling and masking as the epilogue of the product, or in a kernel that reads the scores.",
-                "缩放和掩码作为矩阵乘法的尾声，或者由另一个内核把分数读回来再做。",
+                "缩放和掩码作为矩阵乘法的epilogue，或者由另一个内核把分数读回来再做。",
             ),
         ),
         _edge(

@@ -95,6 +95,7 @@ PLANTED = {
     "a space before Latin": (lambda s: s.replace("数一数", "数 GPU"), 30, "space"),
     "a space behind full-width punctuation": (lambda s: s.replace("见{", "见， {"), 22, "beside full-width"),
     "bold that is not seen": (lambda s: s.replace("数一数", "**数（一）**数"), 30, "bold"),
+    "a word that others use": (lambda s: s.replace("数一数", "编译程序"), 30, "used elsewhere"),
     "an unknown language": (lambda s: s.replace('"lang": "zh"', '"lang": "fr"'), 18, "unknown language"),
 }  # fmt: skip
 
@@ -104,7 +105,8 @@ def test_a_planted_fault_is_reported_at_its_line(tmp_path, name, monkeypatch):
     from sphinx_sysai import parity
     from sphinx_sysai.term_glossary import Term
 
-    monkeypatch.setattr(parity, "read_terms", lambda: (Term("compiler", "编译器", (), ("編譯器",), "", ""),))
+    term = Term("compiler", "编译器", (), ("編譯器",), "", "", ("编译程序",))
+    monkeypatch.setattr(parity, "read_terms", lambda: (term,))
     plant, line, words = PLANTED[name]
     text = plant(GOOD)
     assert text != GOOD

@@ -123,6 +123,12 @@ def test_the_glossary_holds_every_term_with_both_names_its_anchor_and_its_defini
     assert definitions[0] == TERMS[1].definition("zh" if language == "zh_CN" else "en")
 
 
+def test_a_chinese_definition_names_what_others_say():
+    term = Term("compiler", "编译器", (), (), "Translates.", "翻译。", ("编译程序", "编译工具"))
+    assert term.definition("en") == "Translates."
+    assert term.definition("zh") == "翻译。（他处也作编译程序、编译工具。）"
+
+
 def test_terms_of_the_book_have_anchors_of_their_own_and_no_form_in_common():
     terms = read_terms()
     assert len({term.anchor for term in terms}) == len(terms)

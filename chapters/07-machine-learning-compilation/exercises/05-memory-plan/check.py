@@ -144,5 +144,5 @@ def _picture(case: Case, offsets: dict[str, int]) -> Text:
     table = "\n".join(lines)
     return Text(
         f"kernels from top to bottom, the arena from left to right; · free, # two values\n{table}",
-        f"从上到下是各个内核，从左到右是整个内存区；· 空闲，# 有两个值\n{table}",
+        f"从上到下是各个内核，从左到右是整个静态内存池；· 空闲，# 有两个值\n{table}",
     )
