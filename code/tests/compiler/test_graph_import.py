@@ -81,7 +81,7 @@ def test_shape_of_smollm2():
 def test_conditions_say_where_the_graph_holds():
     graph = from_module(Transformer(tiny()).eval(), (torch.zeros(2, 7, dtype=torch.int64),), TOKENS)
     assert set(map(str, graph.conditions)) == {"T <= 64", "T != 1"}
-    with pytest.raises(ValueError, match=r"made for sizes with T <= 64, not for B = 1, T = 65"):
+    with pytest.raises(ValueError, match=r"compiled for sizes with T <= 64, not for B = 1, T = 65"):
         run_graph(graph, torch.zeros(1, 65, dtype=torch.int64))
     with pytest.raises(ValueError, match="T != 1"):
         run_graph(graph, torch.zeros(1, 1, dtype=torch.int64))
@@ -320,9 +320,11 @@ def test_what_cannot_be_imported_says_why(module, inputs, dynamic, message):
 
 def test_wrong_inputs_of_a_graph_are_refused():
     graph = from_module(nn.Linear(3, 2), (torch.randn(2, 3),), {0: {0: "B"}})
-    for wrong in (torch.randn(2, 4), torch.randn(3), torch.zeros(2, 3, dtype=torch.int64)):
-        with pytest.raises(ValueError, match="cannot be"):
+    for wrong in (torch.randn(2, 4), torch.randn(3)):
+        with pytest.raises(ValueError, match="does not have the shape"):
             run_graph(graph, wrong)
+    with pytest.raises(ValueError, match=r"cannot be torch\.int64"):
+        run_graph(graph, torch.zeros(2, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="takes 1 inputs, not 2"):
         run_graph(graph, torch.randn(2, 3), torch.randn(2, 3))
 
@@ -337,7 +339,7 @@ def test_one_name_is_one_size():
 
     graph = from_module(Two(), (torch.randn(4), torch.randn(4)), {"x": {0: "N"}, "y": {0: "N"}})
     assert [str(value.shape[0]) for value in graph.inputs] == ["N", "N"]
-    with pytest.raises(ValueError, match="where N = 2"):
+    with pytest.raises(ValueError, match="with N = 2"):
         run_graph(graph, torch.randn(2), torch.randn(3))
 
 

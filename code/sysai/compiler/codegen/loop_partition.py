@@ -103,8 +103,7 @@ class _Partition:
         """A parallel loop stays one, so that all its iterations are shared out; each asks which segment it is in."""
         above, below = cuts.low <= loop.var, loop.var < cuts.high
         within = tuple(condition for condition in (above, below) if not proves(condition, inside))
-        opposites = {above: loop.var < cuts.low, below: cuts.high <= loop.var}
-        outside = tuple(opposites[condition] for condition in within)
+        outside = tuple(map(tir.opposite, within))
         either = outside[0] if len(outside) == 1 else tir.binary("or", *outside) if outside else tir.FALSE
         main = when(tir.conjunction(*within), self.visit(main, inside, depth))
         rest = when(either, self.visit(loop.body, inside, depth + 1)) if outside else NOTHING

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from sysai.compiler.graph import Attribute, Graph, Node, Value
+from sysai.compiler.graph import Attribute, Graph, Node
 from sysai.compiler.graph.operators import operator_of
 from sysai.compiler.graph.sizes import evaluate
 from sysai.compiler.tir.expr import DTYPES, Binary, Const, Var
@@ -48,26 +48,31 @@ def bind_sizes(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:
     """The numbers of the graph's sizes that these inputs have; errors as for `run_graph`."""
     if len(inputs) != len(graph.inputs):
         raise ValueError(f"{graph.name} takes {len(graph.inputs)} inputs, not {len(inputs)}")
-    sizes: dict[str, int] = {}
     for value, tensor in zip(graph.inputs, inputs, strict=True):
-        if len(tensor.shape) != len(value.shape) or tensor.dtype != TORCH_DTYPES[value.dtype]:
-            raise _misfit(value, tensor)
-        for size, number in zip(value.shape, tensor.shape, strict=True):
+        if tensor.dtype != TORCH_DTYPES[value.dtype]:
+            raise ValueError(f"input {value} cannot be {tensor.dtype}")
+    return bind_shapes(graph, [tensor.shape for tensor in inputs])
+
+
+def bind_shapes(graph: Graph, shapes: Sequence[Sequence[int]]) -> dict[str, int]:
+    """The numbers of the graph's sizes where its inputs have these shapes.
+
+    Raises:
+        ValueError: the shapes do not go together, or the graph does not hold for them.
+    """
+    sizes: dict[str, int] = {}
+    for value, shape in zip(graph.inputs, shapes, strict=True):
+        for size, number in zip(value.shape, shape, strict=False):
             if isinstance(size, Var):
                 sizes.setdefault(size.name, number)
-    for value, tensor in zip(graph.inputs, inputs, strict=True):
-        if tuple(evaluate(size, sizes) for size in value.shape) != tuple(tensor.shape):
-            raise _misfit(value, tensor, sizes)
+    bound = ", ".join(f"{name} = {number}" for name, number in sizes.items())
+    for value, shape in zip(graph.inputs, shapes, strict=True):
+        if len(shape) != len(value.shape) or [evaluate(size, sizes) for size in value.shape] != list(shape):
+            raise ValueError(
+                f"input {value} does not have the shape {list(shape)}{f' with {bound}' if bound else ''}: "
+                f"pass that shape, or compile with this size as dynamic"
+            )
     for condition in graph.conditions:
         if not evaluate(condition, sizes):
-            raise ValueError(f"{graph.name} was made for sizes with {condition}, not for {_words(sizes)}")
+            raise ValueError(f"{graph.name} was compiled for sizes with {condition}, not for {bound}")
     return sizes
-
-
-def _misfit(value: Value, tensor: Tensor, sizes: Mapping[str, int] | None = None) -> ValueError:
-    where = f" where {_words(sizes)}" if sizes else ""
-    return ValueError(f"input {value}{where} cannot be {tensor.dtype} of shape {list(tensor.shape)}")
-
-
-def _words(sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} = {number}" for name, number in sizes.items())

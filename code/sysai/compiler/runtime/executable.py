@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.graph import Node, Value
-from sysai.compiler.graph.interpret import TORCH_DTYPES, run_node
+from sysai.compiler.graph.interpret import TORCH_DTYPES, bind_shapes, run_node
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.memory_plan import MemoryPlan, lifetimes, plan_memory, storage
 from sysai.compiler.runtime.plan import BoundPlan, ExecutionPlan, Fallback, KernelCall, RunKernels
@@ -193,7 +193,7 @@ class Executable:
 
     def _bind(self, shapes: tuple[Sequence[int], ...]) -> BoundPlan:
         """Bind the plan to the shapes of inputs, and remember that."""
-        sizes = self._size_values(shapes)
+        sizes = bind_shapes(self.graph, shapes)
         values = tuple(sizes[var.name] for var in self.graph.sizes)
         memory = self._memory_plan(values)
         if self._arena.numel() < memory.peak + ALIGNMENT:
@@ -236,29 +236,6 @@ class Executable:
 
     def _plan_arena(self, counts: Sequence[int]) -> MemoryPlan:
         return plan_memory(self.lives, {life.name: n for life, n in zip(self.lives, counts, strict=True)})
-
-    def _size_values(self, shapes: tuple[Sequence[int], ...]) -> dict[str, int]:
-        """The values of the size variables.
-
-        Raises:
-            ValueError: the shapes do not go together, or the graph does not hold for them.
-        """
-        graph, sizes = self.graph, {}
-        for value, shape in zip(graph.inputs, shapes, strict=True):
-            for size, number in zip(value.shape, shape, strict=False):
-                if isinstance(size, Var):
-                    sizes.setdefault(size.name, number)
-        for value, shape in zip(graph.inputs, shapes, strict=True):
-            if [evaluate(size, sizes) for size in value.shape] != list(shape):
-                bound = ", ".join(f"{name} = {number}" for name, number in sizes.items())
-                raise ValueError(
-                    f"input {value} does not have the shape {list(shape)}{f' with {bound}' if bound else ''}: "
-                    f"pass that shape, or compile with this size as dynamic"
-                )
-        for condition in graph.conditions:
-            if not evaluate(condition, sizes):
-                raise ValueError(f"{graph.name} was compiled for sizes with {condition}, which {sizes} do not fulfil")
-        return sizes
 
 
 def sizes_function(sizes: Sequence[Expr | int], variables: Sequence[Var]) -> Callable[..., tuple[int, ...]]:
