@@ -12,7 +12,7 @@ and Q4_0 have; embedding and norms stay. Keys (turned to their position) and val
 Rounding is to the nearest; the largest absolute value is the largest code. The file's own weights were rounded to 4
 bits before (Q4_1, 32 weights a group): it is a second rounding that is measured.
 
-    python code/benchmarks/ch14_quantization.py [--chunks 16] [--length 512] [--record]
+    python code/benchmarks/ch14_quantization.py [--chunks 4] [--length 512] [--record]
 """
 
 import argparse
@@ -118,7 +118,7 @@ def compare(model: Transformer, chunks_CT: Tensor, formats: dict[str, Iterator[T
 def main() -> None:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--chunks", type=int, default=16)
+    parser.add_argument("--chunks", type=int, default=4)
     parser.add_argument("--length", type=int, default=512, help="tokens of a chunk")
     parser.add_argument("--record", action="store_true", help="for the chapter, in sysai.recorded")
     options = parser.parse_args()
