@@ -30,12 +30,12 @@ class LayoutDimension:
     def index(self, original: Sequence[tir.Expr]) -> tir.Expr:
         """The index of an element in this dimension, from its index in the original."""
         index = original[self.of]
-        return {None: index, "//": index // tir.as_expr(self.tile), "%": index % tir.as_expr(self.tile)}[self.op]
+        return {None: index, "//": index // self.tile, "%": index % self.tile}[self.op]
 
     def length(self, shape: Sequence[tir.Expr]) -> tir.Expr:
         """The length of this dimension."""
         if self.op == "//":
-            return (shape[self.of] + (self.tile - 1)) // tir.as_expr(self.tile)
+            return tir.ceildiv(shape[self.of], self.tile)
         return tir.Const(self.tile, tir.INDEX) if self.op else shape[self.of]
 
 
@@ -60,7 +60,7 @@ def cache_read(
     dimensions = parse_layout(layout, len(source.shape))
     name = tree.fresh(function, f"{buffer}_{'packed' if layout else scope}")
     shape = tuple(dim.length(source.shape) for dim in dimensions)
-    copy = tir.Buffer(name, shape, source.dtype, _scope(scope, shape, source.dtype))
+    copy = tir.Buffer(name, shape, source.dtype, settled_scope(shape, source.dtype, scope))
     consumer_nest = _outermost_without_writes(function, consumer, buffer)
     copying = tree.fresh(function, f"copy_{name}", name)
     nest = _copy(function, copying, copy, source, dimensions)
@@ -101,7 +101,7 @@ def cache_write(function: tir.PrimFunc, block: str, scope: str = "local") -> tup
     if conditions:
         raise IllegalSchedule(f"block {block} is under the condition {conditions[0].condition}: the copy would not be")
     name = tree.fresh(function, f"{buffer.name}_{scope}")
-    copy = replace(buffer, name=name, scope=_scope(scope, buffer.shape, buffer.dtype))
+    copy = replace(buffer, name=name, scope=settled_scope(buffer.shape, buffer.dtype, scope))
     writer_nest = _outermost_alone(function, writer)
     copying = tree.fresh(function, f"copy_{name}", name)
     dimensions = parse_layout(None, len(buffer.shape))
@@ -164,12 +164,6 @@ def _copy(
         value = tir.Select(inside, value, tir.Const(0.0 if to.dtype in tir.FLOATS else 0, to.dtype))
     block = tir.Block(name, tuple(axes), to, tuple(axis.var for axis in axes), value)
     return tir.in_loops([tir.For(axis.binding, axis.extent, block) for axis in axes], block)
-
-
-def _scope(scope: str, shape: Sequence[tir.Expr], dtype: str) -> str:
-    if scope not in tir.SCOPES:
-        raise IllegalSchedule(f"no scope {scope!r}: one of {', '.join(tir.SCOPES)}")
-    return settled_scope(shape, dtype, scope)
 
 
 def _outermost_without_writes(function: tir.PrimFunc, consumer: tir.Block, buffer: str) -> tir.Stmt:

@@ -132,7 +132,7 @@ def _digits(index: Polynomial, ranges: Ranges) -> Iterable[Fact]:
         divisor = math.gcd(*(coefficient for _, coefficient in upper))
         quotient, remainder = divmod(index.offset, divisor)
         rest = expression(Polynomial({**dict(lower), (): remainder} if remainder else dict(lower)))
-        if proves(tir.as_expr(0) <= rest, ranges) and proves(rest < tir.as_expr(divisor), ranges):
+        if proves(rest >= 0, ranges) and proves(rest < divisor, ranges):
             yield divisor, fixed, quotient, frozenset((m[0], coefficient // divisor) for m, coefficient in upper)
 
 

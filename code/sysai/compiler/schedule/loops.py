@@ -45,7 +45,7 @@ def split(
     if any(not isinstance(number, int) or number < 1 for number in numbers):
         raise IllegalSchedule(f"splitting {loop} by {factors}: a loop has at least one iteration, so use factors >= 1")
     product = math.prod(numbers)
-    extents = [_ceildiv(old.extent, product) if number is None else tir.as_expr(number) for number in factors]
+    extents = [tir.ceildiv(old.extent, product) if number is None else tir.as_expr(number) for number in factors]
     if None not in factors and not (isinstance(old.extent, tir.Const) and product >= old.extent.value):
         raise IllegalSchedule(
             f"splitting {loop} by {factors} would execute {product} of its {old.extent} iterations: "
@@ -158,10 +158,6 @@ def unroll(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
     _require_serial(old, "unrolled")
     _require_constant(old, "unroll")
     return _with_kind(function, old, tir.UNROLLED)
-
-
-def _ceildiv(a: tir.Expr, b: int) -> tir.Expr:
-    return a if b == 1 else (a + (b - 1)) // tir.as_expr(b)
 
 
 def _with_kind(function: tir.PrimFunc, loop: tir.For, kind: str) -> tir.PrimFunc:

@@ -155,7 +155,7 @@ def _in_new_loops(function: tir.PrimFunc, block: tir.Block, regions: Mapping[tir
             index = region.start + tir.Var(name)
         bindings[axis.var] = index
         ranges = {**size_ranges(function.sizes), **tree.ranges_of((*tree.loops_down_to(function, loop), *new))}
-        needed_guards = [] if region == whole(axis.extent) else [tir.as_expr(0) <= index, index < axis.extent]
+        needed_guards = [] if region == whole(axis.extent) else [index >= 0, index < axis.extent]
         predicate = tir.conjunction(predicate, *(guard for guard in needed_guards if not proves(guard, ranges)))
     return tir.in_loops(new, _rebound(block, bindings, predicate))
 

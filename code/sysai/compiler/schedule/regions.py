@@ -91,11 +91,11 @@ def _of_atom(atom: tir.Expr, moving: Mapping[tir.Var, tir.Expr]) -> Interval | N
             inner = interval(number, moving)
             if inner is None:
                 return None
-            offset = simplify(inner.start % tir.as_expr(divisor))
+            offset = simplify(inner.start % divisor)
             exact = isinstance(offset, tir.Const)
             if atom.op == "floordiv":
-                longest = (inner.size + (offset.value if exact else divisor - 1) - 1) // tir.as_expr(divisor) + 1
-                return Interval(simplify(inner.start // tir.as_expr(divisor)), longest)
+                longest = (inner.size + (offset.value if exact else divisor - 1) - 1) // divisor + 1
+                return Interval(simplify(inner.start // divisor), longest)
             if exact and isinstance(inner.size, tir.Const) and offset.value + inner.size.value <= divisor:
                 return Interval(offset, inner.size)
             return whole(tir.Const(divisor, tir.INDEX))
@@ -138,6 +138,8 @@ def _clipped(region: Interval | None, length: tir.Expr) -> Interval:
 
 def settled_scope(shape: Sequence[tir.Expr], dtype: str, wanted: str) -> str:
     """`wanted`, but "global" instead of "local" where the buffer is too large for that, or its size is not known."""
+    if wanted not in tir.SCOPES:
+        raise IllegalSchedule(f"no scope {wanted!r}: one of {', '.join(tir.SCOPES)}")
     constant = all(isinstance(size, tir.Const) for size in shape)
     fits = constant and math.prod(size.value for size in shape) * tir.ITEM_BYTES[dtype] <= LOCAL_BYTES
     return "global" if wanted == "local" and not fits else wanted
@@ -152,10 +154,13 @@ def shrink(function: tir.PrimFunc, buffer: str, loop: str) -> tir.PrimFunc:
     new = replace(old, shape=shape, scope=settled_scope(shape, old.dtype, wanted))
     ranges = tree.ranges_of((*tree.loops_down_to(function, loop), *tree.loops(target.body)))
 
+    def without_allocation(stmt: tir.Stmt) -> tir.Stmt | None:
+        return stmt.body if isinstance(stmt, tir.Allocate) and stmt.buffer.name == buffer else None
+
     def rebased(block: tir.Block) -> tir.Block:
         return _rebased(function, block, new, regions, ranges) if tree.touches(block, buffer) else block
 
-    function = replace(function, body=_without_allocation(function.body, buffer))
+    function = replace(function, body=tir.transform_statement(function.body, without_allocation))
     target = tree.find_loop(function, loop)
     body = tir.Allocate(new, tree.change_blocks(target.body, rebased))
     return tree.replace_loop(function, loop, replace(target, body=body))
@@ -214,10 +219,3 @@ def _rebased(
         return tir.Load(new, tuple(offset(index, region) for index, region in zip(load.indices, regions, strict=True)))
 
     return replace(tree.change_accesses(block, new.name, change), axes=tuple(axes))
-
-
-def _without_allocation(stmt: tir.Stmt, buffer: str) -> tir.Stmt:
-    def change(inner: tir.Stmt) -> tir.Stmt | None:
-        return inner.body if isinstance(inner, tir.Allocate) and inner.buffer.name == buffer else None
-
-    return tir.transform_statement(stmt, change)

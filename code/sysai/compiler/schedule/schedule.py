@@ -21,7 +21,6 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sysai.compiler.errors import IllegalSchedule
@@ -159,10 +158,6 @@ class Schedule:
     cache_write = _primitive(caching.cache_write)
     rfactor = _primitive(reduction.rfactor)
     decompose_reduction = _primitive(reduction.decompose_reduction)
-
-    def save(self, path: str | Path) -> None:
-        """Write the trace as JSON."""
-        Path(path).write_text(self.trace.to_json())
 
 
 def replay(trace: Trace, function: PrimFunc) -> Schedule:

@@ -132,7 +132,7 @@ def instances(
     compiled: dict[int, _Compiled] = {}
 
     def run(stmt: tir.Stmt, enclosing: tuple[tir.Stmt, ...]) -> Iterator[Instance]:
-        inner = (*enclosing, stmt)
+        inner = enclosing if isinstance(stmt, tir.Seq) else (*enclosing, stmt)
         if entered and isinstance(stmt, tir.For | tir.Allocate):
             entered(stmt, values)
         match stmt:
@@ -143,15 +143,13 @@ def instances(
             case tir.If(condition, body):
                 if tir.depends_on_data(condition) or evaluate(condition, values):
                     yield from run(body, inner)
-            case tir.Allocate(_, body):
-                yield from run(body, inner)
-            case tir.Seq(stmts):
-                for child in stmts:
-                    yield from run(child, enclosing)
             case tir.Block():
                 if id(stmt) not in compiled:
                     compiled[id(stmt)] = _Compiled(stmt)
                 yield from compiled[id(stmt)].executed(values, enclosing)
+            case _:
+                for child in tir.substatements(stmt):
+                    yield from run(child, inner)
 
     yield from run(stmt, ())
 

@@ -18,7 +18,6 @@ from threading import local
 
 from sysai.compiler import tir
 from sysai.compiler.tir.polynomial import (
-    Coefficient,
     Polynomial,
     divide_by_constant,
     exact_quotient,
@@ -160,10 +159,8 @@ class _Knowledge(local):
         """Whether no value is below 0; an integer is not where it is above -1."""
         if value.constant is not None:
             return value.constant >= 0
-        return any(bound > -1 if value.integral else bound >= 0 for bound in self._constants(value))
-
-    def _constants(self, value: Polynomial) -> Iterator[Coefficient]:
-        return (bound.constant for bound in self.least(value) if bound.constant is not None)
+        constants = (bound.constant for bound in self.least(value) if bound.constant is not None)
+        return any(bound > -1 if value.integral else bound >= 0 for bound in constants)
 
     def least(self, value: Polynomial, keep: bool = False) -> Iterator[Polynomial]:
         """Lower bounds of the value: constants; with `keep`, polynomials of variables that have no upper bound."""
@@ -207,10 +204,8 @@ class _Knowledge(local):
                 end = (self.low if sign == 1 else self.last).get(atom)
                 if end is not None:
                     yield end
-            case tir.Binary("floordiv", a, b):
-                number, divisor = polynomial(a), polynomial(b)
-                if not self.nonnegative(divisor):
-                    return
+            case tir.Binary("floordiv", a, b) if self.nonnegative(divisor := polynomial(b)):
+                number = polynomial(a)
                 if keep or self._moves(a):
                     for end in self.least(number * sign, keep=True):
                         if end.integral and end != number * sign:
@@ -218,16 +213,13 @@ class _Knowledge(local):
                 if divisor.constant:
                     slack = divisor.constant - 1 if sign == 1 else 0
                     yield (number - slack) * Fraction(1, divisor.constant)
-            case tir.Binary("mod", a, b):
-                number, divisor = polynomial(a), polynomial(b)
-                if not self.nonnegative(divisor):
-                    return
+            case tir.Binary("mod", a, b) if self.nonnegative(divisor := polynomial(b)):
                 if sign == 1:
                     yield Polynomial({})
                 else:
                     yield divisor - 1
-                    if self.nonnegative(number):
-                        yield number
+                    if self.nonnegative(polynomial(a)):
+                        yield polynomial(a)
 
     def _next(self, value: Polynomial, keep: bool) -> tir.Expr | None:
         """An atom to replace: one that no other atom contains and no other's range depends on."""

@@ -11,7 +11,7 @@ Halide's and TVM's expressions are of the same kind; theirs also carry vector la
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
 
@@ -35,9 +35,10 @@ def _reflected(op: str) -> "Callable[[Expr, Operand], Expr]":
 
 
 class Expr:
-    """Base of all expressions; `dtype` is the type of the value."""
+    """Base of all expressions; `dtype` is the type of the value, `operands` names the attributes that are operands."""
 
     dtype: str
+    operands: tuple[str, ...] = ()
 
     __add__, __radd__ = _operator("add"), _reflected("add")
     __sub__, __rsub__ = _operator("sub"), _reflected("sub")
@@ -131,6 +132,7 @@ class Binary(Expr):
     op: str
     a: Expr
     b: Expr
+    operands = ("a", "b")
     dtype = property(lambda self: "bool" if self.op in COMPARISONS or self.op in LOGIC else self.a.dtype)
 
 
@@ -140,6 +142,7 @@ class Call(Expr):
 
     function: str
     argument: Expr
+    operands = ("argument",)
     dtype = property(lambda self: self.argument.dtype)
 
 
@@ -150,6 +153,7 @@ class Select(Expr):
     condition: Expr
     a: Expr
     b: Expr
+    operands = ("condition", "a", "b")
     dtype = property(lambda self: self.a.dtype)
 
 
@@ -159,6 +163,7 @@ class Cast(Expr):
 
     dtype: str
     value: Expr
+    operands = ("value",)
 
 
 TRUE, FALSE = Const(True, "bool"), Const(False, "bool")
@@ -239,6 +244,11 @@ def _without_neutral(op: str, a: Expr, b: Expr) -> Expr:
     return Binary(op, a, b)
 
 
+def ceildiv(a: Expr, b: int) -> Expr:
+    """How many groups of `b` hold `a` things."""
+    return (a + (b - 1)) // b
+
+
 def row_major(indices: Iterable[Expr], shape: Iterable[Expr]) -> Expr:
     """The row-major offset of the element at `indices`: how many elements stand in memory before it."""
     offset: Expr = ZERO
@@ -249,34 +259,17 @@ def row_major(indices: Iterable[Expr], shape: Iterable[Expr]) -> Expr:
 
 def children(expr: Expr) -> tuple[Expr, ...]:
     """The operands of an expression, in order."""
-    match expr:
-        case Load(_, indices):
-            return indices
-        case Binary(_, a, b):
-            return a, b
-        case Call(_, argument):
-            return (argument,)
-        case Select(condition, a, b):
-            return condition, a, b
-        case Cast(_, value):
-            return (value,)
-    return ()
+    return expr.indices if isinstance(expr, Load) else tuple([getattr(expr, name) for name in expr.operands])
 
 
 def rebuild(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
-    """The same expression with other operands."""
+    """The same expression with other operands; a constant where they are."""
     match expr:
         case Load(buffer, _):
             return Load(buffer, operands)
         case Binary(op, _, _):
             return binary(op, *operands)
-        case Call(function, _):
-            return Call(function, *operands)
-        case Select():
-            return Select(*operands)
-        case Cast(dtype, _):
-            return Cast(dtype, *operands)
-    return expr
+    return replace(expr, **dict(zip(expr.operands, operands, strict=True)))
 
 
 def walk(expr: Expr) -> Iterator[Expr]:

@@ -48,39 +48,36 @@ def print_function(function: tir.PrimFunc) -> str:
 
 def _lines(stmt: tir.Stmt) -> Iterator[str]:
     match stmt:
-        case tir.For(var, extent, body, kind):
-            yield f"for {var.name} in {'range' if kind == tir.SERIAL else kind}({tir.print_expr(extent)}):"
-            yield from (INDENT + line for line in _lines(body))
-        case tir.If(condition, body):
-            yield f"if {tir.print_expr(condition)}:"
-            yield from (INDENT + line for line in _lines(body))
-        case tir.Allocate(buffer, body):
-            yield f'with allocate({_type(buffer)}, "{buffer.scope}") as {buffer.name}:'
-            yield from (INDENT + line for line in _lines(body))
         case tir.Seq(stmts):
-            inside = [line for child in stmts if child != tir.Seq(()) for line in _lines(child)]
-            yield from inside or ["pass"]
+            yield from [line for child in stmts if child != tir.Seq(()) for line in _lines(child)] or ["pass"]
+            return
+        case tir.For(var, extent, body, kind):
+            head = f"for {var.name} in {'range' if kind == tir.SERIAL else kind}({extent}):"
+        case tir.If(condition, body):
+            head = f"if {condition}:"
+        case tir.Allocate(buffer, body):
+            head = f'with allocate({_type(buffer)}, "{buffer.scope}") as {buffer.name}:'
         case tir.Block():
-            yield f'with block("{stmt.name}"):'
-            yield from (INDENT + line for line in _block(stmt))
+            head = f'with block("{stmt.name}"):'
+    yield head
+    yield from (INDENT + line for line in (_block(stmt) if isinstance(stmt, tir.Block) else _lines(body)))
 
 
 def _block(block: tir.Block) -> Iterator[str]:
     for axis in block.axes:
-        yield f"{axis.var.name} = {axis.kind}({tir.print_expr(axis.extent)}, {tir.print_expr(axis.binding)})"
+        yield f"{axis.var} = {axis.kind}({axis.extent}, {axis.binding})"
     if block.predicate != tir.TRUE:
-        yield f"where({tir.print_expr(block.predicate)})"
-    target, value = tir.print_expr(block.target), tir.print_expr(block.value)
+        yield f"where({block.predicate})"
     if block.init is not None:
-        yield f"{target} = init({tir.print_expr(block.init)})"
+        yield f"{block.target} = init({block.init})"
     if block.combine in ASSIGNMENTS:
-        yield f"{target} {ASSIGNMENTS[block.combine]} {value}"
+        yield f"{block.target} {ASSIGNMENTS[block.combine]} {block.value}"
     else:
-        yield f"{target} = " + (f"combine({block.combine}, {value})" if block.combine else value)
+        yield f"{block.target} = " + (f"combine({block.combine}, {block.value})" if block.combine else str(block.value))
 
 
 def _type(buffer: tir.Buffer) -> str:
-    return f"{buffer.dtype}[{', '.join(map(tir.print_expr, buffer.shape)) or '()'}]"
+    return f"{buffer.dtype}[{', '.join(map(str, buffer.shape)) or '()'}]"
 
 
 def parse(text: str) -> tir.PrimFunc:

@@ -148,8 +148,7 @@ class _Model:
                         total[name] = total.get(name, 0) + lines
                 return total
             case tir.If(condition, body):
-                never = not tir.depends_on_data(condition) and not span(condition, at)[1]
-                return {} if never else self.moved(body, at)
+                return {} if _never([condition], at) else self.moved(body, at)
             case tir.Allocate(_, body):
                 return self.moved(body, at)
         return self.footprint(stmt, at)
@@ -162,20 +161,20 @@ class _Model:
             for loop in enclosing:
                 if isinstance(loop, tir.For):
                     spans[loop.var.name] = (0, span(loop.extent, spans)[1] - 1)
-            empty = any(high < low for low, high in spans.values())
-            if empty or not all(span(condition, spans)[1] for condition in _index_guards(block, enclosing)):
+            if any(high < low for low, high in spans.values()) or _never(guards_of(block, enclosing), spans):
                 continue
             for access in accesses(block):
-                if all(span(guard, spans)[1] for guard in access.guards if not tir.depends_on_data(guard)):
+                if not _never(access.guards, spans):
                     _merge(boxes.setdefault(access.buffer.name, []), _box(access.buffer, access.indices, spans))
-        return {name: self._lines(all_) for name, all_ in boxes.items()}
+        return {
+            name: min(sum(box.lines(self.line) for box in parts), parts[0].whole(self.line))
+            for name, parts in boxes.items()
+        }
 
-    def _lines(self, boxes: list["_Box"]) -> int:
-        return min(sum(box.lines(self.line) for box in boxes), boxes[0].whole(self.line))
 
-
-def _index_guards(block: tir.Block, enclosing: Iterable[tir.Stmt]) -> list[tir.Expr]:
-    return [condition for condition in guards_of(block, enclosing) if not tir.depends_on_data(condition)]
+def _never(guards: Iterable[tir.Expr], spans: Mapping[str, Span]) -> bool:
+    """Whether one of the conditions on integers holds nowhere."""
+    return any(not span(guard, spans)[1] for guard in guards if not tir.depends_on_data(guard))
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,10 @@ def _require(holds: bool, message: str) -> None:
         raise InvalidProgram(message)
 
 
+def _require_index(expr: tir.Expr, where: str) -> None:
+    _require(expr.dtype == tir.INDEX, f"{where}: {expr} is {expr.dtype}, an index is {tir.INDEX}")
+
+
 class _Names:
     """Checks names, scopes and dtypes, statement by statement."""
 
@@ -67,18 +71,15 @@ class _Names:
         self.statement(self.function.body, tuple(self.function.sizes), dict(self.buffers))
 
     def name(self, name: str, taken: Iterable[str]) -> None:
-        _require(
-            re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is not None and not keyword.iskeyword(name),
-            f"{name!r} is no identifier: use letters, digits and _",
-        )
+        identifier = re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is not None and not keyword.iskeyword(name)
+        _require(identifier, f"{name!r} is no identifier: use letters, digits and _")
         _require(name not in RESERVED, f"{name} has a meaning of its own in programs: choose another name")
         _require(name not in taken, f"{name} names two things: rename one of them")
 
     def buffer(self, buffer: tir.Buffer, inner: Variables) -> None:
         self.name(buffer.name, {*self.buffers, *(size.name for size in self.sizes), *(var.name for var in inner)})
-        _require(
-            buffer.dtype in tir.DTYPES, f"{buffer.name} has dtype {buffer.dtype}: use one of {', '.join(tir.DTYPES)}"
-        )
+        known = buffer.dtype in tir.DTYPES
+        _require(known, f"{buffer.name} has dtype {buffer.dtype}: use one of {', '.join(tir.DTYPES)}")
         for extent in buffer.shape:
             self.index(extent, (*self.sizes, *inner), f"the shape of {buffer.name}")
         self.buffers[buffer.name] = buffer
@@ -121,27 +122,19 @@ class _Names:
         self.expr(block.predicate, variables, visible, f"{where}: the predicate")
         _require(block.predicate.dtype == "bool", f"{where}: the predicate {block.predicate} is no condition")
         inside = (*self.sizes, *own)
-        for index in block.indices:
-            self.index(index, inside, where, visible)
         self.expr(block.target, inside, visible, where)
         self.expr(block.value, inside, visible, where)
-        dtype = block.buffer.dtype
-        _require(
-            block.value.dtype == dtype, f"{where} stores {block.value.dtype} in {block.buffer.name}: cast it to {dtype}"
-        )
+        stored, dtype = block.value.dtype, block.buffer.dtype
+        _require(stored == dtype, f"{where} stores {stored} in {block.buffer.name}: cast it to {dtype}")
         reducing = {axis.var for axis in block.axes if axis.kind == tir.REDUCE}
-        _require(
-            block.combine in (None, *tir.COMBINERS),
-            f"{where} combines by {block.combine}: use {', '.join(tir.COMBINERS)}",
-        )
+        known = block.combine in (None, *tir.COMBINERS)
+        _require(known, f"{where} combines by {block.combine}: use {', '.join(tir.COMBINERS)}")
         _require(
             block.reduces or not reducing,
             f"{where} has reduction axes, but does not combine: its iterations would overwrite each other",
         )
-        _require(
-            not reducing & tir.variables(*block.indices),
-            f"{where} writes where its reduction axes say: make them spatial",
-        )
+        moves = reducing & tir.variables(*block.indices)
+        _require(not moves, f"{where} writes where its reduction axes say: make them spatial")
         if block.init is not None:
             _require(block.reduces, f"{where} has an init, but nothing to combine with it")
             self.expr(block.init, tuple(self.sizes), {}, f"{where}: the init")
@@ -157,7 +150,7 @@ class _Names:
 
     def index(self, expr: tir.Expr, variables: Variables, where: str, visible: Buffers = EMPTY) -> None:
         self.expr(expr, variables, visible, where)
-        _require(expr.dtype == tir.INDEX, f"{where}: {expr} is {expr.dtype}, an index is {tir.INDEX}")
+        _require_index(expr, where)
 
     def expr(self, expr: tir.Expr, variables: Variables, visible: Buffers, where: str) -> None:
         for node in tir.walk(expr):
@@ -174,10 +167,7 @@ class _Names:
                         f"{where}: {node} has {len(indices)} indices for {len(buffer.shape)} dimensions",
                     )
                     for index in indices:
-                        _require(
-                            index.dtype == tir.INDEX,
-                            f"{where}: index {index} of {node} is {index.dtype}, not {tir.INDEX}",
-                        )
+                        _require_index(index, where)
                 case tir.Binary(op, a, b):
                     _require(a.dtype == b.dtype, f"{where}: {node} has operands of {a.dtype} and {b.dtype}: cast one")
                     _require(op in tir.OPERATORS, f"{where}: no operation {op}")
@@ -222,11 +212,9 @@ def _count(stmt: tir.Stmt, values: dict[str, int]) -> int:
         case tir.For(var, extent, body):
             count = max(evaluate(extent, values), 0)
             return count and count * _count(body, {**values, var.name: 0})
-        case tir.If() | tir.Allocate():
-            return _count(stmt.body, values)
-        case tir.Seq(stmts):
-            return sum(_count(child, values) for child in stmts)
-    return 1
+        case tir.Block():
+            return 1
+    return sum(_count(child, values) for child in tir.substatements(stmt))
 
 
 def _borders(count: int) -> Callable[[int], list[int]]:
@@ -263,14 +251,11 @@ class _Watcher:
         self.tracked = {
             stmt.buffer.name for _, enclosing in block_nests for stmt in enclosing if isinstance(stmt, tir.Allocate)
         }
-        self.tracked -= {block.buffer.name for block, _ in block_nests if any(map(tir.depends_on_data, block.indices))}
-        # A reduction over an empty axis initializes nothing; `interpret.require_initialized` refuses it at the call.
-        self.tracked -= {
-            block.buffer.name
-            for block, _ in block_nests
-            if block.init is not None
-            and any(axis.kind == tir.REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)
-        }
+        for block, _ in block_nests:
+            # A reduction over an empty axis initializes nothing: `interpret.require_initialized` refuses it at the call.
+            empty = any(axis.kind == tir.REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)
+            if any(map(tir.depends_on_data, block.indices)) or (block.init is not None and empty):
+                self.tracked.discard(block.buffer.name)
         for buffer in function.buffers:
             self.entries[buffer.name] = 0
             self.shapes[buffer.name] = tuple(evaluate(extent, sizes) for extent in buffer.shape)
