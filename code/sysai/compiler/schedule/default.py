@@ -72,8 +72,7 @@ def _nests(schedule: Schedule) -> list[str]:
 
 
 def _reduction(schedule: Schedule) -> None:
-    function = schedule.function
-    first = next(block for block in tir.blocks(function.body) if block.reduces)
+    first = next(block for block in tir.blocks(schedule.function.body) if block.reduces)
     enclosing = schedule.loops_of(first.name)
     if not reduces_over(first, enclosing[-1]):
         return _columns(schedule)

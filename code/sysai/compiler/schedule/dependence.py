@@ -33,7 +33,7 @@ def touching(stmt: tir.Stmt, buffer: str) -> list[tuple[tir.Block, Access]]:
     return touches
 
 
-def between_iterations(function: tir.PrimFunc, loop: tir.For) -> str | None:
+def between_iterations(loop: tir.For) -> str | None:
     """Why the iterations of `loop` are not independent of each other, or None where they are."""
     for buffer in _shared(loop.body):
         users = touching(loop.body, buffer)
@@ -55,7 +55,7 @@ def between_iterations(function: tir.PrimFunc, loop: tir.For) -> str | None:
     return None
 
 
-def against_order(function: tir.PrimFunc, old: Sequence[tir.For], new: Sequence[tir.For]) -> str | None:
+def against_order(old: Sequence[tir.For], new: Sequence[tir.For]) -> str | None:
     """Why the perfect nest `old` may not run in the order `new`, or None where it may."""
     body = old[-1].body
     for buffer in _shared(body):

@@ -79,13 +79,12 @@ def fuse(function: tir.PrimFunc, *loops: str) -> tuple[tir.PrimFunc, str]:
             raise IllegalSchedule(f"{inner.var.name} runs to {inner.extent}, which depends on {outer.var.name}")
     fused = tir.Var(fresh(function, "_".join(loops)))
     values: dict[tir.Var, tir.Operand] = {}
-    rest, extent = fused, chain[0].extent
+    rest: tir.Expr = fused
     for inner in reversed(chain[1:]):  # the innermost changes fastest
         values[inner.var] = rest % inner.extent
         rest = rest // inner.extent
     values[chain[0].var] = rest
-    for inner in chain[1:]:
-        extent = extent * inner.extent
+    extent = math.prod((inner.extent for inner in chain[1:]), start=chain[0].extent)
     body = tir.substitute_loops(chain[-1].body, values)
     return replace_loop(function, loops[0], tir.For(fused, extent, body)), fused.name
 
@@ -96,25 +95,24 @@ def reorder(function: tir.PrimFunc, *loops: str) -> tir.PrimFunc:
         raise IllegalSchedule("reorder takes the names of loops, in the order that they should have")
     if len(set(loops)) != len(loops):
         raise IllegalSchedule(f"reorder names a loop twice: {', '.join(loops)}")
-    named = [find_loop(function, name) for name in loops]
+    order = iter([find_loop(function, name) for name in loops])
     by_depth = sorted(loops, key=lambda name: len(tree.loops_down_to(function, name)))
-    chain = _perfect_nest(function, by_depth[0], by_depth[-1], "reorder")
+    chain = _perfect_nest(function, by_depth[0], by_depth[-1])
     nest_names = {loop.var.name for loop in chain}
     for name in by_depth:
         if name not in nest_names:
             raise IllegalSchedule(_not_nested(function, by_depth[0], name, "reorder"))
-    order = iter(named)
     new = [next(order) if loop.var.name in loops else loop for loop in chain]
     for position, loop in enumerate(new):
         inside = {inner.var for inner in new[position:]}
         if inside & tir.variables(loop.extent):
             raise IllegalSchedule(f"{loop.var.name} runs to {loop.extent}: it must stay inside the loops named there")
-    refusal = dependence.against_order(function, chain, new)
+    refusal = dependence.against_order(chain, new)
     if refusal:
         raise IllegalSchedule(refusal)
     function = replace_loop(function, by_depth[0], tir.in_loops(new, chain[-1].body))
     for loop in new:  # what is marked already has other loops inside now
-        _require_kind(function, find_loop(function, loop.var.name), loop.kind)
+        _require_kind(find_loop(function, loop.var.name), loop.kind)
     return function
 
 
@@ -161,7 +159,7 @@ def unroll(function: tir.PrimFunc, loop: str) -> tir.PrimFunc:
 
 
 def _with_kind(function: tir.PrimFunc, loop: tir.For, kind: str) -> tir.PrimFunc:
-    _require_kind(function, loop, kind)
+    _require_kind(loop, kind)
     return replace_loop(function, loop.var.name, replace(loop, kind=kind))
 
 
@@ -178,7 +176,7 @@ def _require_constant(loop: tir.For, verb: str) -> None:
         )
 
 
-def _require_kind(function: tir.PrimFunc, loop: tir.For, kind: str) -> None:
+def _require_kind(loop: tir.For, kind: str) -> None:
     """The loop, where it stands, may be executed in this way."""
     name = loop.var.name
     for inner in tir.statements(loop.body) if kind == tir.VECTORIZED else ():
@@ -189,18 +187,18 @@ def _require_kind(function: tir.PrimFunc, loop: tir.For, kind: str) -> None:
             )
         if isinstance(inner, tir.Allocate):
             raise IllegalSchedule(f"buffer {inner.buffer.name} lives inside {name}, so each lane would need its own")
-    refusal = dependence.between_iterations(function, loop) if kind in (tir.VECTORIZED, tir.PARALLEL) else None
+    refusal = dependence.between_iterations(loop) if kind in (tir.VECTORIZED, tir.PARALLEL) else None
     if refusal:
         how = "be vectorized" if kind == tir.VECTORIZED else "run in parallel"
         raise IllegalSchedule(f"loop {name} cannot {how}: {refusal}")
 
 
-def _perfect_nest(function: tir.PrimFunc, outermost: str, innermost: str, verb: str) -> list[tir.For]:
+def _perfect_nest(function: tir.PrimFunc, outermost: str, innermost: str) -> list[tir.For]:
     """The loops from one down to the other, with nothing else between them."""
     chain = [find_loop(function, outermost)]
     while chain[-1].var.name != innermost:
         if not isinstance(chain[-1].body, tir.For):
-            raise IllegalSchedule(_not_nested(function, chain[-1].var.name, innermost, verb))
+            raise IllegalSchedule(_not_nested(function, chain[-1].var.name, innermost, "reorder"))
         chain.append(chain[-1].body)
     return chain
 

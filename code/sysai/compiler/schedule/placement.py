@@ -20,6 +20,9 @@ from sysai.compiler.schedule.regions import Interval, interval, needed, require_
 from sysai.compiler.tir.arith import proves, simplify, size_ranges
 from sysai.compiler.tir.polynomial import polynomial
 
+Regions = dict[tir.Var, Interval]
+"""What axes of a block run over; those that are not in it run over their extents."""
+
 
 def compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.PrimFunc:
     """Compute a producer inside a loop that contains all its consumers, just what each iteration needs."""
@@ -39,9 +42,9 @@ def compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.PrimFunc:
     dependence.require_order(function, producer, consumers)
     dependence.require_unchanged(function, producer, loop)
     dependence.require_no_condition(function, block, loop, f"compute {block} at {loop}")
-    shared = set(tree.path_to_loop(function.body, loop)) & set(tree.path_to_block(function.body, block))
-    for outer in shared:
-        if isinstance(outer, tir.For) and not _allocated_in(outer, buffer.name):
+    shared = tree.path_to_block(function.body, block)
+    for outer in tree.loops_down_to(function, loop):
+        if outer in shared and not _allocated_in(outer, buffer.name):
             raise IllegalSchedule(
                 f"blocks {block} and {consumers[0].name} share loop {outer.var.name}, and {buffer.name} lives on "
                 f"outside it: {block} cannot be computed again at {loop}"
@@ -65,7 +68,7 @@ def reverse_compute_at(function: tir.PrimFunc, block: str, loop: str) -> tir.Pri
         raise IllegalSchedule(f"block {block} reads nothing that is written inside {loop}")
     dependence.require_after(function, consumer, target)
     dependence.require_no_condition(function, block, loop, f"compute {block} at {loop}")
-    regions: dict[tir.Var, Interval] = {}
+    regions: Regions = {}
     for name in produced:
         for var, region in _complete_regions(function, consumer, name, target).items():
             if var in regions and regions[var] != region:
@@ -123,17 +126,9 @@ def compute_inline(function: tir.PrimFunc, block: str) -> tir.PrimFunc:
 
 
 def _moved(
-    function: tir.PrimFunc,
-    block: tir.Block,
-    loop: str,
-    regions: Mapping[tir.Var, Interval],
-    consumers: Container[str] = (),
+    function: tir.PrimFunc, block: tir.Block, loop: str, regions: Regions, consumers: Container[str] = ()
 ) -> tir.PrimFunc:
-    """The block in new loops inside `loop`: ahead of the first of its `consumers` there, by default at the end.
-
-    Args:
-        regions: what its axes run over, those that are not named over their extents.
-    """
+    """The block in new loops inside `loop`: ahead of the first of its `consumers` there, by default at the end."""
     dependence.require_independent_axes(function, block)
     function = replace(function, body=tree.without_blocks(function.body, {block.name}))
     target = tree.find_loop(function, loop)
@@ -141,7 +136,7 @@ def _moved(
     return tree.replace_loop(function, loop, replace(target, body=body))
 
 
-def _in_new_loops(function: tir.PrimFunc, block: tir.Block, regions: Mapping[tir.Var, Interval], loop: str) -> tir.Stmt:
+def _in_new_loops(function: tir.PrimFunc, block: tir.Block, regions: Regions, loop: str) -> tir.Stmt:
     """The block in loops of its own, with conditions where a region may leave the axis' extent."""
     new: list[tir.For] = []
     bindings: dict[tir.Var, tir.Expr] = {}
@@ -161,11 +156,7 @@ def _in_new_loops(function: tir.PrimFunc, block: tir.Block, regions: Mapping[tir
 
 
 def _rebound(block: tir.Block, bindings: Mapping[tir.Var, tir.Expr], predicate: tir.Expr) -> tir.Block:
-    """The block with other bindings; of its predicate only the conditions remain that its domain does not imply.
-
-    Raises:
-        IllegalSchedule: a condition cannot be said in terms of the axes.
-    """
+    """The block with other bindings; of its predicate only the conditions remain that its domain does not imply."""
     domain = {axis.binding < axis.extent for axis in block.axes}
     by_loop = {axis.binding: axis.var for axis in block.axes if isinstance(axis.binding, tir.Var)}
     sizes = tir.variables(*(axis.extent for axis in block.axes), *block.buffer.shape)
@@ -203,21 +194,18 @@ def _lives_in_one_iteration(function: tir.PrimFunc, buffer: str, loop: str) -> b
     return touched(body, whole_buffer) == touched(body, whole_buffer, written=True)
 
 
-def _complete_regions(
-    function: tir.PrimFunc, consumer: tir.Block, name: str, target: tir.For
-) -> dict[tir.Var, Interval]:
+def _complete_regions(function: tir.PrimFunc, consumer: tir.Block, name: str, target: tir.For) -> Regions:
     """For the consumer's axes that index a buffer: the region that one iteration of a loop completes."""
     shared = tree.path_to_block(function.body, consumer.name)
     alone = [loop for loop in tree.loops_down_to(function, target.var.name) if loop not in shared]
     refusal = f"block {consumer.name} cannot be computed at {target.var.name}"
     # Complete: no loop that only the producers are in reduces, and nothing outside writes the buffer.
     for writer in tree.writers(target.body, name):
-        for axis in writer.axes:
-            over = {loop.var.name for loop in alone} & {var.name for var in tir.variables(axis.binding)}
-            if axis.kind == tir.REDUCE and over:
-                raise IllegalSchedule(
-                    f"{refusal}: {name} is not complete there, {min(over)} is a reduction loop of {writer.name}"
-                )
+        over = [loop.var.name for loop in alone if loop.var in tree.reduction_loops(writer)]
+        if over:
+            raise IllegalSchedule(
+                f"{refusal}: {name} is not complete there, {min(over)} is a reduction loop of {writer.name}"
+            )
     for writer in tree.writers(function.body, name):
         if writer not in tree.writers(target.body, name):
             raise IllegalSchedule(f"{refusal}: block {writer.name}, outside that loop, writes {name} too")
@@ -232,7 +220,7 @@ def _complete_regions(
     # Dense, and read at the consumer's own axes: then a region of the buffer is a range of these axes.
     inner_extents = {loop.var: loop.extent for loop in tree.loops(target.body)}
     buffer = next(load.buffer for load in tree.reads(consumer) if load.buffer.name == name)
-    regions: dict[tir.Var, Interval] = {}
+    regions: Regions = {}
     for dimension, region in enumerate(touched(target.body, buffer, written=True)):
         if region == whole(buffer.shape[dimension]):
             continue
@@ -250,9 +238,7 @@ def _complete_regions(
     return regions
 
 
-def _require_first_region_first(
-    consumer: tir.Block, regions: Mapping[tir.Var, Interval], alone: Sequence[tir.For], refusal: str
-) -> None:
+def _require_first_region_first(consumer: tir.Block, regions: Regions, alone: Sequence[tir.For], refusal: str) -> None:
     """A consumer that reduces over parts must begin with the first, where it initializes."""
     over = [regions[axis.var].start for axis in consumer.axes if axis.kind == tir.REDUCE and axis.var in regions]
     others = [regions[axis.var].start for axis in consumer.axes if axis.kind == tir.SPATIAL and axis.var in regions]
@@ -269,10 +255,8 @@ def _require_first_region_first(
         raise IllegalSchedule(f"{refusal}: it would initialize before a part that is not the first")
 
 
-def _with_shared_loops(
-    function: tir.PrimFunc, consumer: tir.Block, regions: Mapping[tir.Var, Interval], target: tir.For
-) -> dict[tir.Var, Interval]:
-    """`ranges`, and those of the axes that loops around both the consumer and `target` determine."""
+def _with_shared_loops(function: tir.PrimFunc, consumer: tir.Block, regions: Regions, target: tir.For) -> Regions:
+    """`regions`, and those of the axes that loops around both the consumer and `target` determine."""
     outside = tree.path_to_loop(function.body, target.var.name)
     enclosing = tree.loops_around(function.body, consumer.name)
     shared = {loop.var for loop in enclosing if loop in outside}

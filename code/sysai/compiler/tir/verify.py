@@ -14,7 +14,6 @@ import keyword
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from types import MappingProxyType
 
 from sysai.compiler import tir
 from sysai.compiler.errors import InvalidProgram
@@ -28,7 +27,6 @@ RESERVED = {*tir.MATH, *tir.EXTREMES, *tir.DTYPES, *WORDS}
 """Names that are words of the text form, and so cannot name a variable or a buffer."""
 Variables = tuple[tir.Var, ...]
 Buffers = Mapping[str, tir.Buffer]
-EMPTY: Buffers = MappingProxyType({})
 
 
 @lru_cache(maxsize=256)
@@ -81,7 +79,7 @@ class _Names:
         known = buffer.dtype in tir.DTYPES
         _require(known, f"{buffer.name} has dtype {buffer.dtype}: use one of {', '.join(tir.DTYPES)}")
         for extent in buffer.shape:
-            self.index(extent, (*self.sizes, *inner), f"the shape of {buffer.name}")
+            self.index(extent, (*self.sizes, *inner), f"the shape of {buffer.name}", {})
         self.buffers[buffer.name] = buffer
 
     def statement(self, stmt: tir.Stmt, variables: Variables, visible: Buffers) -> None:
@@ -116,7 +114,7 @@ class _Names:
             taken = [*self.buffers, *(v.name for v in variables), *(v.name for v in own if v is not axis.var)]
             self.name(axis.var.name, taken)
             _require(axis.kind in (tir.SPATIAL, tir.REDUCE), f"{where}: axis {axis.var} is {axis.kind}")
-            self.index(axis.extent, tuple(self.sizes), f"{where}: the extent of axis {axis.var}")
+            self.index(axis.extent, tuple(self.sizes), f"{where}: the extent of axis {axis.var}", {})
             self.index(axis.binding, variables, f"{where}: the binding of axis {axis.var}", visible)
         # Bindings and the predicate see the loops, and all that follows only the block's own axes.
         self.expr(block.predicate, variables, visible, f"{where}: the predicate")
@@ -148,7 +146,7 @@ class _Names:
             )
         self.stored.add(block.buffer.name)
 
-    def index(self, expr: tir.Expr, variables: Variables, where: str, visible: Buffers = EMPTY) -> None:
+    def index(self, expr: tir.Expr, variables: Variables, where: str, visible: Buffers) -> None:
         self.expr(expr, variables, visible, where)
         _require_index(expr, where)
 
@@ -184,15 +182,11 @@ class _Names:
                     _require(dtype in tir.DTYPES, f"{where}: no dtype {dtype}")
 
 
-def _choices(function: tir.PrimFunc) -> Iterator[dict[str, int]]:
+def _choices(function: tir.PrimFunc) -> list[dict[str, int]]:
+    """Values of the sizes: all the same, and different ones."""
     names = [size.name for size in function.sizes]
-    if not names:
-        yield {}
-        return
-    yield from (dict.fromkeys(names, value) for value in SIZES)
-    if len(names) > 1:
-        yield dict(zip(names, itertools.cycle((2, 7, 3)), strict=False))
-        yield dict(zip(names, itertools.cycle((5, 1, 4)), strict=False))
+    patterns = [(value,) for value in SIZES] + ([(2, 7, 3), (5, 1, 4)] if len(names) > 1 else [])
+    return [dict(zip(names, itertools.cycle(pattern), strict=False)) for pattern in patterns] if names else [{}]
 
 
 def _watch(function: tir.PrimFunc, sizes: Mapping[str, int]) -> Iterator[str]:
@@ -252,7 +246,7 @@ class _Watcher:
             stmt.buffer.name for _, enclosing in block_nests for stmt in enclosing if isinstance(stmt, tir.Allocate)
         }
         for block, _ in block_nests:
-            # A reduction over an empty axis initializes nothing: `interpret.require_initialized` refuses it at the call.
+            # Reductions over an empty axis initialize nothing; `interpret.require_initialized` refuses them.
             empty = any(axis.kind == tir.REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)
             if any(map(tir.depends_on_data, block.indices)) or (block.init is not None and empty):
                 self.tracked.discard(block.buffer.name)
