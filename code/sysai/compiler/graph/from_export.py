@@ -33,25 +33,16 @@ Dynamic = Mapping[str | int, Mapping[int, str]]
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph, and how the module's arguments and results lie in its flat inputs and outputs.
-
-    Attributes:
-        graph: the graph.
-        exported: torch's program; its `call_spec` has the structure of arguments and results.
-    """
+    """A graph, and torch's program: its `call_spec` says how arguments and results lie in flat inputs and outputs."""
 
     graph: Graph
     exported: ExportedProgram
 
 
 def from_module(
-    module: nn.Module,
-    example_inputs: Sequence[object],
-    dynamic: Dynamic | None = None,
-    *,
-    keywords: Mapping[str, object] | None = None,
-    fallback: bool = False,
-) -> Graph:
+    module: nn.Module, example_inputs: Sequence[object], dynamic: Dynamic | None = None, *,
+    keywords: Mapping[str, object] | None = None, fallback: bool = False,
+) -> Graph:  # fmt: skip
     """The graph of `module(*example_inputs, **keywords)`, in inference.
 
     Args:
@@ -71,16 +62,13 @@ def from_module(
 
 
 def import_module(
-    module: nn.Module,
-    example_inputs: Sequence[object],
-    dynamic: Dynamic | None = None,
-    *,
-    keywords: Mapping[str, object] | None = None,
-    fallback: bool = False,
-) -> Imported:
+    module: nn.Module, example_inputs: Sequence[object], dynamic: Dynamic | None = None, *,
+    keywords: Mapping[str, object] | None = None, fallback: bool = False,
+) -> Imported:  # fmt: skip
     """The graph as `from_module` gives it, and torch's ExportedProgram."""
-    keywords, dynamic = dict(keywords or {}), dynamic or {}
-    exported = _export(module, tuple(example_inputs), keywords, dynamic)
+    arguments, keywords = tuple(example_inputs), dict(keywords or {})
+    axes = _dynamic_axes(_parameter_names(module, arguments, keywords), dynamic or {})
+    exported = _export(module, arguments, keywords, axes)
     signature = exported.graph_signature
     if changed := [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]:
         raise ValueError(f"the module changes {', '.join(changed)}: call eval() on it, or return the new value")
@@ -88,10 +76,9 @@ def import_module(
     inputs = {name: spec for name, spec in specs.items() if spec.kind == InputKind.USER_INPUT}
     constants = {name: _constant(exported, spec.target) for name, spec in specs.items() if name not in inputs}
     importer = Importer(exported.graph_module, constants, fallback)
-    names = _parameter_names(module, tuple(example_inputs), keywords)
-    for position, name in enumerate(names):
-        for axis, size in {**dynamic.get(position, {}), **dynamic.get(name, {})}.items():
-            importer.name_size(list(inputs)[position], axis, size)
+    for placeholder, sizes in zip(inputs, axes.values(), strict=False):
+        for axis, size in sizes.items():
+            importer.name_size(placeholder, axis, size)
     return Imported(importer.run(type(module).__name__), exported)
 
 
@@ -101,7 +88,6 @@ def _constant(exported: ExportedProgram, target: str) -> torch.Tensor:
 
 
 def _parameter_names(module: nn.Module, inputs: tuple, keywords: dict) -> list[str]:
-    """Names of the arguments, in order."""
     try:
         bound = inspect.signature(module.forward).bind(*inputs, **keywords)
     except TypeError as error:
@@ -109,20 +95,21 @@ def _parameter_names(module: nn.Module, inputs: tuple, keywords: dict) -> list[s
     return list(bound.arguments)
 
 
-def _export(module: nn.Module, inputs: tuple, keywords: dict, dynamic: Dynamic) -> ExportedProgram:
-    names = _parameter_names(module, inputs, keywords)
+def _dynamic_axes(names: list[str], dynamic: Dynamic) -> dict[str, dict[int, str]]:
+    """For each argument by name, the names of the sizes of its dynamic axes."""
     if unknown := set(dynamic) - set(range(len(names))) - set(names):
         raise ValueError(f"dynamic names {sorted(map(str, unknown))}, but the inputs are {names}")
-    axes = {
-        name: dict.fromkeys({**dynamic.get(position, {}), **dynamic.get(name, {})}, Dim.DYNAMIC) or None
-        for position, name in enumerate(names)
-    }
-    shapes = axes if keywords else tuple(axes.values())
+    return {name: {**dynamic.get(position, {}), **dynamic.get(name, {})} for position, name in enumerate(names)}
+
+
+def _export(module: nn.Module, inputs: tuple, keywords: dict, axes: Mapping[str, Mapping]) -> ExportedProgram:
+    by_name = {name: dict.fromkeys(sizes, Dim.DYNAMIC) or None for name, sizes in axes.items()}
+    shapes = (by_name if keywords else tuple(by_name.values())) if any(axes.values()) else None
     # torch assumes of a dynamic size that it is never 0 or 1, unless told to take note where that matters.
     try:
         with torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # torch's of itself
-            exported = torch.export.export(module, inputs, keywords, dynamic_shapes=shapes if dynamic else None)
+            exported = torch.export.export(module, inputs, keywords, dynamic_shapes=shapes)
             return exported.run_decompositions(_decompositions())
     except Exception as error:
         if not is_torch(type(error).__module__.replace(".", "/") + ".py") and type(error) is not RuntimeError:
@@ -133,9 +120,8 @@ def _export(module: nn.Module, inputs: tuple, keywords: dict, dynamic: Dynamic) 
 def _decompositions() -> dict:
     """How torch takes operators apart into its core set: those that have no translation here."""
     table = torch.export.default_decompositions()
-    for operator in list(table):
-        if str(operator) in TRANSLATIONS:
-            del table[operator]
+    for operator in [operator for operator in table if str(operator) in TRANSLATIONS]:
+        del table[operator]
     return table
 
 

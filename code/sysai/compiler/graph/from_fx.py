@@ -85,7 +85,7 @@ class Importer:
         self.module, self.fallback = module, fallback
         self.constants = dict(constants)
         self.symbols = Symbols()
-        self.translator = Translator(self.symbols, ())
+        self.translator = Translator(self.symbols)
         self.results: dict[fx.Node, object] = {}
         self.placeholders = {node.name: node for node in module.graph.nodes if node.op == "placeholder"}
 
@@ -107,10 +107,9 @@ class Importer:
 
     def run(self, name: str, conditions: bool = True) -> Graph:
         """The graph; `conditions` says whether the guards of the trace become conditions of the graph."""
-        nodes = list(self.module.graph.nodes)
         inputs = self._inputs()
         outputs: tuple[Value, ...] = ()
-        for node in nodes:
+        for node in self.module.graph.nodes:
             if node.op == "get_attr":
                 self.results[node] = self._attribute(node)
             elif node.op == "call_function":
@@ -118,43 +117,30 @@ class Importer:
             elif node.op == "output":
                 outputs = self._outputs(node)
         sizes = tuple(dict.fromkeys(size for value in inputs for size in value.shape if isinstance(size, Var)))
-        return Graph(
-            re.sub(r"\W", "_", name),
-            sizes,
-            inputs,
-            self.constants,
-            tuple(self.translator.nodes),
-            outputs,
-            self._conditions() if conditions else (),
-        )
+        nodes, guards = tuple(self.translator.nodes), self._conditions() if conditions else ()
+        return Graph(re.sub(r"\W", "_", name), sizes, inputs, self.constants, nodes, outputs, guards)
+
+    def _symbolic_sizes(self) -> list[torch.SymInt]:
+        """The sizes of the placeholders that are symbols or formulas of such."""
+        tensors = [node.meta["val"] for node in self.placeholders.values() if isinstance(node.meta["val"], Tensor)]
+        return [size for tensor in tensors for size in tensor.shape if isinstance(size, torch.SymInt)]
 
     def _inputs(self) -> tuple[Value, ...]:
         """Bind the symbols by the inputs' axes, and make the values of placeholders."""
-        taken = {str(var) for var in self.symbols.names.values()}
-        tensors = {name: node for name, node in self.placeholders.items() if isinstance(node.meta["val"], Tensor)}
-        for node in tensors.values():
-            for size in node.meta["val"].shape:
-                if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
-                    symbol = size.node.expr.name
-                    taken.add(str(self.symbols.bind(symbol, symbol)))
+        for symbol in (size.node.expr for size in self._symbolic_sizes()):
+            if symbol.is_Symbol:
+                self.symbols.bind(symbol.name, symbol.name)
         inputs = []
-        for name, node in tensors.items():
+        for name, node in self.placeholders.items():
+            if not isinstance(node.meta["val"], Tensor):
+                self.results[node] = self._size(node)
+                continue
             try:
-                value = Value(
-                    self.translator.fresh(name),
-                    self.symbols.shape(node.meta["val"]),
-                    dtype_name(node.meta["val"].dtype),
-                )
+                self.results[node] = self.symbols.value(self.translator.fresh(name), node.meta["val"])
             except NotTranslatable as error:
                 raise ValueError(f"input {name}: {error}") from None
-            self.results[node] = value
             if name not in self.constants:
-                inputs.append(value)
-        for name, node in self.placeholders.items():
-            if isinstance(node.meta["val"], torch.SymInt):
-                self.results[node] = self.symbols.size(node.meta["val"])
-            elif name not in tensors:
-                self.results[node] = node.meta["val"]
+                inputs.append(self.results[node])
         return tuple(inputs)
 
     def _attribute(self, node: fx.Node) -> object:
@@ -164,7 +150,7 @@ class Importer:
             return value
         name = self.translator.fresh(node.name)
         self.constants[name] = value.detach()
-        return Value(name, self.symbols.shape(value), dtype_name(value.dtype))
+        return self.symbols.value(name, value)
 
     def _call(self, node: fx.Node) -> object:
         """Translate a node, or fall back."""
@@ -188,10 +174,11 @@ class Importer:
         except (NotTranslatable, InvalidGraph, TypeError) as error:
             del self.translator.nodes[first_node:]  # emitted before the translation failed
             if not self.fallback:
-                raise UnsupportedOperator(f"{target} at {origin_of(node) or 'an unknown line'}: {error}") from error
-            return self._fall_back(node, target, arguments, keywords)
+                raise _unsupported(node, error) from error
+            return self._fall_back(node, arguments, keywords)
 
-    def _size(self, node: fx.Node) -> Expr | int:
+    def _size(self, node: fx.Node) -> object:
+        """The value of a node that is no tensor."""
         value = node.meta["val"]
         return self.symbols.size(value) if isinstance(value, torch.SymInt) else value
 
@@ -205,33 +192,32 @@ class Importer:
 
     def _check(self, result: object, node: fx.Node) -> None:
         """Raise InvalidGraph unless shape and dtype are those that torch says."""
-        values, expected = (result, node.meta["val"]) if isinstance(result, tuple) else ((result,), (node.meta["val"],))
-        for value, fake in zip(values, expected, strict=False):
-            shape, dtype = self.symbols.shape(fake), dtype_name(fake.dtype)
-            if not same_shape(value.shape, shape) or value.dtype != dtype:
-                expected = Value("torch", shape, dtype)
+        fakes = node.meta["val"]
+        for value, fake in zip(result, fakes, strict=False) if isinstance(result, tuple) else ((result, fakes),):
+            expected = self.symbols.value("torch", fake)
+            if not same_shape(value.shape, expected.shape) or value.dtype != expected.dtype:
                 raise InvalidGraph(f"its translation gives {value}, not {expected}")
 
-    def _fall_back(self, node: fx.Node, target: str, arguments: tuple, keywords: dict) -> object:
+    def _fall_back(self, node: fx.Node, arguments: tuple, keywords: dict) -> object:
         """Nodes that call torch: one for each result, so that the operator must give the same at each call."""
         fakes = node.meta["val"]
         several = isinstance(fakes, tuple | list)
         if reason := _no_fallback(node):
-            raise UnsupportedOperator(f"{target} at {origin_of(node) or 'an unknown line'}: {reason}")
+            raise _unsupported(node, reason)
         operands: list[Value] = []
         encoded = _encode(arguments, operands)
         named = tuple((key, _encode(value, operands)) for key, value in keywords.items() if key != "pin_memory")
+        call = {"name": node.name, "target": str(node.target), "arguments": encoded, "keywords": named}
         results = []
         for index, fake in enumerate(fakes if several else [fakes]):
             if not isinstance(fake, Tensor):
-                raise UnsupportedOperator(f"{target} at {origin_of(node)}: gives {type(fake).__name__}, not a tensor")
+                raise _unsupported(node, f"gives {type(fake).__name__}, not a tensor")
             try:
                 shape, dtype = self.symbols.shape(fake), dtype_name(fake.dtype)
             except (NotTranslatable, ValueError) as error:
-                raise UnsupportedOperator(f"{target} at {origin_of(node)}: {error}") from None
-            attributes = {"target": target, "arguments": encoded, "keywords": named, "shape": shape, "dtype": dtype}
+                raise _unsupported(node, error) from None
             result = index if several else None
-            results.append(self.translator.emit("fallback", *operands, name=node.name, result=result, **attributes))
+            results.append(self.translator.emit("fallback", *operands, result=result, **call, shape=shape, dtype=dtype))
         return tuple(results) if several else results[0]
 
     def _outputs(self, node: fx.Node) -> tuple[Value, ...]:
@@ -244,15 +230,16 @@ class Importer:
 
     def _conditions(self) -> tuple[Expr, ...]:
         """The guards on sizes under which torch traced the module."""
-        fakes = [node.meta["val"] for node in self.placeholders.values() if isinstance(node.meta["val"], Tensor)]
-        symbolic = [size for fake in fakes for size in fake.shape if isinstance(size, torch.SymInt)]
-        if not symbolic:
-            return ()
-        guards = symbolic[0].node.shape_env.guards
+        symbolic = self._symbolic_sizes()
+        guards = symbolic[0].node.shape_env.guards if symbolic else ()
         bound = set(self.symbols.names)
         formulas = [guard.expr for guard in guards if {str(symbol) for symbol in guard.expr.free_symbols} <= bound]
         conditions = [self.symbols.expression(formula) for formula in formulas]
         return tuple(dict.fromkeys(condition for condition in conditions if not isinstance(condition, Const)))
+
+
+def _unsupported(node: fx.Node, reason: object) -> UnsupportedOperator:
+    return UnsupportedOperator(f"{node.target} at {origin_of(node) or 'an unknown line'}: {reason}")
 
 
 def _no_fallback(node: fx.Node) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 from sysai.compiler.graph import Attribute, Graph, Node
 from sysai.compiler.graph.operators import operator_of
 from sysai.compiler.graph.sizes import evaluate
-from sysai.compiler.tir.expr import DTYPES, Binary, Const, Var
+from sysai.compiler.tir.expr import DTYPES, Var
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
@@ -21,8 +21,7 @@ def run_graph(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
             conditions.
     """
     sizes = bind_sizes(graph, inputs)
-    environment = dict(graph.constants)
-    environment.update({value.name: tensor for value, tensor in zip(graph.inputs, inputs, strict=True)})
+    environment = {**graph.constants, **{value.name: x for value, x in zip(graph.inputs, inputs, strict=True)}}
     for node in graph.nodes:
         environment[node.output.name] = run_node(node, [environment[value.name] for value in node.inputs], sizes)
     return tuple(environment[value.name] for value in graph.outputs)
@@ -33,15 +32,14 @@ def run_node(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -
 
     The result is dense, never a view with strides, on which the rounding of torch's kernels could depend.
     """
-    attributes = {name: number_of(value, sizes) for name, value in node.attributes.items()}
+    attributes = {name: _with_numbers(value, sizes) for name, value in node.attributes.items()}
     return operator_of(node).reference(torch, *operands, **attributes).contiguous()
 
 
-def number_of(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
-    """An attribute with numbers in the place of sizes."""
+def _with_numbers(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
     if isinstance(attribute, tuple):
-        return tuple(number_of(item, sizes) for item in attribute)
-    return evaluate(attribute, sizes) if isinstance(attribute, Const | Var | Binary) else attribute
+        return tuple(_with_numbers(item, sizes) for item in attribute)
+    return evaluate(attribute, sizes)
 
 
 def bind_sizes(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:

@@ -21,19 +21,7 @@ from functools import lru_cache
 from sysai.compiler.graph import Node, Value
 from sysai.compiler.tir import accesses
 from sysai.compiler.tir.arith import simplify
-from sysai.compiler.tir.expr import (
-    INDEX,
-    ZERO,
-    Binary,
-    Const,
-    Expr,
-    Operand,
-    Var,
-    as_expr,
-    row_major,
-    variables,
-    walk,
-)
+from sysai.compiler.tir.expr import INDEX, ZERO, Binary, Const, Expr, Operand, Var, as_expr, row_major, variables, walk
 
 Indices = tuple[Expr, ...]
 TYPICAL_SIZE = 97  # of a size that is known at run time only, where one must guess which of two products is larger
@@ -127,17 +115,17 @@ def reshape_indices(shape: Sequence[Expr], source: Sequence[Expr], indices: Indi
                 sizes.append(source_sizes.pop(0))
             else:
                 axes.append(wide.pop(0))
-        result += _split(row_major([index for _, index in axes], [size for size, _ in axes]), sizes)
+        result += _unravel(row_major([index for _, index in axes], [size for size, _ in axes]), sizes)
     wide_indices = iter(result)
     return tuple(ZERO if same(size, 1) else next(wide_indices) for size in source)
 
 
-def _split(offset: Expr, sizes: Sequence[Expr]) -> list[Expr]:
+def _unravel(offset: Expr, sizes: Sequence[Expr]) -> list[Expr]:
     """The index of the element at `offset` in row-major order."""
     if len(sizes) == 1:
         return [offset]
     *outer, last = sizes
-    return [*_split(offset // last, outer), offset % last]
+    return [*_unravel(offset // last, outer), offset % last]
 
 
 def is_affine(indices: Indices, axes: Sequence[Var]) -> bool:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import make_node
+from sysai.compiler.graph.operators.operator import require
 from sysai.compiler.graph.sizes import canonical
 from sysai.compiler.graph.verify import constant_value
 from sysai.compiler.tir.expr import INDEX, Const, Expr, Var, binary, print_expr
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PYTHON_WORDS = ("and", "or", "not")
+_NODE = "`name: dtype[shape] = op(operands, attributes)`"
 _OPERATIONS = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Lt: "lt",
     ast.LtE: "le", ast.Eq: "eq", ast.NotEq: "ne", ast.And: "and", ast.Or: "or",
@@ -83,48 +85,40 @@ def parse_graph(text: str, constants: "Mapping[str, Tensor] | None" = None) -> G
                 reader.read(line.strip().replace("[]", "[()]"))
             except (InvalidGraph, SyntaxError, ValueError, TypeError, KeyError, AttributeError) as error:
                 raise InvalidGraph(f"line {number}, {line.strip()!r}: {error}") from None
-    if reader.graph is None:
-        raise InvalidGraph("the text does not end with `return`")
-    return reader.graph
+    require(reader.outputs is not None, "the text does not end with `return`")
+    sizes, inputs, nodes = tuple(reader.sizes.values()), tuple(reader.inputs), tuple(reader.nodes)
+    return Graph(reader.name, sizes, inputs, reader.constants, nodes, reader.outputs, tuple(reader.conditions))
 
 
 class _Reader:
-    def __init__(self, constants: "Mapping[str, Tensor]") -> None:
-        self.tensors = constants
+    """The parts of a graph that the lines so far have given; `values` are those that a line may name."""
+
+    def __init__(self, tensors: "Mapping[str, Tensor]") -> None:
+        self.tensors = tensors
         self.name = ""
         self.sizes: dict[str, Var] = {}
         self.inputs: list[Value] = []
         self.constants: dict[str, Tensor] = {}
         self.conditions: list[Expr] = []
         self.nodes: list[Node] = []
+        self.outputs: tuple[Value, ...] | None = None
         self.values: dict[str, Value] = {}
-        self.graph: Graph | None = None
 
     def read(self, line: str) -> None:
-        """Read a line: a head, a condition, a constant, the outputs, or a node."""
         word, _, rest = line.partition(" ")
-        if word == "graph":
-            self._head(rest)
-        elif word == "where":
-            self.conditions.append(self._expression(ast.parse(rest, mode="eval").body))
-        elif word == "constant":
-            value = self._declared(ast.parse(rest).body[0])
-            if value.name not in self.tensors:
-                raise InvalidGraph(f"the tensor of constant {value.name} is not given")
-            self.constants[value.name] = self.tensors[value.name]
-        elif word == "return":
-            outputs = tuple(self.values[name.strip()] for name in rest.split(",") if name.strip())
-            self.graph = Graph(
-                self.name,
-                tuple(self.sizes.values()),
-                tuple(self.inputs),
-                self.constants,
-                tuple(self.nodes),
-                outputs,
-                tuple(self.conditions),
-            )
-        else:
-            self._node(*line.partition("  # ")[::2])
+        match word:
+            case "graph":
+                self._head(rest)
+            case "where":
+                self.conditions.append(self._expression(ast.parse(rest, mode="eval").body))
+            case "constant":
+                value, _ = self._declaration(rest)
+                require(value.name in self.tensors, f"the tensor of constant {value.name} is not given")
+                self.constants[value.name] = self.tensors[value.name]
+            case "return":
+                self.outputs = tuple(self.values[name.strip()] for name in rest.split(",") if name.strip())
+            case _:
+                self._node(*line.partition("  # ")[::2])
 
     def _head(self, rest: str) -> None:
         name, _, arguments = rest.removesuffix(":").partition("(")
@@ -134,34 +128,29 @@ class _Reader:
         function = ast.parse(f"def f({arguments}: pass").body[0]
         self.inputs = [self._value(argument.arg, argument.annotation) for argument in function.args.args]
 
-    def _declared(self, statement: ast.stmt) -> Value:
-        if not isinstance(statement, ast.AnnAssign):
-            raise InvalidGraph("expected `name: dtype[shape]`")
-        return self._value(statement.target.id, statement.annotation)
+    def _declaration(self, line: str) -> tuple[Value, ast.expr | None]:
+        """The value that a line declares, and the call after `=`."""
+        statement = ast.parse(line).body[0]
+        require(isinstance(statement, ast.AnnAssign), f"expected {_NODE}")
+        return self._value(statement.target.id, statement.annotation), statement.value
 
-    def _value(self, name: str, annotation: ast.expr, define: bool = True) -> Value:
+    def _value(self, name: str, annotation: ast.expr) -> Value:
         """A value from `name: dtype[sizes]`; `float32[]` is not Python's, and comes as `float32[()]`."""
         inside = annotation.slice
         sizes = inside.elts if isinstance(inside, ast.Tuple) else [inside]
-        value = Value(name, tuple(canonical(self._expression(size)) for size in sizes), annotation.value.id)
-        if define:
-            self.values[name] = value
-        return value
+        shape = tuple(canonical(self._expression(size)) for size in sizes)
+        self.values[name] = Value(name, shape, annotation.value.id)
+        return self.values[name]
 
     def _node(self, line: str, origin: str) -> None:
-        statement = ast.parse(line).body[0]
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.value, ast.Call):
-            raise InvalidGraph("expected `name: dtype[shape] = op(operands, attributes)`")
-        declared = self._value(statement.target.id, statement.annotation, define=False)
-        call = statement.value
-        op = call.func.id.removesuffix("_") if call.func.id.removesuffix("_") in PYTHON_WORDS else call.func.id
+        declared, call = self._declaration(line)
+        require(isinstance(call, ast.Call), f"expected {_NODE}")
+        op = call.func.id.removesuffix("_")
         operands = [self.values[operand.id] for operand in call.args]
         attributes = {keyword.arg: self._attribute(keyword.value) for keyword in call.keywords}
         node = make_node(op, operands, attributes, name=declared.name, origin=origin)
-        if node.output != declared:
-            raise InvalidGraph(f"is said to give {declared}, gives {node.output}")
+        require(node.output == declared, f"is said to give {declared}, gives {node.output}")
         self.nodes.append(node)
-        self.values[declared.name] = declared
 
     def _attribute(self, term: ast.expr) -> Attribute:
         match term:
@@ -186,9 +175,7 @@ class _Reader:
                 return Const(-value, INDEX)
             case ast.Name(name):
                 return self.sizes[name]
-            case ast.BinOp(a, operation, b) | ast.Compare(a, [operation], [b]):
-                return binary(_OPERATIONS[type(operation)], self._expression(a), self._expression(b))
-            case ast.BoolOp(operation, [a, b]):
+            case ast.BinOp(a, operation, b) | ast.Compare(a, [operation], [b]) | ast.BoolOp(operation, [a, b]):
                 return binary(_OPERATIONS[type(operation)], self._expression(a), self._expression(b))
             case ast.Call(ast.Name("min" | "max" as op), [a, b]):
                 return binary(op, self._expression(a), self._expression(b))

@@ -5,7 +5,7 @@ A translation is a function `(t, *arguments, **keywords)` that emits nodes by `t
 the axis.
 """
 
-from collections.abc import Sequence
+from functools import partial, reduce
 
 import sympy
 import torch
@@ -25,7 +25,7 @@ _RELATIONS = {
 }  # fmt: skip
 _FUNCTIONS = {
     "Add": "add", "Mul": "mul", "Max": "max", "Min": "min", "FloorDiv": "floordiv", "CleanDiv": "floordiv",
-    "Mod": "mod", "PythonMod": "mod",
+    "Mod": "mod", "PythonMod": "mod", "And": "and", "Or": "or",
 }  # fmt: skip
 
 
@@ -51,6 +51,10 @@ class Symbols:
         """The sizes of a (fake) tensor."""
         return tuple(self.size(size) for size in tensor.shape)
 
+    def value(self, name: str, tensor: torch.Tensor) -> Value:
+        """The value that a (fake) tensor stands for; errors as for `size` and `dtype_name`."""
+        return Value(name, self.shape(tensor), dtype_name(tensor.dtype))
+
     def expression(self, formula: sympy.Basic) -> Expr:
         """A formula of SymPy: integers, symbols, arithmetic, comparisons, and, or.
 
@@ -67,22 +71,13 @@ class Symbols:
             return self.names[formula.name]
         operands = [self.expression(argument) for argument in formula.args]
         if formula.is_Pow and isinstance(operands[1], Const) and operands[1].value > 0:
-            return _chain("mul", [operands[0]] * operands[1].value)
+            return reduce(partial(binary, "mul"), [operands[0]] * operands[1].value)
         if type(formula) in _RELATIONS:
             op, swapped = _RELATIONS[type(formula)]
             return binary(op, *(reversed(operands) if swapped else operands))
-        if isinstance(formula, sympy.And | sympy.Or):
-            return _chain("and" if isinstance(formula, sympy.And) else "or", operands)
         if (name := type(formula).__name__) in _FUNCTIONS:
-            return _chain(_FUNCTIONS[name], operands)
+            return reduce(partial(binary, _FUNCTIONS[name]), operands)
         raise ValueError(f"no size can be computed by {name} ({formula})")
-
-
-def _chain(op: str, operands: list[Expr]) -> Expr:
-    result, *others = operands
-    for operand in others:
-        result = binary(op, result, operand)
-    return result
 
 
 class Translator(Builder):
@@ -93,8 +88,8 @@ class Translator(Builder):
         symbols: names of dynamic sizes.
     """
 
-    def __init__(self, symbols: Symbols, taken: Sequence[str]) -> None:
-        super().__init__(taken)
+    def __init__(self, symbols: Symbols) -> None:
+        super().__init__()
         self.symbols = symbols
         self.result: object = None
 
@@ -126,15 +121,9 @@ class Translator(Builder):
             operand = float(operand)
         return self.full(operand, dtype)
 
-    def common_dtype(self, *operands: Value | Expr | float) -> str:
+    def common_dtype(self, a: Value | Expr | float, b: Value | Expr | float) -> str:
         """The dtype to which torch promotes operands: tensors before scalars, floats before integers."""
-        samples = [_sample(operand) for operand in operands]
-        result = samples[0]
-        for sample in samples[1:]:
-            dtype = torch.result_type(result, sample)
-            rank = max(item.dim() if isinstance(item, Tensor) else 0 for item in (result, sample))
-            result = torch.empty([1] * rank, dtype=dtype, device="meta")
-        return dtype_name(result.dtype if isinstance(result, Tensor) else torch.tensor(result).dtype)
+        return dtype_name(torch.result_type(_sample(a), _sample(b)))
 
 
 def _sample(operand: Value | Expr | float) -> Tensor | float:

@@ -57,8 +57,7 @@ def verify(graph: Graph) -> None:
             raise InvalidGraph(f"{where}: is said to give {node.output}, gives {output}")
         define(node.output)
     for value in graph.outputs:
-        if defined.get(value.name) != value:
-            raise InvalidGraph(f"output {value} is no value of the graph")
+        require(defined.get(value.name) == value, f"output {value} is no value of the graph")
     for condition in graph.conditions:
         _check_size(graph, condition, condition)
 
@@ -79,9 +78,8 @@ def _check_size(graph: Graph, size: Expr, where: object) -> None:
     """A size, or a condition on sizes, of what `where` says."""
     if isinstance(size, Const):
         return
-    if not isinstance(size, Expr):
-        raise InvalidGraph(f"{where}: {size!r} is no expression")
-    if unknown := variables(size) - set(graph.sizes):
-        raise InvalidGraph(f"{where}: {', '.join(map(str, unknown))} is no size of the graph")
-    if size.dtype == "int64" and canonical(size) != size:
-        raise InvalidGraph(f"{where}: {size} is not in canonical form, {canonical(size)}")
+    require(isinstance(size, Expr), lambda: f"{where}: {size!r} is no expression")
+    unknown = variables(size) - set(graph.sizes)
+    require(not unknown, lambda: f"{where}: {', '.join(map(str, unknown))} is no size of the graph")
+    canonical_size = canonical(size) if size.dtype == "int64" else size
+    require(canonical_size == size, lambda: f"{where}: {size} is not in canonical form, {canonical_size}")

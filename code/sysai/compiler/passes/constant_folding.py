@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sysai.compiler.graph import Graph, Node
+from sysai.compiler.graph import Graph, Node, Value
 from sysai.compiler.graph.operators import ELEMENTWISE, OPAQUE, operator_of
 from sysai.compiler.graph.sizes import product
 from sysai.compiler.graph.verify import constant_value
@@ -31,14 +31,11 @@ def fold_constants(graph: Graph) -> Graph:
     """The graph with constants in the place of nodes that compute the same at every call."""
     constants = dict(graph.constants)
     tensors: dict[str, Tensor] = dict(graph.constants)
-    uniform: dict[str, Node] = {}
-    nodes = list(_scalars(graph))
-    for node in nodes:
-        uniform[node.output.name] = node
+    scalars = {name: tensor for name, tensor in constants.items() if tensor.dim() == 0 and _round_trips(tensor)}
+    nodes = [_full(tensor, constant_value(graph, name)) for name, tensor in scalars.items()]
+    uniform = {node.output.name: node for node in nodes}
     for node in graph.nodes:
-        folded = _fold_uniform(node, uniform)
-        if folded is not None:
-            node = folded
+        node = _fold_uniform(node, uniform) or node
         if node.op == "full":
             uniform[node.output.name] = node
         if (tensor := _evaluate(node, tensors)) is not None:
@@ -47,37 +44,24 @@ def fold_constants(graph: Graph) -> Graph:
                 constants[node.output.name] = tensor
                 continue
         nodes.append(node)
-    scalars = {node.output.name for node in nodes}
-    constants = {name: tensor for name, tensor in constants.items() if name not in scalars}
+    names = {node.output.name for node in nodes}
+    constants = {name: tensor for name, tensor in constants.items() if name not in names}
     return replace(graph, nodes=tuple(nodes), constants=constants)
 
 
-def _scalars(graph: Graph) -> list[Node]:
-    """Constants without axes, as `full` nodes of the same names."""
-    nodes = []
-    for name, tensor in graph.constants.items():
-        if tensor.dim() == 0 and _round_trips(tensor):
-            value = constant_value(graph, name)
-            attributes = {"value": tensor.item(), "shape": (), "dtype": value.dtype}
-            nodes.append(Node("full", (), value, attributes))
-    return nodes
+def _full(number: "Tensor", output: Value, origin: str = "") -> Node:
+    attributes = {"value": number.item(), "shape": output.shape, "dtype": output.dtype}
+    return Node("full", (), output, attributes, origin)
 
 
 def _fold_uniform(node: Node, uniform: dict[str, Node]) -> Node | None:
     """`full` for an elementwise node all of whose operands are; None where it is not so."""
     producers = [uniform.get(value.name) for value in node.inputs]
-    if operator_of(node).kind != ELEMENTWISE or None in producers:
+    if operator_of(node).kind != ELEMENTWISE or None in producers or any(map(_has_sizes, producers)):
         return None
-    if any(isinstance(producer.attributes["value"], Expr) for producer in producers):
-        return None
-    scalars = [
-        replace(p, attributes={**p.attributes, "shape": ()}, output=replace(p.output, shape=())) for p in producers
-    ]
+    scalars = [replace(producer, attributes={**producer.attributes, "shape": ()}) for producer in producers]
     result = _run(node, [_run(scalar, []) for scalar in scalars])
-    if not _round_trips(result):
-        return None
-    attributes = {"value": result.item(), "shape": node.output.shape, "dtype": node.output.dtype}
-    return Node("full", (), node.output, attributes, node.origin)
+    return _full(result, node.output, node.origin) if _round_trips(result) else None
 
 
 def _evaluate(node: Node, tensors: "Mapping[str, Tensor]") -> "Tensor | None":

@@ -13,6 +13,7 @@ import ast
 import math
 import random
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,10 +23,17 @@ from sysai.compiler.graph import Attribute, Graph, Value
 from sysai.compiler.graph.interpret import TORCH_DTYPES, run_graph
 from sysai.compiler.graph.operators import OPERATORS, Builder
 from sysai.compiler.graph.sizes import as_shape, evaluate
-from sysai.compiler.passes.rewrite import Rule, rewrite
+from sysai.compiler.passes.rewrite import Rule, operator_name, rewrite
+from sysai.compiler.tir.expr import FLOATS
 
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 0.1, -3.25, 1e30, math.inf, -math.inf, math.nan)
 _DTYPES = ("float32", "float32", "float64", "bfloat16", "int64", "int32", "int8", "bool")
+_CHOICES = {
+    "step": (1, 1, 2), "dtype": _DTYPES, "combine": ("add", "max"), "kernel": ((1, 1), (2, 2), (2, 1)),
+    "stride": ((1, 1), (2, 2), (2, 1)), "padding": ((0, 0), (1, 1), (0, 1)), "scale": (0.5, 0.3),
+    "approximate": ("none", "tanh"), "correction": (0, 1),
+}  # fmt: skip
+"""For attributes by name, what is drawn for them whatever the operands are."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +100,11 @@ def close(a: Tensor, b: Tensor) -> bool:
 
 def _elements(value: Value, generator: random.Random, special: bool) -> Tensor:
     shape = [evaluate(size, {}) for size in value.shape]
-    count = math.prod(shape)
-    dtype = TORCH_DTYPES[value.dtype]
-    if value.dtype == "bool":
-        return torch.tensor([generator.random() < 0.5 for _ in range(count)], dtype=dtype).reshape(shape)
-    if not dtype.is_floating_point:
-        return torch.tensor([generator.randint(-5, 5) for _ in range(count)], dtype=dtype).reshape(shape)
-    draw = (lambda: generator.choice(NUMBERS)) if special else (lambda: generator.gauss(0, 1))
-    return torch.tensor([draw() for _ in range(count)], dtype=dtype).reshape(shape)
+    draw = partial(generator.choice, NUMBERS) if special else partial(generator.gauss, 0, 1)
+    if value.dtype not in FLOATS:
+        draw = partial(generator.randint, *((0, 1) if value.dtype == "bool" else (-5, 5)))
+    elements = [draw() for _ in range(math.prod(shape))]
+    return torch.tensor(elements, dtype=TORCH_DTYPES[value.dtype]).reshape(shape)
 
 
 class _Instance:
@@ -119,7 +124,7 @@ class _Instance:
     def graph(self) -> Graph | None:
         """The graph, or None where what was drawn does not fit together."""
         try:
-            output = self._term(ast.parse(self.rule.pattern, mode="eval").body)
+            output = self._term(self.rule.parsed[0])
         except (InvalidGraph, IndexError, ValueError):
             return None
         return Graph("instance", (), tuple(self.inputs), {}, tuple(self.builder.nodes), (output,))
@@ -132,9 +137,9 @@ class _Instance:
         if not isinstance(term, ast.Call):
             value = ast.literal_eval(term)
             dtype = "bool" if isinstance(value, bool) else self.dtype
-            value = value if isinstance(value, bool) or not dtype.startswith(("float", "bfloat")) else float(value)
+            value = float(value) if dtype in FLOATS else value
             return self.builder.full(value, dtype, as_shape(self._like_another()))
-        op = term.func.id.removesuffix("_")
+        op = operator_name(term)
         operands = [self._term(argument) for argument in term.args]
         terms = {keyword.arg: keyword.value for keyword in term.keywords}
         attributes = {name: self._attribute(name, terms.get(name), op, operands) for name in OPERATORS[op].attributes}
@@ -175,6 +180,8 @@ class _Instance:
         choose = self.generator.choice
         shape = [evaluate(size, {}) for size in operands[0].shape] if operands else list(self._like_another())
         axes = list(range(len(shape)))
+        if name in _CHOICES:
+            return choose(_CHOICES[name])
         match name:
             case "axes" if op in ("layer_norm", "rms_norm"):
                 return tuple(axes[choose(axes) :])
@@ -185,10 +192,8 @@ class _Instance:
             case "order":
                 return tuple(self.generator.sample(axes, len(axes)))
             case "shape" if op == "expand":
-                return (
-                    *[choose(self.sizes)] * choose((0, 0, 1)),
-                    *(choose(self.sizes) if n == 1 else n for n in shape),
-                )
+                new_axes = [choose(self.sizes)] * choose((0, 0, 1))
+                return (*new_axes, *(choose(self.sizes) if n == 1 else n for n in shape))
             case "shape" if op == "reshape":
                 mixed = self.generator.sample(shape, len(shape))
                 return tuple(choose((mixed, shape, [math.prod(shape)], [*shape, 1], [1, *shape])))
@@ -196,33 +201,15 @@ class _Instance:
                 return tuple(shape)
             case "start" | "stop":
                 return self.generator.randint(0, 2)
-            case "step":
-                return choose((1, 1, 2))
             case "before" | "after":
                 return tuple(choose((0, 0, 1)) for _ in axes)
             case "value":
                 return self._number()
-            case "dtype":
-                return choose(_DTYPES)
-            case "combine":
-                return choose(("add", "max"))
-            case "kernel" | "stride":
-                return choose(((1, 1), (2, 2), (2, 1)))
-            case "padding":
-                return choose(((0, 0), (1, 1), (0, 1)))
             case "eps":
                 return 1e-5
-            case "scale":
-                return choose((0.5, 0.3))
-            case "approximate":
-                return choose(("none", "tanh"))
-            case "correction":
-                return choose((0, 1))
         return choose((True, False))
 
     def _number(self) -> float:
         if self.dtype == "bool":
             return self.generator.random() < 0.5
-        if not self.dtype.startswith(("float", "bfloat")):
-            return self.generator.randint(-4, 4)
-        return self.generator.choice(NUMBERS)
+        return self.generator.choice(NUMBERS) if self.dtype in FLOATS else self.generator.randint(-4, 4)

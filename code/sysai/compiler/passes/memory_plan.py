@@ -11,8 +11,10 @@ numbers: a run with symbolic sizes plans when it knows them, and keeps the plan 
 (Relax, TFLite, PyTorch's AOTInductor) also writes results over operands that die in the same step.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.graph import Value
@@ -124,12 +126,8 @@ def plan_memory(lives: Sequence[Lifetime], sizes: Mapping[str, int]) -> MemoryPl
 
 
 def _lower_bound(lives: Sequence[Lifetime], sizes: Mapping[str, int]) -> int:
-    changes: dict[int, int] = {}
+    changes: Counter[int] = Counter()
     for life in lives:
-        changes[life.first] = changes.get(life.first, 0) + aligned(sizes[life.name])
-        changes[life.last + 1] = changes.get(life.last + 1, 0) - aligned(sizes[life.name])
-    alive = bound = 0
-    for step in sorted(changes):
-        alive += changes[step]
-        bound = max(bound, alive)
-    return bound
+        changes[life.first] += aligned(sizes[life.name])
+        changes[life.last + 1] -= aligned(sizes[life.name])
+    return max(accumulate(changes[step] for step in sorted(changes)), default=0)

@@ -38,7 +38,7 @@ from types import CodeType
 
 from sysai.compiler.errors import InvalidGraph, InvalidRule
 from sysai.compiler.graph import Attribute, Graph, Node, Value
-from sysai.compiler.graph.operators import OPERATORS, Builder
+from sysai.compiler.graph.operators import OPERATORS, Builder, make_node
 from sysai.compiler.graph.operators.operator import broadcast
 from sysai.compiler.graph.sizes import as_shape, canonical, product, same, same_shape
 from sysai.compiler.tir.expr import FLOATS, Const, Expr, Operand, as_expr, binary
@@ -51,7 +51,7 @@ HALF = ("float16", "bfloat16")
 
 @dataclass(frozen=True)
 class Rule:
-    """`pattern` may be replaced by `replacement` where `where` holds.
+    """`pattern` may be replaced by `replacement` where `where` holds; `parsed` are the three, read once.
 
     Raises:
         InvalidRule: one of the texts is not of the language above.
@@ -61,7 +61,7 @@ class Rule:
     replacement: str
     where: str = "True"
     exact: bool = True
-    _parsed: tuple[ast.Call, ast.expr, CodeType] = field(init=False, repr=False, compare=False)
+    parsed: tuple[ast.Call, ast.expr, CodeType] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -73,16 +73,11 @@ class Rule:
             raise InvalidRule(f"{self}: the pattern must be an operator's node")
         for term in (pattern, replacement):
             _check(term, self)
-        object.__setattr__(self, "_parsed", (pattern, replacement, guard))
+        object.__setattr__(self, "parsed", (pattern, replacement, guard))
 
     def __str__(self) -> str:
         guard = "" if self.where == "True" else f" where {self.where}"
         return f"{self.pattern} -> {self.replacement}{guard}"
-
-    @property
-    def root(self) -> str:
-        """The operator of the pattern."""
-        return _operator(self._parsed[0])
 
 
 @dataclass(frozen=True)
@@ -106,11 +101,7 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> Rewritten:
         rewriter.builder.origin = node.origin
         new[node.output.name] = rewriter.apply(node.op, operands, node.attributes, node.output.name)
     outputs = tuple(new.get(value.name, value) for value in graph.outputs)
-    nodes = tuple(rewriter.builder.nodes)
-    return Rewritten(
-        Graph(graph.name, graph.sizes, graph.inputs, graph.constants, nodes, outputs, graph.conditions),
-        rewriter.applied,
-    )
+    return Rewritten(replace(graph, nodes=tuple(rewriter.builder.nodes), outputs=outputs), rewriter.applied)
 
 
 class _Rewriter:
@@ -121,16 +112,16 @@ class _Rewriter:
         self.applied: Counter[str] = Counter()
         self.rules: dict[str, list[Rule]] = {}
         for rule in rules:
-            self.rules.setdefault(rule.root, []).append(rule)
+            self.rules.setdefault(operator_name(rule.parsed[0]), []).append(rule)
 
     def apply(
         self, op: str, operands: Sequence[Value], attributes: Mapping[str, Attribute], name: str = "", steps: int = 0
     ) -> Value:
         """The value of a node: made by it, or by what rules put in its place; called `name`, unless it exists."""
-        node = self.builder.make(op, operands, attributes, name or "result")
+        node = make_node(op, operands, attributes, name=name or "result", origin=self.builder.origin)
         for rule in self.rules.get(op, ()):
             bindings: dict[str, object] = {"result": node.output}
-            pattern, replacement, guard = rule._parsed
+            pattern, replacement, guard = rule.parsed
             if self._matches_node(pattern, node, bindings) and eval(guard, RULE_NAMES, bindings):
                 if steps == MOST_STEPS:
                     raise InvalidRule(f"rules go on for ever, the last one: {rule}")
@@ -161,10 +152,10 @@ class _Rewriter:
             return False
         if isinstance(pattern, ast.Call):
             return self._matches_node(pattern, producer, bindings)
-        return producer.op == "full" and _equal(_literal(pattern), producer.attributes["value"])
+        return producer.op == "full" and _equal(ast.literal_eval(pattern), producer.attributes["value"])
 
     def _matches_node(self, pattern: ast.Call, node: Node, bindings: dict[str, object]) -> bool:
-        if _operator(pattern) != node.op or len(pattern.args) != len(node.inputs):
+        if operator_name(pattern) != node.op or len(pattern.args) != len(node.inputs):
             return False
         before = dict(bindings)
         orders = [node.inputs, node.inputs[::-1]] if node.op in COMMUTATIVE else [node.inputs]
@@ -189,28 +180,25 @@ class _Rewriter:
                 return bindings[target.id]
             case ast.Call(_, arguments, keywords):
                 # Numbers come last: they take the dtype of the operands beside them.
-                terms = {k: argument for k, argument in enumerate(arguments) if not _is_number(argument)}
-                operands = {k: self._build(argument, bindings, rule, steps) for k, argument in terms.items()}
-                number_dtype = operands[max(operands)].dtype if operands else ""
-                for k, argument in enumerate(arguments):
-                    if k not in operands:
-                        operands[k] = self._build(argument, bindings, rule, steps, dtype=number_dtype)
+                operands = [None if _is_number(a) else self._build(a, bindings, rule, steps) for a in arguments]
+                number_dtype = next((value.dtype for value in reversed(operands) if value is not None), "")
+                for position, argument in enumerate(arguments):
+                    if operands[position] is None:
+                        operands[position] = self._build(argument, bindings, rule, steps, dtype=number_dtype)
                 attributes = {keyword.arg: _evaluate(keyword.value, bindings) for keyword in keywords}
                 try:
-                    ordered = [operands[k] for k in sorted(operands)]
-                    return self.apply(_operator(term), ordered, attributes, name, steps)
+                    return self.apply(operator_name(term), operands, attributes, name, steps)
                 except InvalidGraph as error:
                     raise InvalidRule(f"{rule}: {error}") from None
-        value = _literal(term)
-        if dtype.startswith(("float", "bfloat")):
-            value = float(value)
+        value = ast.literal_eval(term)
+        value = float(value) if dtype in FLOATS else value
         return self.apply("full", [], {"value": value, "shape": (), "dtype": dtype}, name, steps)
 
 
 def _check(term: ast.expr, rule: Rule) -> None:
     match term:
         case ast.Call(ast.Name(), arguments, keywords):
-            name = _operator(term)
+            name = operator_name(term)
             if name not in OPERATORS:
                 raise InvalidRule(f"{rule}: no operator {name!r}")
             if unknown := {keyword.arg for keyword in keywords} - set(OPERATORS[name].attributes):
@@ -225,20 +213,16 @@ def _check(term: ast.expr, rule: Rule) -> None:
             raise InvalidRule(f"{rule}: {ast.unparse(term)} is neither a node, a name nor a number")
 
 
-def _operator(term: ast.Call) -> str:
+def operator_name(term: ast.Call) -> str:
+    """The operator of a node in a rule's text."""
     return term.func.id.removesuffix("_")
 
 
 def _is_number(term: ast.expr) -> bool:
     try:
-        return isinstance(_literal(term), int | float)
+        return isinstance(ast.literal_eval(term), int | float)
     except ValueError:
         return False
-
-
-def _literal(term: ast.expr) -> Attribute:
-    """A number, string or tuple of such; `inf` may be written 1e999."""
-    return ast.literal_eval(term)
 
 
 def _equal(a: Attribute, b: Attribute) -> bool:
@@ -255,27 +239,12 @@ def _bind(keyword: ast.keyword, attributes: Mapping[str, Attribute], bindings: d
     actual = attributes[keyword.arg]
     if isinstance(keyword.value, ast.Name):
         return bindings.setdefault(keyword.value.id, actual) == actual
-    return _equal(_literal(keyword.value), actual)
+    return _equal(ast.literal_eval(keyword.value), actual)
 
 
 def _evaluate(term: ast.expr, bindings: Mapping[str, object]) -> Attribute:
     code = compile(ast.Expression(term), "<attribute>", "eval")
     return eval(code, RULE_NAMES, dict(bindings))
-
-
-def shape(x: Value) -> tuple[Expr, ...]:
-    """The sizes of a value."""
-    return x.shape
-
-
-def dtype(x: Value) -> str:
-    """The dtype of a value."""
-    return x.dtype
-
-
-def rank(x: Value) -> int:
-    """How many axes a value has."""
-    return len(x.shape)
 
 
 def count(x: Value, axes: Sequence[int], less: int = 0) -> float | Expr:
@@ -316,7 +285,7 @@ def swaps_last(order: Sequence[int]) -> bool:
 
 def channels(x: Value) -> tuple[Expr, ...]:
     """The shape with which one number for each channel (axis 1) broadcasts to x."""
-    return as_shape((x.shape[1], *[1] * (rank(x) - 2)))
+    return as_shape((x.shape[1], *[1] * (len(x.shape) - 2)))
 
 
 def one_more_axis(x: Value, axis: int) -> tuple[Expr, ...]:
@@ -326,7 +295,7 @@ def one_more_axis(x: Value, axis: int) -> tuple[Expr, ...]:
 
 def triangle(x: Value, axis: int) -> tuple[Expr, ...]:
     """[n, n, 1, ...]: n the size of x along the axis, as many ones as axes follow."""
-    return as_shape((x.shape[axis], x.shape[axis], *[1] * (rank(x) - axis - 1)))
+    return as_shape((x.shape[axis], x.shape[axis], *[1] * (len(x.shape) - axis - 1)))
 
 
 def scores(q: Value, k: Value) -> tuple[Expr, ...]:
@@ -365,10 +334,14 @@ def is_reciprocal_exact(number: float | Expr, of: str) -> bool:
 
 
 RULE_NAMES = {
-    function.__name__: function
-    for function in (
-        shape, dtype, rank, count, compose, same, same_shape, moves_only_ones, broadcasts_to, plus, swaps_last,
-        channels, one_more_axis, triangle, scores, grouped, casts_exactly, is_reciprocal_exact,
-    )
-} | {"FLOATS": FLOATS, "INTEGERS": INTEGERS, "HALF": HALF}  # fmt: skip
+    "FLOATS": FLOATS, "INTEGERS": INTEGERS, "HALF": HALF,
+    "shape": lambda x: x.shape, "dtype": lambda x: x.dtype, "rank": lambda x: len(x.shape),
+    **{
+        function.__name__: function
+        for function in (
+            count, compose, same, same_shape, moves_only_ones, broadcasts_to, plus, swaps_last, channels, one_more_axis,
+            triangle, scores, grouped, casts_exactly, is_reciprocal_exact,
+        )
+    },
+}  # fmt: skip
 """What the texts of rules may use beside the names that a pattern binds."""

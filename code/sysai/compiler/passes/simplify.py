@@ -18,7 +18,15 @@ from sysai.compiler.passes.rewrite import Rewritten, Rule, rewrite
 
 _INTEGER = "dtype(x) in INTEGERS"
 
-NEUTRAL = (
+RESHAPES = (
+    Rule("reshape(x, shape=s)", "x", "same_shape(shape(x), s)"),
+    Rule("reshape(reshape(x), shape=s)", "reshape(x, shape=s)"),
+)
+TRANSPOSES = (  # not exact: a BLAS may sum in another order when its operand lies otherwise
+    Rule("matmul(a, permute(b, order=p), transpose_b=t)", "matmul(a, b, transpose_b=not t)", "swaps_last(p)", False),
+)
+SIMPLIFICATIONS = (
+    # neutral elements
     Rule("mul(x, 1)", "x"),
     Rule("div(x, 1)", "x"),
     Rule("add(x, -0.0)", "x", "dtype(x) in FLOATS"),
@@ -31,14 +39,12 @@ NEUTRAL = (
     Rule("or_(x, False)", "x"),
     Rule("eq(x, True)", "x"),
     Rule("ne(x, False)", "x"),
-)
-ABSORBING = (
+    # elements that decide
     Rule("mul(x, 0)", "full(value=0, shape=shape(result), dtype=dtype(x))", _INTEGER),
     Rule("sub(x, x)", "full(value=0, shape=shape(x), dtype=dtype(x))", _INTEGER),
     Rule("and_(x, False)", "full(value=False, shape=shape(result), dtype='bool')"),
     Rule("or_(x, True)", "full(value=True, shape=shape(result), dtype='bool')"),
-)
-TWICE = (
+    # what is done twice
     Rule("max(x, x)", "x"),
     Rule("min(x, x)", "x"),
     Rule("and_(x, x)", "x"),
@@ -48,37 +54,28 @@ TWICE = (
     Rule("abs(abs(x))", "abs(x)"),
     Rule("floor(floor(x))", "floor(x)"),
     Rule("eq(eq(x, False), False)", "x"),
-)
-SIGNS = (
+    # signs
     Rule("mul(mul(x, -1), -1)", "x"),
     Rule("add(x, mul(y, -1))", "sub(x, y)"),
     Rule("sub(x, mul(y, -1))", "add(x, y)"),
     Rule("abs(mul(x, -1))", "abs(x)"),
     Rule("mul(mul(x, -1), mul(y, -1))", "mul(x, y)"),
-)
-STRENGTH = (
+    # cheaper operators
     Rule(
         "div(x, full(value=c))",
         "mul(x, full(value=1 / c, shape=(), dtype=dtype(x)))",
         "is_reciprocal_exact(c, dtype(x))",
     ),
-)
-CHOICES = (
+    # choices
     Rule("select(c, x, x)", "x"),
     Rule("select(full(value=c), x, y)", "x", "c is True"),
     Rule("select(full(value=c), x, y)", "y", "c is False"),
     Rule("select(eq(c, False), x, y)", "select(c, y, x)"),
     Rule("select(c, select(c, x, y), z)", "select(c, x, z)", "same_shape(shape(c), shape(result))"),
-)
-CASTS = (
+    # casts
     Rule("cast(x, dtype=d)", "x", "dtype(x) == d"),
     Rule("cast(cast(x, dtype=w), dtype=d)", "cast(x, dtype=d)", "casts_exactly(dtype(x), w)"),
-)
-RESHAPES = (
-    Rule("reshape(x, shape=s)", "x", "same_shape(shape(x), s)"),
-    Rule("reshape(reshape(x), shape=s)", "reshape(x, shape=s)"),
-)
-MOVEMENT = (
+    # movements
     *RESHAPES,
     Rule("permute(x, order=p)", "x", "list(p) == sorted(p)"),
     Rule("permute(permute(x, order=p), order=q)", "permute(x, order=compose(p, q))"),
@@ -97,21 +94,17 @@ MOVEMENT = (
     Rule("permute(full(value=v, dtype=d))", "full(value=v, shape=shape(result), dtype=d)"),
     Rule("expand(full(value=v, dtype=d), shape=s)", "full(value=v, shape=s, dtype=d)"),
     Rule("slice(full(value=v, dtype=d))", "full(value=v, shape=shape(result), dtype=d)"),
+    *TRANSPOSES,
+    # operands that broadcasting repeats anyway
+    *(
+        rule
+        for op in ("add", "sub", "mul", "div", "min", "max")
+        for rule in (
+            Rule(f"{op}(expand(x), y)", f"{op}(x, y)", "broadcasts_to(x, y, result)"),
+            Rule(f"{op}(x, expand(y))", f"{op}(x, y)", "broadcasts_to(x, y, result)"),
+        )
+    ),
 )
-TRANSPOSES = (  # not exact: a BLAS may sum in another order when its operand lies otherwise
-    Rule("matmul(a, permute(b, order=p), transpose_b=t)", "matmul(a, b, transpose_b=not t)", "swaps_last(p)", False),
-)
-BROADCASTS = tuple(
-    rule
-    for op in ("add", "sub", "mul", "div", "min", "max")
-    for rule in (
-        Rule(f"{op}(expand(x), y)", f"{op}(x, y)", "broadcasts_to(x, y, result)"),
-        Rule(f"{op}(x, expand(y))", f"{op}(x, y)", "broadcasts_to(x, y, result)"),
-    )
-)
-SIMPLIFICATIONS = (
-    *NEUTRAL, *ABSORBING, *TWICE, *SIGNS, *STRENGTH, *CHOICES, *CASTS, *MOVEMENT, *TRANSPOSES, *BROADCASTS,
-)  # fmt: skip
 
 
 def simplify_graph(graph: Graph) -> Rewritten:

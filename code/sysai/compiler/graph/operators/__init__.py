@@ -149,13 +149,8 @@ class Builder:
             InvalidGraph: the operator does not take such operands.
         """
         operands = [value for value in inputs if value is not None]
-        node = self.make(op, operands, attributes, self.fresh(name or op))
-        self.nodes.append(node)
-        return node.output
-
-    def make(self, op: str, inputs: Sequence[Value], attributes: Mapping[str, Attribute], name: str) -> Node:
-        """A node that is not appended yet; errors as for `emit`."""
-        return make_node(op, inputs, attributes, name=name, origin=self.origin)
+        self.nodes.append(make_node(op, operands, attributes, name=self.fresh(name or op), origin=self.origin))
+        return self.nodes[-1].output
 
     def full(self, value: float | Expr, dtype: str, shape: Sequence[Expr] = ()) -> Value:
         """One number everywhere; by default a scalar, which broadcasts."""

@@ -163,8 +163,7 @@ def _rms_norm(t, x: Value, shape, weight=None, eps: float | None = None) -> Valu
 
 
 def _batch_norm(t, x: Value, weight, bias, mean, variance, training: bool, _, eps: float, *__) -> Value:
-    if training:
-        raise ops.NotTranslatable("batch norm while training: call eval() on the module")
+    ops.refuse(training, "batch norm while training: call eval() on the module")
     weight = t.full(1.0, x.dtype, x.shape[1:2]) if weight is None else weight
     bias = t.full(0.0, x.dtype, x.shape[1:2]) if bias is None else bias
     return t.emit("batch_norm", x, mean, variance, weight, bias, eps=eps)
@@ -176,12 +175,9 @@ def _native_batch_norm(t, x: Value, weight, bias, mean, variance, momentum: floa
 
 
 def _attention(t, q, k, v, mask=None, dropout=0.0, is_causal=False, *, scale=None, enable_gqa=False) -> Value:
-    if dropout:
-        raise ops.NotTranslatable("dropout within attention: call eval() on the module")
-    if len(q.shape) != 4:
-        raise ops.NotTranslatable("attention whose operands are not [batch, heads, positions, size]")
-    if scale is None and not ops.is_number(q.shape[-1]):
-        raise ops.NotTranslatable("attention with heads of a dynamic size")
+    ops.refuse(dropout, "dropout within attention: call eval() on the module")
+    ops.refuse(len(q.shape) != 4, "attention whose operands are not [batch, heads, positions, size]")
+    ops.refuse(scale is None and not ops.is_number(q.shape[-1]), "attention with heads of a dynamic size")
     scale = float(scale) if scale is not None else ops.number(q.shape[-1]) ** -0.5
     return t.emit("scaled_dot_product_attention", q, k, v, mask, is_causal=is_causal, scale=scale)
 
@@ -191,29 +187,22 @@ def _flash_attention(t, q, k, v, dropout=0.0, is_causal=False, *, attn_mask=None
     return (_attention(t, q, k, v, attn_mask, dropout, is_causal, scale=scale),)
 
 
-def _avg_pool2d(
-    t, x: Value, kernel, stride=(), padding=0, ceil_mode=False, count_include_pad=True, divisor=None
-) -> Value:
-    if ceil_mode or divisor is not None or len(x.shape) != 4:
-        raise ops.NotTranslatable("pooling with ceil_mode, a divisor of its own or without a batch")
+def _avg_pool2d(t, x, kernel, stride=(), padding=0, ceil_mode=False, count_include_pad=True, divisor=None) -> Value:
+    unsupported = ceil_mode or divisor is not None or len(x.shape) != 4
+    ops.refuse(unsupported, "pooling with ceil_mode, a divisor of its own or without a batch")
     window = {"kernel": ops.pair(kernel), "stride": ops.pair(stride or kernel), "padding": ops.pair(padding)}
     return t.emit("avg_pool2d", x, count_include_pad=count_include_pad, **window)
 
 
 def _adaptive_avg_pool2d(t, x: Value, size: Sequence[int]) -> Value:
     """The mean of each of size x size equal pieces of the picture."""
-    height, width = x.shape[-2:]
     if ops.pair(size) == (1, 1):
         rank = len(x.shape)
         return t.emit("mean", x, axes=(rank - 2, rank - 1), keepdim=True)
-    if (
-        not ops.is_number(height)
-        or not ops.is_number(width)
-        or ops.number(height) % size[0]
-        or ops.number(width) % size[1]
-    ):
-        raise ops.NotTranslatable(f"adaptive pooling to {list(size)}: it must be 1 or divide the (known) size")
-    kernel = ops.number(height) // size[0], ops.number(width) // size[1]
+    pieces = list(zip(x.shape[-2:], ops.pair(size), strict=True))
+    divides = all(ops.is_number(length) and ops.number(length) % count == 0 for length, count in pieces)
+    ops.refuse(not divides, f"adaptive pooling to {list(size)}: it must be 1 or divide the (known) size")
+    kernel = tuple(ops.number(length) // count for length, count in pieces)
     return t.emit("avg_pool2d", x, kernel=kernel, stride=kernel, padding=(0, 0), count_include_pad=True)
 
 

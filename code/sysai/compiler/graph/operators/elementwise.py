@@ -42,8 +42,7 @@ def _arithmetic(op: str, t, a: Operand, b: Operand) -> Value:
     """A binary operator on operands cast to the dtype of the result; of bools, the logic that it comes to."""
     if t.dtype == "bool":
         logic = {"mul": "and", "min": "and", "max": "or", "add": "or"}.get(op)
-        if logic is None:
-            raise ops.NotTranslatable("arithmetic of bool: cast to integers first")
+        ops.refuse(logic is None, "arithmetic of bool: cast to integers first")
         return t.emit(logic, t.operand(a, "bool"), t.operand(b, "bool"))
     if op in ("add", "sub") and b == 0 and t.dtype not in FLOATS and isinstance(a, Value) and a.dtype == t.dtype:
         return a  # so that an index that only counts is seen to do so
@@ -74,15 +73,14 @@ def _logical(op: str, t, *operands: Operand) -> Value:
 
 def _bitwise(op: str, t, *operands: Operand) -> Value:
     """Logic that ATen also has for the bits of integers."""
-    if t.dtype != "bool":
-        raise ops.NotTranslatable(f"bits of {t.dtype}: only bool is supported")
+    ops.refuse(t.dtype != "bool", f"bits of {t.dtype}: only bool is supported")
     return _logical(op, t, *operands)
 
 
 def _pow(t, x: Value, exponent: float) -> Value:
     """Only those exponents that have a decomposition."""
-    if exponent not in (0, 1, 2, 3, 0.5, -0.5, -1, -2) or (t.dtype not in FLOATS and exponent not in (0, 1, 2, 3)):
-        raise ops.NotTranslatable(f"the exponent {exponent}: powers 0 to 3, -1, -2, 0.5 and -0.5 are supported")
+    supported = exponent in (0, 1, 2, 3) or (t.dtype in FLOATS and exponent in (0.5, -0.5, -1, -2))
+    ops.refuse(not supported, f"the exponent {exponent}: powers 0 to 3, -1, -2, 0.5 and -0.5 are supported")
     return t.emit("pow", t.cast(x, t.dtype), exponent=exponent)
 
 
@@ -194,8 +192,7 @@ OPERATORS = (
 
 
 def _div_mode(t, a: Operand, b: Operand, rounding_mode: str | None) -> Value:
-    if rounding_mode == "trunc":
-        raise ops.NotTranslatable("division rounded towards zero: use rounding_mode='floor'")
+    ops.refuse(rounding_mode == "trunc", "division rounded towards zero: use rounding_mode='floor'")
     return _arithmetic("floordiv" if rounding_mode else "div", t, a, b)
 
 
@@ -215,8 +212,7 @@ def _leaky_relu(t, x: Value, slope: float = 0.01) -> Value:
 
 
 def _dropout(t, x: Value, probability: float, train: bool) -> Value | tuple[Value]:
-    if train and probability:
-        raise ops.NotTranslatable("dropout while training: call eval() on the module")
+    ops.refuse(train and probability, "dropout while training: call eval() on the module")
     return (x,) if isinstance(t.result, tuple | list) else x
 
 

@@ -166,8 +166,8 @@ def _stack(t, operands: Sequence[Value], axis: int = 0) -> Value:
 
 def _pad(t, x: Value, widths: Sequence[int], value: float = 0) -> Value:
     """torch gives pairs from the last axis on; a negative width cuts."""
-    if any(not ops.is_number(width) or ops.number(width) < 0 for width in widths):
-        raise ops.NotTranslatable("padding by a negative or dynamic width: slice instead")
+    widens = all(ops.is_number(width) and ops.number(width) >= 0 for width in widths)
+    ops.refuse(not widens, "padding by a negative or dynamic width: slice instead")
     pairs = [(0, 0)] * (len(x.shape) - len(widths) // 2)
     pairs += reversed([(widths[k], widths[k + 1]) for k in range(0, len(widths), 2)])
     before, after = zip(*pairs, strict=True)
@@ -195,10 +195,9 @@ def _index_tensors(t, x: Value, indices: Sequence[Value | None]) -> Value:
     """
     axes = [axis for axis, tensor in enumerate(indices) if tensor is not None]
     tensors = [tensor for tensor in indices if tensor is not None]
-    if axes != list(range(axes[0], axes[0] + len(axes))):
-        raise ops.NotTranslatable("index tensors for axes that are not neighbours")
-    if any(tensor.dtype == "bool" for tensor in tensors):
-        raise ops.NotTranslatable("a boolean index: how many elements it chooses depends on the data")
+    ops.refuse(axes != list(range(axes[0], axes[0] + len(axes))), "index tensors for axes that are not neighbours")
+    boolean = any(tensor.dtype == "bool" for tensor in tensors)
+    ops.refuse(boolean, "a boolean index: how many elements it chooses depends on the data")
     sizes = [x.shape[axis] for axis in axes]
     if _counts(t, tensors, sizes):
         return t.reshape(x, t.shape)

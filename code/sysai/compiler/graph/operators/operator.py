@@ -116,6 +116,12 @@ def require(condition: bool, message: str | Callable[[], str]) -> None:
         raise InvalidGraph(message if isinstance(message, str) else message())
 
 
+def refuse(condition: object, reason: str) -> None:
+    """Raise NotTranslatable where the condition holds."""
+    if condition:
+        raise NotTranslatable(reason)
+
+
 def broadcast(*shapes: Sequence[Expr]) -> tuple[Expr, ...]:
     """The shape that shapes have together by numpy's rules: a size of 1, or a missing one, fits any other."""
     rank = max(map(len, shapes))

@@ -82,8 +82,8 @@ def _quantified(combine: str, t, x: Value, axes: ops.Axes = None, keepdim: bool 
 
 
 def _max_pool2d(t, x: Value, kernel, stride=(), padding=0, dilation=1, ceil_mode: bool = False):
-    if ceil_mode or ops.pair(dilation) != (1, 1) or len(x.shape) != 4:
-        raise ops.NotTranslatable("pooling with ceil_mode, dilation or without a batch")
+    unsupported = ceil_mode or ops.pair(dilation) != (1, 1) or len(x.shape) != 4
+    ops.refuse(unsupported, "pooling with ceil_mode, dilation or without a batch")
     window = {"kernel": ops.pair(kernel), "stride": ops.pair(stride or kernel), "padding": ops.pair(padding)}
     result = t.emit("pool2d", x, combine="max", **window)
     return (result,) if isinstance(t.result, tuple | list) else result
@@ -116,8 +116,7 @@ def _conv2d(t, x: Value, weight: Value, bias: Value | None = None, stride=1, pad
 
 
 def _convolution(t, x, weight, bias, stride, padding, dilation, transposed, _, groups: int) -> Value:
-    if transposed or len(x.shape) != 4:
-        raise ops.NotTranslatable("a convolution that is transposed or not over two dimensions")
+    ops.refuse(transposed or len(x.shape) != 4, "a convolution that is transposed or not over two dimensions")
     return _conv2d(t, x, weight, bias, stride, padding, dilation, groups)
 
 

@@ -32,9 +32,7 @@ def _iota_tensor(torch, *, axis: int, shape: Sequence[int]) -> "ops.Tensor":
     return torch.arange(shape[axis]).reshape(along).expand(shape)
 
 
-def _fallback_tensor(
-    torch, *operands: "ops.Tensor", target: str, arguments, keywords, result, shape, dtype
-) -> "ops.Tensor":
+def _fallback_tensor(torch, *operands, target: str, arguments, keywords, result, shape, dtype) -> "ops.Tensor":
     """Shape and dtype come with torch's result."""
 
     def decode(value: Attribute) -> object:
