@@ -180,7 +180,7 @@ def test_the_verifier_refuses(change, message):
         ("y: float32[B, 2]", "y: float32[B, 3]", "is said to give"),
         ("    return z, x", "", "does not end with `return`"),
         ("constant w", "constant v", "tensor of constant v is not given"),
-        ("where B < 9", "where B + 'a'", "is no size"),
+        ("where B < 9", "where B + 'a'", "not an expression"),
         ("y: float32[B, 2] = add(x, w)", "y = add(x, w)", "expected `name"),
     ],
 )

@@ -74,17 +74,13 @@ def import_module(
         raise ValueError(f"the module changes {', '.join(changed)}: call eval() on it, or return the new value")
     specs = {spec.arg.name: spec for spec in signature.input_specs}
     inputs = {name: spec for name, spec in specs.items() if spec.kind == InputKind.USER_INPUT}
-    constants = {name: _constant(exported, spec.target) for name, spec in specs.items() if name not in inputs}
+    tensors = {**exported.constants, **exported.state_dict}
+    constants = {name: tensors[spec.target].detach() for name, spec in specs.items() if name not in inputs}
     importer = Importer(exported.graph_module, constants, fallback)
     for placeholder, sizes in zip(inputs, axes.values(), strict=False):
         for axis, size in sizes.items():
             importer.name_size(placeholder, axis, size)
     return Imported(importer.run(type(module).__name__), exported)
-
-
-def _constant(exported: ExportedProgram, target: str) -> torch.Tensor:
-    table = exported.state_dict if target in exported.state_dict else exported.constants
-    return table[target].detach()
 
 
 def _parameter_names(module: nn.Module, inputs: tuple, keywords: dict) -> list[str]:

@@ -23,17 +23,14 @@ from sysai.compiler.graph.operators import make_node
 from sysai.compiler.graph.operators.operator import require
 from sysai.compiler.graph.sizes import canonical
 from sysai.compiler.graph.verify import constant_value
-from sysai.compiler.tir.expr import INDEX, Const, Expr, Var, binary, print_expr
+from sysai.compiler.tir.expr import Expr, Var, print_expr
+from sysai.compiler.tir.text import parse_expr
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PYTHON_WORDS = ("and", "or", "not")
 _NODE = "`name: dtype[shape] = op(operands, attributes)`"
-_OPERATIONS = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Lt: "lt",
-    ast.LtE: "le", ast.Eq: "eq", ast.NotEq: "ne", ast.And: "and", ast.Or: "or",
-}  # fmt: skip
 
 
 def print_graph(graph: Graph, origins: bool = False) -> str:
@@ -84,7 +81,8 @@ def parse_graph(text: str, constants: "Mapping[str, Tensor] | None" = None) -> G
             try:
                 reader.read(line.strip().replace("[]", "[()]"))
             except (InvalidGraph, SyntaxError, ValueError, TypeError, KeyError, AttributeError) as error:
-                raise InvalidGraph(f"line {number}, {line.strip()!r}: {error}") from None
+                reason = str(error).removeprefix("line 1: ")  # of an expression
+                raise InvalidGraph(f"line {number}, {line.strip()!r}: {reason}") from None
     require(reader.outputs is not None, "the text does not end with `return`")
     sizes, inputs, nodes = tuple(reader.sizes.values()), tuple(reader.inputs), tuple(reader.nodes)
     return Graph(reader.name, sizes, inputs, reader.constants, nodes, reader.outputs, tuple(reader.conditions))
@@ -110,7 +108,7 @@ class _Reader:
             case "graph":
                 self._head(rest)
             case "where":
-                self.conditions.append(self._expression(ast.parse(rest, mode="eval").body))
+                self.conditions.append(parse_expr(ast.parse(rest, mode="eval").body, self.sizes))
             case "constant":
                 value, _ = self._declaration(rest)
                 require(value.name in self.tensors, f"the tensor of constant {value.name} is not given")
@@ -138,7 +136,7 @@ class _Reader:
         """A value from `name: dtype[sizes]`; `float32[]` is not Python's, and comes as `float32[()]`."""
         inside = annotation.slice
         sizes = inside.elts if isinstance(inside, ast.Tuple) else [inside]
-        shape = tuple(canonical(self._expression(size)) for size in sizes)
+        shape = tuple(canonical(parse_expr(size, self.sizes)) for size in sizes)
         self.values[name] = Value(name, shape, annotation.value.id)
         return self.values[name]
 
@@ -162,21 +160,4 @@ class _Reader:
                 return math.inf if word == "inf" else math.nan
             case ast.UnaryOp(ast.USub(), operand) if not isinstance(self._attribute(operand), Expr):
                 return -self._attribute(operand)
-        return self._expression(term)
-
-    def _expression(self, term: ast.expr) -> Expr:
-        """A size, or a condition on sizes."""
-        match term:
-            case ast.Constant(bool(value)):
-                return Const(value, "bool")
-            case ast.Constant(int(value)):
-                return Const(value, INDEX)
-            case ast.UnaryOp(ast.USub(), ast.Constant(int(value))):
-                return Const(-value, INDEX)
-            case ast.Name(name):
-                return self.sizes[name]
-            case ast.BinOp(a, operation, b) | ast.Compare(a, [operation], [b]) | ast.BoolOp(operation, [a, b]):
-                return binary(_OPERATIONS[type(operation)], self._expression(a), self._expression(b))
-            case ast.Call(ast.Name("min" | "max" as op), [a, b]):
-                return binary(op, self._expression(a), self._expression(b))
-        raise InvalidGraph(f"{ast.unparse(term)} is no size")
+        return parse_expr(term, self.sizes)

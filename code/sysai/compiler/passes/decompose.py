@@ -11,7 +11,8 @@ wrapped, and only then taken apart.
 """
 
 from sysai.compiler.graph import Graph
-from sysai.compiler.graph.operators import OPERATORS, Operator
+from sysai.compiler.graph.operators import OPERATORS
+from sysai.compiler.graph.operators.operator import Operator
 from sysai.compiler.passes.rewrite import HALF, Rewritten, Rule, rewrite
 from sysai.compiler.passes.simplify import RESHAPES
 

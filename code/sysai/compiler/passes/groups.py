@@ -128,10 +128,6 @@ class _Candidate:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
 
-    @property
-    def producers(self) -> dict[str, Node]:
-        return {node.output.name: node for node in self.nodes}
-
     def group(self, kind: str, domain: tuple[Expr, ...], **details: object) -> Group:
         return Group(kind, self.nodes, self.inputs, self.outputs, domain, **details)
 
@@ -305,8 +301,9 @@ def _matmul(candidate: _Candidate, anchors: list[Node]) -> Group:
         )
     if outside := [value for value in candidate.outputs if value.name not in dependents]:
         raise IllegalFusion(f"{outside[0].name} does not depend on the product: it is stored by a kernel of its own")
+    producers = {node.output.name: node for node in candidate.nodes}
     for value in anchor.inputs:
-        _check_operand(candidate.producers, value, anchor)
+        _check_operand(producers, value, anchor)
     return candidate.group("matmul", domain)
 
 

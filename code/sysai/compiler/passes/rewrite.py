@@ -41,7 +41,7 @@ from sysai.compiler.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import OPERATORS, Builder, make_node
 from sysai.compiler.graph.operators.operator import broadcast
 from sysai.compiler.graph.sizes import as_shape, canonical, product, same, same_shape
-from sysai.compiler.tir.expr import FLOATS, Const, Expr, Operand, as_expr, binary
+from sysai.compiler.tir.expr import FLOATS, Const, Expr, binary
 
 COMMUTATIVE = ("add", "mul", "min", "max", "eq", "ne", "and", "or")
 MOST_STEPS = 100
@@ -185,7 +185,7 @@ class _Rewriter:
                 for position, argument in enumerate(arguments):
                     if operands[position] is None:
                         operands[position] = self._build(argument, bindings, rule, steps, dtype=number_dtype)
-                attributes = {keyword.arg: _evaluate(keyword.value, bindings) for keyword in keywords}
+                attributes = {k.arg: eval(_compiled(k.value), RULE_NAMES, dict(bindings)) for k in keywords}
                 try:
                     return self.apply(operator_name(term), operands, attributes, name, steps)
                 except InvalidGraph as error:
@@ -242,9 +242,8 @@ def _bind(keyword: ast.keyword, attributes: Mapping[str, Attribute], bindings: d
     return _equal(ast.literal_eval(keyword.value), actual)
 
 
-def _evaluate(term: ast.expr, bindings: Mapping[str, object]) -> Attribute:
-    code = compile(ast.Expression(term), "<attribute>", "eval")
-    return eval(code, RULE_NAMES, dict(bindings))
+def _compiled(term: ast.expr) -> CodeType:
+    return compile(ast.Expression(term), "<attribute>", "eval")
 
 
 def count(x: Value, axes: Sequence[int], less: int = 0) -> float | Expr:
@@ -272,11 +271,6 @@ def broadcasts_to(x: Value, y: Value, result: Value) -> bool:
         return False
 
 
-def plus(a: Operand, b: Operand) -> Expr:
-    """The sum of two sizes."""
-    return canonical(as_expr(a) + as_expr(b))
-
-
 def swaps_last(order: Sequence[int]) -> bool:
     """Whether an order of axes exchanges the last two and nothing else."""
     first = len(order) - 2
@@ -288,19 +282,9 @@ def channels(x: Value) -> tuple[Expr, ...]:
     return as_shape((x.shape[1], *[1] * (len(x.shape) - 2)))
 
 
-def one_more_axis(x: Value, axis: int) -> tuple[Expr, ...]:
-    """The shape of x with an axis of size 1 after `axis`."""
-    return as_shape((*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
-
-
 def triangle(x: Value, axis: int) -> tuple[Expr, ...]:
     """[n, n, 1, ...]: n the size of x along the axis, as many ones as axes follow."""
     return as_shape((x.shape[axis], x.shape[axis], *[1] * (len(x.shape) - axis - 1)))
-
-
-def scores(q: Value, k: Value) -> tuple[Expr, ...]:
-    """[B, H, T, S] of queries [B, H, T, K] and keys [B, N, S, K]."""
-    return (*q.shape[:3], k.shape[2])
 
 
 def grouped(q: Value, k: Value, width: Expr) -> tuple[Expr, ...]:
@@ -339,8 +323,8 @@ RULE_NAMES = {
     **{
         function.__name__: function
         for function in (
-            count, compose, same, same_shape, moves_only_ones, broadcasts_to, plus, swaps_last, channels, one_more_axis,
-            triangle, scores, grouped, casts_exactly, is_reciprocal_exact,
+            count, compose, same, same_shape, moves_only_ones, broadcasts_to, swaps_last, channels, triangle, grouped,
+            casts_exactly, is_reciprocal_exact,
         )
     },
 }  # fmt: skip

@@ -85,7 +85,7 @@ SIMPLIFICATIONS = (
     Rule("slice(x, start=a, stop=b, step=1)", "x", "same_shape(shape(x), shape(result))"),
     Rule(
         "slice(slice(x, axis=i, start=a, step=1), axis=i, start=b, stop=c, step=1)",
-        "slice(x, axis=i, start=plus(a, b), stop=plus(a, c), step=1)",
+        "slice(x, axis=i, start=a + b, stop=a + c, step=1)",
     ),
     Rule("concat(x, axis=i)", "x"),
     Rule("pad(x)", "x", "same_shape(shape(x), shape(result))"),

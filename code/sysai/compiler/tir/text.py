@@ -96,6 +96,11 @@ def parse(text: str) -> tir.PrimFunc:
     raise ParseError("line 1: a program is one function: def name(N: size, A: float32[N]): ...")
 
 
+def parse_expr(node: ast.expr, names: Mapping[str, tir.Var]) -> tir.Expr:
+    """The expression that a node of Python's syntax tree is, over these variables; errors as for `parse`."""
+    return _Parser(names).expr(node)
+
+
 class _Parser:
     """Reads a function or a part of it, with the variables and buffers by name that are in scope there."""
 

@@ -26,31 +26,20 @@ from keyword import iskeyword
 from sysai.compiler.errors import InvalidGraph
 from sysai.compiler.graph import Attribute, Node, Value
 from sysai.compiler.graph.operators import composite, elementwise, movement, reduction, source
-from sysai.compiler.graph.operators.operator import (
-    COMPOSITE,
-    ELEMENTWISE,
-    INJECTIVE,
-    MATMUL,
-    MOVEMENT,
-    OPAQUE,
-    REDUCTION,
-    SOURCE,
-    Operator,
-    Translation,
-    Type,
-)
+from sysai.compiler.graph.operators import operator as ops
+from sysai.compiler.graph.operators.operator import COMPOSITE, ELEMENTWISE, INJECTIVE, MATMUL, OPAQUE, REDUCTION, SOURCE
 from sysai.compiler.graph.sizes import as_shape, canonical
 from sysai.compiler.tir.expr import FLOATS, Const, Expr, as_expr
 
 __all__ = [
-    "COMPOSITE", "CORE", "ELEMENTWISE", "INJECTIVE", "MATMUL", "MOVEMENT", "OPAQUE", "OPERATORS", "REDUCTION",
-    "SOURCE", "TRANSLATIONS", "Builder", "Operator", "infer", "make_node", "normal_attribute", "operator_of",
+    "CORE", "ELEMENTWISE", "INJECTIVE", "MATMUL", "OPAQUE", "OPERATORS", "REDUCTION", "SOURCE", "TRANSLATIONS",
+    "Builder", "infer", "make_node", "operator_of",
 ]  # fmt: skip
 
 _KINDS = (elementwise, source, movement, reduction, composite)
-OPERATORS: dict[str, Operator] = {operator.name: operator for kind in _KINDS for operator in kind.OPERATORS}
+OPERATORS: dict[str, ops.Operator] = {operator.name: operator for kind in _KINDS for operator in kind.OPERATORS}
 CORE = tuple(name for name, operator in OPERATORS.items() if operator.kind != COMPOSITE)
-TRANSLATIONS: dict[str, Translation] = {
+TRANSLATIONS: dict[str, ops.Translation] = {
     name if name.startswith("prims.") else f"aten.{name}": translate
     for kind in _KINDS
     for name, translate in (
@@ -64,26 +53,20 @@ SIZES = ("shape", "start", "stop", "before", "after")
 """Attributes that are sizes, or tuples of such: they hold expressions, also where the number is known."""
 
 
-def operator_of(node: Node) -> Operator:
-    """The operator of a node; errors as for `infer`."""
-    return _operator(node.op)
+def operator_of(node: Node) -> ops.Operator:
+    """The operator of a node of a valid graph."""
+    return OPERATORS[node.op]
 
 
-def _operator(name: str) -> Operator:
-    if name not in OPERATORS:
-        raise InvalidGraph(f"no operator {name!r}: it is none of {', '.join(OPERATORS)}")
-    return OPERATORS[name]
-
-
-def infer(op: str, inputs: Sequence[Value], attributes: Mapping[str, Attribute]) -> Type:
+def infer(op: str, inputs: Sequence[Value], attributes: Mapping[str, Attribute]) -> ops.Type:
     """(shape, dtype) of `op(inputs, attributes)`, sizes in canonical form.
 
     Raises:
         InvalidGraph: unknown operator, wrong number of operands, missing or unknown attributes, shapes or dtypes
             that do not go together.
     """
-    operator = _operator(op)
-    least, most = operator.arity
+    ops.require(op in OPERATORS, lambda: f"no operator {op!r}: it is none of {', '.join(OPERATORS)}")
+    operator, (least, most) = OPERATORS[op], OPERATORS[op].arity
     if not least <= len(inputs) <= most:
         expected = str(least) if least == most else f"{least} to {most}"
         raise InvalidGraph(f"{op} takes {expected} operands, not {len(inputs)}")
@@ -105,17 +88,17 @@ def make_node(
     Raises:
         InvalidGraph: as `infer`.
     """
-    attributes = {name: normal_attribute(name, value) for name, value in (attributes or {}).items()}
+    attributes = {name: _normal(name, value) for name, value in (attributes or {}).items()}
     if op == "full" and attributes.get("dtype") in FLOATS and type(attributes.get("value")) is int:
         attributes["value"] = float(attributes["value"])
     shape, dtype = infer(op, inputs, attributes)
     return Node(op, tuple(inputs), Value(name, shape, dtype), attributes, origin)
 
 
-def normal_attribute(name: str, value: Attribute) -> Attribute:
+def _normal(name: str, value: Attribute) -> Attribute:
     """Sizes as canonical expressions in the attributes of SIZES, and as integers elsewhere, where they are known."""
     if isinstance(value, tuple):
-        return tuple(normal_attribute(name, item) for item in value)
+        return tuple(_normal(name, item) for item in value)
     if name in SIZES:
         return canonical(as_expr(value))
     if isinstance(value, Expr):

@@ -71,12 +71,6 @@ def _attention_type(q: Value, k: Value, v: Value, *masks: Value, is_causal: bool
     return (*q.shape[:3], v.shape[3]), ops.float_dtype(q, k, v)
 
 
-def _attention_tensor(torch, *operands: "ops.Tensor", is_causal: bool, scale: float) -> "ops.Tensor":
-    """A boolean mask hides where it is False."""
-    keywords = {"is_causal": is_causal, "scale": scale, "enable_gqa": True}
-    return torch.nn.functional.scaled_dot_product_attention(*operands, **keywords)
-
-
 def _norm_tensor(name: str, torch, x: "ops.Tensor", *affine: "ops.Tensor", axes, eps: float) -> "ops.Tensor":
     return getattr(torch.nn.functional, name)(x, x.shape[axes[0] :], *affine, eps=eps)
 
@@ -101,7 +95,7 @@ def _attention_rule(pattern: str, masked: str, where: str = "True", hides_all: b
     """
     scores = masked.format(
         scores="reshape(mul(matmul(reshape(q, shape=grouped(q, k, shape(q)[3])), k, transpose_b=True),"
-        " full(value=c, shape=(), dtype=dtype(q))), shape=scores(q, k))"
+        " full(value=c, shape=(), dtype=dtype(q))), shape=(*shape(q)[:3], shape(k)[2]))"
     )
     greatest, total = (f"reduce({{}}, combine='{combine}', axes=(3,), keepdim=True)" for combine in ("max", "add"))
     greatest, total = greatest.format("s"), total.format("e")
@@ -114,7 +108,8 @@ def _attention_rule(pattern: str, masked: str, where: str = "True", hides_all: b
     )
 
 
-_CAUSAL = "select(le(iota(axis=1, shape=scores(q, k)[2:]), iota(axis=0, shape=scores(q, k)[2:])), {scores}, -1e999)"
+_KEY, _QUERY = (f"iota(axis={axis}, shape=(shape(q)[2], shape(k)[2]))" for axis in (1, 0))
+_CAUSAL = f"select(le({_KEY}, {_QUERY}), {{scores}}, -1e999)"
 _MASKED = "scaled_dot_product_attention(q, k, v, m, is_causal=False, scale=c)"
 
 
@@ -177,8 +172,9 @@ def _native_batch_norm(t, x: Value, weight, bias, mean, variance, momentum: floa
 def _attention(t, q, k, v, mask=None, dropout=0.0, is_causal=False, *, scale=None, enable_gqa=False) -> Value:
     ops.refuse(dropout, "dropout within attention: call eval() on the module")
     ops.refuse(len(q.shape) != 4, "attention whose operands are not [batch, heads, positions, size]")
-    ops.refuse(scale is None and not ops.is_number(q.shape[-1]), "attention with heads of a dynamic size")
-    scale = float(scale) if scale is not None else ops.number(q.shape[-1]) ** -0.5
+    head_size = ops.known(q.shape[-1])
+    ops.refuse(scale is None and head_size is None, "attention with heads of a dynamic size")
+    scale = float(scale) if scale is not None else head_size**-0.5
     return t.emit("scaled_dot_product_attention", q, k, v, mask, is_causal=is_causal, scale=scale)
 
 
@@ -199,10 +195,10 @@ def _adaptive_avg_pool2d(t, x: Value, size: Sequence[int]) -> Value:
     if ops.pair(size) == (1, 1):
         rank = len(x.shape)
         return t.emit("mean", x, axes=(rank - 2, rank - 1), keepdim=True)
-    pieces = list(zip(x.shape[-2:], ops.pair(size), strict=True))
-    divides = all(ops.is_number(length) and ops.number(length) % count == 0 for length, count in pieces)
+    pieces = [(ops.known(length), count) for length, count in zip(x.shape[-2:], ops.pair(size), strict=True)]
+    divides = all(length is not None and length % count == 0 for length, count in pieces)
     ops.refuse(not divides, f"adaptive pooling to {list(size)}: it must be 1 or divide the (known) size")
-    kernel = tuple(ops.number(length) // count for length, count in pieces)
+    kernel = tuple(length // count for length, count in pieces)
     return t.emit("avg_pool2d", x, kernel=kernel, stride=kernel, padding=(0, 0), count_include_pad=True)
 
 
@@ -251,7 +247,8 @@ OPERATORS = (
         decomposition=Decomposition(
             "cumsum(x, axis=a)",
             "reduce(select(le(iota(axis=0, shape=triangle(x, a)), iota(axis=1, shape=triangle(x, a))),"
-            " reshape(x, shape=one_more_axis(x, a)), 0), combine='add', axes=(a,), keepdim=False)",
+            " reshape(x, shape=(*shape(x)[:a + 1], 1, *shape(x)[a + 1:])), 0),"
+            " combine='add', axes=(a,), keepdim=False)",
         ),
         aten=("cumsum.default",), translate=partial(_along_axis, "cumsum"),
     ),
@@ -305,7 +302,10 @@ OPERATORS = (
     ),
     ops.Operator(
         "scaled_dot_product_attention", ops.COMPOSITE, (3, 4), ("is_causal", "scale"), infer=_attention_type,
-        in_float32=True, reference=_attention_tensor,
+        in_float32=True,
+        reference=lambda torch, *operands, is_causal, scale: torch.nn.functional.scaled_dot_product_attention(
+            *operands, is_causal=is_causal, scale=scale, enable_gqa=True
+        ),
         decomposition=(
             _attention_rule("scaled_dot_product_attention(q, k, v, is_causal=False, scale=c)", "{scores}"),
             _attention_rule("scaled_dot_product_attention(q, k, v, is_causal=True, scale=c)", _CAUSAL),

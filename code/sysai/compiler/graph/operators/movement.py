@@ -166,8 +166,8 @@ def _stack(t, operands: Sequence[Value], axis: int = 0) -> Value:
 
 def _pad(t, x: Value, widths: Sequence[int], value: float = 0) -> Value:
     """torch gives pairs from the last axis on; a negative width cuts."""
-    widens = all(ops.is_number(width) and ops.number(width) >= 0 for width in widths)
-    ops.refuse(not widens, "padding by a negative or dynamic width: slice instead")
+    unsupported = any((size := ops.known(width)) is None or size < 0 for width in widths)
+    ops.refuse(unsupported, "padding by a negative or dynamic width: slice instead")
     pairs = [(0, 0)] * (len(x.shape) - len(widths) // 2)
     pairs += reversed([(widths[k], widths[k + 1]) for k in range(0, len(widths), 2)])
     before, after = zip(*pairs, strict=True)

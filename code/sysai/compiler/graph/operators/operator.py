@@ -205,11 +205,7 @@ def pair(numbers: int | Sequence[int]) -> tuple[int, int]:
     return numbers * 2 if len(numbers) == 1 else numbers
 
 
-def is_number(size: Expr | int) -> bool:
-    """Whether a size is known now."""
-    return not isinstance(size, Expr) or isinstance(canonical(size), Const)
-
-
-def number(size: Expr | int) -> int:
-    """A size that is known now, as an int."""
-    return canonical(as_expr(size)).value
+def known(size: Expr | int) -> int | None:
+    """A size as an int, or None where only the run time knows it."""
+    size = canonical(as_expr(size))
+    return size.value if isinstance(size, Const) else None

@@ -92,8 +92,8 @@ OPERATORS = (
 )  # fmt: skip
 TRANSLATIONS = {
     "scalar_tensor.default": lambda t, value, **_: _full(t, value),
-    **dict.fromkeys(("zeros.default", "zeros_like.default", "new_zeros.default"), lambda t, *_, **__: _full(t, 0)),
     **dict.fromkeys(("ones.default", "ones_like.default", "new_ones.default"), lambda t, *_, **__: _full(t, 1)),
+    **dict.fromkeys(("zeros.default", "zeros_like.default", "new_zeros.default"), lambda t, *_, **__: _full(t, 0)),
     **dict.fromkeys(
         ("empty.memory_format", "empty_like.default", "new_empty.default"), lambda t, *_, **__: _full(t, 0)
     ),
