@@ -192,7 +192,7 @@ def test_the_parser_says_which_line(old, new, message):
 def test_interpreter_binds_and_checks_sizes():
     outputs = run_graph(SMALL, torch.zeros(3, 2))
     assert torch.equal(outputs[0], torch.full((3, 2), 1.0).exp())
-    with pytest.raises(ValueError, match="made for sizes with B < 9, not for B = 9"):
+    with pytest.raises(ValueError, match="compiled for sizes with B < 9, not for B = 9"):
         run_graph(SMALL, torch.zeros(9, 2))
 
 
