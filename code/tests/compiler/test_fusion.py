@@ -1,5 +1,6 @@
 """Fusion: what is one kernel and what is not, with its reason; every node runs in some group; traffic is counted."""
 
+import fused_groups
 import pytest
 from examples import examples
 from hypothesis import HealthCheck, given
@@ -186,3 +187,13 @@ def test_groups_of_random_graphs_are_ordered_and_complete(graph):
     assert {value.name for value in graph.outputs} <= ready
     for part in traffic(fuse_operators(graph), {"B": 3, "T": 5}):
         assert part.fused >= 0
+
+
+def test_the_order_of_the_groups_is_that_of_the_outputs():
+    """Not that of a set, which differs from process to process: a cached entry would be found by chance only."""
+
+    def maxima(g, *inputs):
+        return tuple(g.emit("reduce", x, combine="max", axes=(0,), keepdim=False) for x in inputs)
+
+    graph = fused_groups.group("maxima", {f"x{size}": ((size,), "float32") for size in range(2, 14)}, maxima)
+    assert [part.outputs for part in fuse_operators(graph)] == [(output,) for output in graph.outputs]

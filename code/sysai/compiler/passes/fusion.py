@@ -180,7 +180,7 @@ class _Fusion:
     def _in_order(self) -> tuple[Group, ...]:
         """The groups that are needed, each after those that it reads."""
         order: list[str] = []
-        waiting = [self.group_of[name] for name in reversed(list(self.context.outputs)) if name in self.group_of]
+        waiting = [self.group_of[name] for name in reversed(self.context.outputs) if name in self.group_of]
         open_groups: set[str] = set()
         while waiting:
             group = waiting[-1]

@@ -74,7 +74,7 @@ class Context:
         self.producers = graph.producers()
         self.users = graph.users()
         self.position = {node.output.name: position for position, node in enumerate(graph.nodes)}
-        self.outputs = {value.name for value in graph.outputs}
+        self.outputs = dict.fromkeys(value.name for value in graph.outputs)  # in order, which fusion keeps
 
     def escapes(self, value: Value, names: Iterable[str]) -> bool:
         """Whether a value is needed outside the nodes called `names`."""
