@@ -106,22 +106,16 @@ def lifetimes(groups: Sequence[Group], outputs: Iterable[Value] = ()) -> tuple[L
 
 def plan_memory(lives: Sequence[Lifetime], sizes: Mapping[str, int]) -> MemoryPlan:
     """Place values of known sizes (bytes) in one arena."""
-    placed: list[Lifetime] = []
-    offsets: dict[str, int] = {}
+    placed: list[tuple[Lifetime, int, int]] = []  # with the bytes where it begins and ends
     for life in sorted(lives, key=lambda life: (-sizes[life.name], life.first)):
-        taken = sorted(
-            (offsets[other.name], offsets[other.name] + aligned(sizes[other.name]))
-            for other in placed
-            if life.meets(other)
-        )
         offset = 0
-        for start, end in taken:
+        for start, end in sorted((start, end) for other, start, end in placed if life.meets(other)):
             if offset + sizes[life.name] <= start:
                 break
             offset = max(offset, end)
-        offsets[life.name] = offset
-        placed.append(life)
-    peak = max((offsets[life.name] + aligned(sizes[life.name]) for life in lives), default=0)
+        placed.append((life, offset, offset + aligned(sizes[life.name])))
+    offsets = {life.name: start for life, start, _ in placed}
+    peak = max((end for _, _, end in placed), default=0)
     return MemoryPlan(tuple(lives), offsets, dict(sizes), peak, _lower_bound(lives, sizes))
 
 
