@@ -2,7 +2,8 @@
 
 A thread's registers limit how many warps a multiprocessor can hold, and with them how much latency it can hide:
 
-    warps <= registers of the file / (32 * registers a thread)            (65536 on NVIDIA's, from Volta on)
+    registers of a warp = 32 * registers of a thread, rounded up to a multiple of 256
+    warps <= 4 * floor(16,384 / registers of a warp)        (NVIDIA from Volta on: a file for each of four partitions)
 
 Registers that do not suffice are spilled to memory. Matrix instructions show whether the tensor cores work: HMMA (a
 warp, operands in registers) on sm_80, HGMMA (four warps, operands in shared memory, asynchronous; `wgmma` in PTX) on
@@ -42,6 +43,21 @@ POINTERS = {
     "float32": "*fp32", "float64": "*fp64", "float16": "*fp16", "bfloat16": "*bf16",
     "int64": "*i64", "int32": "*i32", "int8": "*i8", "bool": "*i1",
 }  # fmt: skip
+
+
+REGISTERS_OF_A_PARTITION, PARTITIONS, REGISTERS_AT_ONCE, MOST_WARPS = 16_384, 4, 256, 64
+"""Of a multiprocessor of compute capability 8.0 or 9.0: registers are given to a warp by 256."""
+
+
+def resident_warps(registers: int, warps: int = 1) -> int:
+    """How many warps a multiprocessor of an A100 or H100 holds, as far as registers go.
+
+    Args:
+        registers: of a thread, 1 or more.
+        warps: of a program, which is there as a whole or not.
+    """
+    of_warp = -(-32 * registers // REGISTERS_AT_ONCE) * REGISTERS_AT_ONCE
+    return min(MOST_WARPS, REGISTERS_OF_A_PARTITION // of_warp * PARTITIONS) // warps * warps
 
 
 class CompilationFailed(RuntimeError):  # noqa: N818

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sysai.kernels import reshape_and_cache
 from sysai.kernels.paged_attention import AttentionShape, Tiles, choose_tiles, launches
-from sysai.kernels.report import TARGETS, KernelReport, Launch, compile_ahead, read_report
+from sysai.kernels.report import TARGETS, KernelReport, Launch, compile_ahead, read_report, resident_warps
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -61,8 +61,8 @@ def test_registers_and_shared_memory_leave_room_for_a_second_program(reports):
     for (name, kernel, target), made in reports.items():
         assert 0 < made.registers <= (255 if target.startswith("cuda") else 512)
         if target.startswith("cuda"):
-            threads = 32 * int(made.constants["num_warps"])
-            assert 2 * threads * made.registers <= 65_536, (name, kernel, target)
+            warps = int(made.constants["num_warps"])
+            assert resident_warps(made.registers, warps) >= 2 * warps, (name, kernel, target)
             assert 2 * made.shared_bytes <= (164 if target == "cuda:80" else 228) * 1024, (name, kernel, target)
 
 
@@ -91,6 +91,21 @@ def test_tiles_that_are_too_large_do_spill():
     (made,) = compile_ahead([launch], ["cuda:90"], timeout_s=900)
     assert made.spilled_bytes > 0
     assert made.mix["spill"] > 0
+
+
+OCCUPANCY = {
+    16: (64, 64), 24: (64, 64), 32: (64, 64), 33: (48, 48), 40: (48, 48), 41: (40, 40), 48: (40, 40), 64: (32, 32),
+    65: (28, 24), 72: (28, 24), 80: (24, 24), 84: (20, 16), 96: (20, 16), 100: (16, 16), 104: (16, 16), 112: (16, 16),
+    128: (16, 16), 129: (12, 8), 160: (12, 8), 168: (12, 8), 200: (8, 8), 232: (8, 8), 255: (8, 8),
+}  # fmt: skip
+"""Warps of a multiprocessor with programs of 4 and of 8 warps, by registers of a thread, as
+cudaOccMaxActiveBlocksPerMultiprocessor of NVIDIA's cuda_occupancy.h (in Triton 3.7.1) counts them for compute
+capability 8.0, and for 9.0."""
+
+
+def test_registers_limit_warps_as_in_nvidias_occupancy_calculator():
+    for registers, counts in OCCUPANCY.items():
+        assert (resident_warps(registers, 4), resident_warps(registers, 8)) == counts, registers
 
 
 SASS = """

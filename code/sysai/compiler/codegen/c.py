@@ -25,14 +25,15 @@ from sysai.compiler.tir.arith import bounds, size_ranges
 _WORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while threads "
-    "scratch thread main exp log tanh erf sin cos floor sqrt fabs abs pow NAN INFINITY y0 y1 yn j0 j1 jn gamma"
+    "scratch thread main exp log tanh erf sin cos floor sqrt fabs abs pow NAN INFINITY y0 y1 yn j0 j1 jn gamma failed"
 )
+_PARALLEL = "#pragma omp parallel for num_threads(threads) schedule(static)"
 
 
 def generate_c(function: tir.PrimFunc, vector_bytes: int | None = None) -> str:
     """The C source of a function: `int name(buffers in order, sizes in order, int threads)`; see `kernel.build`.
 
-    It returns 0, or 1 if there is no memory for its buffers. It includes `sysai_vector.h` (`vector_header.py`).
+    It returns 0, or what failed, see `kernel.raise_failure`. It includes `sysai_vector.h` (`vector_header.py`).
 
     Args:
         function: scheduled; sizes and shapes as they will be when called.
@@ -79,11 +80,14 @@ class _Writer:
         self.lines = []
         self.allocate_scratch()
         tail = ["    free(scratch);"] if self.scratch else []
+        checks = any("&failed" in line for line in body)
+        end = f"    return {'failed' if checks else 0};"
+        if checks:
+            self.lines.insert(0, "    int failed = 0;")
+            body = [line.replace(_PARALLEL, f"{_PARALLEL} reduction(|:failed)") for line in body]
         converts = any(mark in line for line in body for mark in ("_f16x", "_bf16x", "widen_i8x"))
         narrow = ["#define SYSAI_NARROW"] if converts else []
-        return "\n".join(
-            [*narrow, f'#include "{HEADER_NAME}"', "", head, *self.lines, *body, *tail, "    return 0;", "}", ""]
-        )
+        return "\n".join([*narrow, f'#include "{HEADER_NAME}"', "", head, *self.lines, *body, *tail, end, "}", ""])
 
     # ---- names ----
 
@@ -133,7 +137,7 @@ class _Writer:
     def loop(self, loop: tir.For) -> None:
         starts = loop.kind == tir.PARALLEL and not self.in_parallel
         if starts:
-            self.line("#pragma omp parallel for num_threads(threads) schedule(static)")
+            self.line(_PARALLEL)
             self.in_parallel = True
         before = self.text.ranges
         self.text.ranges = {**before, loop.var: (0, loop.extent)}
@@ -154,7 +158,19 @@ class _Writer:
     # ---- stores ----
 
     def store(self, block: tir.Block) -> None:
-        self.store_scalar(block.buffer, tir.row_major(block.indices, block.buffer.shape), self.text.scalar(block.value))
+        value = self.multiply_add(block) or self.text.scalar(block.value)
+        self.store_scalar(block.buffer, tir.row_major(block.indices, block.buffer.shape), value)
+
+    def multiply_add(self, block: tir.Block, lanes: Lanes | None = None) -> str | None:
+        """The text of an element plus a product, as a sum of products adds it; None for any other value."""
+        match block.value:
+            case tir.Binary("add", element, tir.Binary("mul", a, b)) if element == block.target:
+                kind = COMPUTED[a.dtype]
+                if kind.startswith("f"):
+                    function = f"fma_{kind}x{lanes.count}" if lanes else f"fma_{kind}"
+                    show = (lambda operand: self.text.vector(operand, lanes)) if lanes else self.text.scalar
+                    return f"{function}({', '.join(map(show, (a, b, element)))})"
+        return None
 
     def store_scalar(self, buffer: tir.Buffer, offset: tir.Expr, value: str) -> None:
         variable = self.register(buffer, offset, 1)
@@ -170,7 +186,8 @@ class _Writer:
         if lanes.count == 1 or self.text.step(offset, lanes.var) != 1:
             self.store_lanes(block, offset, lanes)
             return
-        first, value = tir.substitute(offset, lanes.start), self.text.vector(block.value, lanes)
+        first, value = tir.substitute(offset, lanes.start), self.multiply_add(block, lanes)
+        value = value or self.text.vector(block.value, lanes)
         variable = self.register(buffer, first, lanes.count)
         if variable is not None:
             self.line(f"{variable} = {bare(value)};")

@@ -10,7 +10,6 @@ gathered lane by lane, and so is whatever has no vector form.
 """
 
 import math
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -34,36 +33,23 @@ _AGAINST_ZERO = {"lt": ">", "le": ">=", "eq": "==", "ne": "!="}
 
 
 def constant(value: float, dtype: str) -> str:
-    """A literal: of float16 and bfloat16, the nearest number that these have, as a float."""
+    """A literal; of float16 and bfloat16 a float, as in a scalar operand's place torch takes the number unrounded."""
     if dtype == "bool":
         return str(int(bool(value)))
     if dtype.startswith("int"):
-        return _integer(int(value), dtype)
-    number = float(value)
+        return _integer(tir.representable(int(value), dtype), dtype)
+    number = tir.representable(value, dtype)
     if math.isnan(number):
         return "NAN"
-    if dtype == "float16":
-        number = _nearest_float16(number)
     if math.isinf(number):
         return "INFINITY" if number > 0 else "-INFINITY"
-    if dtype == "bfloat16":
-        return f"round_bf16({number!r}f)"
     return repr(number) if dtype == "float64" else f"{number!r}f"
 
 
 def _integer(value: int, dtype: str) -> str:
-    bits = 8 * tir.ITEM_BYTES[dtype]
-    value = (value + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
     if value == -(2**63):
         return "INT64_MIN"
     return f"{value}LL" if dtype == tir.INDEX and abs(value) > 2**31 - 1 else str(value) if value >= 0 else f"({value})"
-
-
-def _nearest_float16(number: float) -> float:
-    try:
-        return struct.unpack("e", struct.pack("e", number))[0]
-    except OverflowError:
-        return math.copysign(math.inf, number)
 
 
 def index_sum(op: str, a: tuple[tir.Expr, str], b: tuple[tir.Expr, str]) -> str:
@@ -91,6 +77,16 @@ def bare(text: str) -> str:
         if depth == 0:
             return text[1:-1] if position == len(text) - 1 and text[0] == "(" else text
     return text
+
+
+def _is_check(expr: tir.Expr) -> bool:
+    """Whether evaluating may report an error."""
+    return getattr(expr, "op", "") == "within" or getattr(expr, "function", "") == "nonzero"
+
+
+def _checks(select: tir.Select) -> dict[tir.Expr, None]:
+    """What the two sides of a choice check, each once."""
+    return dict.fromkeys(node for side in (select.a, select.b) for node in tir.walk(side) if _is_check(node))
 
 
 @dataclass(frozen=True)
@@ -160,11 +156,17 @@ class Expressions:
                 return self._scalar_binary(op, a, b)
             case tir.Call(function, argument):
                 return self._scalar_call(function, argument)
-            case tir.Select(condition, a, b):
-                return f"({self.scalar(condition)} ? {self.scalar(a)} : {self.scalar(b)})"
+            case tir.Select(_, a, b):
+                return f"({self._condition(expr)} ? {self.scalar(a)} : {self.scalar(b)})"
             case tir.Cast(dtype, value):
                 return self._scalar_cast(dtype, value)
         raise TypeError(f"not an expression: {expr!r}")
+
+    def _condition(self, select: tir.Select) -> str:
+        """The condition of a choice; first what both sides check, as torch computes both, where that does no harm."""
+        checks = [check for check in _checks(select) if all(map(self._always_defined, tir.children(check)))]
+        texts = [self.scalar(expr) for expr in (*checks, select.condition)]
+        return f"({', '.join(texts)})" if checks else texts[0]
 
     def _scalar_load(self, buffer: tir.Buffer, offset: tir.Expr) -> str:
         variable = self.register(buffer, offset, 1)
@@ -183,6 +185,8 @@ class Expressions:
             return f"({left} {'&&' if op == 'and' else '||'} {right})"
         if op in ("min", "max"):
             return f"{op}_{kind}({left}, {right})"
+        if op == "within":
+            return f"within_i64({left}, {right}, &failed)"
         if op in ("floordiv", "mod"):
             if not a.dtype.startswith("int"):
                 return f"{op}_{kind}({left}, {right})"
@@ -210,6 +214,8 @@ class Expressions:
         text, kind = self.scalar(argument), COMPUTED[argument.dtype]
         if kind.startswith("f"):
             return f"{function}_{kind}({text})"
+        if function == "nonzero":
+            return f"({COMPUTED_C[kind]})nonzero_i64({text}, &failed)"
         if function == "abs":
             return f"({COMPUTED_C[kind]})llabs({text})"
         if function == "floor":
@@ -277,7 +283,7 @@ class Expressions:
             compared = self._index_comparison(op, a, b, lanes)
             if compared is not None:
                 return compared
-        if op in ("floordiv", "mod"):
+        if op in ("floordiv", "mod", "within"):
             return self._gather(expr, lanes)
         if op in tir.LOGIC and not self._always_defined(b):
             return self._gather(expr, lanes)
@@ -307,8 +313,9 @@ class Expressions:
         return f"((splat_{kind}(as_i32({first})) + ({kind}){{{steps}}}) {_AGAINST_ZERO[op]} 0)"
 
     def _vector_select(self, expr: tir.Select, condition: tir.Expr, a: tir.Expr, b: tir.Expr, lanes: Lanes) -> str:
-        if lanes.var not in tir.walk(condition) or self._uniform(condition, lanes):
-            first = self.scalar(tir.substitute(condition, lanes.start))
+        checks_lanes = any(lanes.var in tir.walk(check) for check in _checks(expr))
+        if not checks_lanes and (lanes.var not in tir.walk(condition) or self._uniform(condition, lanes)):
+            first = self._condition(tir.substitute(expr, lanes.start))
             return f"({first} ? {self.vector(a, lanes)} : {self.vector(b, lanes)})"
         if not (self._always_defined(a) and self._always_defined(b)):
             return self._gather(expr, lanes)
@@ -346,8 +353,10 @@ class Expressions:
         return f"round_{STORED[dtype]}x{lanes.count}({converted})" if dtype in ("float16", "bfloat16") else converted
 
     def _always_defined(self, expr: tir.Expr) -> bool:
-        """Whether evaluating does no harm where it is not asked for: no load outside, no division of integers."""
+        """Whether evaluating does no harm where it is not asked for: no load outside, nothing that can fail."""
         match expr:
+            case _ if _is_check(expr):
+                return False
             case tir.Binary("floordiv" | "mod", a, b) if a.dtype.startswith("int"):
                 return proves(b >= tir.Const(1, b.dtype), self.ranges) and self._always_defined(a)
             case tir.Load(buffer, indices):

@@ -38,6 +38,21 @@ def build(function: PrimFunc, flags: tuple[str, ...] = ()) -> "Kernel":
     return Kernel(function, generate_c(function), flags)
 
 
+def raise_failure(failed: int, name: str) -> None:
+    """Raise the error that a generated function has reported by what it returned, as torch would.
+
+    Raises:
+        MemoryError: there is no memory for the buffers that it allocates.
+        IndexError: an index that was read from memory is outside its axis.
+        RuntimeError: an integer was divided by zero.
+    """
+    if failed & 1:
+        raise MemoryError(f"{name}: no memory for its buffers")
+    if failed & 2:
+        raise IndexError(f"{name}: index out of range")
+    raise RuntimeError(f"ZeroDivisionError: {name} divides an integer by 0")
+
+
 class Kernel:
     """A compiled function of torch tensors on the CPU.
 
@@ -73,10 +88,10 @@ class Kernel:
         Raises:
             ValueError: a tensor has a wrong dtype, shape or layout, or an output overlaps another tensor, or elements
                 would be reduced over an empty axis by a block that initializes them in its first iteration.
-            MemoryError: there is no memory for the buffers that the function allocates.
+            MemoryError, IndexError, RuntimeError: see `raise_failure`; outputs are then undefined.
         """
-        if self._entry(*self._arguments(tensors, sizes), torch.get_num_threads()):
-            raise MemoryError(f"{self.function.name}: no memory for its buffers")
+        if failed := self._entry(*self._arguments(tensors, sizes), torch.get_num_threads()):
+            raise_failure(failed, self.function.name)
 
     def bind(self, *tensors: Tensor, sizes: Mapping[str, int] | None = None) -> Callable[[], None]:
         """A call for these tensors, checked now; they must stay alive and where they are while it is used."""
@@ -86,8 +101,8 @@ class Kernel:
         entry, threads, fixed = self._entry, torch.get_num_threads, arguments[:-1]
 
         def call() -> None:
-            if entry(*fixed, threads()):
-                raise MemoryError(f"{self.function.name}: no memory for its buffers")
+            if failed := entry(*fixed, threads()):
+                raise_failure(failed, self.function.name)
 
         call.tensors = tensors
         return call

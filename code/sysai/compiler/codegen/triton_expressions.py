@@ -24,15 +24,14 @@ from sysai.compiler.graph.sizes import Indices, product, reshape_indices
 from sysai.compiler.lowering.elements import Elements
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.tir.arith import proves, simplify, size_ranges
-from sysai.compiler.tir.expr import INDEX, Expr, Var
+from sysai.compiler.tir.expr import HALF, INDEX, Expr, Var
 
-HALF = ("float16", "bfloat16")
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/", **tir.COMPARISONS, "and": "&", "or": "|"}
 QUOTIENTS = {"floordiv": "//", "mod": "%"}  # Triton rounds towards 0, which is the same for what is not negative
 CALLS = {name: f"tl.{name}({{}})" for name in ("exp", "log", "sqrt", "rsqrt", "erf", "sin", "cos", "abs", "floor")}
 CALLS |= {op: f"tl.{op}imum({{}}, {{}}, propagate_nan=tl.PropagateNan.ALL)" for op in tir.EXTREMES}
 CALLS |= {"pow2": "tl.exp2({})", "sigmoid": "1.0 / (1.0 + tl.exp(-{}))", "tanh": "torch_tanh({})"}
-CALLS |= {"mod": "torch_mod({}, {})", "floordiv": "torch_floordiv({}, {})"}
+CALLS |= {"nonzero": "{}", "mod": "torch_mod({}, {})", "floordiv": "torch_floordiv({}, {})"}
 HELPERS = {
     **{f"combine_{op}(a, b)": f"return a {SYMBOLS[op]} b" for op in ("add", "mul")},
     **{f"combine_{op}(a, b)": f"return {CALLS[op].format('a', 'b')}" for op in tir.EXTREMES},
@@ -308,6 +307,8 @@ class Scope:
         if op in QUOTIENTS and dtype == INDEX and self.block.rounds_down(*operands):
             symbol = QUOTIENTS[op]
         # Between symbols a number can stand in the text, as it gets the other operand's dtype.
+        if op == "within":  # not checked: a kernel on a GPU can report no error but end the process
+            return self.value(expr.a, guards)
         constants = [isinstance(operand, tir.Const) for operand in operands]
         literal = symbol and dtype != "bool" and not all(constants)
         a, b = (

@@ -17,10 +17,22 @@ static inline int omp_get_thread_num(void) { return 0; }
 #define _Float16 __fp16 /* clang has the first only where the processor computes with it; memory can hold the second */
 #endif
 
-static inline int64_t floordiv_i64(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+static inline int64_t floordiv_i64(int64_t a, int64_t b) {
+    return b == -1 ? -a : a / b - (a % b != 0 && (a < 0) != (b < 0)); /* the smallest integer by -1 is itself */
+}
 static inline int64_t mod_i64(int64_t a, int64_t b) {
-    int64_t rest = a % b;
+    int64_t rest = b == -1 ? 0 : a % b;
     return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+/* What a kernel returns is the sum of what went wrong: 1 no memory, 2 an index, 4 an integer divided by 0. */
+static inline int64_t within_i64(int64_t index, int64_t size, int *failed) {
+    const int inside = (uint64_t)index < (uint64_t)size;
+    *failed |= inside ? 0 : 2;
+    return inside ? index : 0;
+}
+static inline int64_t nonzero_i64(int64_t divisor, int *failed) {
+    *failed |= divisor ? 0 : 4;
+    return divisor ? divisor : 1;
 }
 static inline int32_t as_i32(int64_t a) { /* far from 0 only the sign is kept */
     const int64_t most = 1 << 30;
@@ -41,6 +53,15 @@ static inline uint16_t to_bf16(float x) {
 static inline float round_bf16(float x) { return from_bf16(to_bf16(x)); }
 static inline float round_f16(float x) { return (float)(_Float16)x; }
 
+/* a b + c, rounded once where the processor has an instruction for it: nothing else is contracted, see FLAGS */
+#if defined(__FMA__) || defined(__FP_FAST_FMAF)
+static inline float fma_f32(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+static inline double fma_f64(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#else
+static inline float fma_f32(float a, float b, float c) { return a * b + c; }
+static inline double fma_f64(double a, double b, double c) { return a * b + c; }
+#endif
+
 static inline double exp_f64(double x) { return exp(x); }
 static inline double log_f64(double x) { return log(x); }
 static inline double sqrt_f64(double x) { return sqrt(x); }
@@ -56,8 +77,7 @@ static inline double pow2_f64(double x) { return exp2(x); }
 /* ==== division: for each float type: t its name, c its C name, f the suffix of math.h's functions ==== */
 static inline $c mod_$t($c a, $c b) {
     $c rest = fmod$f(a, b);
-    if (rest == 0) return copysign$f(0, b);
-    return (rest < 0) != (b < 0) ? rest + b : rest;
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 static inline $c floordiv_$t($c a, $c b) { /* as Python and numpy do it: a == b * floordiv(a, b) + mod(a, b) */
     if (b == 0) return a / b;
@@ -68,8 +88,8 @@ static inline $c floordiv_$t($c a, $c b) { /* as Python and numpy do it: a == b 
     return quotient - whole > 0.5 ? whole + 1 : whole;
 }
 /* ==== extremes: for each type ==== */
-static inline $c min_$t($c a, $c b) { return a < b$nan ? a : b; }
-static inline $c max_$t($c a, $c b) { return a > b$nan ? a : b; }
+static inline $c min_$t($c a, $c b) { return b < a$nan ? b : a; } /* of equal numbers, as 0 and -0, the first */
+static inline $c max_$t($c a, $c b) { return b > a$nan ? b : a; }
 /* ==== vectors: for each number of lanes L ==== */
 /* ---- $L lanes ---- */
 typedef uint16_t u16x$L __attribute__((vector_size(2 * $L)));
@@ -88,12 +108,23 @@ static inline ${t}x$L select_${t}x$L(i32x$L mask, ${t}x$L a, ${t}x$L b) {
     return (${t}x$L)((wide & (${m}x$L)a) | (~wide & (${m}x$L)b));
 }
 static inline ${t}x$L min_${t}x$L(${t}x$L a, ${t}x$L b) {
-    ${m}x$L first = (${m}x$L)(a < b)$nan;
-    return (${t}x$L)((first & (${m}x$L)a) | (~first & (${m}x$L)b));
+    ${m}x$L second = (${m}x$L)(b < a)$nan;
+    return (${t}x$L)((second & (${m}x$L)b) | (~second & (${m}x$L)a));
 }
 static inline ${t}x$L max_${t}x$L(${t}x$L a, ${t}x$L b) {
-    ${m}x$L first = (${m}x$L)(a > b)$nan;
-    return (${t}x$L)((first & (${m}x$L)a) | (~first & (${m}x$L)b));
+    ${m}x$L second = (${m}x$L)(b > a)$nan;
+    return (${t}x$L)((second & (${m}x$L)b) | (~second & (${m}x$L)a));
+}
+/* ==== fma: for each L and float type ==== */
+static inline __attribute__((always_inline)) ${t}x$L fma_${t}x$L(${t}x$L a, ${t}x$L b, ${t}x$L c) {
+#ifdef __clang__
+#pragma clang fp contract(fast)
+    return a * b + c;
+#elif defined($feature)
+    return $fma;
+#else
+    return (${t}x$L){$lanes};
+#endif
 }
 /* ==== halves: for each L ==== */
 static inline i32x$L load_b8x$L(const uint8_t *p) {
@@ -121,6 +152,7 @@ static inline void store_f16x$L(_Float16 *p, f32x$L x) {
 static inline f32x$L round_f16x$L(f32x$L x) { return widen_f16x$L(__builtin_convertvector(x, f16x$L)); }
 #endif
 /* ==== math: for each L ==== */
+static inline f32x$L mad_f32x$L(f32x$L a, f32x$L b, float c) { return fma_f32x$L(a, b, splat_f32x$L(c)); }
 static inline f32x$L fabs_f32x$L(f32x$L x) { return (f32x$L)((i32x$L)x & 0x7fffffff); }
 static inline f32x$L sign_of_f32x$L(f32x$L x, f32x$L sign) { return (f32x$L)((i32x$L)x | ((i32x$L)sign & INT32_MIN)); }
 static inline f32x$L abs_f32x$L(f32x$L x) { return fabs_f32x$L(x); }
@@ -130,24 +162,24 @@ static inline f32x$L power_of_two_f32x$L(i32x$L n) { return (f32x$L)((n + 127) <
 /* exp(reduced) * 2^n, |reduced| <= ln(2) / 2; the power in two factors, as normal numbers end before the result does */
 static inline f32x$L scaled_exp_f32x$L(f32x$L reduced, f32x$L shifted) {
     f32x$L p = splat_f32x$L(1.9875691500e-4f);
-    p = p * reduced + 1.3981999507e-3f;
-    p = p * reduced + 8.3334519073e-3f;
-    p = p * reduced + 4.1665795894e-2f;
-    p = p * reduced + 1.6666665459e-1f;
-    p = p * reduced + 5.0000001201e-1f;
-    p = p * (reduced * reduced) + reduced;
+    p = mad_f32x$L(p, reduced, 1.3981999507e-3f);
+    p = mad_f32x$L(p, reduced, 8.3334519073e-3f);
+    p = mad_f32x$L(p, reduced, 4.1665795894e-2f);
+    p = mad_f32x$L(p, reduced, 1.6666665459e-1f);
+    p = mad_f32x$L(p, reduced, 5.0000001201e-1f);
+    p = fma_f32x$L(p, reduced * reduced, reduced);
     i32x$L n = ((i32x$L)shifted & 0x7fffff) - 0x400000, half = n >> 1;
     f32x$L power = power_of_two_f32x$L(half);
-    return (p * power + power) * power_of_two_f32x$L(n - half);
+    return fma_f32x$L(p, power, power) * power_of_two_f32x$L(n - half);
 }
 static inline f32x$L exp_f32x$L(f32x$L x) {
     x = select_f32x$L(x > 89.0f, splat_f32x$L(89.0f), x);
     i32x$L none = x < -104.0f; /* of a mask's -inf as well; computed as exp(0), as to underflow takes 100 cycles */
     x = select_f32x$L(none, splat_f32x$L(0.0f), x);
-    f32x$L shifted = x * 1.44269504088896341f + 12582912.0f; /* rounds to an integer, which the low bits then hold */
+    f32x$L shifted = mad_f32x$L(x, splat_f32x$L(1.44269504088896341f), 12582912.0f); /* an integer, in the low bits */
     f32x$L n = shifted - 12582912.0f;
-    f32x$L reduced = x - n * 0.693359375f;
-    reduced = reduced - n * -2.12194440e-4f;
+    f32x$L reduced = fma_f32x$L(n, splat_f32x$L(-0.693359375f), x);
+    reduced = fma_f32x$L(n, splat_f32x$L(2.12194440e-4f), reduced);
     return select_f32x$L(none, splat_f32x$L(0.0f), scaled_exp_f32x$L(reduced, shifted));
 }
 static inline f32x$L pow2_f32x$L(f32x$L x) {
@@ -167,17 +199,18 @@ static inline f32x$L log_f32x$L(f32x$L x) {
     f32x$L n = __builtin_convertvector((bits >> 23) - (tiny & 23), f32x$L);
     f32x$L m = (f32x$L)((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;
     f32x$L p = splat_f32x$L(7.0376836292e-2f);
-    p = p * m - 1.1514610310e-1f;
-    p = p * m + 1.1676998740e-1f;
-    p = p * m - 1.2420140846e-1f;
-    p = p * m + 1.4249322787e-1f;
-    p = p * m - 1.6668057665e-1f;
-    p = p * m + 2.0000714765e-1f;
-    p = p * m - 2.4999993993e-1f;
-    p = p * m + 3.3333331174e-1f;
+    p = mad_f32x$L(p, m, -1.1514610310e-1f);
+    p = mad_f32x$L(p, m, 1.1676998740e-1f);
+    p = mad_f32x$L(p, m, -1.2420140846e-1f);
+    p = mad_f32x$L(p, m, 1.4249322787e-1f);
+    p = mad_f32x$L(p, m, -1.6668057665e-1f);
+    p = mad_f32x$L(p, m, 2.0000714765e-1f);
+    p = mad_f32x$L(p, m, -2.4999993993e-1f);
+    p = mad_f32x$L(p, m, 3.3333331174e-1f);
     f32x$L square = m * m;
-    f32x$L y = n * -2.12194440e-4f + (p * m * square + 0.0f) - 0.5f * square; /* + 0: see erf */
-    y = m + y + n * 0.693359375f;
+    f32x$L y = fma_f32x$L(n, splat_f32x$L(-2.12194440e-4f), p * m * square);
+    y = fma_f32x$L(square, splat_f32x$L(-0.5f), y);
+    y = fma_f32x$L(n, splat_f32x$L(0.693359375f), m + y);
     y = select_f32x$L(x == 0.0f, splat_f32x$L(-INFINITY), y);
     y = select_f32x$L(x < 0.0f, splat_f32x$L(NAN), y);
     return select_f32x$L(x < INFINITY, y, x);
@@ -186,11 +219,11 @@ static inline f32x$L tanh_f32x$L(f32x$L x) {
     f32x$L a = fabs_f32x$L(x);
     f32x$L s = x * x;
     f32x$L p = splat_f32x$L(-5.70498872745e-3f);
-    p = p * s + 2.06390887954e-2f;
-    p = p * s - 5.37397155531e-2f;
-    p = p * s + 1.33314422036e-1f;
-    p = p * s - 3.33332819422e-1f;
-    f32x$L small = p * s * a + a;
+    p = mad_f32x$L(p, s, 2.06390887954e-2f);
+    p = mad_f32x$L(p, s, -5.37397155531e-2f);
+    p = mad_f32x$L(p, s, 1.33314422036e-1f);
+    p = mad_f32x$L(p, s, -3.33332819422e-1f);
+    f32x$L small = fma_f32x$L(p * s, a, a);
     f32x$L large = 1.0f - 2.0f / (exp_f32x$L(a + a) + 1.0f);
     return sign_of_f32x$L(select_f32x$L(a < 0.625f, small, large), x);
 }
@@ -198,25 +231,25 @@ static inline f32x$L erf_f32x$L(f32x$L x) { /* 1 - 2^y(|x|), y = log2(1 - erf) a
     f32x$L a = fabs_f32x$L(x);
     a = select_f32x$L(a > 4.0f, splat_f32x$L(4.0f), a);
     f32x$L p = splat_f32x$L(1.23924983e-05f);
-    p = p * a - 0.000162089156f;
-    p = p * a + 0.000889115676f;
-    p = p * a - 0.0023673554f;
-    p = p * a + 0.000199624119f;
-    p = p * a + 0.0276460554f;
-    p = p * a - 0.14827998f;
-    p = p * a - 0.918447375f;
-    f32x$L y = a * -1.62790704f + (p * (a * a) + 0.0f); /* + 0: so that an FMA leaves the first product unrounded */
+    p = mad_f32x$L(p, a, -0.000162089156f);
+    p = mad_f32x$L(p, a, 0.000889115676f);
+    p = mad_f32x$L(p, a, -0.0023673554f);
+    p = mad_f32x$L(p, a, 0.000199624119f);
+    p = mad_f32x$L(p, a, 0.0276460554f);
+    p = mad_f32x$L(p, a, -0.14827998f);
+    p = mad_f32x$L(p, a, -0.918447375f);
+    f32x$L y = fma_f32x$L(a, splat_f32x$L(-1.62790704f), p * (a * a));
     f32x$L shifted = y + 12582912.0f; /* see exp */
     f32x$L rest = y - (shifted - 12582912.0f);
     f32x$L r = splat_f32x$L(1.20514533e-05f);
-    r = r * rest + 0.000154388312f;
-    r = r * rest + 0.00133463915f;
-    r = r * rest + 0.00961811189f;
-    r = r * rest + 0.0555039793f;
-    r = r * rest + 0.240226507f;
-    f32x$L less_one = rest * 0.693147182f + (r * (rest * rest) + 0.0f); /* 2^rest - 1 */
+    r = mad_f32x$L(r, rest, 0.000154388312f);
+    r = mad_f32x$L(r, rest, 0.00133463915f);
+    r = mad_f32x$L(r, rest, 0.00961811189f);
+    r = mad_f32x$L(r, rest, 0.0555039793f);
+    r = mad_f32x$L(r, rest, 0.240226507f);
+    f32x$L less_one = fma_f32x$L(rest, splat_f32x$L(0.693147182f), r * (rest * rest)); /* 2^rest - 1 */
     f32x$L power = (f32x$L)(((i32x$L)shifted << 23) + 0x3f800000);
-    return sign_of_f32x$L((1.0f - power) - power * less_one, x);
+    return sign_of_f32x$L(fma_f32x$L(-power, less_one, 1.0f - power), x);
 }
 /* ==== by_lanes: for each L and function f that vectors do not have ==== */
 static inline ${t}x$L ${f}_${t}x$L(${t}x$L x) { return (${t}x$L){$lanes}; }

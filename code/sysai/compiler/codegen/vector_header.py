@@ -27,6 +27,15 @@ _MASKS = {"f32": "i32", "f64": "i64", "i64": "i64", "i32": "i32", "i8": "i8"}
 _F32_BY_LANES = {"sqrt": "__builtin_sqrtf(x[{}])", "rsqrt": "1.0f / __builtin_sqrtf(x[{}])", "sin": "sinf(x[{}])",
                  "cos": "cosf(x[{}])", "floor": "__builtin_floorf(x[{}])"}  # fmt: skip
 _F64_BY_LANES = ("exp", "log", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "floor", "pow2")
+_FMA = {
+    (t, register // size): (feature, f"__builtin_ia32_vfmadd{suffix}")
+    for t, size, ps in (("f32", 4, "ps"), ("f64", 8, "pd"))
+    for register, feature, suffix in (
+        (16, "__FMA__", f"{ps}(a, b, c)"),
+        (32, "__FMA__", f"{ps}256(a, b, c)"),
+        (64, "__AVX512F__", f"{ps}512_mask(a, b, c, -1, 4)"),
+    )
+}
 _WIDEN = {
     "f16": {4: "_mm_cvtph_ps", 8: "_mm256_cvtph_ps", 16: "_mm512_cvtph_ps"},
     "i8": {4: "_mm_cvtepi8_epi32", 8: "_mm256_cvtepi8_epi32", 16: "_mm512_cvtepi8_epi32"},
@@ -53,7 +62,7 @@ def vector_header(vector_bytes: int) -> str:
         sections["division"].substitute(t="f64", c="double", f=""),
     ]
     texts += [
-        sections["extremes"].substitute(t=t, c=c, nan=" || a != a" if t.startswith("f") else "")
+        sections["extremes"].substitute(t=t, c=c, nan=" || b != b" if t.startswith("f") else "")
         for t, c in TYPES.items()
     ]
     lanes = 2
@@ -71,8 +80,12 @@ def _of_lanes(lanes: int, vector_bytes: int) -> str:
     for t, c in TYPES.items():
         texts.append(sections["type"].substitute(t=t, c=c, L=lanes, copies=", ".join("x" * lanes)))
     for t, m in _MASKS.items():
-        nan = f" | ({m}x{lanes})(a != a)" if t.startswith("f") else ""
+        nan = f" | ({m}x{lanes})(b != b)" if t.startswith("f") else ""
         texts.append(sections["choice"].substitute(t=t, m=m, L=lanes, nan=nan))
+    for t in ("f32", "f64"):
+        each = ", ".join(f"fma_{t}(a[{lane}], b[{lane}], c[{lane}])" for lane in range(lanes))
+        feature, fma = _FMA.get((t, lanes), ("SYSAI_NO_FMA", "a"))
+        texts.append(sections["fma"].substitute(t=t, L=lanes, lanes=each, feature=feature, fma=fma))
     widen = {f"widen_{of}": _widen(of, lanes) for of in _WIDEN}
     texts.append(sections["halves"].substitute(L=lanes, **widen))
     texts.append(sections["math"].substitute(L=lanes))

@@ -114,9 +114,13 @@ def _export(module: nn.Module, inputs: tuple, keywords: dict, axes: Mapping[str,
 
 
 def _decompositions() -> dict:
-    """How torch takes operators apart into its core set: those that have no translation here."""
+    """How torch takes operators apart into its core set: those that have no translation here.
+
+    Two stay whole, as their parts take negative indices, which they do not.
+    """
     table = torch.export.default_decompositions()
-    for operator in [operator for operator in table if str(operator) in TRANSLATIONS]:
+    whole = (*TRANSLATIONS, "aten.index_add.default", "aten.index_copy.default")
+    for operator in [operator for operator in table if str(operator) in whole]:
         del table[operator]
     return table
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sysai.compiler.graph import Attribute, Graph, Node
 from sysai.compiler.graph.operators import operator_of
-from sysai.compiler.graph.sizes import evaluate
+from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.tir.expr import DTYPES, Var
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
@@ -33,7 +33,8 @@ def run_node(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -
     The result is dense, never a view with strides, on which the rounding of torch's kernels could depend.
     """
     attributes = {name: _with_numbers(value, sizes) for name, value in node.attributes.items()}
-    return operator_of(node).reference(torch, *operands, **attributes).contiguous()
+    output = operator_of(node).reference(torch, *operands, **attributes).contiguous()
+    return output if node.op == "full" else output.to(TORCH_DTYPES[node.output.dtype])
 
 
 def _with_numbers(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:
@@ -57,6 +58,7 @@ def bind_shapes(graph: Graph, shapes: Sequence[Sequence[int]]) -> dict[str, int]
 
     Raises:
         ValueError: the shapes do not go together, or the graph does not hold for them.
+        IndexError: an empty axis is indexed, of which not even another element can be read.
     """
     sizes: dict[str, int] = {}
     for value, shape in zip(graph.inputs, shapes, strict=True):
@@ -70,6 +72,10 @@ def bind_shapes(graph: Graph, shapes: Sequence[Sequence[int]]) -> dict[str, int]
                 f"input {value} does not have the shape {list(shape)}{f' with {bound}' if bound else ''}: "
                 f"pass that shape, or compile with this size as dynamic"
             )
+    for node in graph.nodes:
+        is_empty = node.op == "within" and evaluate(node.attributes["size"], sizes) == 0
+        if is_empty and evaluate(product(node.output.shape), sizes):
+            raise IndexError(f"{graph.name}: index out of range, as an axis is empty (from {node.origin})")
     for condition in graph.conditions:
         if not evaluate(condition, sizes):
             raise ValueError(f"{graph.name} was compiled for sizes with {condition}, not for {bound}")

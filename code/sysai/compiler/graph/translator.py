@@ -16,7 +16,7 @@ from sysai.compiler.graph.interpret import TORCH_DTYPES
 from sysai.compiler.graph.operators import Builder
 from sysai.compiler.graph.operators.operator import NotTranslatable
 from sysai.compiler.graph.sizes import canonical
-from sysai.compiler.tir.expr import INDEX, Const, Expr, Var, as_expr, binary
+from sysai.compiler.tir.expr import FLOATS, HALF, INDEX, Const, Expr, Var, as_expr, binary
 
 DTYPES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 _RELATIONS = {
@@ -113,13 +113,30 @@ class Translator(Builder):
         """The result's shape."""
         return self.symbols.shape(self.result)
 
-    def operand(self, operand: Value | Expr | float, dtype: str) -> Value:
-        """A tensor cast to the dtype, a number or size as a scalar of it."""
+    def operand(self, operand: Value | Expr | float, dtype: str, wide: bool = False) -> Value:
+        """A tensor cast to the dtype, a number or size as a scalar of it.
+
+        Args:
+            wide: of 16 bits, leave a number as it is: torch rounds products and quotients only.
+        """
         if isinstance(operand, Value):
             return self.cast(operand, dtype)
-        if isinstance(operand, bool | int) and dtype not in ("int64", "int32", "int8", "bool"):
-            operand = float(operand)
-        return self.full(operand, dtype)
+        return self.full(operand if wide and dtype in HALF else self.number(operand, dtype), dtype)
+
+    def number(self, number: Expr | float, dtype: str) -> Expr | float:
+        """A number as an element of a tensor of the dtype; a size as it is.
+
+        Raises:
+            NotTranslatable: an infinity or NaN as an integer.
+        """
+        if isinstance(number, Expr):
+            return number
+        if dtype in HALF:
+            return torch.tensor(number, dtype=torch.float64).to(TORCH_DTYPES[dtype]).item()
+        try:
+            return bool(number) if dtype == "bool" else float(number) if dtype in FLOATS else int(number)
+        except (OverflowError, ValueError):
+            raise NotTranslatable(f"{number} as {dtype}") from None
 
     def common_dtype(self, a: Value | Expr | float, b: Value | Expr | float) -> str:
         """The dtype to which torch promotes operands: tensors before scalars, floats before integers."""

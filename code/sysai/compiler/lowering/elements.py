@@ -223,8 +223,14 @@ def scalar(node: Node, operands: Sequence[tir.Expr]) -> tir.Expr:
         return tir.Call(node.op, *operands)
     if node.op == "select":
         return tir.Select(*operands)
+    if node.op == "within":
+        return tir.binary("within", *operands, node.attributes["size"])
     if node.op == "cast":
         return tir.Cast(node.attributes["dtype"], *operands)
+    if node.op in ("floordiv", "mod") and node.output.dtype not in tir.FLOATS:
+        a, b = operands
+        known = isinstance(b, tir.Const) and b.value != 0
+        return tir.binary(node.op, a, b if known else tir.Call("nonzero", b))
     return tir.binary(node.op, *operands)
 
 

@@ -61,7 +61,7 @@ def _fold_uniform(node: Node, uniform: dict[str, Node]) -> Node | None:
         return None
     scalars = [replace(producer, attributes={**producer.attributes, "shape": ()}) for producer in producers]
     result = _run(node, [_run(scalar, []) for scalar in scalars])
-    return _full(result, node.output, node.origin) if _round_trips(result) else None
+    return None if result is None or not _round_trips(result) else _full(result, node.output, node.origin)
 
 
 def _evaluate(node: Node, tensors: "Mapping[str, Tensor]") -> "Tensor | None":
@@ -80,10 +80,14 @@ def _has_sizes(node: Node) -> bool:
     return node.op == "full" and isinstance(node.attributes["value"], Expr)
 
 
-def _run(node: Node, operands: "Sequence[Tensor]") -> "Tensor":
+def _run(node: Node, operands: "Sequence[Tensor]") -> "Tensor | None":
+    """The node's output; None for an error, which belongs to the call."""
     from sysai.compiler.graph.interpret import run_node  # it needs torch, the other passes do not
 
-    return run_node(node, operands, {})
+    try:
+        return run_node(node, operands, {})
+    except (IndexError, RuntimeError):
+        return None
 
 
 def _round_trips(tensor: "Tensor") -> bool:

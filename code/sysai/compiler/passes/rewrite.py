@@ -41,12 +41,11 @@ from sysai.compiler.graph import Attribute, Graph, Node, Value
 from sysai.compiler.graph.operators import OPERATORS, Builder, make_node
 from sysai.compiler.graph.operators.operator import broadcast
 from sysai.compiler.graph.sizes import as_shape, canonical, product, same, same_shape
-from sysai.compiler.tir.expr import FLOATS, Const, Expr, binary
+from sysai.compiler.tir.expr import FLOATS, HALF, Const, Expr, binary
 
 COMMUTATIVE = ("add", "mul", "min", "max", "eq", "ne", "and", "or")
 MOST_STEPS = 100
 INTEGERS = ("int64", "int32", "int8")
-HALF = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
     int run(void *const *kernels, char *const *p, const int64_t *n, int threads)
     {
-        if (((call_3_1)kernels[4])(p[12], p[3], p[0], n[0], threads)) return 1;
+        int failed;
+        if ((failed = ((call_3_1)kernels[4])(p[12], p[3], p[0], n[0], threads))) return 8 * 4 + failed;
         ...
 
 `p` has the address of every value, `n` the sizes: both are tables that the caller fills. Kernels are libraries of
@@ -17,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from sysai.compiler.codegen.kernel import raise_failure
 from sysai.compiler.codegen.toolchain import compile_c
 from sysai.compiler.runtime.plan import KernelCall, RunKernels
 from sysai.compiler.tir.expr import Var
@@ -42,12 +44,13 @@ def entry_source(calls: Sequence[KernelCall], slots: Mapping[str, int], sizes: S
         pointers = [f"p[{slots[name]}]" for name in call.operands]
         numbers = [f"n[{positions[var.name]}]" for var in call.sizes]
         arguments = ", ".join([*pointers, *numbers, "threads"])
-        lines.append(f"    if (((call_{shape[0]}_{shape[1]})kernels[{call.kernel}])({arguments})) return 1;")
+        kernel = f"((call_{shape[0]}_{shape[1]})kernels[{call.kernel}])"
+        lines.append(f"    if ((failed = {kernel}({arguments}))) return {8 * call.kernel} + failed;")
     types = [
         f"typedef int (*call_{buffers}_{numbers})({', '.join(['char *'] * buffers + ['int64_t'] * numbers + ['int'])});"
         for buffers, numbers in sorted(shapes)
     ]
-    head = "int run(void *const *kernels, char *const *p, const int64_t *n, int threads)\n{"
+    head = "int run(void *const *kernels, char *const *p, const int64_t *n, int threads)\n{\n    int failed;"
     return "\n".join(["#include <stdint.h>", *types, "", head, *lines, "    return 0;", "}", ""])
 
 
@@ -67,8 +70,8 @@ def make_entry(
     where = table.ctypes.data
 
     def run(numbers: int, addresses: int, table: np.ndarray = table) -> None:
-        if entry(where, addresses, numbers, torch.get_num_threads()):
-            raise MemoryError("no memory for the buffers of a kernel")
+        if failed := entry(where, addresses, numbers, torch.get_num_threads()):
+            raise_failure(failed % 8, kernels[failed // 8].name)
 
     return run
 

@@ -201,6 +201,8 @@ def _python(expr: tir.Expr) -> str:
             return repr(value)
         case tir.Var(name):
             return name
+        case tir.Binary("within", a, b):
+            return f"({_python(a)} if 0 <= {_python(a)} < {_python(b)} else 0)"
         case tir.Binary(op, a, b):
             symbol, left, right = tir.OPERATORS[op].symbol, _python(a), _python(b)
             return f"({left} {symbol} {right})" if symbol else f"{op}({left}, {right})"

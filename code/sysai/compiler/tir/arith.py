@@ -220,6 +220,8 @@ class _Knowledge(local):
                     yield divisor - 1
                     if self.nonnegative(polynomial(a)):
                         yield polynomial(a)
+            case tir.Binary("within", _, length):
+                yield Polynomial({}) if sign == 1 else polynomial(length) - 1
 
     def _next(self, value: Polynomial, keep: bool) -> tir.Expr | None:
         """An atom to replace: one that no other atom contains and no other's range depends on."""
@@ -259,6 +261,9 @@ class _Knowledge(local):
                 if self.nonnegative(difference):
                     return a if op == "min" else b
                 return (b if op == "min" else a) if self.nonnegative(difference * -1) else None
+            case tir.Binary("within", a, length):
+                number = polynomial(a)
+                return a if self.nonnegative(number) and self.nonnegative(polynomial(length) - number - 1) else None
             case tir.Binary("floordiv" | "mod" as op, a, b) if a.dtype == tir.INDEX:
                 if polynomial(b).constant == 0:
                     return None

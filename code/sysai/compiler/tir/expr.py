@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 INDEX = "int64"
 FLOATS = ("float32", "float64", "float16", "bfloat16")
+HALF = ("float16", "bfloat16")
 DTYPES = (*FLOATS, "int64", "int32", "int8", "bool")
 SCOPES = ("global", "local", "shared")
 """Where a buffer lives, see Buffer."""
@@ -24,6 +25,8 @@ ITEM_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, 
 """Bytes of an element in memory, by dtype."""
 
 Number = int | float | bool
+LARGEST_FLOAT32 = (2 - 2**-24) * 2.0**127
+"""Numbers from here on round to infinity."""
 
 
 def _operator(op: str) -> "Callable[[Expr, Operand], Expr]":
@@ -193,8 +196,10 @@ OPERATORS = {
     "mod": Operator("%", 5, operator.mod),
     "min": Operator(None, 6, min),
     "max": Operator(None, 6, max),
+    "within": Operator(None, 7, lambda index, _: index),
 }
-"""Minimum and maximum have no symbol; with a NaN operand they give NaN, as torch's do."""
+"""Minimum and maximum have no symbol; with a NaN operand they give NaN, and of equal ones (0 and -0) the first, as
+torch's do. within(i, n) is i, an index that has been read, where 0 <= i < n; else a kernel reports an IndexError."""
 
 
 def _symbols(*precedences: int) -> dict[str, str | None]:
@@ -202,8 +207,23 @@ def _symbols(*precedences: int) -> dict[str, str | None]:
 
 
 LOGIC, COMPARISONS, ARITHMETIC, EXTREMES = _symbols(1, 2), _symbols(3), _symbols(4, 5), _symbols(6)
-MATH = ("exp", "log", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "abs", "floor", "pow2")
-"""Functions of Call, as torch's functions of these names; pow2(x) is 2 ** x."""
+MATH = ("exp", "log", "sqrt", "rsqrt", "tanh", "erf", "sigmoid", "sin", "cos", "abs", "floor", "pow2", "nonzero")
+"""Functions of Call, as torch's functions of these names; pow2(x) is 2 ** x. nonzero(x) is x, an integer that divides
+another; if it is 0, a kernel reports a RuntimeError, as torch does."""
+
+
+def representable(value: Number, dtype: str) -> Number:
+    """A number as arithmetic in a dtype takes it: integers wrap around, floats beyond float64 or float32 are infinite.
+
+    Numbers of 16 bits are computed with in float32, also by torch, so that a scalar operand may lie beyond their range.
+    """
+    if dtype in FLOATS:
+        largest = math.inf if dtype == "float64" else LARGEST_FLOAT32
+        return math.copysign(math.inf, value) if abs(value) > largest else float(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    half = 2 ** (8 * ITEM_BYTES[dtype] - 1)
+    return (value + half) % (2 * half) - half
 
 
 def as_expr(value: Operand, dtype: str = INDEX) -> Expr:
@@ -224,12 +244,16 @@ def binary(op: str, a: Operand, b: Operand) -> Expr:
     if a.dtype != b.dtype:
         raise TypeError(f"{a} is {a.dtype} and {b} is {b.dtype}: cast one of them before `{op}`")
     folds = isinstance(a, Const) and isinstance(b, Const) and a.dtype in (INDEX, "bool") and op != "div"
-    if folds and not (op in ("floordiv", "mod") and b.value == 0):
+    if folds and not _fails(op, a.value, b.value):
         value = OPERATORS[op].function(a.value, b.value)
         return Const(value, "bool" if op in COMPARISONS or op in LOGIC else a.dtype)
     if a.dtype == INDEX:
         return _without_neutral(op, a, b)
     return Binary(op, a, b)
+
+
+def _fails(op: str, a: Number, b: Number) -> bool:
+    return b == 0 if op in ("floordiv", "mod") else op == "within" and not 0 <= a < b
 
 
 def _without_neutral(op: str, a: Expr, b: Expr) -> Expr:

@@ -16,11 +16,14 @@ from sysai.compiler.errors import EmptyReduction, UndefinedResult
 
 Scalar = np.generic | int | bool
 
-_BINARY = {name: row.function for name, row in tir.OPERATORS.items()} | {"min": np.minimum, "max": np.maximum}
+_BINARY = {name: row.function for name, row in tir.OPERATORS.items()} | {
+    "min": lambda a, b: b if b < a or b != b else a,
+    "max": lambda a, b: b if b > a or b != b else a,
+}
 _MATH = {
     "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "tanh": np.tanh,
     "erf": math.erf, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "sin": np.sin, "cos": np.cos, "abs": np.abs,
-    "floor": np.floor, "pow2": np.exp2,
+    "floor": np.floor, "pow2": np.exp2, "nonzero": lambda x: x,
 }  # fmt: skip
 
 
@@ -187,6 +190,8 @@ class _Interpreter:
                 left, right = self.value(a), self.value(b)
                 if op in ("floordiv", "mod") and right == 0 and expr.dtype.startswith("int"):
                     raise UndefinedResult(f"{self.where}: division by zero in {expr}")
+                if op == "within" and not 0 <= left < right:
+                    raise UndefinedResult(f"{self.where}: {expr} of {left}, outside 0..{right - 1}")
                 result = _BINARY[op](left, right)
                 if op in tir.COMPARISONS:
                     return bool(result)

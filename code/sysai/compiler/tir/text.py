@@ -263,7 +263,7 @@ class _Parser:
 
     def call(self, node: ast.Call, name: str, arguments: Sequence[ast.expr]) -> tir.Expr:
         match arguments:
-            case [a, b] if name in tir.EXTREMES:
+            case [a, b] if name in (*tir.EXTREMES, "within"):
                 return self.binary(node, name, a, b)
             case [argument] if name in tir.MATH:
                 return tir.Call(name, self.expr(argument))

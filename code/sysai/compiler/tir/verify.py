@@ -23,7 +23,7 @@ SIZES = (1, 2, 3, 5, 9)
 EXECUTIONS = 3000
 """About how many executions of blocks are watched for one choice of sizes."""
 WORDS = ("select", "cast", "init", "combine", "where", "spatial", "reduce", "size")
-RESERVED = {*tir.MATH, *tir.EXTREMES, *tir.DTYPES, *WORDS}
+RESERVED = {*tir.MATH, *tir.EXTREMES, "within", *tir.DTYPES, *WORDS}
 """Names that are words of the text form, and so cannot name a variable or a buffer."""
 Variables = tuple[tir.Var, ...]
 Buffers = Mapping[str, tir.Buffer]
@@ -169,6 +169,8 @@ class _Names:
                 case tir.Binary(op, a, b):
                     _require(a.dtype == b.dtype, f"{where}: {node} has operands of {a.dtype} and {b.dtype}: cast one")
                     _require(op in tir.OPERATORS, f"{where}: no operation {op}")
+                    indexes = op != "within" or a.dtype == tir.INDEX
+                    _require(indexes, f"{where}: {node} checks an index of {a.dtype}, not {tir.INDEX}")
                     illogical = op in tir.LOGIC and a.dtype != "bool"
                     _require(not illogical, f"{where}: {node} is logic on {a.dtype}")
                     calculates = op in tir.ARITHMETIC and a.dtype == "bool"

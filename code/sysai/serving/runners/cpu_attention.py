@@ -186,4 +186,4 @@ class PagedAttention:
             along_block=math.gcd(block_size, width // 4),
             along_head=math.gcd(config.head_dim, width // 4),
         )
-        self.library: Path = compile_c(source, {HEADER_NAME: vector_header(width)})
+        self.library: Path = compile_c(source, {HEADER_NAME: vector_header(width)}, ("-ffp-contract=fast",))

@@ -7,7 +7,7 @@
 
 Attributes, beside the operands in the order given:
     elementwise   the names of expr.py's ARITHMETIC, EXTREMES, COMPARISONS, LOGIC and MATH, without attributes;
-                  select (condition, a, b); cast {dtype}
+                  select (condition, a, b); cast {dtype}; within {size}: int64 indices, which must lie in 0..size-1
     full          {value, shape, dtype}: value is a number, or a size (an expression of the graph's size variables)
     iota          {axis, shape}: int64, the index along the axis
     reduce        {combine: add | max | min | mul, axes, keepdim}
@@ -29,7 +29,7 @@ from sysai.compiler.graph.operators import composite, elementwise, movement, red
 from sysai.compiler.graph.operators import operator as ops
 from sysai.compiler.graph.operators.operator import COMPOSITE, ELEMENTWISE, INJECTIVE, MATMUL, OPAQUE, REDUCTION, SOURCE
 from sysai.compiler.graph.sizes import as_shape, canonical
-from sysai.compiler.tir.expr import FLOATS, Const, Expr, as_expr
+from sysai.compiler.tir.expr import Const, Expr, as_expr, representable
 
 __all__ = [
     "CORE", "ELEMENTWISE", "INJECTIVE", "MATMUL", "OPAQUE", "OPERATORS", "REDUCTION", "SOURCE", "TRANSLATIONS",
@@ -49,7 +49,7 @@ TRANSLATIONS: dict[str, ops.Translation] = {
 }
 """How each operator of torch that the compiler knows becomes nodes, by its full name, "aten.add.Tensor"."""
 
-SIZES = ("shape", "start", "stop", "before", "after")
+SIZES = ("shape", "size", "start", "stop", "before", "after")
 """Attributes that are sizes, or tuples of such: they hold expressions, also where the number is known."""
 
 
@@ -89,8 +89,8 @@ def make_node(
         InvalidGraph: as `infer`.
     """
     attributes = {name: _normal(name, value) for name, value in (attributes or {}).items()}
-    if op == "full" and attributes.get("dtype") in FLOATS and type(attributes.get("value")) is int:
-        attributes["value"] = float(attributes["value"])
+    if op == "full" and isinstance(value := attributes.get("value"), int | float):
+        attributes["value"] = representable(value, attributes["dtype"])
     shape, dtype = infer(op, inputs, attributes)
     return Node(op, tuple(inputs), Value(name, shape, dtype), attributes, origin)
 

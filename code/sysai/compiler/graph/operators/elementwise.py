@@ -11,9 +11,10 @@ from operator import attrgetter
 from sysai.compiler.graph import Value
 from sysai.compiler.graph.operators import operator as ops
 from sysai.compiler.graph.operators.operator import Decomposition
-from sysai.compiler.tir.expr import DTYPES, FLOATS, Expr
+from sysai.compiler.tir.expr import DTYPES, FLOATS, HALF, Expr
 
 Operand = Value | Expr | float
+WIDE = ("float32", "float64")
 
 _bools_type = partial(ops.broadcast_type, ops.bool_dtype)
 _comparison_type = partial(ops.broadcast_type, ops.one_dtype, dtype="bool")
@@ -28,6 +29,18 @@ def _select_type(condition: Value, a: Value, b: Value) -> ops.Type:
 def _cast_type(x: Value, dtype: str) -> ops.Type:
     ops.require(dtype in DTYPES, f"no dtype {dtype!r}: it is none of {', '.join(DTYPES)}")
     return x.shape, dtype
+
+
+def _within_type(x: Value, size: Expr) -> ops.Type:
+    ops.require(x.dtype == "int64", f"indices are {x.dtype}, must be int64: cast them")
+    return x.shape, x.dtype
+
+
+def _within_tensor(_, x, size: int):
+    """Raises IndexError where an index is none of an axis of that size."""
+    if ((x < 0) | (x >= size)).any():
+        raise IndexError(f"index out of range: an axis of size {size} does not have all of {x.tolist()}")
+    return x
 
 
 def _pow_type(x: Value, exponent: float) -> ops.Type:
@@ -46,12 +59,15 @@ def _arithmetic(op: str, t, a: Operand, b: Operand) -> Value:
         return t.emit(logic, t.operand(a, "bool"), t.operand(b, "bool"))
     if op in ("add", "sub") and b == 0 and t.dtype not in FLOATS and isinstance(a, Value) and a.dtype == t.dtype:
         return a  # so that an index that only counts is seen to do so
-    return t.emit(op, t.operand(a, t.dtype), t.operand(b, t.dtype))
+    wide = op in ("mul", "div")
+    if wide and t.dtype in HALF and any(isinstance(x, Value) and not x.shape and x.dtype in WIDE for x in (a, b)):
+        return t.cast(t.emit(op, t.operand(a, "float32"), t.operand(b, "float32")), t.dtype)
+    return t.emit(op, t.operand(a, t.dtype, wide), t.operand(b, t.dtype, wide))
 
 
 def _scaled(op: str, t, a: Operand, b: Operand, alpha: float = 1) -> Value:
     """A sum or difference of a and alpha b."""
-    scaled = b if alpha == 1 else t.emit("mul", t.operand(b, t.dtype), t.operand(alpha, t.dtype))
+    scaled = b if alpha == 1 else _arithmetic("mul", t, b, alpha)
     return _arithmetic(op, t, a, scaled)
 
 
@@ -144,6 +160,7 @@ OPERATORS = (
         ),
         translate=lambda t, x, *_, **__: t.cast(x, t.dtype),
     ),
+    ops.Operator("within", ops.ELEMENTWISE, 1, ("size",), infer=_within_type, reference=_within_tensor),
     _row("neg", 1, _function, decomposition=Decomposition("neg(x)", "mul(x, -1)", exact=True)),
     _row("square", 1, _function, decomposition=Decomposition("square(x)", "mul(x, x)", exact=True)),
     _row(
@@ -207,7 +224,7 @@ def _clamp(t, x: Value, low: Operand | None = None, high: Operand | None = None)
 
 
 def _leaky_relu(t, x: Value, slope: float = 0.01) -> Value:
-    scaled = t.emit("mul", x, t.operand(slope, x.dtype))
+    scaled = t.emit("mul", x, t.operand(slope, x.dtype, wide=True))
     return t.emit("select", t.emit("lt", t.operand(0, x.dtype), x), x, scaled)
 
 

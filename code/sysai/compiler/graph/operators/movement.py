@@ -171,7 +171,7 @@ def _pad(t, x: Value, widths: Sequence[int], value: float = 0) -> Value:
     pairs = [(0, 0)] * (len(x.shape) - len(widths) // 2)
     pairs += reversed([(widths[k], widths[k + 1]) for k in range(0, len(widths), 2)])
     before, after = zip(*pairs, strict=True)
-    return t.emit("pad", x, before=before, after=after, value=value)
+    return t.emit("pad", x, before=before, after=after, value=t.number(value, x.dtype))
 
 
 def _flip(t, x: Value, axes: Sequence[int]) -> Value:
@@ -184,7 +184,8 @@ def _flip(t, x: Value, axes: Sequence[int]) -> Value:
 
 
 def _index_select(t, x: Value, axis: int, indices: Value) -> Value:
-    return t.emit("gather", x, t.cast(indices, "int64"), axis=ops.axis_of(axis, len(x.shape)))
+    axis = ops.axis_of(axis, len(x.shape))
+    return t.emit("gather", x, t.emit("within", t.cast(indices, "int64"), size=x.shape[axis]), axis=axis)
 
 
 def _index_tensors(t, x: Value, indices: Sequence[Value | None]) -> Value:
@@ -234,11 +235,11 @@ def _counts(t, tensors: Sequence[Value], sizes: Sequence[Expr]) -> bool:
 
 
 def _from_front(t, index: Value, size: Expr) -> Value:
-    """Negative indices count from the end."""
-    if _iota_of(t, index) is not None:
-        return index
-    negative = t.emit("lt", index, t.full(0, "int64"))
-    return t.emit("select", negative, t.emit("add", index, t.full(size, "int64")), index)
+    """The index, checked; negative ones count from the end."""
+    if _iota_of(t, index) is None:
+        negative = t.emit("lt", index, t.full(0, "int64"))
+        index = t.emit("select", negative, t.emit("add", index, t.full(size, "int64")), index)
+    return t.emit("within", index, size=size)
 
 
 OPERATORS = (

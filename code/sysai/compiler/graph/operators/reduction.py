@@ -101,11 +101,11 @@ def _addmm(t, bias: Value, a: Value, b: Value, *, beta: float = 1, alpha: float 
     """beta bias + alpha a b."""
     result = t.emit("matmul", a, b, transpose_b=False)
     if alpha != 1:
-        result = t.emit("mul", result, t.operand(alpha, result.dtype))
+        result = t.emit("mul", result, t.operand(alpha, result.dtype, wide=True))
     if beta == 0:
         return result
     if beta != 1:
-        bias = t.emit("mul", bias, t.operand(beta, bias.dtype))
+        bias = t.emit("mul", bias, t.operand(beta, bias.dtype, wide=True))
     return t.emit("add", result, bias)
 
 

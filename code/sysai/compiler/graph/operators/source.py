@@ -11,7 +11,7 @@ from operator import attrgetter
 from sysai.compiler.graph import Attribute, Value
 from sysai.compiler.graph.operators import operator as ops
 from sysai.compiler.graph.sizes import as_shape
-from sysai.compiler.tir.expr import DTYPES, FLOATS, Expr
+from sysai.compiler.tir.expr import DTYPES, FLOATS, HALF, Expr
 
 
 def _full_type(*, value: float | Expr, shape: tuple[Expr, ...], dtype: str) -> ops.Type:
@@ -20,6 +20,14 @@ def _full_type(*, value: float | Expr, shape: tuple[Expr, ...], dtype: str) -> o
     fits = isinstance(value, kinds) and (dtype == "bool") == isinstance(value, bool)
     ops.require(fits, f"the value {value!r} is no number of {dtype}, and no size")
     return shape, dtype
+
+
+def _full_tensor(torch, value: float, shape: Sequence[int], dtype: str):
+    """A scalar operand that 16 bits do not hold is a float32 without axes: torch computes with it as with a number."""
+    exact = torch.tensor(value, dtype=torch.float64 if dtype in FLOATS else None)
+    rounded = exact.to(getattr(torch, dtype))
+    is_wide = not shape and dtype in HALF and rounded.double() != exact
+    return exact.float() if is_wide else rounded.repeat(shape)
 
 
 def _iota_type(*, axis: int, shape: tuple[Expr, ...]) -> ops.Type:
@@ -50,9 +58,7 @@ def _fallback_tensor(torch, *operands, target: str, arguments, keywords, result,
 
 
 def _full(t, value: float | Expr) -> Value:
-    if not isinstance(value, Expr):
-        value = bool(value) if t.dtype == "bool" else float(value) if t.dtype in FLOATS else int(value)
-    return t.full(value, t.dtype, t.shape)
+    return t.full(t.number(value, t.dtype), t.dtype, t.shape)
 
 
 def _arange(t, start: float | Expr, end: float | Expr, step: float | Expr = 1, **_) -> Value:
@@ -79,8 +85,7 @@ def _triangle(t, x: Value, diagonal: int, lower: bool) -> Value:
 
 OPERATORS = (
     ops.Operator(
-        "full", ops.SOURCE, 0, ("value", "shape", "dtype"), infer=_full_type,
-        reference=lambda torch, value, shape, dtype: torch.full(shape, value, dtype=getattr(torch, dtype)),
+        "full", ops.SOURCE, 0, ("value", "shape", "dtype"), infer=_full_type, reference=_full_tensor,
         aten=("full.default", "full_like.default", "new_full.default"),
         translate=lambda t, *arguments, **_: _full(t, arguments[-1]),
     ),
