@@ -63,7 +63,7 @@ INDEXED = {
     "two axes": lambda i: TABLE[i, i % COLUMNS],
     "second axis": lambda i: TABLE[i % ROWS, i],
     "broadcast": lambda i: TABLE[i[:, None], torch.arange(COLUMNS)],
-    "chain of kernels": lambda i: (F.embedding(i, TABLE).softmax(-1).sum(0) @ TABLE.T).exp(),
+    "chain of kernels": lambda i: (F.embedding(i, TABLE).sum(0) @ TABLE.T).relu().amax(),
     "computed": lambda i: TABLE[torch.where(i > 100, 0, i) * 2].sum(-1),
     "chosen": lambda i: torch.where((i > 0)[:, None], TABLE[i], 0.0),
 }
