@@ -39,26 +39,23 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
     unsure = [c for c in tir.conjuncts(old.predicate) if tir.variables(c) & {inner.var for inner in reducing}]
 
     # In the partial block the loop `lanes` is a spatial axis; each other reduction loop is a reduction axis.
-    own = [axis.var for axis in old.axes]
+    to_axes: dict[tir.Var, tir.Var] = {}
     for inner in (lanes, *others):
-        own.append(tree.fresh_axis(function, f"v{inner.var.name}", own))
-    lane, *rest = own[len(old.axes) :]
-    spatial = tuple(axis for axis in old.axes if axis.kind == tir.SPATIAL)
-    to_axes = {inner.var: var for inner, var in zip((lanes, *others), (lane, *rest), strict=True)}
+        taken = (*(axis.var for axis in old.axes), *to_axes.values())
+        to_axes[inner.var] = tree.fresh_axis(function, f"v{inner.var.name}", taken)
+    spatial = [axis for axis in old.axes if axis.kind == tir.SPATIAL]
+    lane = tir.Axis(to_axes[lanes.var], lanes.extent, tir.SPATIAL, lanes.var)
+    reduced = [tir.Axis(to_axes[inner.var], inner.extent, tir.REDUCE, inner.var) for inner in others]
     values = {axis.var: tir.substitute(axis.binding, to_axes) for axis in old.axes if axis.kind == tir.REDUCE}
     name = tree.fresh(function, f"{block}_rf")
-    buffer_name = tree.fresh(function, f"{old.buffer.name}_rf", name)
-    buffer = tir.Buffer(buffer_name, (*old.buffer.shape, lanes.extent), old.buffer.dtype)
+    shape = (*old.buffer.shape, lanes.extent)
+    buffer = tir.Buffer(tree.fresh(function, f"{old.buffer.name}_rf", name), shape, old.buffer.dtype)
     partial = replace(
         old,
         name=name,
-        axes=(
-            *spatial,
-            tir.Axis(lane, lanes.extent, tir.SPATIAL, lanes.var),
-            *(tir.Axis(var, inner.extent, tir.REDUCE, inner.var) for var, inner in zip(rest, others, strict=True)),
-        ),
+        axes=(*spatial, lane, *reduced),
         buffer=buffer,
-        indices=(*old.indices, lane),
+        indices=(*old.indices, lane.var),
         value=tir.substitute(old.value, values),
         init=_neutral(old) if others else None,
         combine=old.combine if others else None,
@@ -67,7 +64,7 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
     # The block itself now adds up the lanes, under the conditions that do not depend on the reduction loops.
     total = replace(
         old,
-        axes=(*_indexing_axes(old), tir.Axis(lane, lanes.extent, tir.REDUCE, lanes.var)),
+        axes=(*_indexing_axes(old), replace(lane, kind=tir.REDUCE)),
         value=partial.target,
         predicate=tir.conjunction(*(c for c in tir.conjuncts(old.predicate) if c not in unsure or not others)),
     )
@@ -79,7 +76,7 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
     function = tree.replace_loop(function, outermost.var.name, tir.sequence(partial_nest, nest))
     function = replace(function, body=tir.Allocate(buffer, function.body))
     if outer:
-        function = shrink(function, buffer_name, outer)
+        function = shrink(function, buffer.name, outer)
     if unsure and others:  # a lane without a single element must hold the identity element all the same
         function, _ = decompose_reduction(function, name, others[0].var.name)
     return function, name

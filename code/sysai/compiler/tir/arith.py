@@ -134,15 +134,11 @@ class _Knowledge(local):
                 return self.proves(a) or self.proves(b)
             case tir.Binary("le" | "lt" | "eq" | "ne" as op, a, b) if a.dtype == tir.INDEX:
                 difference = polynomial(b) - polynomial(a)
-                match op:
-                    case "le":
-                        return self._with_facts(difference)
-                    case "lt":
-                        return self._with_facts(difference - 1)
-                    case "eq":
-                        return self._with_facts(difference) and self._with_facts(difference * -1)
-                    case "ne":
-                        return self._with_facts(difference - 1) or self._with_facts(difference * -1 - 1)
+                if op == "eq":
+                    return self._with_facts(difference) and self._with_facts(difference * -1)
+                if op == "ne":
+                    return self._with_facts(difference - 1) or self._with_facts(difference * -1 - 1)
+                return self._with_facts(difference - (op == "lt"))
         return False
 
     def _with_facts(self, value: Polynomial) -> bool:
