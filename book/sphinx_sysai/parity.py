@@ -123,14 +123,6 @@ AMBIGUOUS = [
 ]  # fmt: skip
 
 
-UNMENDED = ("14-llm-inference-engine",)  # lengths and senses are counted only
-
-
-def is_unmended(path: Path) -> bool:
-    """Whether a file belongs to a chapter that need not hold the limits of paragraphs and of ambiguous words yet."""
-    return bool({*UNMENDED} & {*Path(path).parts})
-
-
 def check_ambiguous(path: Path, prose: list[tuple[int, str]]) -> list[Fault]:
     """Words of two senses that stand alone in Chinese text, where only their compounds say which."""
     return [
@@ -165,7 +157,7 @@ def check_chinese(path: Path, prose: list[tuple[int, str]], typography=tuple(TYP
                     for rendering in renderings
                     if rendering in text
                 ]
-    return faults + ([] if is_unmended(path) else check_ambiguous(path, prose))
+    return faults + check_ambiguous(path, prose)
 
 
 def check_paragraphs(path: Path, cells: list[Cell]) -> list[Fault]:
@@ -280,7 +272,7 @@ def check_page(path: Path) -> list[Fault]:
     for english, chinese in pairwise(cells):
         if (english.lang, chinese.lang) == ("en", "zh"):
             faults += compare(path, english, chinese)
-    if path.name == "chapter.md" and not is_unmended(path):
+    if path.name == "chapter.md":
         faults += check_paragraphs(path, cells)
     return sorted(faults, key=lambda fault: fault.line)
 
