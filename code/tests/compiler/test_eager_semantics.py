@@ -8,6 +8,7 @@ import torch
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from sysai.compiler.errors import UnsupportedOperator
 from torch import nn
 from torch.nn import functional as F
 
@@ -207,3 +208,34 @@ def test_integers_beyond_a_dtype_wrap_around(number):
         x = torch.tensor([1, -3, 7, 0, 44], dtype=dtype)
         for got, exact in zip(sysai.compiler.compile(Function(function), (x,))(x), function(x), strict=True):
             torch.testing.assert_close(got, exact, rtol=0, atol=0)
+
+
+MASKS = {
+    "causal": lambda a: torch.ones(6, 6, dtype=torch.bool).tril() & a[:, None],
+    "strictly above": lambda a: ~torch.ones(6, 6, dtype=torch.bool).triu(1) | a[:, None],
+    "band": lambda a: torch.ones(6, 6, dtype=torch.bool).tril() ^ torch.ones(6, 6, dtype=torch.bool).tril(-3),
+    "of a comparison": lambda a: (a[:, None] ^ a[:, :, None]).tril(-1),
+    "diagonal": lambda a: (torch.eye(6, dtype=torch.bool) | a[:, None], 1 - torch.eye(6, 3)),
+    "either": lambda a: torch.logical_xor(a[:, None], a.long()[:, :, None]),
+    "reduced": lambda a: (a.max(), a.amin(-1), a.amax(0, keepdim=True), a.all(-1), a.any()),
+    "lengths": lambda a: torch.arange(6) < a.sum(-1, keepdim=True),
+    "positions": lambda a: ((a.long().cumsum(-1) - 1).clamp(min=0), (a.cumsum(-1) - 1).masked_fill(~a, 1)),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_are_compiled_without_a_fallback(name):
+    a = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]).bool()
+    found, expected = sysai.compiler.compile(Function(MASKS[name]), (a,))(a), MASKS[name](a)
+    for got, exact in zip(*(r if isinstance(r, tuple) else (r,) for r in (found, expected)), strict=True):
+        assert torch.equal(got, exact)
+
+
+def test_an_operator_that_sees_strides_gets_those_that_it_would_see_or_is_refused():
+    x = torch.randn(8, 10)
+    for moved in (lambda x: x.t() * 2, lambda x: x[1:], lambda x: x[:4], lambda x: x.expand(2, 8, 10)):
+        function = Function(lambda x, moved=moved: torch.as_strided(moved(x), (3, 5), (4, 1)))
+        with pytest.raises(UnsupportedOperator, match="lie in memory"):
+            sysai.compiler.compile(function, (x,), fallback=True)
+    function = Function(lambda x: torch.as_strided(torch.roll(x, -1, 0), (3, 5), (4, 1), 2) + 1)
+    assert torch.equal(sysai.compiler.compile(function, (x,), fallback=True)(x), function(x))

@@ -249,6 +249,10 @@ def _no_fallback(node: fx.Node) -> str:
         return "is no operator of torch but a function"
     if target._schema.is_mutable:
         return "changes its operands"
+    if target.name().startswith("aten::as_strided"):
+        seen = node.args[0].meta["val"]
+        dense = seen.is_contiguous() and seen.untyped_storage().nbytes() == seen.numel() * seen.itemsize
+        return "" if dense else "sees where its operand's elements lie in memory; a compiled graph has them in order"
     several = len({user.args[1] for user in node.users if user.target is operator.getitem}) > 1
     if several and torch.Tag.nondeterministic_seeded in target.tags:
         return "gives several random results"

@@ -239,6 +239,8 @@ TRANSLATIONS = {
     **dict.fromkeys(_overloads("gt"), lambda t, a, b: _compared("lt", t, b, a)),
     **dict.fromkeys(_overloads("ge"), lambda t, a, b: _compared("le", t, b, a)),
     "logical_and.default": partial(_logical, "and"),
+    "logical_xor.default": partial(_logical, "ne"),
+    **dict.fromkeys(_overloads("bitwise_xor", "__xor__"), partial(_bitwise, "ne")),
     "logical_or.default": partial(_logical, "or"),
     **dict.fromkeys(_overloads("masked_fill"), lambda t, x, mask, number: _where("select", t, mask, number, x)),
     **dict.fromkeys(

@@ -71,6 +71,8 @@ def _pool2d_tensor(torch, x: "ops.Tensor", *, combine: str, kernel, stride, padd
 
 
 def _reduced(combine: str, t, x: Value, axes: ops.Axes = None, keepdim: bool = False, **_) -> Value:
+    if t.dtype == "bool":
+        return _quantified({"min": "mul"}.get(combine, combine), t, x, axes, keepdim)
     x = t.cast(x, t.dtype)
     return t.emit("reduce", x, combine=combine, axes=ops.axes_of(axes, len(x.shape)), keepdim=keepdim)
 

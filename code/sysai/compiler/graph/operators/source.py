@@ -83,6 +83,11 @@ def _triangle(t, x: Value, diagonal: int, lower: bool) -> Value:
     return t.emit("select", inside, x, t.operand(0, x.dtype))
 
 
+def _eye(t, *_, **__) -> Value:
+    row, column = (t.emit("iota", axis=axis, shape=t.shape) for axis in (0, 1))
+    return t.cast(t.emit("eq", row, column), t.dtype)
+
+
 OPERATORS = (
     ops.Operator(
         "full", ops.SOURCE, 0, ("value", "shape", "dtype"), infer=_full_type, reference=_full_tensor,
@@ -104,6 +109,7 @@ TRANSLATIONS = {
     ),
     "arange.default": lambda t, end, **_: _arange(t, 0, end),
     **dict.fromkeys(("arange.start", "arange.start_step"), _arange),
+    **dict.fromkeys(("eye.default", "eye.m"), _eye),
     "triu.default": lambda t, x, diagonal=0: _triangle(t, x, diagonal, lower=False),
     "tril.default": lambda t, x, diagonal=0: _triangle(t, x, diagonal, lower=True),
 }
