@@ -27,6 +27,7 @@ def compile(
     *,
     keywords: Mapping[str, object] | None = None,
     fallback: bool = False,
+    freeze: bool = False,
     schedule: "Scheduler | None" = None,
 ) -> "Compiled":
     """Compile a module for inference on this machine's CPU.
@@ -38,6 +39,9 @@ def compile(
             `{0: {0: "B", 1: "T"}}`. The same name is the same size.
         keywords: arguments by name.
         fallback: let torch run operators that the compiler lacks, instead of an error.
+        freeze: take the module's tensors as constants: weights are packed, and what depends on them alone is computed,
+            now. Later changes of the module are not seen: compile it again. By default nothing is computed ahead of
+            a call, and each call reads the module's tensors as they are.
         schedule: (lowered function, class of its group) -> its schedule; by default that of `schedule/default.py`.
 
     Raises:
@@ -47,4 +51,5 @@ def compile(
     """
     from sysai.compiler.pipeline import compile_module
 
-    return compile_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback, schedule=schedule)
+    options = {"keywords": keywords, "fallback": fallback, "freeze": freeze, "schedule": schedule}
+    return compile_module(module, example_inputs, dynamic, **options)

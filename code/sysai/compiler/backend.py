@@ -1,12 +1,17 @@
 """`torch.compile(model, backend="sysai")`: the compiler as a backend of torch's own front end.
 
 Dynamo reads the model's bytecode and gives FX graphs, of which AOTAutograd makes graphs of ATen operators without
-side effects. Those for inference are compiled; those for training are run as they are, with a note. Parameters
-arrive as inputs of the graph: they become constants here, so that weights are packed once. Each call looks whether
-they are still the same tensors in the same version, and compiles again where they are not.
+side effects. Those for inference are compiled. Those for training, and those that hold what the compiler has not even
+as a fallback (sizes that depend on elements), are run by torch as they are, with a warning. Parameters are inputs of
+the graph, so that each call reads them as they are.
 
     model = torch.compile(model, backend="sysai")     # the package's entry point tells torch where the backend is
+    model = torch.compile(model, backend="sysai", options={"freeze": True})       # weights are packed and folded once
     sysai.compiler.backend.statistics                 # graphs, kernels, operators that torch runs
+
+A frozen graph holds for the weights that it was compiled with, but for buffers that it changes itself. It raises
+RuntimeError where a weight is another tensor or was changed in place; torch does not count what is written through
+`.data`, so that such a change is not seen.
 
 Dynamo and AOTAutograd: Ansel et al., PyTorch 2, ASPLOS 2024, https://doi.org/10.1145/3620665.3640366, sections 3 and 4.
 """
@@ -20,13 +25,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.backends.registry import list_backends, register_backend
-from torch._guards import detect_fake_mode
+from torch._guards import TracingContext, detect_fake_mode
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from sysai.compiler.graph import Graph
+from sysai.compiler.errors import UnsupportedOperator
 from sysai.compiler.graph.from_fx import from_graph_module
 from sysai.compiler.pipeline import compile_graph
 from sysai.compiler.runtime.compiled import Compiled
+from sysai.compiler.runtime.results import Results
 
 
 @dataclass
@@ -36,31 +42,48 @@ class Statistics:
     Attributes:
         compiled: the compiled graphs, in order.
         training: graphs that were left to torch because gradients flow through them.
+        unsupported: graphs that were left to torch because they hold what the compiler has not.
         fallbacks: operators that torch runs inside compiled graphs, and how often they occur there.
     """
 
     compiled: list[Compiled] = field(default_factory=list)
     training: int = 0
+    unsupported: int = 0
     fallbacks: Counter[str] = field(default_factory=Counter)
 
     def reset(self) -> None:
         """Forget everything."""
         self.compiled.clear()
         self.fallbacks.clear()
-        self.training = 0
+        self.training = self.unsupported = 0
 
 
 statistics = Statistics()
 
 
-def sysai(module: fx.GraphModule, example_inputs: Sequence[object], **_: object) -> Callable:
-    """The backend; see the module."""
-    weights = _weights(module, example_inputs)
+def sysai(
+    module: fx.GraphModule, example_inputs: Sequence[object], *, options: Mapping[str, bool] | None = None, **_: object
+) -> Callable:
+    """The backend; see the module.
+
+    Raises:
+        ValueError: `options` holds another one than `freeze`.
+    """
+    if unknown := set(options or {}) - {"freeze"}:
+        raise ValueError(f"backend sysai has no option {', '.join(unknown)}: there is freeze, True or False")
+    weights = _weights(module, example_inputs) if options and options["freeze"] else {}
 
     def inference(graph: fx.GraphModule, flat_inputs: Sequence[object]) -> Callable:
-        graph_weights = weights if len(flat_inputs) == len(example_inputs) else {}
-        with unset_fake_temporarily():  # weights have elements, which constant folding reads
-            return _boxed(_Inference(graph, graph_weights))
+        metadata = TracingContext.get().fw_metadata
+        changed = metadata.mutated_inp_runtime_indices if len(flat_inputs) == len(example_inputs) else weights
+        frozen = {position: weight for position, weight in weights.items() if position not in changed}
+        try:
+            with unset_fake_temporarily():  # weights have elements, which constant folding reads
+                return _boxed(_Inference(graph, frozen))
+        except UnsupportedOperator as error:
+            statistics.unsupported += 1
+            warnings.warn(f"backend sysai leaves a graph to torch, which runs it as it is: {error}", stacklevel=2)
+            return _boxed(graph.forward)
 
     def training(graph: fx.GraphModule, _: Sequence[object]) -> Callable:
         statistics.training += 1
@@ -104,28 +127,25 @@ def _weights(module: fx.GraphModule, example_inputs: Sequence[object]) -> dict[i
 
 
 class _Inference:
-    """A graph whose weights are constants for as long as they do not change."""
+    """A compiled graph of ATen operators, called as torch calls it.
 
-    def __init__(self, module: fx.GraphModule, weights: Mapping[int, Tensor]) -> None:
+    Args:
+        frozen: the weights that become constants, by position.
+    """
+
+    def __init__(self, module: fx.GraphModule, frozen: Mapping[int, Tensor]) -> None:
         placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
-        self.results = _Results(module)
-        self.tensors = [p for p, node in enumerate(placeholders) if isinstance(node.meta["val"], Tensor)]
+        self.results = Results(module)
+        tensors = [p for p, node in enumerate(placeholders) if isinstance(node.meta["val"], Tensor)]
         self.number_positions = _numbers_as_lengths(module)
-        self.graph = from_graph_module(module, fallback=True)
-        names = [value.name for value in self.graph.inputs]
-        self.names = dict(zip(self.tensors, names, strict=False))  # after these come the lengths
-        self.weight_positions = [position for position in self.tensors if position in weights]
-        self.other_positions = [position for position in self.tensors if position not in weights]
-        self.compile([weights[position] for position in self.weight_positions])
-
-    def compile(self, weights: Sequence[Tensor]) -> None:
-        """Compile with these tensors as constants."""
-        constants = {
-            self.names[position]: w.detach() for position, w in zip(self.weight_positions, weights, strict=True)
-        }
-        compiled = compile_graph(_with_constants(self.graph, constants))
-        self.weight_versions = [(weight.data_ptr(), _version(weight)) for weight in weights]
-        self.kept_weights = list(weights)  # so that no other tensor comes to lie at their addresses
+        graph = self.results.select(from_graph_module(module, fallback=True))
+        values = dict(zip(tensors, graph.inputs, strict=False))  # after these come the lengths
+        constants = {values[position].name: weight.detach() for position, weight in frozen.items()}
+        inputs = tuple(value for value in graph.inputs if value.name not in constants)
+        graph = replace(graph, inputs=inputs, constants={**graph.constants, **constants})
+        self.tensor_positions = [position for position in tensors if position not in frozen]
+        self.frozen = {position: (weight, _state(weight)) for position, weight in frozen.items()}
+        compiled = compile_graph(graph)
         statistics.compiled.append(compiled)
         statistics.fallbacks.update(compiled.fallbacks)
         if compiled.fallbacks:
@@ -134,12 +154,14 @@ class _Inference:
         self.run = compiled.executable
 
     def __call__(self, *arguments: object) -> Sequence[object]:
-        weights = [arguments[position] for position in self.weight_positions]
-        if [(weight.data_ptr(), _version(weight)) for weight in weights] != self.weight_versions:
-            self.compile(weights)
+        if any(_state(arguments[position]) != state for position, (_, state) in self.frozen.items()):
+            raise RuntimeError(
+                "weights of a frozen graph have changed: call torch._dynamo.reset(), so that it is compiled again, or "
+                "compile without freeze"
+            )
         lengths = [torch.empty(arguments[position], dtype=torch.int8) for position in self.number_positions]
         with torch.no_grad():
-            outputs = self.run(*[arguments[position].detach() for position in self.other_positions], *lengths)
+            outputs = self.run(*[arguments[position] for position in self.tensor_positions], *lengths)
         return self.results(arguments, outputs)
 
 
@@ -163,34 +185,9 @@ def _numbers_as_lengths(module: fx.GraphModule) -> list[int]:
     return positions
 
 
-class _Results:
-    """Tensors among the outputs come from the kernels; sizes and None are filled in."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        (output,) = (node for node in module.graph.nodes if node.op == "output")
-        self.outputs = output.args[0]
-        self.placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
-
-    def __call__(self, arguments: Sequence[object], tensors: Sequence[Tensor]) -> list[object]:
-        computed = iter(tensors)
-        inputs = dict(zip(self.placeholders, arguments, strict=True))
-        result: list[object] = []
-        for output in self.outputs:
-            if isinstance(output, fx.Node) and isinstance(output.meta["val"], Tensor):
-                result.append(next(computed))
-            else:
-                result.append(inputs.get(output, output) if isinstance(output, fx.Node) else output)
-        return result
-
-
-def _version(tensor: Tensor) -> int:
-    """A number that grows when the tensor is changed in place; 0 for inference tensors, which do not count changes."""
-    return 0 if tensor.is_inference() else tensor._version
-
-
-def _with_constants(graph: Graph, constants: Mapping[str, Tensor]) -> Graph:
-    inputs = tuple(value for value in graph.inputs if value.name not in constants)
-    return replace(graph, inputs=inputs, constants={**graph.constants, **constants})
+def _state(tensor: Tensor) -> tuple[int, int]:
+    """What changes where a tensor gets other memory or is changed in place; inference tensors do not count changes."""
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
 
 
 if "sysai" not in list_backends():  # a checkout that is imported without having been installed

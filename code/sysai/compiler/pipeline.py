@@ -23,10 +23,11 @@ from sysai.compiler.passes import optimize
 from sysai.compiler.passes.decompose import legalize
 from sysai.compiler.passes.fusion import fuse_operators
 from sysai.compiler.passes.groups import Group
-from sysai.compiler.runtime.compiled import Compiled, Timings
+from sysai.compiler.runtime.compiled import Compiled, ModuleCall, Timings
 from sysai.compiler.runtime.entry import make_entry
 from sysai.compiler.runtime.executable import Executable
 from sysai.compiler.runtime.plan import ExecutionPlan, Fallback, KernelCall, PlanStep
+from sysai.compiler.runtime.results import Results
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.statement import PrimFunc, with_canonical_sizes
@@ -43,15 +44,16 @@ def compile_module(
     *,
     keywords: Mapping[str, object] | None = None,
     fallback: bool = False,
+    freeze: bool = False,
     schedule: Scheduler | None = None,
 ) -> Compiled:
     """Compile a module; see `sysai.compiler.compile`."""
     timings = Timings()
-    imported = timings.measure(
-        "export", lambda: import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback)
-    )
-    compiled = compile_graph(imported.graph, schedule or default_schedule, timings)
-    compiled.call_spec = imported.exported.call_spec
+    options = {"keywords": keywords, "fallback": fallback, "freeze": freeze}
+    imported = timings.measure("export", lambda: import_module(module, example_inputs, dynamic, **options))
+    results = Results(imported.exported.graph_module, imported.weight_names)
+    compiled = compile_graph(results.select(imported.graph), schedule or default_schedule, timings)
+    compiled.call = ModuleCall(imported.exported.call_spec, results, imported.weights, imported.numbers)
     return compiled
 
 
@@ -91,7 +93,7 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
     orders: list[list[int]] = []  # of each kernel's sizes, as positions in the order of its shapes
     for group in groups:
         if group.kind == "opaque":
-            steps.append(Fallback(group.nodes[0]))
+            steps.append(Fallback(group.nodes))
         elif group.kind != "view":
             weight = packable(group, graph) if group.kind == "matmul" else None
             function = _verified(timings.measure("lowering", lower, group, kernel_name(group), weight is not None))
@@ -108,7 +110,7 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
             steps.append(KernelCall(kernel, tuple(operands), tuple(sizes[position] for position in orders[kernel])))
     # A weight that is only read in packed form is not kept in its own.
     used = {name for step in steps if isinstance(step, KernelCall) for name in step.operands}
-    used |= {value.name for step in steps if isinstance(step, Fallback) for value in step.node.inputs}
+    used |= {value.name for step in steps if isinstance(step, Fallback) for value in step.nodes[0].inputs}
     used |= {value.name for value in graph.outputs}
     owners = {group.outputs[0].name: group.inputs[0].name for group in groups if group.kind == "view"}
     used |= {owners[name] for name in used & set(owners)}

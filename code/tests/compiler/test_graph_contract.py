@@ -160,7 +160,7 @@ def test_text_is_stable():
         ({"sizes": (B, T)}, "must be sizes of inputs' axes"),
         ({"inputs": (replace(SMALL.inputs[0], name="w"),)}, "given twice"),
         ({"inputs": (replace(SMALL.inputs[0], name="for"),)}, "no identifier"),
-        ({"constants": {"w": torch.ones(2, dtype=torch.complex64)}}, "complex64, which the compiler has not"),
+        ({"constants": {"w": torch.ones(2, dtype=torch.complex64)}}, "which is made as w: complex64"),
         ({"constants": {"w": torch.ones(3)}}, "w: float32"),
         ({"conditions": (binary("lt", T, 3),)}, "T is no size"),
     ],

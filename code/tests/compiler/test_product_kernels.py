@@ -185,7 +185,7 @@ def test_narrow_weights_are_packed_as_they_are_and_widened_as_they_are_read(dtyp
     generator = torch.Generator().manual_seed(0)
     weight = torch.randint(-128, 128, (37, 50), generator=generator).to(dtype)
     module, x = Stored(weight, torch.rand(37, generator=generator)), torch.randn(rows or 7, 50, generator=generator)
-    compiled = compile_module(module, (x,), None if rows else {0: {0: "T"}})
+    compiled = compile_module(module, (x,), None if rows else {0: {0: "T"}}, freeze=True)
     (packed,) = (tensor for name, tensor in compiled.plan.constants.items() if name.endswith(".packed"))
     assert packed.dtype == dtype
     assert len(compiled.kernels) == 1

@@ -15,13 +15,13 @@ import inspect
 import re
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.fx.experimental import _config as symbolic_shapes
 
 from sysai.compiler.graph import Graph
@@ -33,10 +33,22 @@ Dynamic = Mapping[str | int, Mapping[int, str]]
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph, and torch's program: its `call_spec` says how arguments and results lie in flat inputs and outputs."""
+    """A graph, and how the module's arguments and results lie in its flat inputs and outputs.
+
+    Attributes:
+        graph: the graph.
+        exported: torch's program; its `call_spec` has the structure of arguments and results.
+        weights: for each of the graph's first inputs, a function that gives the module's tensor as it is now; none
+            where the weights are constants of the graph.
+        weight_names: of the program's placeholders that are no arguments.
+        numbers: arguments that are no tensors, by position; the graph holds for these.
+    """
 
     graph: Graph
     exported: ExportedProgram
+    weights: tuple[Callable[[], Tensor], ...]
+    weight_names: tuple[str, ...]
+    numbers: Mapping[int, object]
 
 
 def from_module(
@@ -58,14 +70,19 @@ def from_module(
         ValueError: control flow depends on elements, a dynamic size is fixed by the module, the module changes its
             buffers or inputs, or a dtype that the compiler has not.
     """
-    return import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback).graph
+    return import_module(module, example_inputs, dynamic, keywords=keywords, fallback=fallback, freeze=True).graph
 
 
 def import_module(
     module: nn.Module, example_inputs: Sequence[object], dynamic: Dynamic | None = None, *,
-    keywords: Mapping[str, object] | None = None, fallback: bool = False,
+    keywords: Mapping[str, object] | None = None, fallback: bool = False, freeze: bool,
 ) -> Imported:  # fmt: skip
-    """The graph as `from_module` gives it, and torch's ExportedProgram."""
+    """The graph as `from_module` gives it, and torch's ExportedProgram.
+
+    Args:
+        freeze: whether the module's tensors are constants of the graph; otherwise those that are used are its first
+            inputs.
+    """
     arguments, keywords = tuple(example_inputs), dict(keywords or {})
     axes = _dynamic_axes(_parameter_names(module, arguments, keywords), dynamic or {})
     exported = _export(module, arguments, keywords, axes)
@@ -74,13 +91,47 @@ def import_module(
         raise ValueError(f"the module changes {', '.join(changed)}: call eval() on it, or return the new value")
     specs = {spec.arg.name: spec for spec in signature.input_specs}
     inputs = {name: spec for name, spec in specs.items() if spec.kind == InputKind.USER_INPUT}
-    tensors = {**exported.constants, **exported.state_dict}
-    constants = {name: tensors[spec.target].detach() for name, spec in specs.items() if name not in inputs}
+    placeholders = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
+    named = {**exported.constants, **exported.state_dict}
+    tensors = {name: named[spec.target] for name, spec in specs.items() if name not in inputs}
+    live = [] if freeze else [name for name in tensors if placeholders[name].users]
+    constants = {name: tensor.detach() for name, tensor in tensors.items() if name not in live}
+    now = {name: _current(module, specs[name].target, tensor) for name, tensor in tensors.items()}
+    tied = {name: {specs[n].target: now[n] for n in tensors if tensors[n] is tensors[name]} for name in live}
+    weights = tuple(_one_tensor(tied[name]) if len(tied[name]) > 1 else now[name] for name in live)
     importer = Importer(exported.graph_module, constants, fallback)
     for placeholder, sizes in zip(inputs, axes.values(), strict=False):
         for axis, size in sizes.items():
             importer.name_size(placeholder, axis, size)
-    return Imported(importer.run(type(module).__name__), exported)
+    items = enumerate(spec.arg for spec in inputs.values())
+    numbers = {position: item.value for position, item in items if isinstance(item, ConstantArgument)}
+    return Imported(importer.run(type(module).__name__), exported, weights, tuple(tensors), numbers)
+
+
+def _current(module: nn.Module, target: str, traced: Tensor) -> Callable[[], Tensor]:
+    """A function that gives the tensor that the module has under a name, or the traced one, if it has none."""
+    *path, name = target.split(".")
+
+    def current() -> Tensor:
+        owner = module
+        for part in path:
+            owner = owner._modules[part]
+        tensor = owner._parameters.get(name)
+        return getattr(owner, name, traced) if tensor is None else tensor
+
+    return current
+
+
+def _one_tensor(tied: Mapping[str, Callable[[], Tensor]]) -> Callable[[], Tensor]:
+    """A function that gives the tensor that a module has under several names; a ValueError where it is not one."""
+
+    def current() -> Tensor:
+        tensors = [get() for get in tied.values()]
+        if any(tensor is not tensors[0] for tensor in tensors):
+            raise ValueError(f"{' and '.join(tied)} are one tensor in the compiled module: compile it again")
+        return tensors[0]
+
+    return current
 
 
 def _parameter_names(module: nn.Module, inputs: tuple, keywords: dict) -> list[str]:

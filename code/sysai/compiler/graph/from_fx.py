@@ -6,7 +6,7 @@ in the user's program it was made. AOTAutograd, which serves `torch.compile`, an
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,15 +17,11 @@ from sysai.compiler.graph import Attribute, Graph, Value
 from sysai.compiler.graph.operators import TRANSLATIONS
 from sysai.compiler.graph.operators.operator import NotTranslatable
 from sysai.compiler.graph.sizes import same_shape
-from sysai.compiler.graph.translator import Symbols, Translator, dtype_name
+from sysai.compiler.graph.translator import Symbols, Translator
 from sysai.compiler.tir.expr import Const, Expr, Var
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _TORCH = str(Path(torch.__file__).parent)
-_ON_SIZES: Mapping[Callable, str] = {
-    operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.floordiv: "floordiv",
-    operator.mod: "mod", torch.sym_max: "max", torch.sym_min: "min",
-}  # fmt: skip
 _IGNORED = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default", "aten._assert_async.msg"}
 """Checks of what export has assumed; `Graph.conditions` holds what of them concerns sizes."""
 
@@ -39,12 +35,13 @@ def from_graph_module(module: fx.GraphModule, *, fallback: bool = True, name: st
         name: of the graph.
 
     Returns:
-        A graph whose inputs are the placeholders that are tensors, in order. Symbolic sizes among the placeholders
-        are left out, as shapes bind them. Its conditions are empty: whoever traced the module guards them.
+        A graph of the outputs that are tensors. Its inputs are the placeholders that are tensors, in order; symbolic
+        sizes among these are left out, as shapes bind them. Its conditions are empty: whoever traced the module guards
+        them.
 
     Raises:
-        UnsupportedOperator: the compiler has no such operator, and `fallback` is False.
-        ValueError: a dtype that the compiler has not; a size that is no axis of an input; an output that is no tensor.
+        UnsupportedOperator: the compiler has no such operator, and `fallback` is False; or it cannot be a node, as it
+            changes its operands or the sizes of its results depend on elements.
     """
     _equate_lengths(module)
     return Importer(module, {}, fallback).run(name, conditions=False)
@@ -132,13 +129,11 @@ class Importer:
                 self.symbols.bind(symbol.name, symbol.name)
         inputs = []
         for name, node in self.placeholders.items():
-            if not isinstance(node.meta["val"], Tensor):
-                self.results[node] = self._size(node)
+            if not isinstance(value := node.meta["val"], Tensor):
+                self.results[node] = self._number(value)
                 continue
-            try:
-                self.results[node] = self.symbols.value(self.translator.fresh(name), node.meta["val"])
-            except NotTranslatable as error:
-                raise ValueError(f"input {name}: {error}") from None
+            _require_strided(node, value)
+            self.results[node] = self.symbols.value(self.translator.fresh(name), value)
             if name not in self.constants:
                 inputs.append(self.results[node])
         return tuple(inputs)
@@ -157,12 +152,12 @@ class Importer:
         target = str(node.target)
         if target in _IGNORED:
             return None
+        if isinstance(value := node.meta.get("val"), torch.SymInt | torch.SymFloat | torch.SymBool | int | float):
+            return self._number(value)
         arguments = self._values(node.args)
         keywords = {key: self._values(value) for key, value in node.kwargs.items()}
         if node.target is operator.getitem:
             return arguments[0][arguments[1]]
-        if node.target in _ON_SIZES or target in ("aten.sym_size.int", "aten.sym_numel.default"):
-            return self._size(node)
         self.translator.origin, self.translator.result = origin_of(node), node.meta.get("val")
         first_node = len(self.translator.nodes)
         try:
@@ -177,15 +172,19 @@ class Importer:
                 raise _unsupported(node, error) from error
             return self._fall_back(node, arguments, keywords)
 
-    def _size(self, node: fx.Node) -> object:
-        """The value of a node that is no tensor."""
-        value = node.meta["val"]
-        return self.symbols.size(value) if isinstance(value, torch.SymInt) else value
+    def _number(self, value: object) -> object:
+        """A size as an expression; a number that is none stays as it is."""
+        try:
+            return self.symbols.size(value) if isinstance(value, torch.SymInt) else value
+        except UnsupportedOperator:
+            return value
 
     def _values(self, argument: object) -> object:
         """Arguments with values and sizes in the place of FX nodes."""
         if isinstance(argument, fx.Node):
-            return self.results[argument]
+            if isinstance(value := self.results[argument], torch.SymInt | torch.SymFloat | torch.SymBool):
+                raise UnsupportedOperator(f"the number {value} (from {origin_of(argument)}) is no size of an input")
+            return value
         if isinstance(argument, list | tuple):
             return tuple(self._values(item) for item in argument)
         return argument
@@ -199,34 +198,35 @@ class Importer:
                 raise InvalidGraph(f"its translation gives {value}, not {expected}")
 
     def _fall_back(self, node: fx.Node, arguments: tuple, keywords: dict) -> object:
-        """Nodes that call torch: one for each result, so that the operator must give the same at each call."""
+        """Nodes that call torch: one for each result that is used."""
         fakes = node.meta["val"]
         several = isinstance(fakes, tuple | list)
+        used = {user.args[1] for user in node.users if user.target is operator.getitem} if several else {0}
         if reason := _no_fallback(node):
             raise _unsupported(node, reason)
         operands: list[Value] = []
         encoded = _encode(arguments, operands)
         named = tuple((key, _encode(value, operands)) for key, value in keywords.items() if key != "pin_memory")
-        call = {"name": node.name, "target": str(node.target), "arguments": encoded, "keywords": named}
-        results = []
+        call = {"target": str(node.target), "arguments": encoded, "keywords": named, "call": node.name}
+        call["random"] = torch.Tag.nondeterministic_seeded in node.target.tags
+        results: list[Value | None] = []
         for index, fake in enumerate(fakes if several else [fakes]):
+            if index not in used:
+                results.append(None)
+                continue
             if not isinstance(fake, Tensor):
                 raise _unsupported(node, f"gives {type(fake).__name__}, not a tensor")
-            try:
-                shape, dtype = self.symbols.shape(fake), dtype_name(fake.dtype)
-            except (NotTranslatable, ValueError) as error:
-                raise _unsupported(node, error) from None
-            result = index if several else None
-            results.append(self.translator.emit("fallback", *operands, result=result, **call, shape=shape, dtype=dtype))
+            _require_strided(node, fake)
+            value = self.symbols.value(node.name, fake)
+            attributes = {**call, "result": index, "shape": value.shape, "dtype": value.dtype}
+            results.append(self.translator.emit("fallback", *operands, name=value.name, **attributes))
         return tuple(results) if several else results[0]
 
     def _outputs(self, node: fx.Node) -> tuple[Value, ...]:
         (outputs,) = node.args
-        values = self._values(outputs if isinstance(outputs, list | tuple) else (outputs,))
-        for value in values:
-            if not isinstance(value, Value):
-                raise ValueError(f"the module returns {value!r}, which is no tensor: return tensors only")
-        return values
+        nodes = outputs if isinstance(outputs, list | tuple) else (outputs,)
+        values = (self.results[node] for node in nodes if isinstance(node, fx.Node))
+        return tuple(value for value in values if isinstance(value, Value))
 
     def _conditions(self) -> tuple[Expr, ...]:
         """The guards on sizes under which torch traced the module."""
@@ -242,6 +242,11 @@ def _unsupported(node: fx.Node, reason: object) -> UnsupportedOperator:
     return UnsupportedOperator(f"{node.target} at {origin_of(node) or 'an unknown line'}: {reason}")
 
 
+def _require_strided(node: fx.Node, tensor: Tensor) -> None:
+    if tensor.layout != torch.strided:
+        raise _unsupported(node, f"{tensor.layout} is no dense tensor")
+
+
 def _no_fallback(node: fx.Node) -> str:
     """Why torch cannot run an operator as a node of a graph, or ''."""
     target = node.target
@@ -253,9 +258,6 @@ def _no_fallback(node: fx.Node) -> str:
         seen = node.args[0].meta["val"]
         dense = seen.is_contiguous() and seen.untyped_storage().nbytes() == seen.numel() * seen.itemsize
         return "" if dense else "sees where its operand's elements lie in memory; a compiled graph has them in order"
-    several = len({user.args[1] for user in node.users if user.target is operator.getitem}) > 1
-    if several and torch.Tag.nondeterministic_seeded in target.tags:
-        return "gives several random results"
     return ""
 
 

@@ -7,10 +7,12 @@ from torch import Tensor
 
 from sysai.compiler.graph import Attribute, Graph, Node
 from sysai.compiler.graph.operators import operator_of
+from sysai.compiler.graph.operators.source import call_torch
 from sysai.compiler.graph.sizes import evaluate, product
-from sysai.compiler.tir.expr import DTYPES, Var
+from sysai.compiler.tir.expr import Var
 
-TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
+_DTYPES = [dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)]
+TORCH_DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in _DTYPES}
 
 
 def run_graph(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -22,8 +24,15 @@ def run_graph(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
     """
     sizes = bind_sizes(graph, inputs)
     environment = {**graph.constants, **{value.name: x for value, x in zip(graph.inputs, inputs, strict=True)}}
+    calls: dict[str, list[Tensor]] = {}
     for node in graph.nodes:
-        environment[node.output.name] = run_node(node, [environment[value.name] for value in node.inputs], sizes)
+        operands = [environment[value.name] for value in node.inputs]
+        if node.op == "fallback":
+            call = node.attributes["call"]
+            calls[call] = calls.get(call) or run_call(node, operands, sizes)
+            environment[node.output.name] = calls[call][node.attributes["result"]]
+        else:
+            environment[node.output.name] = run_node(node, operands, sizes)
     return tuple(environment[value.name] for value in graph.outputs)
 
 
@@ -35,6 +44,21 @@ def run_node(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -
     attributes = {name: _with_numbers(value, sizes) for name, value in node.attributes.items()}
     output = operator_of(node).reference(torch, *operands, **attributes).contiguous()
     return output if node.op == "full" else output.to(TORCH_DTYPES[node.output.dtype])
+
+
+def run_call(node: Node, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> list[Tensor]:
+    """All results of a fallback's call: dense, and in memory that is neither the operands' nor each other's."""
+    call = (_with_numbers(node.attributes[name], sizes) for name in ("target", "arguments", "keywords"))
+    taken = {tensor.untyped_storage()._cdata for tensor in operands}
+    results = []
+    for result in call_torch(torch, operands, *call):
+        if isinstance(result, Tensor):  # others are not used
+            result = result.resolve_conj().resolve_neg()
+            shared = result.untyped_storage()._cdata in taken
+            result = result.clone(memory_format=torch.contiguous_format) if shared else result.contiguous()
+            taken.add(result.untyped_storage()._cdata)
+        results.append(result)
+    return results
 
 
 def _with_numbers(attribute: Attribute, sizes: Mapping[str, int]) -> Attribute:

@@ -11,14 +11,14 @@ import sympy
 import torch
 from torch import Tensor
 
+from sysai.compiler.errors import UnsupportedOperator
 from sysai.compiler.graph import Value
 from sysai.compiler.graph.interpret import TORCH_DTYPES
 from sysai.compiler.graph.operators import Builder
 from sysai.compiler.graph.operators.operator import NotTranslatable
 from sysai.compiler.graph.sizes import canonical
-from sysai.compiler.tir.expr import FLOATS, HALF, INDEX, Const, Expr, Var, as_expr, binary
+from sysai.compiler.tir.expr import DTYPES, FLOATS, HALF, INDEX, Const, Expr, Var, as_expr, binary
 
-DTYPES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 _RELATIONS = {
     sympy.Eq: ("eq", False), sympy.Ne: ("ne", False), sympy.Lt: ("lt", False), sympy.Le: ("le", False),
     sympy.Gt: ("lt", True), sympy.Ge: ("le", True),
@@ -43,7 +43,7 @@ class Symbols:
         """A size, in canonical form.
 
         Raises:
-            ValueError: it is computed by a function that sizes do not have.
+            UnsupportedOperator: it is computed by a function that sizes do not have, or depends on elements of tensors.
         """
         return canonical(self.expression(value.node.expr) if isinstance(value, torch.SymInt) else as_expr(int(value)))
 
@@ -52,14 +52,14 @@ class Symbols:
         return tuple(self.size(size) for size in tensor.shape)
 
     def value(self, name: str, tensor: torch.Tensor) -> Value:
-        """The value that a (fake) tensor stands for; errors as for `size` and `dtype_name`."""
-        return Value(name, self.shape(tensor), dtype_name(tensor.dtype))
+        """The value that a (fake) tensor of any of torch's dtypes stands for; errors as for `size`."""
+        return Value(name, self.shape(tensor), any_dtype_name(tensor.dtype))
 
     def expression(self, formula: sympy.Basic) -> Expr:
         """A formula of SymPy: integers, symbols, arithmetic, comparisons, and, or.
 
         Raises:
-            ValueError: it holds a symbol that no input's shape binds, or another function.
+            UnsupportedOperator: it holds a symbol that no input's shape binds, or another function.
         """
         if formula in (sympy.true, sympy.false):
             return Const(bool(formula), "bool")
@@ -67,7 +67,7 @@ class Symbols:
             return Const(int(formula), INDEX)
         if formula.is_Symbol:
             if formula.name not in self.names:
-                raise ValueError(f"size {formula} is not the size of an axis of an input: pass it as one")
+                raise UnsupportedOperator(f"size {formula} is not the size of an axis of an input: pass it as one")
             return self.names[formula.name]
         operands = [self.expression(argument) for argument in formula.args]
         if formula.is_Pow and isinstance(operands[1], Const) and operands[1].value > 0:
@@ -77,7 +77,7 @@ class Symbols:
             return binary(op, *(reversed(operands) if swapped else operands))
         if (name := type(formula).__name__) in _FUNCTIONS:
             return reduce(partial(binary, _FUNCTIONS[name]), operands)
-        raise ValueError(f"no size can be computed by {name} ({formula})")
+        raise UnsupportedOperator(f"no size can be computed by {name} ({formula})")
 
 
 class Translator(Builder):
@@ -151,11 +151,16 @@ def _sample(operand: Value | Expr | float) -> Tensor | float:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """The compiler's name of torch's dtype.
+    """The name of a dtype that the compiler has.
 
     Raises:
-        NotTranslatable: it has none.
+        NotTranslatable: it has not this one.
     """
-    if dtype not in DTYPES:
-        raise NotTranslatable(f"the compiler has no {dtype}, only {', '.join(TORCH_DTYPES)}")
-    return DTYPES[dtype]
+    if (name := any_dtype_name(dtype)) not in DTYPES:
+        raise NotTranslatable(f"the compiler has no {dtype}, only {', '.join(DTYPES)}")
+    return name
+
+
+def any_dtype_name(dtype: torch.dtype) -> str:
+    """The name of any of torch's dtypes, of which fallbacks may be."""
+    return str(dtype).removeprefix("torch.")

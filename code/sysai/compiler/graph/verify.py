@@ -7,7 +7,7 @@ from sysai.compiler.graph import Graph, Value
 from sysai.compiler.graph.operators import infer
 from sysai.compiler.graph.operators.operator import require
 from sysai.compiler.graph.sizes import canonical
-from sysai.compiler.tir.expr import DTYPES, Const, Expr, Var, variables
+from sysai.compiler.tir.expr import Const, Expr, Var, variables
 
 
 def verify(graph: Graph) -> None:
@@ -63,14 +63,9 @@ def verify(graph: Graph) -> None:
 
 
 def constant_value(graph: Graph, name: str) -> Value:
-    """The value of a constant.
-
-    Raises:
-        InvalidGraph: its dtype is none of the compiler's.
-    """
+    """The value of a constant."""
     tensor = graph.constants[name]
     dtype = str(tensor.dtype).removeprefix("torch.")
-    require(dtype in DTYPES, f"constant {name} is {tensor.dtype}, which the compiler has not")
     return Value(name, tuple(Const(size, "int64") for size in tensor.shape), dtype)
 
 

@@ -126,7 +126,7 @@ def _matmul(group: Group, name: str, packed: bool) -> PrimFunc:
     plain = element(batch, k.index, column)
     if same(loops[-1].extent, 1) or _reads_well(a_element, plain, loops[-2:], k):
         return _product(elements, name, loops, [k], a_element * plain)
-    copy, b_element = _packing(loops, k, b.dtype, element)
+    copy, b_element = _packing([*loops[:-2], loops[-1]], [k], b.dtype, lambda *at: element(at[:-2], at[-1], at[-2]))
     return _product(elements, name, loops, [k], a_element * b_element, across=loops[-1], copy=copy)
 
 
@@ -144,19 +144,27 @@ def _reads_well(a: Expr, b: Expr, loops: Sequence[Loop], k: Loop) -> bool:
     return whole and goes_along(b, column) and (few or width.value <= NARROW_COLUMNS)
 
 
-def _packing(loops: Sequence[Loop], k: Loop, dtype: str, element: Callable[..., Expr]) -> tuple[_Copy, Expr]:
-    """The loops that pack the right operand at run time, with their buffer; and an element of the packed operand."""
-    *batch, _, column = loops
+def _packing(
+    loops: Sequence[Loop], summed: Sequence[Loop], dtype: str, element: Callable[..., Expr]
+) -> tuple[_Copy, Expr]:
+    """The loops that pack the right operand at run time, with their buffer; and an element of the packed operand.
+
+    Args:
+        loops: over the matrices, if there are several, and over columns.
+        element: (indices of `loops`, then of the sum) -> the element as it is stored.
+    """
+    *batch, column = loops
     panels = Loop("panel", panels_for(column.extent))
-    nest = [*(replace(loop, name=loop.name * 3) for loop in batch), panels, Loop("depth", k.extent)]
+    nest = [*(replace(loop, name=loop.name * 3) for loop in batch), panels]
+    nest += [Loop(f"depth_{loop.name}", loop.extent) for loop in summed]
     across = Loop("across", Const(panel_columns(), INDEX))
-    *batch_indices, panel, depth = indices(nest)
-    source_column = panel * panel_columns() + across.index
-    value = Select(source_column < column.extent, element(batch_indices, depth, source_column), zero(dtype))
+    source_column = indices(nest)[len(batch)] * panel_columns() + across.index
+    source = (*indices(nest)[: len(batch)], source_column, *indices(nest)[len(loops) :])
+    value = Select(source_column < column.extent, element(*source), zero(dtype))
     buffer_loops = [loop for loop in nest if not same(loop.extent, 1)]
     buffer = Buffer("panels", (*(loop.extent for loop in buffer_loops), Const(panel_columns(), INDEX)), dtype)
     copy = block("pack", [*nest, across], buffer, indices([*buffer_loops, across]), value)
-    sources = [*indices(batch), column.index // panel_columns(), k.index]
+    sources = [*indices(batch), column.index // panel_columns(), *indices(summed)]
     read = [index for index, loop in zip(sources, nest, strict=True) if loop in buffer_loops]
     return (nested([*nest, across], copy), buffer), buffer[(*read, column.index % panel_columns())]
 
@@ -193,11 +201,15 @@ def _convolution(group: Group, name: str, packed: bool) -> PrimFunc:
     pixel = (row.index * stride_y + height.index * dy, column.index * stride_x + width.index * dx)
     a_element = elements.of(x, (image.index, of_group + inner.index, *pixel))
     summed = [inner, height, width]
+    loops, order = [image, row, column, channel], (0, 2, 3, 1)
     if packed:
-        loops, b_element = [image, row, column, channel], _panels(elements, weight.name, channel.index, summed)
-        return _product(elements, name, loops, summed, a_element * b_element, order=(0, 2, 3, 1), across=channel)
-    b_element = elements.of(weight, (channel.index, *indices(summed)))
-    return _product(elements, name, [image, channel, row, column], summed, a_element * b_element)
+        b_element, copy = _panels(elements, weight.name, channel.index, summed), None
+    elif grouped:
+        b_element = elements.of(weight, (channel.index, *indices(summed)))
+        return _product(elements, name, [image, channel, row, column], summed, a_element * b_element)
+    else:
+        copy, b_element = _packing([channel], summed, weight.dtype, lambda at, *of: elements.of(weight, (at, *of)))
+    return _product(elements, name, loops, summed, a_element * b_element, order, across=channel, copy=copy)
 
 
 def _product(

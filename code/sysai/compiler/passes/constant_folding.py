@@ -19,7 +19,7 @@ from sysai.compiler.graph.operators import ELEMENTWISE, OPAQUE, operator_of
 from sysai.compiler.graph.sizes import product
 from sysai.compiler.graph.verify import constant_value
 from sysai.compiler.passes.groups import widens
-from sysai.compiler.tir.expr import Const, Expr
+from sysai.compiler.tir.expr import DTYPES, Const, Expr
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +31,8 @@ def fold_constants(graph: Graph) -> Graph:
     """The graph with constants in the place of nodes that compute the same at every call."""
     constants = dict(graph.constants)
     tensors: dict[str, Tensor] = dict(graph.constants)
-    scalars = {name: tensor for name, tensor in constants.items() if tensor.dim() == 0 and _round_trips(tensor)}
-    nodes = [_full(tensor, constant_value(graph, name)) for name, tensor in scalars.items()]
+    values = {name: constant_value(graph, name) for name, x in constants.items() if x.dim() == 0 and _round_trips(x)}
+    nodes = [_full(constants[name], value) for name, value in values.items() if value.dtype in DTYPES]
     uniform = {node.output.name: node for node in nodes}
     for node in graph.nodes:
         node = _fold_uniform(node, uniform) or node

@@ -4,7 +4,7 @@ CSE is value numbering (Cocke 1970): a node's key is its operator, its operands 
 the same key gives way to the first, unless torch runs it, as it may be random. One walk, as operands come first and
 are numbered already. Constants that are one tensor, or equal numbers, become one too (tied weights).
 
-Dead is what no output needs: one walk backwards.
+Dead is what no output needs, unless it draws random numbers: one walk backwards.
 """
 
 import math
@@ -52,7 +52,7 @@ def eliminate_dead_code(graph: Graph) -> Graph:
     needed = {value.name for value in graph.outputs}
     nodes = []
     for node in reversed(graph.nodes):
-        if node.output.name in needed:
+        if node.output.name in needed or node.attributes.get("random"):
             needed.update(value.name for value in node.inputs)
             nodes.append(node)
     constants = {name: tensor for name, tensor in graph.constants.items() if name in needed}
@@ -74,6 +74,7 @@ def _hashable(attribute: Attribute) -> Hashable:
 
 
 def _constant_key(tensor: "Tensor") -> Hashable:
-    location = tensor.data_ptr(), tensor.stride() if tensor.numel() > SMALL else None
-    content = location if tensor.numel() > SMALL else tuple(_hashable(number) for number in tensor.flatten().tolist())
+    large = tensor.numel() > SMALL or tensor.is_complex()
+    location = tensor.data_ptr(), tensor.stride() if large else None
+    content = location if large else tuple(_hashable(number) for number in tensor.flatten().tolist())
     return tensor.dtype, tensor.shape, content

@@ -7,11 +7,14 @@ a group, only what enters and leaves the group moves. For a chain of k elementwi
 
 The search is greedy, in the order of the graph: each node absorbs the groups that make its operands, as long as
 `groups.classify` finds no fault and no other group would have to run between the two. What costs nothing to
-compute again (a mask made of indices, another way to read an input) is copied into every reader.
+compute again (a mask made of indices, another way to read an input) is copied into every reader. What torch runs
+stays in the graph's order: random operators take their numbers from one generator.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sysai.compiler.errors import IllegalFusion
 from sysai.compiler.graph import Graph, Value
@@ -75,18 +78,27 @@ def traffic(groups: Iterable[Group], sizes: Mapping[str, int] | None = None) -> 
     sizes = sizes or {}
     result = []
     for group in groups:
-        apart = sum(
-            _bytes((*{value.name: value for value in node.inputs}.values(), node.output), sizes)
-            for node in group.nodes
-            if node.op != "reshape" and operator_of(node).kind != SOURCE
-        )
         fused = 0 if group.kind == "view" else _bytes((*group.inputs, *group.outputs), sizes)
+        apart = (
+            fused
+            if group.kind == "opaque"
+            else sum(
+                _bytes((*{value.name: value for value in node.inputs}.values(), node.output), sizes)
+                for node in group.nodes
+                if node.op != "reshape" and operator_of(node).kind != SOURCE
+            )
+        )
         result.append(GroupTraffic(group, fused, apart))
     return result
 
 
 def _bytes(values: Iterable[Value], sizes: Mapping[str, int]) -> int:
-    return sum(evaluate(product(value.shape), sizes) * ITEM_BYTES[value.dtype] for value in values)
+    return sum(evaluate(product(value.shape), sizes) * _item_bytes(value.dtype) for value in values)
+
+
+def _item_bytes(dtype: str) -> int:
+    """Of any of torch's dtypes: those that the compiler has not have their bits in their name."""
+    return ITEM_BYTES.get(dtype) or int(re.search(r"\d+", dtype)[0]) // 8
 
 
 def _between(context: Context, names: set[str]) -> str | None:
@@ -112,15 +124,29 @@ class _Fusion:
         self.members: dict[str, set[str]] = {}
         self.group_of: dict[str, str] = {}  # a node's name -> the group that may store it
         self.read: dict[str, list[str]] = {}  # what _reads found for groups, until they change
+        fallbacks = (node.output.name for node in graph.nodes if node.op == "fallback")
+        self.before = {second: first for first, second in pairwise(fallbacks)}
 
     def run(self) -> tuple[Group, ...]:
         for node in self.context.graph.nodes:
             name = node.output.name
             self.members[name], self.group_of[name] = {name}, name
-            if node.op not in ("reshape", "fallback"):
+            if node.op == "fallback":
+                self._join_call(name)
+            elif node.op != "reshape":
                 while self._absorb_one(name):
                     pass
         return self._in_order()
+
+    def _join_call(self, name: str) -> None:
+        """Make one group of all results of a call."""
+        before = self.before.get(name)
+        if before and self._call(before) == self._call(name):
+            self.members[name] |= self.members.pop(before)
+            self.group_of.update(dict.fromkeys(self.members[name], name))
+
+    def _call(self, name: str) -> str:
+        return self.context.producers[name].attributes["call"]
 
     def _absorb_one(self, group: str) -> bool:
         """Take in one of the groups that make the group's operands, if any may be."""
@@ -143,11 +169,12 @@ class _Fusion:
         return False
 
     def _reads(self, group: str) -> list[str]:
-        """Names of the values that a group reads and that nodes make, the newest first."""
+        """Names of the values that nodes make and a group waits for, the newest first: it reads them, or torch does."""
         if group not in self.read:
             names = self.members[group]
-            inputs = {value.name for name in names for value in self.context.producers[name].inputs} - names
-            computed = [name for name in inputs if name in self.context.producers]
+            inputs = {value.name for name in names for value in self.context.producers[name].inputs}
+            inputs |= {self.before[name] for name in names if name in self.before}
+            computed = [name for name in inputs - names if name in self.context.producers]
             self.read[group] = sorted(computed, key=self.context.position.get, reverse=True)
         return self.read[group]
 
@@ -180,7 +207,8 @@ class _Fusion:
     def _in_order(self) -> tuple[Group, ...]:
         """The groups that are needed, each after those that it reads."""
         order: list[str] = []
-        waiting = [self.group_of[name] for name in reversed(self.context.outputs) if name in self.group_of]
+        called = [node.output.name for node in self.context.graph.nodes if node.op == "fallback"]
+        waiting = [self.group_of[name] for name in reversed([*called, *self.context.outputs]) if name in self.group_of]
         open_groups: set[str] = set()
         while waiting:
             group = waiting[-1]

@@ -12,7 +12,7 @@ a row that the cache holds. `classify` decides whether a set of nodes is one, fr
                   (weights stored in 8 or 16) is widened as it is read, by one instruction for a vector
     pooling       one pooling, injective operators before it
     view          one reshape: no kernel, another name for the same memory
-    opaque        one operator that torch runs
+    opaque        one call of an operator that torch runs, with all its results
 
 A costly element may not be computed many times because its readers are many, and an expression may not grow
 without bound. Production: TVM's four classes and dominator tree (Chen et al., OSDI 2018, arXiv 1802.04799, section
@@ -20,7 +20,7 @@ without bound. Production: TVM's four classes and dominator tree (Chen et al., O
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sysai.compiler.errors import IllegalFusion
 from sysai.compiler.graph import Graph, Node, Value
@@ -172,10 +172,11 @@ def _any_in(values: Iterable[Value], names: Iterable[str]) -> bool:
 
 
 def _opaque(candidate: _Candidate) -> Group:
-    if len(candidate.nodes) > 1:
+    if len({node.attributes.get("call") for node in candidate.nodes}) > 1:
         (target, *_) = [node.attributes["target"] for node in candidate.nodes if node.op == "fallback"]
         raise IllegalFusion(f"{target} is run by torch: nothing is known of which elements it needs")
-    return candidate.group("opaque", candidate.nodes[0].output.shape)
+    outputs = tuple(node.output for node in candidate.nodes)
+    return replace(candidate, outputs=outputs).group("opaque", outputs[0].shape)
 
 
 def _elementwise(candidate: _Candidate) -> Group:

@@ -4,14 +4,16 @@
     compiled.groups      which of them run as one kernel          compiled.kernels     functions and their C
     compiled.report()    bytes moved, memory, seconds spent on compiling
 
-Weights are constants of the compiled module: it does not see changes that are made to them later.
+Weights are read from the module at each call, whoever has changed them and however: nothing that depends on them is
+computed ahead. With `freeze=True` they are constants of the compiled module, packed and folded when it is compiled,
+and it does not see changes that are made later.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from sysai.compiler.codegen.kernel import Kernel
@@ -20,6 +22,7 @@ from sysai.compiler.passes.fusion import traffic
 from sysai.compiler.passes.groups import Group
 from sysai.compiler.runtime.executable import Executable
 from sysai.compiler.runtime.plan import ExecutionPlan, Fallback, KernelCall
+from sysai.compiler.runtime.results import Results
 from sysai.compiler.schedule.schedule import Schedule
 
 
@@ -37,19 +40,36 @@ class Timings:
         return result
 
 
+@dataclass(frozen=True)
+class ModuleCall:
+    """How a module's arguments and results lie in the inputs and outputs of its graph.
+
+    Attributes:
+        spec: the structure of arguments and results, as torch.export has it.
+        results: how results are found.
+        weights: what gives the tensors that the graph takes before the arguments.
+        numbers: arguments that are no tensors, by position: those of the example, for which the graph was made.
+    """
+
+    spec: object
+    results: Results
+    weights: Sequence[Callable[[], Tensor]]
+    numbers: Mapping[int, object]
+
+
 @dataclass
 class Compiled:
     """A compiled module.
 
     Attributes:
-        call_spec: the structure of the module's arguments and results, as torch.export has it; None for flat tensors.
+        call: how a module is called; None for a graph, which takes and gives flat tensors.
     """
 
     plan: ExecutionPlan
     executable: Executable
     kernels: list[Kernel]
     timings: Timings
-    call_spec: object = None
+    call: ModuleCall | None = None
 
     @property
     def graph(self) -> Graph:
@@ -68,26 +88,29 @@ class Compiled:
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
-        """The operators that torch runs, once for each time that they occur."""
+        """The operators that torch runs, once for each call."""
         steps = self.plan.steps
-        return tuple(step.node.attributes["target"] for step in steps if isinstance(step, Fallback))
+        return tuple(step.nodes[0].attributes["target"] for step in steps if isinstance(step, Fallback))
 
     def __call__(self, *inputs: object, **keywords: object) -> object:
         """The module's outputs, for inputs of the structure of its example.
 
         Raises:
-            ValueError: another structure, dtypes or shapes than it was compiled for.
+            ValueError: another structure, dtypes, shapes or numbers than it was compiled for, of arguments or weights.
         """
-        if self.call_spec is None:
+        if self.call is None:
             return self.executable(*inputs)
-        if not keywords and all(type(value) is torch.Tensor for value in inputs):
-            flat = inputs
-        else:
+        leaves, spec = inputs, self.call.spec
+        if keywords or not all(type(value) is Tensor for value in inputs):
             leaves, structure = pytree.tree_flatten((inputs, keywords))
-            if self.call_spec.in_spec is not None and structure != self.call_spec.in_spec:
-                raise ValueError(f"arguments have the structure {structure}, but were {self.call_spec.in_spec}")
-            flat = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-        return pytree.tree_unflatten(list(self.executable(*flat)), self.call_spec.out_spec)
+            if spec.in_spec is not None and structure != spec.in_spec:
+                raise ValueError(f"arguments have the structure {structure}, but were {spec.in_spec}")
+            if changed := [k for k, number in self.call.numbers.items() if leaves[k] != number]:
+                was = self.call.numbers[changed[0]]
+                raise ValueError(f"{leaves[changed[0]]!r} is passed where the module was compiled for {was!r}")
+        weights = [weight() for weight in self.call.weights]
+        tensors = self.executable(*weights, *(leaf for leaf in leaves if isinstance(leaf, Tensor)))
+        return pytree.tree_unflatten(self.call.results(leaves, tensors), spec.out_spec)
 
     def report(self, sizes: Mapping[str, int] | None = None) -> str:
         """Kernels with the bytes that they move, the arena, and where the time of compiling went.

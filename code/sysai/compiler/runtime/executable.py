@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from sysai.compiler.cpu import ALIGNMENT
-from sysai.compiler.graph import Node, Value
-from sysai.compiler.graph.interpret import TORCH_DTYPES, bind_shapes, run_node
+from sysai.compiler.graph import Value
+from sysai.compiler.graph.interpret import TORCH_DTYPES, bind_shapes, run_call
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.memory_plan import MemoryPlan, lifetimes, plan_memory, storage
 from sysai.compiler.runtime.plan import BoundPlan, ExecutionPlan, Fallback, KernelCall, RunKernels
@@ -74,7 +74,7 @@ class Executable:
         graph = self.graph = plan.graph
         self.plan = plan
         values = {value.name: value for value in graph.values()}
-        by_torch = {step.node.output.name for step in plan.steps if isinstance(step, Fallback)}
+        by_torch = {node.output.name for step in plan.steps if isinstance(step, Fallback) for node in step.nodes}
         self.lives = tuple(life for life in lifetimes(plan.groups, graph.outputs) if life.name not in by_torch)
         # A view has the memory of the value that it renames; outputs are looked up by that name.
         self.alias = storage(plan.groups)
@@ -86,10 +86,10 @@ class Executable:
         names = [*(value.name for value in graph.inputs), *self.results, *plan.constants, *stored]
         self.slots = {name: slot for slot, name in enumerate(dict.fromkeys(names))}
         self.slots |= {name: self.slots[alias] for name, alias in self.alias.items() if alias in self.slots}
-        self.segments: list[RunKernels | Node] = []
+        self.segments: list[RunKernels | Fallback] = []
         for is_call, steps in groupby(plan.steps, lambda step: isinstance(step, KernelCall)):
             steps = list(steps)
-            self.segments += [make_entry(steps, self.slots)] if is_call else [step.node for step in steps]
+            self.segments += [make_entry(steps, self.slots)] if is_call else steps
         in_arena_values = [values[life.name] for life in self.lives]
         result_values = [values[name] for name in self.results]
         self._arena_bytes = sizes_function(
@@ -100,6 +100,12 @@ class Executable:
         self._input_dtypes = [TORCH_DTYPES[value.dtype] for value in graph.inputs]
         self._result_dtypes = [TORCH_DTYPES[value.dtype] for value in result_values]
         self._constant_outputs = {name: plan.constants[name] for name in self.output_names if name in plan.constants}
+        handed_out = {*plan.constants, *(value.name for value in graph.inputs)}
+        self._copied: list[int] = []  # positions of outputs whose memory is that of another value
+        for index, name in enumerate(self.output_names):
+            if name in handed_out:
+                self._copied.append(index)
+            handed_out.add(name)
         self._input_positions = {value.name: position for position, value in enumerate(graph.inputs)}
         self._addresses = np.zeros(len(self.slots), np.int64)
         for name, tensor in plan.constants.items():
@@ -111,7 +117,7 @@ class Executable:
         self._lock = Lock()
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The graph's outputs.
+        """The graph's outputs, each in memory of its own, which the caller may change.
 
         Args:
             inputs: tensors on the CPU, in the order of the graph's inputs.
@@ -119,7 +125,7 @@ class Executable:
         Raises:
             ValueError: number, dtypes or shapes of inputs are not those of the graph, or its conditions do not hold.
         """
-        inputs = [tensor if tensor.is_contiguous() else tensor.contiguous() for tensor in inputs]
+        inputs = [x if x.is_contiguous() and not x.is_neg() else x.resolve_neg().contiguous() for x in inputs]
         key = tuple([tensor.shape for tensor in inputs])
         if [tensor.dtype for tensor in inputs] != self._input_dtypes:
             self._refuse_dtypes(inputs)
@@ -138,7 +144,7 @@ class Executable:
         """Run all segments; return the outputs of the operators that torch ran, by name."""
         fallback_outputs: dict[str, Tensor] = {}
         for segment in self.segments:
-            if isinstance(segment, Node):
+            if isinstance(segment, Fallback):
                 self._fall_back(segment, bound, inputs, results, fallback_outputs)
             else:
                 segment(*bound.tables)
@@ -146,20 +152,26 @@ class Executable:
 
     def _fall_back(
         self,
-        node: Node,
+        step: Fallback,
         bound: BoundPlan,
         inputs: list[Tensor],
         results: list[Tensor],
         fallback_outputs: dict[str, Tensor],
     ) -> None:
-        """Let torch run a node, on operands that lie where the kernels have put them."""
+        """Let torch run an operator, on operands that lie where the kernels have put them.
+
+        Its results have memory of their own: those of views would lie in the arena, which belongs to others later.
+        """
         sizes = dict(zip((var.name for var in self.graph.sizes), bound.sizes.tolist(), strict=True))
         tensors = {**dict(zip(self.results, results, strict=True)), **fallback_outputs, **self.plan.constants}
         tensors |= {value.name: tensor for value, tensor in zip(self.graph.inputs, inputs, strict=True)}
-        operands = [self._tensor(value, bound, sizes, tensors) for value in node.inputs]
-        output = run_node(node, operands, sizes).contiguous()
-        fallback_outputs[node.output.name] = output
-        bound.addresses[self.slots[node.output.name]] = output.data_ptr()
+        operands = [self._tensor(value, bound, sizes, tensors) for value in step.nodes[0].inputs]
+        with torch.no_grad():
+            outputs = run_call(step.nodes[0], operands, sizes)
+        for node in step.nodes:
+            name, output = node.output.name, outputs[node.attributes["result"]]
+            fallback_outputs[name] = output
+            bound.addresses[self.slots[name]] = output.data_ptr()
 
     def _tensor(
         self, value: Value, bound: BoundPlan, sizes: Mapping[str, int], tensors: Mapping[str, Tensor]
@@ -179,6 +191,8 @@ class Executable:
         computed = {**dict(zip(self.results, results, strict=True)), **fallback_outputs, **self._constant_outputs}
         positions = self._input_positions
         tensors = [computed[name] if name in computed else inputs[positions[name]] for name in self.output_names]
+        for index in self._copied:
+            tensors[index] = tensors[index].detach().clone()
         return tuple(
             [
                 tensor if tensor.shape == shape else tensor.view(shape)

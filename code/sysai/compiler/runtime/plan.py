@@ -29,9 +29,9 @@ class KernelCall:
 
 @dataclass(frozen=True)
 class Fallback:
-    """A node that torch runs."""
+    """A call of an operator that torch runs: a node for each result that is used."""
 
-    node: Node
+    nodes: tuple[Node, ...]
 
 
 PlanStep = KernelCall | Fallback

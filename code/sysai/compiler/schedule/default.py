@@ -156,7 +156,10 @@ def schedule_product(schedule: Schedule) -> None:
     schedule.reorder(*enclosing, *tile)
     schedule.compute_at("product", enclosing[-1])
     if "pack" in block_names(schedule) and "column" in loops:
-        schedule.compute_at("pack", panel)
+        if len(_summed(schedule)) == 1:
+            schedule.compute_at("pack", panel)
+        elif not small:  # the filters of a convolution serve all places of all images
+            parallelize(schedule, schedule.loops_of("pack")[:1])
         vectors(schedule, schedule.loops_of("pack")[-1])
     if dots:
         _dot_products(schedule)
@@ -184,10 +187,13 @@ def _shared(schedule: Schedule, outer: list[str], blocked: list[str], tiled: boo
 
 def _is_of_dots(schedule: Schedule) -> bool:
     """Whether the sum goes along both operands in memory, so that vectors lie along it and not along columns."""
-    product = find_block(schedule.function, "product")
-    summed = [axis for axis in product.axes if axis.kind == tir.REDUCE]
+    product, summed = find_block(schedule.function, "product"), _summed(schedule)
     along = len(summed) == 1 and all(goes_along(operand, summed[0].var) for operand in tir.children(product.value))
     return along and (not isinstance(summed[0].extent, tir.Const) or summed[0].extent.value >= lanes())
+
+
+def _summed(schedule: Schedule) -> list[tir.Axis]:
+    return [axis for axis in find_block(schedule.function, "product").axes if axis.kind == tir.REDUCE]
 
 
 def _row_factors(rows: tir.Expr) -> list[int | None]:

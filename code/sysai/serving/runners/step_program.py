@@ -65,7 +65,7 @@ class ModuleKernels:
             return default_schedule(function, kind)
 
         examples = [torch.zeros(max(FEW_ROWS) + 3, width) for width in widths]
-        graph = import_module(module, examples, {i: {0: _ROWS} for i in range(len(widths))}).graph
+        graph = import_module(module, examples, {i: {0: _ROWS} for i in range(len(widths))}, freeze=True).graph
         plan = make_plan(graph, remember)
         names = {tensor.data_ptr(): name for name, tensor in _tensors(module).items()}
         constants = {constant.removesuffix(_PACKED) for constant in plan.constants}

@@ -17,7 +17,7 @@ Attributes, beside the operands in the order given:
     reshape {shape}, permute {order}, expand {shape}, concat {axis}, gather {axis}: (table, int64 indices)
     slice         {axis, start, stop, step}: 0 <= start <= stop <= the axis's size, step > 0
     pad           {before, after, value}: for each axis
-    fallback      {target, arguments, keywords, result, shape, dtype}: see `source.py`
+    fallback      {target, arguments, keywords, call, result, random, shape, dtype}: see `source.py`
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ from sysai.compiler.graph.operators import composite, elementwise, movement, red
 from sysai.compiler.graph.operators import operator as ops
 from sysai.compiler.graph.operators.operator import COMPOSITE, ELEMENTWISE, INJECTIVE, MATMUL, OPAQUE, REDUCTION, SOURCE
 from sysai.compiler.graph.sizes import as_shape, canonical
-from sysai.compiler.tir.expr import Const, Expr, as_expr, representable
+from sysai.compiler.tir.expr import DTYPES, Const, Expr, as_expr, representable
 
 __all__ = [
     "CORE", "ELEMENTWISE", "INJECTIVE", "MATMUL", "OPAQUE", "OPERATORS", "REDUCTION", "SOURCE", "TRANSLATIONS",
@@ -72,6 +72,8 @@ def infer(op: str, inputs: Sequence[Value], attributes: Mapping[str, Attribute])
         raise InvalidGraph(f"{op} takes {expected} operands, not {len(inputs)}")
     if set(attributes) != set(operator.attributes):
         raise InvalidGraph(f"{op} has the attributes {list(operator.attributes)}, not {sorted(attributes)}")
+    for value in inputs if op != "fallback" else ():
+        ops.require(value.dtype in DTYPES, lambda value=value: f"{op}: only fallbacks take {value}, for its dtype")
     try:
         shape, dtype = operator.infer(*inputs, **attributes)
     except InvalidGraph as error:

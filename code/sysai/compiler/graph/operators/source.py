@@ -1,8 +1,9 @@
 """Operators that need no element of an operand (full, iota), and the opaque one, which torch runs (fallback).
 
 A `fallback` calls torch's operator `target`, for instance "aten.sort.default". In its `arguments` (a tuple) and
-`keywords` (a tuple of pairs) the string "%k" stands for operand k, and "torch.float32" for that dtype; `result` is
-None, or which of several results is wanted.
+`keywords` (a tuple of pairs) the string "%k" stands for operand k, and "torch.float32" for that dtype. An operator of
+several results has a node for each that is used, with its number in `result`; they name one `call`, which is made once.
+Calls are made in the graph's order, as the `random` ones among them take numbers from one generator.
 """
 
 from collections.abc import Sequence
@@ -40,8 +41,8 @@ def _iota_tensor(torch, *, axis: int, shape: Sequence[int]) -> "ops.Tensor":
     return torch.arange(shape[axis]).reshape(along).expand(shape)
 
 
-def _fallback_tensor(torch, *operands, target: str, arguments, keywords, result, shape, dtype) -> "ops.Tensor":
-    """Shape and dtype come with torch's result."""
+def call_torch(torch, operands: "Sequence[ops.Tensor]", target: str, arguments, keywords) -> "Sequence[ops.Tensor]":
+    """All results of the operator of a fallback."""
 
     def decode(value: Attribute) -> object:
         if isinstance(value, tuple):
@@ -54,7 +55,13 @@ def _fallback_tensor(torch, *operands, target: str, arguments, keywords, result,
 
     function = attrgetter(target)(torch.ops)
     results = function(*map(decode, arguments), **{name: decode(value) for name, value in keywords})
-    return results if result is None else results[result]
+    return results if isinstance(results, tuple | list) else (results,)
+
+
+def _fallback_tensor(
+    torch, *operands: "ops.Tensor", target: str, arguments, keywords, call, result: int, random, shape, dtype
+) -> "ops.Tensor":
+    return call_torch(torch, operands, target, arguments, keywords)[result]
 
 
 def _full(t, value: float | Expr) -> Value:
@@ -96,8 +103,10 @@ OPERATORS = (
     ),
     ops.Operator("iota", ops.SOURCE, 0, ("axis", "shape"), infer=_iota_type, reference=_iota_tensor),
     ops.Operator(
-        "fallback", ops.OPAQUE, (0, ops.MANY), ("target", "arguments", "keywords", "result", "shape", "dtype"),
-        infer=lambda *_, shape, dtype, **__: (shape, dtype), reference=_fallback_tensor,
+        "fallback", ops.OPAQUE, (0, ops.MANY),
+        ("target", "arguments", "keywords", "call", "result", "random", "shape", "dtype"),
+        infer=lambda *_, shape, dtype, **__: (shape, dtype),
+        reference=_fallback_tensor,
     ),
 )  # fmt: skip
 TRANSLATIONS = {
