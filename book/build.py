@@ -72,7 +72,9 @@ def build(languages: list[str]) -> None:
 
     start = time.perf_counter()
     cache, chapters = execute_pages()
-    chinese, faults = chinese_cache(cache, [*filter(has_code, pages())])
+    chinese, faults, notes = chinese_cache(cache, [*filter(has_code, pages())])
+    if notes:
+        print("\n\n".join(["Labels of outputs that depend on the machine:", *notes]), flush=True)
     if faults:
         sys.exit("\n\n".join([*faults, "Not built: mend the tables of labels above."]))
     caches = {"en": cache, "zh": chinese}

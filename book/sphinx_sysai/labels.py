@@ -31,6 +31,7 @@ from .cells import language_of, read_cells, read_notebook
 
 FILE = "labels.tsv"
 STAYS = "="
+VARIES = "nbval-ignore-output"  # the tag of a cell whose output depends on time, machine or threads
 NUMBER = r"[-+−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?"
 PLACE = re.compile(r"(\{\*{0,2}\})")
 PLACES = {"{}": f"( *{NUMBER})", "{*}": "(.*)", "{**}": "(?s:.*)"}
@@ -208,12 +209,16 @@ def suggestion(text: str) -> str:
     return re.sub(rf"(?<![\w.]){NUMBER}(?![\w.])", "{}", re.sub(" +", " ", text))
 
 
-def translate_page(page: Path, notebook: nbformat.NotebookNode) -> list[str]:
-    """Put the outputs of an executed page into Chinese; returns the faults, each with what to do."""
+def translate_page(page: Path, notebook: nbformat.NotebookNode) -> tuple[list[str], list[str]]:
+    """Put the outputs of an executed page into Chinese; returns faults and notes, each with what to do.
+
+    A text that the table lacks is a fault. Where the output may differ between machines it is a note, and so is a label
+    that no output has: another machine could not build the book otherwise.
+    """
     table = page.with_name(FILE)
     translator = Translator(read_labels(table))
     starts = [cell.start for cell in read_cells(page.read_text(encoding="utf-8")) if cell.kind == "code"]
-    faults, told = [], set()
+    faults, notes, told = [], [], set()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, (cell, start) in enumerate(zip(cells, starts, strict=True), start=1):
         translator.outputs(cell.outputs)
@@ -221,27 +226,30 @@ def translate_page(page: Path, notebook: nbformat.NotebookNode) -> list[str]:
         translator.missing.clear()
         told.update(missing)
         if missing:
-            faults.append(f"{page}:{start}: code cell {number} shows texts without Chinese: to {table.parent.name}/"
-                          f"{FILE} add lines with the Chinese, or `{STAYS}`, after a tab:\n"
-                          + "\n".join(f"{text}\t" for text in missing))  # fmt: skip
-    faults += [
+            varies = VARIES in cell.metadata.get("tags", ())
+            (notes if varies else faults).append(
+                f"{page}:{start}: code cell {number} shows texts without Chinese: to {table.parent.name}/{FILE} "
+                f"add lines with the Chinese, or `{STAYS}`, after a tab:\n" + "\n".join(f"{text}\t" for text in missing)
+            )
+    notes += [
         f"{table}:{label.line}: no output of the page has {label.english!r}: remove the line"
         for label in translator.labels
         if not label.condition and not translator.used[label]
     ]
-    return faults
+    return faults, notes
 
 
-def chinese_cache(english: Path, pages: list[Path]) -> tuple[Path, list[str]]:
-    """A cache beside the executed cells' that holds the same outputs in Chinese; its folder, and the faults."""
-    folder, faults = english.with_name(f"{english.name}_zh"), []
+def chinese_cache(english: Path, pages: list[Path]) -> tuple[Path, list[str], list[str]]:
+    """A cache beside the executed cells' that holds the same outputs in Chinese; its folder, faults and notes."""
+    folder, faults, notes = english.with_name(f"{english.name}_zh"), [], []
     shutil.rmtree(folder, ignore_errors=True)
     executed, translated = get_cache(english), get_cache(folder)
     for page in pages:
         _, notebook = executed.merge_match_into_notebook(read_notebook(page))
-        faults += translate_page(page, notebook)
+        for all_pages, of_page in zip((faults, notes), translate_page(page, notebook), strict=True):
+            all_pages += of_page
         translated.cache_notebook_bundle(CacheBundleIn(notebook, str(page)), check_validity=False, overwrite=True)
-    return folder, faults
+    return folder, faults, notes
 
 
 def depend(app, docname, source):

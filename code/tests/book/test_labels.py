@@ -146,8 +146,8 @@ def test_the_chinese_cache_has_the_outputs_of_the_english_in_chinese(executed):
     page, cache = executed
     used = "time (s)\t时间（s）\nrate\t速率\nslow\t慢\n{} ranks: sum {} of {*}\t{2}：{0}个进程，和为{1}\n"
     page.with_name("labels.tsv").write_text(used + "rare\t罕见\ton a GPU\n", encoding="utf-8")
-    folder, faults = chinese_cache(cache, [page])
-    assert faults == []
+    folder, faults, notes = chinese_cache(cache, [page])
+    assert faults == notes == []
     _, notebook = get_cache(folder).merge_match_into_notebook(read_notebook(page))
     figure, printed, picture, result = (output for cell in notebook.cells[-2:] for output in cell.outputs)
     assert (list(figure.data), "时间（s）" in figure.data["image/svg+xml"]) == (["image/svg+xml"], True)
@@ -161,13 +161,23 @@ def test_a_missing_label_is_told_with_its_cell_and_line_and_an_unused_one_with_i
     page, cache = executed
     table = page.with_name("labels.tsv")
     table.write_text("rate\t速率\nrare\t罕见\n", encoding="utf-8")
-    assert chinese_cache(cache, [page])[1] == [
+    _, faults, notes = chinese_cache(cache, [page])
+    assert faults == [
         f"{page}:9: code cell 1 shows texts without Chinese: to 01-demo/labels.tsv add lines with the Chinese, or `=`,"
         " after a tab:\ntime (s)\t",
         f"{page}:13: code cell 2 shows texts without Chinese: to 01-demo/labels.tsv add lines with the Chinese, or `=`,"
         " after a tab:\n{} ranks: sum {} of slow\t",
-        f"{table}:2: no output of the page has 'rare': remove the line",
     ]
+    assert notes == [f"{table}:2: no output of the page has 'rare': remove the line"]
+
+
+def test_a_text_that_only_another_machine_shows_does_not_stop_the_build_there(executed):
+    page, cache = executed
+    _, notebook = get_cache(cache).merge_match_into_notebook(read_notebook(page))
+    notebook.cells[-1].metadata["tags"] = [labels.VARIES]
+    faults, notes = labels.translate_page(page, notebook)
+    assert [fault.splitlines()[-1] for fault in faults] == ["time (s)\t"]
+    assert [note.splitlines()[1:] for note in notes] == [["{} ranks: sum {} of slow\t", "rate\t"]]
 
 
 def test_a_chinese_figure_is_an_image_that_viewers_show_unasked():
