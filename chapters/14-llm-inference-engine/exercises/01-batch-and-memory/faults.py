@@ -67,7 +67,7 @@ FAULTS = [
         edits=[("+ batch * _cache_bytes", "+ _cache_bytes")],
         hint=Text(
             "This reads the cache of one sequence. Nobody can use another's: a step reads all of them.",
-            "这里只读了一个序列的KV缓存。KV缓存不能互相借用，一步要把每个序列的都读一遍。",
+            "这里只读了一个序列的KV缓存。各序列的KV缓存互不相同，一步要把每个序列的都读一遍。",
         ),
     ),
     Fault(

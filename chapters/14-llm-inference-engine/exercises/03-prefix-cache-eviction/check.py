@@ -150,7 +150,7 @@ def _why(cache: Cache, text: str, evicted: list, victims: list[str]) -> Text:
         if behind := cache.behind(mine):
             return Text(
                 f"{', '.join(behind)} stands behind {mine}, without which nobody can find it any more.",
-                f"{mine}后面还有{'、'.join(behind)}。没有了它，后面的块谁也找不到。",
+                f"{mine}后面还有{'、'.join(behind)}。没有了它，后面的块就查找不到了。",
             )
         if mine != (wanted := victims[n] if n < len(victims) else mine):
             return Text(

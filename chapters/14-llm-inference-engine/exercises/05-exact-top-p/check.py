@@ -133,7 +133,7 @@ def _check(trial: Trial, rows: list[Row], uniforms: list[float]) -> None:
     got = trial.call("draw", logits_BV, kept_BV, temperature_B, uniform_B)
     numbers = ", ".join(f"{u:.3g}" for u in uniforms)
     trial.picture(Text(f"u of the rows: {numbers}", f"各行的u：{numbers}"))
-    trial.expect_tensor(got, torch.tensor(drawn), what=Text("The tokens drawn", "抽到的词元"))
+    trial.expect_tensor(got, torch.tensor(drawn), what=Text("The tokens drawn", "采到的词元"))
 
 
 def _picture(r: int, row: Row, got_V: torch.Tensor) -> Text:

@@ -165,7 +165,7 @@ FAULTS = [
         edits=[(".where(kept_BV, 0.0)", "")],
         hint=Text(
             "You drew from all tokens. Those that are not kept have the weight 0.",
-            "你是从全部词元中抽取的。没有保留的词元，权重应为0。",
+            "你是从全部词元中采样的。没有保留的词元，权重应为0。",
         ),
     ),
     Fault(
@@ -221,7 +221,7 @@ FAULTS = [
         edits=[("_weights(logits_BV.double(), temperature_B)", "_weights(logits_BV.double(), temperature_B * 0 + 1)")],
         hint=Text(
             "You drew at temperature 1. The temperature applies to what is drawn as well.",
-            "你按温度1抽取了。抽取时同样要用温度。",
+            "你按温度1采样了。采样时同样要用温度。",
         ),
     ),
 ]

@@ -192,7 +192,7 @@ def _check(trial: Trial, case: Case) -> None:
     starves = Text(
         "Somebody starves. As long as shorter prompts keep coming, a long one gets nothing: let the time that it has "
         "waited count, and so much that it is passed no longer when its wait nears `patience`.",
-        "有请求快饿死了。只要还有更短的提示词到来，长的就什么也得不到：应当把已等待的时间也算进去，"
+        "有请求快饿死了。只要还有更短的提示词到来，长的就一个词元也分不到：应当把已等待的时间也算进去，"
         "而且要算得够多，使它在等待接近`patience`时不再被超过。",
     )
     words = what("the longest time to a first token", "最长的首词元延迟")
@@ -202,7 +202,7 @@ def _check(trial: Trial, case: Case) -> None:
 
 def _check_plan(trial: Trial, plan: list[tuple[int, int]], most: dict[int, int], budget: int) -> None:
     """`most` is the tokens that each request can compute now."""
-    text = Text("The plan is empty, although there is work: a deadlock.", "有活可做，计划却是空的：死锁了。")
+    text = Text("The plan is empty, although there is work: a deadlock.", "还有请求要处理，计划却是空的：死锁了。")
     trial.expect(bool(plan), text)
     for k, (i, n) in enumerate(plan):
         text = Text(

@@ -78,7 +78,7 @@ FAULTS = [
         hint=Text(
             "Something is held back still: text that might have become a stop string, or bytes of an unfinished "
             "character. Nothing follows, so out with it.",
-            "还有东西留着没有交出：可能成为停止串的文字，或者未完成的字符的字节。后面不会再有了，应当交出来。",
+            "还有东西留着没有交出：可能成为停止串的文本，或者未完成的字符的字节。后面不会再有了，应当交出来。",
         ),
     ),
     Fault(
@@ -148,7 +148,7 @@ FAULTS = [
         hint=Text(
             "This is too early: the end of the text may be the beginning of a stop string, and what has been shown "
             "can't be taken back.",
-            "太早了：文本的末尾可能是停止串的开头，而给人看过的收不回来。",
+            "太早了：文本的末尾可能是停止串的开头，而已经显示的收不回来。",
         ),
     ),
     Fault(
@@ -187,7 +187,7 @@ FAULTS = [
         edits=[("self._held = text[certain:]", "self._held = text[certain:] or self._held")],
         hint=Text(
             "Text comes twice: what you had held back has been returned already.",
-            "文字重复了：你留着的那部分已经交出过了。",
+            "文本重复了：你留着的那部分已经交出过了。",
         ),
     ),
     Fault(
