@@ -13,7 +13,7 @@ ORDER = Text(
 )
 AROUND = Text(
     "A path leads from the merged group through other groups back into it. None of these kernels could start.",
-    "有一条路径从合并后的组出发，经过别的组又回到它自身。这些内核谁也无法开始。",
+    "有一条路径从合并后的组出发，经过别的组又回到它自身。这些内核哪一个都无法开始。",
 )
 
 FAULTS = [

@@ -16,7 +16,7 @@ from sysai.exercises.trial import Hint, Trial
 SOFTMAX = parse(run_path(str(Path(__file__).with_name("starter.py")))["SOFTMAX"])
 BYTES = Text("bytes", "字节")
 MOVED = Text("bytes moved", "搬运的字节数")
-SWEEPS = Text("loops over a row", "走过一行的循环数")
+SWEEPS = Text("loops over a row", "遍历一行的循环数")
 EXPONENTIALS = Text("exponentials of a matrix", "对一个矩阵所算的指数个数")
 STEPS = Text("block executions outside vectorized loops, in a row", "每行在向量化循环之外执行块的次数")
 LOADED_AGAIN = Text(

@@ -33,7 +33,7 @@ WHY = {
     ),
     "stage_next": Text(
         "Follow the last column of a tile: which element of E does it read, and who has made that by then?",
-        "请看一块的最后一列：它读`E`的哪个元素？到那时是谁把它算出来的？",
+        "请看一块的最后一列：它读`E`的哪个元素？到那时，这个元素算出来了吗？",
     ),
     "lanes_sum": Text(
         "Each lane begins with 0 and adds every fourth column. Only the order of the sum is another.",
@@ -47,7 +47,7 @@ WHY = {
     "stage_previous": Text(
         "Follow the first column of a tile: which element of E does it read, and who has made that by then? "
         "Tiles run one after the other.",
-        "请看一块的第一列：它读`E`的哪个元素？到那时是谁把它算出来的？各块是依次运行的。",
+        "请看一块的第一列：它读`E`的哪个元素？到那时，这个元素算出来了吗？各块是依次运行的。",
     ),
     "overlap_sum": Text(
         "The last tile begins earlier. What happens to the columns that it shares with the one before?",
