@@ -102,10 +102,13 @@ def test_three_operators_cost_three_times_the_traffic_of_one():
     assert {k: m.loaded for k, m in moved(apart, {}, capacity).items()} == {
         "A": array, "T": 2 * array, "U": 2 * array, "B": array
     }  # fmt: skip
+    assert {k: m.stored for k, m in moved(apart, {}, capacity).items()} == {"A": 0, "T": array, "U": array, "B": array}
     assert {m.loaded for m in moved(fused, {}, capacity).values()} == {array}
     for function in (apart, fused):
-        loaded, _ = simulate(function, {}, capacity, LINE)
-        assert loaded == {k: m.loaded // LINE for k, m in moved(function, {}, capacity).items()}
+        loaded, stored = simulate(function, {}, capacity, LINE)
+        model = moved(function, {}, capacity)
+        assert loaded == {name: bytes_.loaded // LINE for name, bytes_ in model.items()}
+        assert {name: stored[name] for name in model} == {name: bytes_.stored // LINE for name, bytes_ in model.items()}
 
 
 @examples(30)

@@ -12,8 +12,8 @@ An element that neighbouring iterations share has been used at most two iteratio
 twice; the model therefore counts no less than LRU does, and more where a part of an iteration's data happens to
 survive. It is approximate in two ways: the first two iterations stand for any two, and the first iteration of a loop
 for all but the last; and rows that begin anywhere in a line count their mean number of lines. On small matrix products
-the sum stays within 0.8 and 1.75 times what a simulated cache loads. Lines that are written are loaded first, and
-written back as often.
+the sum stays within 0.8 and 1.75 times what a simulated cache loads. Lines that are written are loaded first; a line is
+written back as often as it comes into the cache and a statement writes to it there.
 
 This is the accounting with which tile sizes are chosen by hand (Goto and van de Geijn 2008, Wolf and Lam 1991 section
 3). Real caches have few ways, prefetchers, and other users; the standard library is all that this module needs.
@@ -78,9 +78,9 @@ def moved(function: tir.PrimFunc, sizes: Mapping[str, int] | None, capacity: int
     if not 0 < line <= capacity:
         raise ValueError(f"a cache of {capacity} bytes has no line of {line}: use 0 < line <= capacity")
     model = _Model(capacity, line)
-    lines = model.moved(function.body, {name: (value, value) for name, value in (sizes or {}).items()})
-    written = {block.buffer.name for block, _ in nests(function.body)}
-    return {name: Moved(n * line, n * line if name in written else 0) for name, n in lines.items()}
+    at = {name: (value, value) for name, value in (sizes or {}).items()}
+    loaded, written = model.moved(function.body, at), model.moved(function.body, at, writes_only=True)
+    return {name: Moved(n * line, written.get(name, 0) * line) for name, n in loaded.items()}
 
 
 def executions(loops: Iterable[tir.For], holds: Iterable[tir.Expr], sizes: Mapping[str, int]) -> int:
@@ -126,7 +126,8 @@ class _Model:
     def __init__(self, capacity: int, line: int):
         self.capacity, self.line = capacity // line, line
 
-    def moved(self, stmt: tir.Stmt, at: Mapping[str, Span]) -> dict[str, int]:
+    def moved(self, stmt: tir.Stmt, at: Mapping[str, Span], writes_only: bool = False) -> dict[str, int]:
+        """The number of lines of each buffer that a statement loads, or of those among them that it writes to."""
         match stmt:
             case tir.For(var, extent, body):
                 last = span(extent, at)[1] - 1
@@ -134,27 +135,26 @@ class _Model:
                     return {}
                 window = self.footprint(body, {**at, var.name: (0, min(last, 1))})
                 if sum(window.values()) <= self.capacity:
-                    return self.footprint(stmt, at)
-                first = self.moved(body, {**at, var.name: (0, 0)})
-                final = self.moved(body, {**at, var.name: (last, last)}) if last else {}
+                    return self.footprint(stmt, at, writes_only)
+                first = self.moved(body, {**at, var.name: (0, 0)}, writes_only)
+                final = self.moved(body, {**at, var.name: (last, last)}, writes_only) if last else {}
                 return {name: first.get(name, 0) * max(last, 1) + final.get(name, 0) for name in {**first, **final}}
             case tir.Seq(stmts):
-                together = self.footprint(stmt, at)
-                if sum(together.values()) <= self.capacity:
-                    return together
+                if sum(self.footprint(stmt, at).values()) <= self.capacity:
+                    return self.footprint(stmt, at, writes_only)
                 total: dict[str, int] = {}
                 for child in stmts:
-                    for name, lines in self.moved(child, at).items():
+                    for name, lines in self.moved(child, at, writes_only).items():
                         total[name] = total.get(name, 0) + lines
                 return total
             case tir.If(condition, body):
-                return {} if _never([condition], at) else self.moved(body, at)
+                return {} if _never([condition], at) else self.moved(body, at, writes_only)
             case tir.Allocate(_, body):
-                return self.moved(body, at)
-        return self.footprint(stmt, at)
+                return self.moved(body, at, writes_only)
+        return self.footprint(stmt, at, writes_only)
 
-    def footprint(self, stmt: tir.Stmt, at: Mapping[str, Span]) -> dict[str, int]:
-        """The number of distinct lines of each buffer that a statement touches."""
+    def footprint(self, stmt: tir.Stmt, at: Mapping[str, Span], writes_only: bool = False) -> dict[str, int]:
+        """The number of distinct lines of each buffer that a statement touches, or writes to."""
         boxes: dict[str, list[_Box]] = {}
         for block, enclosing in nests(stmt):
             spans = dict(at)
@@ -164,7 +164,7 @@ class _Model:
             if any(high < low for low, high in spans.values()) or _never(guards_of(block, enclosing), spans):
                 continue
             for access in accesses(block):
-                if not _never(access.guards, spans):
+                if (access.writes or not writes_only) and not _never(access.guards, spans):
                     _merge(boxes.setdefault(access.buffer.name, []), _box(access.buffer, access.indices, spans))
         return {
             name: min(sum(box.lines(self.line) for box in parts), parts[0].whole(self.line))
