@@ -49,7 +49,16 @@ def check_out(out: Tensor | None, numel: int, like: Tensor) -> Tensor:
 
 
 def as_vector(tensor: Tensor) -> Tensor:
-    """The elements in order: a view where the tensor is contiguous, else a copy; unknown to autograd."""
+    """The elements in order: a view where the tensor is contiguous, else a copy; unknown to autograd.
+
+    Raises:
+        ValueError: the tensor is the result of operations that autograd records, whose gradient would be wrong.
+    """
+    if tensor.grad_fn is not None and torch.is_grad_enabled():
+        raise ValueError(
+            f"{describe(tensor)} has a graph (from {tensor.grad_fn.name()}) in which a collective leaves no trace: "
+            "give tensor.detach(), or work under torch.no_grad()"
+        )
     return tensor.detach().contiguous().view(-1)
 
 

@@ -61,14 +61,18 @@ def by_dtype(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 def clip_shards(shards: Sequence[Tensor], max_norm: float, communicator: Communicator, axis: MeshAxis) -> Tensor:
-    """Scale shards of a gradient by what makes their common norm at most `max_norm`; return the norm before."""
-    total = torch.zeros(1, device=axis.device)
+    """Scale shards of a gradient by what makes their common norm at most `max_norm`; return the norm before.
+
+    Squares are summed in float64: those of elements above 1.8e19 are infinite in float32, and would scale all to 0.
+    """
+    total = torch.zeros(1, dtype=torch.float64, device=axis.device)
     for shard in shards:
-        total += shard.float().square().sum()
-    norm = communicator.all_reduce(total).sqrt()
+        wide = torch.complex128 if shard.is_complex() else torch.float64
+        total += torch.linalg.vector_norm(shard, dtype=wide).square()
+    norm = communicator.all_reduce(total).sqrt().squeeze()
     for shard in shards:
         shard.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
-    return norm.squeeze()
+    return norm
 
 
 class Reducer:
@@ -77,6 +81,12 @@ class Reducer:
     Torch's DDP has a class of this name and task. `store(parameter)` is called once for each parameter in a pass,
     `send(i)` once for each bucket, in the order 0, 1, 2 ... on every rank, and `finish()` at the end of the pass. A
     parameter that the pass did not reach is stored at the end: then its `grad` is None, or what earlier passes left.
+    `frozen` are parameters of the model that stand in no bucket. While `enabled` is false nothing is stored or sent;
+    `unsent` says whether gradients came in that time.
+
+    Raises:
+        RuntimeError: in the backward pass, if `requires_grad` of a parameter has changed since, or a graph of the
+            gradients is to be made.
     """
 
     def __init__(
@@ -85,9 +95,11 @@ class Reducer:
         store: Callable[[nn.Parameter], None],
         send: Callable[[int], None],
         finish: Callable[[], None],
+        frozen: Sequence[nn.Parameter] = (),
     ) -> None:
         self._buckets, self._store, self._send, self._finish = buckets, store, send, finish
-        self.enabled = True
+        self._trained, self._frozen = [parameter for bucket in buckets for parameter in bucket], frozen
+        self.enabled, self.unsent = True, False
         self._reset()
         for number, bucket in enumerate(buckets):
             for parameter in bucket:
@@ -96,6 +108,11 @@ class Reducer:
     def begin(self, *_) -> None:
         """Called within a backward pass: make sure that its end is noticed."""
         if self.enabled and not self._running:
+            if not all(p.requires_grad for p in self._trained) or any(p.requires_grad for p in self._frozen):
+                raise RuntimeError(
+                    "requires_grad of a parameter has changed since the buckets of gradients were made: "
+                    "wrap the model (or make ZeroOptimizer) again after freezing or unfreezing"
+                )
             self._running = True
             torch.autograd.Variable._execution_engine.queue_callback(self._end)
 
@@ -105,7 +122,13 @@ class Reducer:
 
     def _arrived(self, number: int, parameter: nn.Parameter) -> None:
         if not self.enabled:
+            self.unsent = True
             return
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "backward(create_graph=True): the mean gradient has no graph. Take derivatives of this rank's own "
+                "gradient with torch.autograd.grad, and call backward() for the loss that is made of them"
+            )
         self.begin()
         self._store(parameter)
         self._missing[number].remove(parameter)
@@ -120,4 +143,5 @@ class Reducer:
                     self._store(parameter)
             self._send(number)
         self._reset()
+        self.unsent = False
         self._finish()

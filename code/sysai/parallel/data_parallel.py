@@ -33,7 +33,8 @@ class DistributedDataParallel(nn.Module):
         optimizer.step()
 
     Parameters and buffers start as those of rank 0. A parameter that this rank's backward pass did not reach
-    counts as a gradient of zero; no rank may skip the backward pass itself. Tied weights are one parameter.
+    counts as a gradient of zero; no rank may skip the backward pass itself. Tied weights are one parameter. What is
+    frozen stays frozen: after a change of `requires_grad` wrap the module again.
     Save `model.module`, whose names are the plain model's. `communicator.traffic` counts what this rank sends and
     receives.
 
@@ -54,6 +55,7 @@ class DistributedDataParallel(nn.Module):
         super().__init__()
         self.module, self.axis, self._broadcast_buffers = module, axis, broadcast_buffers
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
         if not trained:
             raise ValueError("no parameter requires a gradient: there is nothing to average")
         self.communicator = Communicator(axis)
@@ -67,7 +69,7 @@ class DistributedDataParallel(nn.Module):
         self._flats = [self._make_flat(bucket) for bucket in self._buckets]
         self._stream = CommunicationStream(axis.device)
         self._pending: list[Work] = []
-        self._reducer = Reducer(self._buckets, self._store, self._send, self._finish)
+        self._reducer = Reducer(self._buckets, self._store, self._send, self._finish, frozen)
 
     def forward(self, *args, **kwargs) -> object:
         """The result of `module`."""

@@ -12,7 +12,8 @@ so does what belongs to no unit (embedding, last norm, head), which is needed at
 
 Zhao et al. 2023, PyTorch FSDP, arXiv 2304.11277; Rajbhandari et al. 2020, ZeRO, arXiv 1910.02054, section 5.3.
 Production (torch's fully_shard) shards each parameter by itself, so that frozen and trained ones mix, initializes
-without ever making the whole model, and overlaps gathers with reductions on streams of their own.
+without ever making the whole model, and overlaps gathers with reductions on streams of their own. Neither
+has second derivatives.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -83,6 +84,9 @@ class FullyShardedDataParallel(nn.Module):
         owned = {parameter for unit in self.units for parameter in unit.parameters}
         rest = [parameter for parameter in self._names if parameter not in owned]
         self.root = self._make_unit("root", rest) if rest else None
+        for name, submodule in module.named_modules():
+            if not owned.issuperset(submodule.parameters(recurse=False)):
+                submodule.register_forward_pre_hook(partial(self._check_root, name or type(module).__name__))
         self._backward_order = self.units[::-1] + [self.root] * (self.root is not None)
         self._unit_of = {parameter: unit for unit in self._backward_order for parameter in unit.parameters}
         self._reducer = Reducer(
@@ -124,6 +128,11 @@ class FullyShardedDataParallel(nn.Module):
             self.root.reshard()
         return result
 
+    def _check_root(self, name: str, *_) -> None:
+        """A module of the root is about to compute, which needs weights that only a pass of the whole model gathers."""
+        if not self.root.is_unsharded:
+            raise RuntimeError(f"the weights of {name!r} are sharded: the model is called through the sharded module")
+
     def _pre_forward(self, number: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """A unit is about to compute: have its weights, and begin to gather the next unit's."""
         if number != self._called:
@@ -160,6 +169,11 @@ class FullyShardedDataParallel(nn.Module):
     # The backward pass ------------------------------------------------------------------------------------------
 
     def _pre_backward_of_root(self, _: Tensor) -> None:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "create_graph=True: the weights that a second derivative needs are freed in the backward pass; "
+                "use DistributedDataParallel or ZeroOptimizer for losses with derivatives in them"
+            )
         self._reducer.begin()
         if self.root:
             self.root.unshard()
@@ -199,7 +213,10 @@ class FullyShardedDataParallel(nn.Module):
         return ((f"{prefix}{unit.name}", unit.shard) for unit in reversed(self._backward_order))
 
     def clip_grad_norm(self, max_norm: float) -> Tensor:
-        """Scale the mean gradient so that its norm over all parameters is at most `max_norm`; return the norm."""
+        """Scale the mean gradient so that its norm over all parameters is at most `max_norm`; return the norm.
+
+        Torch's `clip_grad_norm_` would see this rank's shards only, and scale them differently on each rank.
+        """
         gradients = [shard.grad for shard in self.parameters() if shard.grad is not None]
         return clip_shards(gradients, max_norm, self.communicator, self.axis)
 

@@ -66,6 +66,8 @@ class ZeroOptimizer(torch.optim.Optimizer):
     start as rank 0's; buffers are left alone. After the backward pass `p.grad` is, in stage 1, this rank's own
     gradient, and None in stage 2. Every backward pass must reach at least one parameter on every rank; one that it
     does not reach counts as a gradient of zero. `communicator.traffic` counts what this rank sends and receives.
+    Whatever looks at `p.grad` does not see the mean: use this class's `zero_grad` and `clip_grad_norm`, not the
+    model's and torch's, and no GradScaler.
 
     Args:
         params: parameters, or groups of them with hyperparameters of their own, as for any torch optimizer.
@@ -184,11 +186,19 @@ class ZeroOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update this rank's part of the parameters and gather the others'."""
+        """Update this rank's part of the parameters and gather the others'.
+
+        Raises:
+            RuntimeError: the last backward pass ran under `no_sync`, so that its gradients are not in the mean.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self._reducer.unsent:
+            raise RuntimeError(
+                "the last backward pass ran under no_sync: let the last one before a step run outside it"
+            )
         self._share_hyperparameters(self.param_groups, self._inner.param_groups)
         self._inner.step()
         for bucket in self._buckets:
@@ -198,6 +208,7 @@ class ZeroOptimizer(torch.optim.Optimizer):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, whole and in shards."""
         super().zero_grad(set_to_none)
+        self._reducer.unsent = False
         self._inner.zero_grad(set_to_none)
 
     @torch.no_grad()

@@ -195,3 +195,69 @@ def test_frozen_parameters_are_copied_and_left_alone():
     (first, _), (second, gradient) = run(probe, 2)
     assert torch.equal(first, second)
     assert gradient is None
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_parameter_frozen_or_unfrozen_after_wrapping_is_an_error(frozen):
+    def change(world):
+        layers = nn.Sequential(nn.Linear(2, 2).requires_grad_(not frozen), nn.Linear(2, 2))
+        model = DistributedDataParallel(layers, world["world"])
+        layers[0].requires_grad_(frozen)
+        model(torch.ones(1, 2)).sum().backward()
+
+    with pytest.raises(RankError, match="requires_grad of a parameter has changed"):
+        run(change, 2)
+
+
+def penalty(model, x):
+    """The squared slope of the model, as WGAN-GP's."""
+    x = x.requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    return slope.square().sum()
+
+
+def test_a_penalty_on_the_slope_has_the_mean_gradient():
+    def penalized(world):
+        torch.manual_seed(0)
+        plain = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+        model = DistributedDataParallel(plain, world["world"])
+        parts = torch.randn(2, 5, 3)
+        penalty(model, parts[world.rank]).backward()
+        ours = [p.grad.clone() for p in plain.parameters()]
+        plain.zero_grad()
+        expected = torch.autograd.grad(
+            sum(penalty(plain, x.clone()) for x in parts) / 2, list(plain.parameters()), allow_unused=True
+        )
+        return [(p, torch.zeros_like(p) if q is None else q) for p, q in zip(ours, expected, strict=True)]
+
+    for pairs in run(penalized, 2):
+        for ours, expected in pairs:
+            torch.testing.assert_close(ours, expected)
+
+
+def test_a_graph_of_the_mean_gradient_is_refused():
+    def second_order(world):
+        model = DistributedDataParallel(nn.Linear(2, 1), world["world"])
+        model(torch.ones(1, 2)).square().sum().backward(create_graph=True)
+
+    with pytest.raises(RankError, match="the mean gradient has no graph"):
+        run(second_order, 1)
+
+
+@pytest.mark.parametrize("forward_inside", [True, False])
+def test_where_the_backward_pass_stands_decides_about_no_sync(forward_inside):
+    def mixed(world):
+        torch.manual_seed(0)
+        model = DistributedDataParallel(nn.Linear(2, 1, bias=False), world["world"])
+        x = torch.full((1, 2), world.rank + 1.0)
+        if forward_inside:
+            with model.no_sync():
+                y = model(x)
+            y.sum().backward()
+        else:
+            y = model(x)
+            with model.no_sync():
+                y.sum().backward()
+        return model.module.weight.grad.tolist()
+
+    assert run(mixed, 2) == ([[[1.5, 1.5]]] * 2 if forward_inside else [[[1.0, 1.0]], [[2.0, 2.0]]])

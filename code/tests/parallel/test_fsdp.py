@@ -246,14 +246,17 @@ class Stack(nn.Module):
         return x
 
 
-def stacked(world, units=("layers.0", "layers.1"), frozen=False, double=False, direct=False, **options):
+def stacked(
+    world, units=("layers.0", "layers.1"), frozen=False, double=False, direct=False, create_graph=False, **options
+):
     model = Stack(**options)
     model.layers[0].requires_grad_(not frozen)
     if double:
         model.layers[0].bias.data = model.layers[0].bias.data.double()
     chosen = [model.get_submodule(name) if name else nn.Linear(1, 1) for name in units]
     wrapped = FullyShardedDataParallel(model, world["world"], chosen)
-    (wrapped.module.layers[0] if direct else wrapped)(torch.ones(2, 3)).sum().backward()
+    y = (wrapped.module.layers[0] if direct else wrapped)(torch.ones(2, 3))
+    y.sum().backward(create_graph=create_graph)
 
 
 @pytest.mark.parametrize(
@@ -264,6 +267,8 @@ def stacked(world, units=("layers.0", "layers.1"), frozen=False, double=False, d
         ({"order": (0,)}, "did not call unit 'layers.1'"),
         ({"checkpointed": True}, "checkpoint inside units"),
         ({"direct": True}, "called through the sharded module"),
+        ({"direct": True, "units": ["layers.1"]}, "the weights of 'layers.0' are sharded"),
+        ({"create_graph": True}, "freed in the backward pass"),
         ({"frozen": True}, "layers.0.weight requires no gradient"),
         ({"double": True}, "several dtypes"),
         ({"units": ("layers", "layers.0")}, "holds the unit 'layers.0'"),

@@ -1,5 +1,6 @@
 """ZeroOptimizer: what it sends and holds, groups, clipping, saving, and torch's ZeroRedundancyOptimizer."""
 
+from contextlib import nullcontext
 from unittest.mock import patch
 
 import pytest
@@ -243,6 +244,67 @@ def test_stage_2_has_no_room_to_accumulate_whole_gradients():
 
     with pytest.raises(RankError, match="leave no_sync out"):
         run(accumulate, 1)
+
+
+def test_a_step_whose_last_backward_pass_was_not_averaged_is_refused():
+    def step(world, clear):
+        model = make_model("mlp")
+        optimizer = zero(world, model, 1)
+        for last in (False, True):
+            with optimizer.no_sync() if last else nullcontext():
+                mlp_loss(model, torch.ones(2, 7)).backward()
+        if clear:
+            optimizer.zero_grad()
+        optimizer.step()
+
+    run(step, 1, clear=True)
+    with pytest.raises(RankError, match="the last backward pass ran under no_sync"):
+        run(step, 1, clear=False)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_parameter_frozen_later_is_an_error_and_does_not_decay(stage):
+    def freeze(world):
+        model = make_model("mlp")
+        optimizer = zero(world, model, stage)
+        model.blocks[0].requires_grad_(False)
+        mlp_loss(model, torch.ones(2, 7)).backward()
+        optimizer.step()
+
+    with pytest.raises(RankError, match="requires_grad of a parameter has changed"):
+        run(freeze, 1)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_parameters_without_elements(stage):
+    def train(world):
+        model = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 0)])
+        optimizer = zero(world, model, stage)
+        x = torch.ones(2, 4)
+        (model[0](x).square().mean() + model[1](x).sum()).backward()
+        optimizer.step()
+        return [p.numel() for p in model.parameters()]
+
+    assert run(train, 2) == [[16, 4, 0, 0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "slope"),
+    [(torch.float32, 1e22), (torch.bfloat16, 1e20), (torch.float64, 1e30), (torch.complex64, 3j)],
+)
+def test_the_norm_has_room_for_large_and_complex_gradients(dtype, slope):
+    def clip(world):
+        model = nn.Linear(4, 4, bias=False, dtype=dtype)
+        optimizer = zero(world, model, 1, torch.optim.SGD, lr=1.0)
+        y = (model(torch.ones(1, 4, dtype=dtype)) * torch.tensor(slope, dtype=dtype)).sum()
+        (y.real if dtype.is_complex else y).backward()
+        norm = optimizer.clip_grad_norm(1.0)
+        gradient = optimizer.communicator.all_gather(optimizer._buckets[0].shard.grad)
+        return float(norm), float(torch.linalg.vector_norm(gradient.to(torch.complex128)))
+
+    for norm, after in run(clip, 2):
+        assert norm == pytest.approx(4 * abs(slope), rel=0.01)  # 16 equal elements; bf16 has 8 bits
+        assert after == pytest.approx(1.0, rel=0.01)
 
 
 def test_a_state_of_other_groups_is_refused():

@@ -252,6 +252,8 @@ def _output_spec(stage: nn.Module, entering: Spec, device: torch.device) -> Spec
         module.training = mode
     if not isinstance(y, Tensor):
         raise ValueError(f"a stage must return one tensor, this one returned {type(y).__name__}: cut elsewhere")
+    if not (y.is_floating_point() or y.is_complex()):
+        raise ValueError(f"a stage returned {y.dtype}, through which no gradient comes back: cut elsewhere")
     return Spec(tuple(y.shape), y.dtype)
 
 

@@ -43,9 +43,9 @@ class WeightGradientsLater(TorchFunctionMode):
             x, gradient, (weight, bias) = self.products.pop()
             rows = gradient.reshape(-1, weight.shape[0])
             # through autograd, so that whoever waits for this weight's gradient (data parallelism) is told
-            torch.autograd.backward(weight, rows.mT @ x.reshape(-1, weight.shape[1]))
+            torch.autograd.backward(weight, (rows.mT @ x.to(rows.dtype).reshape(-1, weight.shape[1])).to(weight.dtype))
             if bias is not None and bias.requires_grad:
-                torch.autograd.backward(bias, rows.sum(0))
+                torch.autograd.backward(bias, rows.sum(0).to(bias.dtype))
 
 
 class _Weights(NamedTuple):
@@ -77,7 +77,8 @@ class _LinearInTwoPasses(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         (x,) = ctx.saved_tensors
         ctx.products.append(_Product(x, gradient, ctx.weights))
-        return gradient @ ctx.weights.weight, None, None
+        # under autocast the products have the dtype of the output, not of x and the weights
+        return (gradient @ ctx.weights.weight.to(gradient.dtype)).to(x.dtype), None, None
 
 
 def _arguments(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -342,11 +342,22 @@ def test_learning_shapes_leaves_no_trace_in_a_stage():
         (lambda axis: sized(axis, 3, 3), "use the same multiple of 2"),
         (lambda axis: sized(axis, 4, 2), "use the same multiple of 2"),
         (lambda axis: Pipeline(gpipe(1, 1), {0: nn.LSTM(1, 1)}, axis, F.mse_loss).step(*ones(1, 1)), "one tensor"),
+        (
+            lambda axis: Pipeline(gpipe(1, 1), {0: ToTokens()}, axis, F.mse_loss).step(*ones(1, 1)),
+            "torch.int64, through",
+        ),
     ],
 )
 def test_mistakes_are_named(wrong, message):
     with pytest.raises(RankError, match=message):
         run(lambda world: wrong(world["world"]), 1)
+
+
+class ToTokens(nn.Module):
+    """A stage that is cut behind a choice, where no gradient passes."""
+
+    def forward(self, x):
+        return x.argmax(-1)
 
 
 def ones(inputs, targets):

@@ -60,6 +60,24 @@ def test_gradients_equal_autograds(name, size, shape, input_gradient, seed):
         torch.testing.assert_close(ours, theirs)
 
 
+def test_gradients_under_autocast_equal_autograds_to_the_bit():
+    torch.manual_seed(0)
+    model = models(4)["mlp"]
+    x, gradient = torch.randn(3, 4, requires_grad=True), torch.randn(3, 4, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(x).backward(gradient)
+    expected = [p.grad for p in model.parameters()] + [x.grad]
+    model.zero_grad()
+    x.grad = None
+    with WeightGradientsLater() as later, torch.autocast("cpu", torch.bfloat16):
+        y = model(x)
+    y.backward(gradient)
+    later.compute()
+    for ours, theirs in zip([p.grad for p in model.parameters()] + [x.grad], expected, strict=True):
+        assert ours.dtype == theirs.dtype == torch.float32
+        assert torch.equal(ours, theirs)
+
+
 def test_weights_wait_for_their_pass_and_others_do_not():
     model = models(4)["mlp"]
     x = torch.randn(2, 4, requires_grad=True)
