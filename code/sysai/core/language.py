@@ -20,10 +20,10 @@ def in_language(texts: Mapping[str, Text], language: str) -> dict[str, str]:
 
 
 def with_unit(number: str, unit: str, language: str) -> str:
-    """A number and its unit: `3 GB`, `3 requests`, `1 request`; in Chinese `3 GB`, `3个请求`."""
+    """A number and its unit: `3 GB`, `3 requests`, `1 request`, `3%`; in Chinese `3 GB`, `3个请求`."""
     if language == "en" and number == "1" and unit.isalpha() and len(unit) > 2:
         unit = unit.removesuffix("s")
-    space = " " if unit and (language != "zh" or unit[0].isascii()) else ""
+    space = " " if unit and unit[0] != "%" and (language != "zh" or unit[0].isascii()) else ""
     return number + space + unit
 
 

@@ -36,5 +36,6 @@ def test_a_unit_stands_apart_except_in_chinese():
         "3 FLOPs/词元",
     )
     assert with_unit("3", "", "en") == "3"
+    assert [with_unit("3", "%", language) for language in ("en", "zh")] == ["3%", "3%"]
     assert with_unit("1", "requests", "en") == "1 request"
     assert [with_unit("1", unit, "en") for unit in ("ms", "tokens/s")] == ["1 ms", "1 tokens/s"]

@@ -92,6 +92,15 @@ FAULTS = [
         ),
     ),
     Fault(
+        "six_times_both",
+        "Multiplies the sum of parameters and attention by six.",
+        edits=[("(6 * active_parameters + attention_per_token)", "6 * (active_parameters + attention_per_token)")],
+        hint=Text(
+            "`attention_per_token` is in FLOPs already: the 6 belongs to the parameters alone.",
+            "`attention_per_token`的单位已经是FLOPs，6只乘参数。",
+        ),
+    ),
+    Fault(
         "per_cent",
         "Returns the share in percent.",
         edits=[("return rate, rate / peak", "return rate, 100 * rate / peak")],

@@ -152,6 +152,15 @@ FAULTS = [
         ),
     ),
     Fault(
+        "attention_of_one_layer",
+        "Counts the arithmetic of attention in a single layer.",
+        edits=[("attention = 4 * config.n_layers * ", "attention = 4 * ")],
+        hint=Text(
+            "Attention's arithmetic is that of a single layer here. Every layer has attention of its own.",
+            "注意力的运算只算了一层。每一层都有自己的注意力。",
+        ),
+    ),
+    Fault(
         "attention_not_computed",
         "Counts the products with weights alone as arithmetic.",
         edits=[("(2 * used + attention)", "2 * used")],
@@ -219,6 +228,15 @@ FAULTS = [
         hint=Text(
             "This batch size is chosen as if memory had no end: only the target limits it.",
             "这个批大小没有考虑内存，只受目标限制。",
+        ),
+    ),
+    Fault(
+        "last_left_out",
+        "Lets the range of batch sizes end one before the last that fits.",
+        edits=[("bytes_per_element, memory) + 1)", "bytes_per_element, memory))")],
+        hint=Text(
+            "The largest batch that fits is allowed, too. Does your range hold it?",
+            "放得下的最大批次也是允许的。你的range包含它吗？",
         ),
     ),
     Fault(

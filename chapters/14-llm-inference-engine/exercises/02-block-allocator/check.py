@@ -193,7 +193,12 @@ class Replay:
             "Whoever has gone over to a copy no longer holds the block that was copied.",
             "改用副本之后，就不再持有原来那个块了。",
         )
+        held = Text(
+            "A block on the free list is still held: free it when its last holder has left.",
+            "空闲列表里的一个块还有人持有：最后一个持有者离开时才能释放它。",
+        )
         hints = [
+            Hint(lambda got: any(self._holders(block) for block in got["free_blocks"]), held),
             Hint(lambda got: appended and got["tokens read"] != texts, reversed_),
             Hint(lambda got: appended and sum(got["references"]) > sum(counts), kept),
         ]

@@ -75,6 +75,7 @@ FAULTS = [
     Fault(
         "freed_for_all",
         "Frees a sequence's blocks whoever else holds them.",
+        told="A block on the free list is still held",
         edits=[
             (
                 """\

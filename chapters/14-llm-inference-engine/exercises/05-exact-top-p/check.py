@@ -49,6 +49,10 @@ class Row:
         """What is right, ascending."""
         return sorted(self.order if self.p == 1 else self.order[: 1 + _reached(self.weights, self.order, self.p)])
 
+    def place(self, u: float) -> int:
+        """Where in `kept` the token stands that `u` draws."""
+        return _reached(self.weights, self.kept, u, beyond=True)
+
     def is_clear(self) -> bool:
         """Whether the boundary of top-p is missed by more than rounding, or hit by a sum of equal weights."""
         shifted = {_reached(self.weights, self.order, self.p + shift) for shift in (-CLOSE, 0, CLOSE)}
@@ -129,24 +133,44 @@ def _check(trial: Trial, rows: list[Row], uniforms: list[float]) -> None:
         r = int(wrong.int().argmax())
         trial.picture(_picture(r, rows[r], got[r]))
     trial.expect_tensor(got, kept_BV, what=Text("The tokens kept", "保留的词元"))
-    drawn = [row.kept[_reached(row.weights, row.kept, u, beyond=True)] for row, u in zip(rows, uniforms, strict=True)]
+    drawn_B = torch.tensor([row.kept[row.place(u)] for row, u in zip(rows, uniforms, strict=True)])
     got = trial.call("draw", logits_BV, kept_BV, temperature_B, uniform_B)
-    numbers = ", ".join(f"{u:.3g}" for u in uniforms)
-    trial.picture(Text(f"u of the rows: {numbers}", f"各行的u：{numbers}"))
-    trial.expect_tensor(got, torch.tensor(drawn), what=Text("The tokens drawn", "采到的词元"))
+    if got.shape == drawn_B.shape and (wrong := got != drawn_B).any():
+        r = int(wrong.int().argmax())
+        trial.picture(_picture_of_draw(r, rows[r], uniforms[r]))
+    trial.expect_tensor(got, drawn_B, what=Text("The tokens drawn", "采到的词元"))
 
 
 def _picture(r: int, row: Row, got_V: torch.Tensor) -> Text:
-    """The likeliest tokens around the boundary, with the share of each and the sum so far."""
+    """The likeliest tokens around the boundary, with the share of each and the sum so far; then others in `got_V`."""
     order, count, total = row.order, len(row.kept), sum(row.weights[i] for i in row.order)
-    lines = [f"{'rank':>5} {'token':>6} {'logit':>9} {'share':>9} {'sum':>20}  right  yours"]
+    lines = []
     for n in range(max(0, count - 4), min(len(order), count + 4)):
         share, sum_ = row.weights[order[n]] / total, sum(row.weights[i] for i in order[: n + 1]) / total
         marks = "   ".join("keep" if kept else "  · " for kept in (n < count, got_V[order[n]]))
         lines.append(f"{n:>5} {order[n]:>6} {row.logits[order[n]]:>9g} {share:>9.2g} {sum_:>20.17f}   {marks}")
+    for token in [i for i in got_V.nonzero().flatten().tolist() if i not in row.order][:4]:
+        lines.append(f"{'-':>5} {token:>6} {row.logits[token]:>9g} {'-':>9} {'-':>20}     ·    keep")
     table = "\n".join(line.rstrip() for line in lines)
     parameters = f"temperature {row.temperature:g}, top_k {row.k}, top_p {row.p!r}"
     return Text(
-        f"row {r} ({parameters}): tokens that top-k has left, around the boundary\n{table}",
-        f"第{r}行（{parameters}）：top-k留下的词元，边界附近\n{table}",
+        f"row {r} ({parameters}): tokens in order, around the boundary; those without a rank can't be kept\n"
+        f"{'rank':>5} {'token':>6} {'logit':>9} {'share':>9} {'sum':>20}  right  yours\n{table}",
+        f"第{r}行（{parameters}）：按次序排列的词元，边界附近；没有名次的不可能保留\n"
+        f"{'名次':>3} {'词元':>4} {'logit':>9} {'占比':>7} {'累计':>18}   应得   实得\n{table}",
+    )
+
+
+def _picture_of_draw(r: int, row: Row, u: float) -> Text:
+    """The kept tokens by id, around the one that `u` draws, with their share and the sum so far."""
+    place, total = row.place(u), sum(row.weights[i] for i in row.kept)
+    lines = []
+    for n in range(max(0, place - 3), min(len(row.kept), place + 3)):
+        share, sum_ = row.weights[row.kept[n]] / total, sum(row.weights[i] for i in row.kept[: n + 1]) / total
+        lines.append(f"{row.kept[n]:>6} {share:>9.2g} {sum_:>20.17f}" + "  <--" * (n == place))
+    table = "\n".join(lines)
+    return Text(
+        f"row {r} (u = {u!r}): the kept tokens by id, around the one to be drawn\n"
+        f"{'token':>6} {'share':>9} {'sum':>20}\n{table}",
+        f"第{r}行（u = {u!r}）：按id排列的保留词元，应采到的词元附近\n{'词元':>4} {'占比':>7} {'累计':>18}\n{table}",
     )
