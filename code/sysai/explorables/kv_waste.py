@@ -172,7 +172,7 @@ _TEXTS: dict[str, Text] = {
         "a memory of {positions} positions, at most {longest} a sequence, pages of {block}. Shares used, reserved, "
         "lost inside and outside of what is reserved: ",
         "{dataset}：{sequences}个序列在排队，提示词平均{prompt}个词元，输出平均{output}个；内存共{positions}个位置，"
-        "每个序列至多{longest}个，每页{block}个。已用、预留、内部碎片、外部碎片所占的比例依次为：",
+        "每个序列至多{longest}个，每块{block}个。已用、预留、内部碎片、外部碎片所占的比例依次为：",
     ),
     "of policy": Text(
         "{policy} {used}%, {reserved}%, {internal}%, {external}%, {running} sequences at a time; ",
@@ -187,8 +187,8 @@ _TEXTS: dict[str, Text] = {
 _DATASETS: dict[str, Text] = {
     "sharegpt": Text("ShareGPT's means, log-normal", "ShareGPT的均值，对数正态分布"),
     "alike": Text("ShareGPT's means, all alike", "ShareGPT的均值，全部等长"),
-    "azure_conversation": Text("Azure trace, conversation", "Azure跟踪数据，对话"),
-    "azure_code": Text("Azure trace, code", "Azure跟踪数据，代码"),
+    "azure_conversation": Text("Azure trace, conversation", "Azure请求轨迹，对话"),
+    "azure_code": Text("Azure trace, code", "Azure请求轨迹，代码"),
 }
 
 kv_waste = Explorable(
@@ -202,7 +202,7 @@ kv_waste = Explorable(
             "sharegpt",
             Text(
                 "Of prompts and outputs. Of ShareGPT the means are published; the traces are Azure's of 2023.",
-                "提示词与输出的长度。ShareGPT只发表了均值；跟踪数据来自2023年的Azure。",
+                "提示词与输出的长度。ShareGPT只发表了均值；请求轨迹来自2023年的Azure。",
             ),
         ),
         Slider(
@@ -218,13 +218,13 @@ kv_waste = Explorable(
         ),
         Slider(
             "block_size",
-            Text("Size of a page", "页的大小"),
+            Text("Size of a page", "块大小"),
             (4, 8, 16, 32, 64, 128, 256, 512),
             16,
             Text("positions", "个位置"),
             Text(
                 "vLLM's default is 16. Only the last page of a sequence can have unused positions.",
-                "vLLM默认为16。只有序列的最后一页可能有空位。",
+                "vLLM默认为16。只有序列的最后一块可能有空位。",
             ),
         ),
     ),

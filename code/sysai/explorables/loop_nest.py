@@ -195,7 +195,7 @@ loop_nest = Explorable(
             32,
             Text(
                 "Rows of A and C in a tile. B is gone through once for each tile of i.",
-                "一个分块里A和C的行数。i有几个分块，就要把B走几遍。",
+                "一个分块里A和C的行数。i有几个分块，就要把B读几遍。",
             ),
         ),
         _tile(
@@ -203,7 +203,7 @@ loop_nest = Explorable(
             32,
             Text(
                 "Columns of B and C in a tile. A is gone through once for each tile of j.",
-                "一个分块里B和C的列数。j有几个分块，就要把A走几遍。",
+                "一个分块里B和C的列数。j有几个分块，就要把A读几遍。",
             ),
         ),
         _tile(

@@ -214,7 +214,7 @@ _TEXTS: dict[str, Text] = {
     "whole": Text(
         "Causal attention of {heads} head{many} of {size} over {positions} positions in float32, as {count} "
         "kernel{s} ({kernels}). They move {total}, {times} times the {least} of q, k, v and the result.",
-        "因果注意力，{heads}个头，头的大小为{size}，{positions}个位置，float32，共{count}个内核（{kernels}）。"
+        "因果注意力，{heads}个头，头大小为{size}，{positions}个位置，float32，共{count}个内核（{kernels}）。"
         "合计搬动{total}；q、k、v和结果只有{least}，前者是后者的{times}倍。",
     ),
 }
@@ -303,7 +303,7 @@ operator_fusion = Explorable(
         ),
         Slider(
             "size",
-            Text("Size of a head", "头的大小"),
+            Text("Size of a head", "头大小"),
             (16, 32, 64, 128, 256),
             64,
             help=Text(
@@ -316,7 +316,7 @@ operator_fusion = Explorable(
         question=Text(
             "16 heads of 128, 4096 positions, and everything fused that may be. How many times the bytes of "
             "q, k, v and the result are moved?",
-            "16个头，头的大小为128，4096个位置，能融合的都融合。搬动的字节是q、k、v和结果的多少倍？",
+            "16个头，头大小为128，4096个位置，能融合的都融合。搬动的字节是q、k、v和结果的多少倍？",
         ),
         unit=Text("times", "倍"),
         answer=_times,

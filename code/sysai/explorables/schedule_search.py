@@ -245,7 +245,7 @@ schedule_search = Explorable(
             (8, 16, 32, 64, 128, 256, 512),
             32,
             Text("KiB", "KiB"),
-            Text("Where tiles no longer fit, the map has a cliff.", "分块大到放不下的地方，图上就有一道悬崖。"),
+            Text("Where tiles no longer fit, the map has a cliff.", "分块大到放不下的地方，图上就有一处断崖。"),
         ),
         Slider(
             "seed",
