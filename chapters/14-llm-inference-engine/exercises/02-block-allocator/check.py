@@ -195,7 +195,7 @@ class Replay:
         )
         held = Text(
             "A block on the free list is still held: free it when its last holder has left.",
-            "空闲列表里的一个块还有人持有：最后一个持有者离开时才能释放它。",
+            "空闲列表里的一个块还有持有者：最后一个持有者离开时才能释放它。",
         )
         hints = [
             Hint(lambda got: any(self._holders(block) for block in got["free_blocks"]), held),
