@@ -135,7 +135,7 @@ class _Inference:
 
     def __init__(self, module: fx.GraphModule, frozen: Mapping[int, Tensor]) -> None:
         placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
-        self.results = Results(module)
+        self.results = Results(module, views=True)
         tensors = [p for p, node in enumerate(placeholders) if isinstance(node.meta["val"], Tensor)]
         self.number_positions = _numbers_as_lengths(module)
         graph = self.results.select(from_graph_module(module, fallback=True))

@@ -418,3 +418,31 @@ def test_numbers_among_the_results_of_a_compiled_module():
     for rows in (3, 5, 0):
         x = torch.randn(rows, 4)
         torch.testing.assert_close(compiled(x), Numbers()(x))
+
+
+VIEWS_OF_ARGUMENTS = {
+    "expand": lambda x: [x.expand(2, *x.shape)],
+    "slices": lambda x: [x[:, 1:], x.chunk(2, -1)[-1], x.t(), x[..., ::2]],
+    "an intermediate and views of it": lambda x: [h := x.exp(), h[1:], h.t()[0]],
+    "views of an intermediate": lambda x: [(h := x.exp())[1:], h.t()[0]],
+    "views after a change": lambda x: [x.add_(1)[1:], x.t()[1:], x.split(2, 0)[1]],
+    "views by which the argument is changed": lambda x: [x.t()[0].mul_(2)[1:], x.view_as(x)],
+    "a diagonal": lambda x: [x.diagonal(), x.unfold(1, 2, 1)],
+}
+
+
+@pytest.mark.parametrize("name", VIEWS_OF_ARGUMENTS)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_results_that_are_views_have_the_values_of_eager_mode(name, dynamic):
+    torch._dynamo.reset()
+    function = VIEWS_OF_ARGUMENTS[name]
+    compiled = torch.compile(function, backend="sysai", dynamic=dynamic)
+    for x in (torch.arange(24.0).reshape(4, 6) / 8, torch.arange(24.0).reshape(6, 4).t() / 8):
+        ours, theirs = x.clone(), x.clone()
+        with torch.no_grad():
+            got, expected = compiled(ours), function(theirs)
+        torch.testing.assert_close([ours, *got], [theirs, *expected])
+        if name != "views of an intermediate":
+            got[-1].fill_(7)
+            expected[-1].fill_(7)
+            torch.testing.assert_close([ours, *got], [theirs, *expected])
