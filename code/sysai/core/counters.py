@@ -2,8 +2,9 @@
 
 Under ``with OpCounter() as count`` every operator that torch runs is seen on its way to the device.
 
-    FLOPs      torch's own registry of formulas, the one behind ``FlopCounterMode``: only matrix products and
-               convolutions count, one multiply-add is 2. Like there, a causal mask saves nothing.
+    FLOPs      torch's own registry of formulas, the one behind ``FlopCounterMode``, and what it lacks: fused attention
+               on a CPU, products with a vector. Only matrix products and convolutions count, one multiply-add is 2.
+               Like there, a causal mask saves nothing.
     bytes      what each operator must read (its inputs) and write (its outputs). Views cost none, a broadcast
                input counts its own elements once, a gather reads only the rows it takes.
     intensity  FLOPs / bytes, the abscissa of the roofline.
@@ -23,6 +24,25 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
+_FLOPS = {
+    **flop_registry,
+    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+        aten._scaled_dot_product_flash_attention_backward
+    ],
+    aten._int_mm: flop_registry[aten.mm],
+    aten.mv: lambda matrix, vector, **_: 2 * matrix.numel(),
+    aten.addmv: lambda bias, matrix, vector, **_: 2 * matrix.numel(),
+    aten.dot: lambda x, y, **_: 2 * x.numel(),
+    aten.vdot: lambda x, y, **_: 2 * x.numel(),
+}
+_HIDE_PRODUCTS = {
+    aten._native_multi_head_attention: "torch.backends.mha.set_fastpath_enabled(False)",
+    aten._transformer_encoder_layer_fwd: "torch.backends.mha.set_fastpath_enabled(False)",
+    aten.mkldnn_rnn_layer: "torch.backends.mkldnn.flags(enabled=False)",
+    aten._cudnn_rnn: "torch.backends.cudnn.flags(enabled=False)",
+}
+"""Fused layers, by what makes torch run their parts one by one."""
 _ALLOCATIONS = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided}
 _OVERWRITES = {aten.copy_, aten.fill_, aten.zero_}  # their first argument is written, not read
 _GATHERS = {aten.embedding, aten.index_select, aten.gather}  # read as much as they return, and the index
@@ -44,7 +64,11 @@ class OpCount:
 
 
 class OpCounter(TorchDispatchMode):
-    """Counts FLOPs and bytes of the operators run inside ``with OpCounter() as count:``."""
+    """Counts FLOPs and bytes of the operators run inside ``with OpCounter() as count:``.
+
+    Raises:
+        NotImplementedError: a fused layer runs, whose products nobody sees.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,14 +77,19 @@ class OpCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         operator = func._overloadpacket
-        if operator not in flop_registry:
+        if operator in _HIDE_PRODUCTS:
+            raise NotImplementedError(
+                f"{operator.__name__} hides its matrix products from the count: "
+                f"switch it off by {_HIDE_PRODUCTS[operator]}"
+            )
+        if operator not in _FLOPS:
             with self:  # a composite operator (linear, matmul ... in inference mode) is counted by its parts
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
         read, written = _traffic(func, args, kwargs, result)
-        flops = flop_registry[operator](*args, **kwargs, out_val=result) if operator in flop_registry else 0
+        flops = _FLOPS[operator](*args, **kwargs, out_val=result) if operator in _FLOPS else 0
         if read or written or flops:
             count = self.by_op[operator.__name__]
             count.calls += 1

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from sysai.hardware.roofline import Roofline
 
+FIT_IN_BF16 = ("fp8", "fp4", "int8", "int4")
+"""Formats whose values bf16 holds, so that a device without units for them multiplies them in bf16."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -49,8 +52,19 @@ class Device:
             raise ValueError(f"{self.name}: memory, bandwidth and peaks must be positive")
 
     def computes_in(self, precision: str) -> str:
-        """The format of the products of values stored in `precision`: the same if the device has it, else bf16."""
-        return precision if precision in self.peak_flops else "bf16"
+        """The format of the products of values stored in `precision`: the same if the device has it, else bf16.
+
+        Raises:
+            ValueError: a format of which bf16 does not hold the values, such as fp32, or an unknown one.
+        """
+        if precision in self.peak_flops:
+            return precision
+        if precision not in FIT_IN_BF16:
+            raise ValueError(
+                f"{self.name}: no peak in {precision!r}; there is one in {', '.join(self.peak_flops)}, "
+                f"and {', '.join(FIT_IN_BF16)} are multiplied in bf16"
+            )
+        return "bf16"
 
     def roofline(self, precision: str = "bf16") -> Roofline:
         """The two rates for values stored in `precision`."""

@@ -45,6 +45,59 @@ def test_backward_flops_are_counted_too():
     assert count(lambda: layer(x).sum().backward()).flops == theirs.get_total_flops() == 3 * 2 * 4 * 8 * 16
 
 
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize(("kv_heads", "causal"), [(12, False), (12, True), (4, False)])
+def test_fused_attention_on_a_cpu_counts_as_on_a_gpu(kv_heads, causal, backward):
+    q = torch.randn(1, 12, 64, 64, requires_grad=backward)
+    k = torch.randn(1, kv_heads, 64, 64)
+
+    def attend():
+        y = F.scaled_dot_product_attention(q, k, k, is_causal=causal, enable_gqa=kv_heads < 12)
+        if backward:
+            y.sum().backward()
+
+    products = 2 + 5 * backward  # backward: the scores again, and two for each product of the forward pass
+    assert count(attend).flops == products * 2 * 12 * 64**3
+
+
+@pytest.mark.parametrize(
+    ("program", "multiply_adds"),
+    [
+        (lambda: torch.ones(4, 5) @ torch.ones(5), 20),
+        (lambda: torch.addmv(torch.ones(4), torch.ones(4, 5), torch.ones(5)), 20),
+        (lambda: torch.ones(5) @ torch.ones(5), 5),
+        (lambda: torch._int_mm(torch.ones(32, 8, dtype=torch.int8), torch.ones(8, 8, dtype=torch.int8)), 32 * 64),
+    ],
+)
+def test_products_that_torchs_counter_leaves_out(program, multiply_adds):
+    assert count(program).flops == 2 * multiply_adds
+
+
+@pytest.mark.parametrize(
+    ("layer", "parts", "flops"),
+    [
+        (
+            nn.TransformerEncoderLayer(16, 4, 32, batch_first=True),
+            "mha",
+            2 * 16 * (16 * 64 + 16 * 64) + 4 * 2 * 8 * 8 * 16,
+        ),
+        (nn.LSTM(16, 16, batch_first=True), "mkldnn", 2 * 16 * 2 * 64 * 16),
+    ],
+)
+@torch.no_grad()
+def test_fused_layers_are_refused_and_their_parts_counted(layer, parts, flops):
+    layer, x = layer.eval(), torch.randn(2, 8, 16)
+    with pytest.raises(NotImplementedError, match=f"switch it off by torch.backends.{parts}"):
+        count(lambda: layer(x))
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.backends.mkldnn.flags(enabled=False):
+            assert count(lambda: layer(x)).flops == flops
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 def test_views_cost_nothing():
     x = torch.randn(4, 6)
     assert count(lambda: (x.T, x.view(2, 12), x[1:], x.expand(3, 4, 6), x.detach(), x.unbind())).bytes == 0

@@ -60,6 +60,12 @@ def test_a_format_that_a_device_lacks_is_multiplied_in_bf16():
     assert a100.roofline("fp8").peak_flops == a100.peak_flops["bf16"]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "int32", "FP8", ""])
+def test_a_peak_that_is_not_known_is_not_taken_for_that_of_bf16(precision):
+    with pytest.raises(ValueError, match=f"no peak in '{precision}'; there is one in bf16, "):
+        DEVICES["NVIDIA A100 SXM 80GB"].roofline(precision)
+
+
 def test_devices_are_checked_when_made():
     with pytest.raises(ValueError, match="peak in bf16"):
         Device("x", {"fp8": 1.0}, 1.0, 1.0, SOURCE)

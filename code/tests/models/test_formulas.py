@@ -1,5 +1,7 @@
 """Formulas equal what is counted on our model, exactly, over random configurations."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,7 +23,7 @@ from sysai.models.formulas import (
     training_memory,
 )
 from sysai.models.kv_cache import KVCache
-from sysai.models.presets import DEEPSEEK_V3, LLAMA3_8B, MIXTRAL_8X7B, SMOLLM2_135M
+from sysai.models.presets import DEEPSEEK_V3, LLAMA3_8B, MIXTRAL_8X7B, QWEN3_235B_A22B, SMOLLM2_135M
 from sysai.models.transformer import Transformer, next_token_loss
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -175,6 +177,14 @@ def test_tables_list_parts_and_total():
     ):
         assert "total" in table
         assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_heads_wider_than_the_model_cost_what_a_training_framework_counts():
+    # https://github.com/NVIDIA-NeMo/RL/pull/2736: 204.4 PFLOP for 192 Ki tokens, and 111.0 when heads of 128 were taken
+    # for 4,096 / 64; with half of the scores, those that a causal mask leaves
+    for head_dim, published in [(128, 204.4e15), (64, 111.0e15)]:
+        count = training_flops(replace(QWEN3_235B_A22B, head_dim=head_dim), 1, 192 * 1024)
+        assert count.total - count.attention_scores / 2 == pytest.approx(published, rel=0.005)
 
 
 @pytest.mark.parametrize("arguments", [(0, 1), (1, 0), (1, 1, -1)])
