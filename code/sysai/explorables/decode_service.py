@@ -59,4 +59,5 @@ def service(model: str, device: str, weights: str, cache: str, context: int) -> 
     if device == LAPTOP:
         return Service(LAPTOP_ROOFLINE, LAPTOP_MEMORY, model, weights, cache, context)
     chip = CHIPS[device]
-    return Service(chip.roofline(weights), chip.memory, model, weights, cache, context)
+    roofline = chip.roofline("bf16" if weights == "fp32" else weights)  # no table has fp32's peak, which is lower
+    return Service(roofline, chip.memory, model, weights, cache, context)

@@ -64,6 +64,8 @@ class Unit:
         self._work: Work | None = None
         self.is_unsharded = False
         self.reshard()
+        for parameter in parameters:
+            parameter.is_sharded = True
 
     def unshard(self) -> None:
         """Begin to gather the weights of all ranks, unless they are here or on their way."""

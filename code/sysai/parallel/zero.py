@@ -39,6 +39,7 @@ class _Bucket:
         communicator.broadcast(self.flat)
         for parameter, view in zip(parameters, self.layout.views(self.flat), strict=True):
             parameter.data = view
+            parameter.is_sharded = True
         self.shard = nn.Parameter(self.layout.shard(self.flat, axis.rank))
         self.gradients: Tensor | None = None  # the whole bucket's, of this rank alone
         self.grad_views: dict[nn.Parameter, Tensor] = {}

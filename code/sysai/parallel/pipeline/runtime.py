@@ -96,13 +96,18 @@ class Pipeline:
         stage's reads `targets`. To record when operations ran, ranks start together and wait for their device.
 
         Raises:
-            ValueError: the batch cannot be cut into equal micro-batches.
+            ValueError: the batch cannot be cut into equal micro-batches, or ZeRO or FSDP shards a tied parameter.
         """
         m = self.schedule.microbatches
         if len(inputs) % m or len(targets) != len(inputs):
             raise ValueError(
                 f"a batch of {len(inputs)} inputs and {len(targets)} targets cannot be cut into {m} equal "
                 f"micro-batches: use the same multiple of {m} for both"
+            )
+        if any(getattr(parameter, "is_sharded", False) for parameter in self._copies):
+            raise ValueError(
+                "ZeRO and FSDP divide the gradient of a tied parameter among ranks before its copies on other stages "
+                "are added: use DistributedDataParallel for the stages, or a model whose weights are not tied"
             )
         specs = self._stage_outputs(inputs[: len(inputs) // m])
         earlier = [parameter.grad for parameter in self._copies]

@@ -10,16 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline_cases import schedules
 from sysai.distributed.launch import RankError, run
+from sysai.distributed.mesh import Mesh
 from sysai.distributed.p2p import SocketTransport
 from sysai.distributed.shared_memory_transport import SharedMemoryTransport
 from sysai.models.config import ModelConfig
 from sysai.models.transformer import Transformer
+from sysai.parallel.data_parallel import DistributedDataParallel
 from sysai.parallel.pipeline.mailbox import messages
 from sysai.parallel.pipeline.memory import peak_held
 from sysai.parallel.pipeline.runtime import Pipeline
 from sysai.parallel.pipeline.schedules import GENERATORS, gpipe, interleaved_1f1b, one_f_one_b, zb_h1, zb_v
 from sysai.parallel.pipeline.stages import even_split, sequential_stages, tied_weights, transformer_stages
 from sysai.parallel.pipeline.trace import trace
+from sysai.parallel.zero import ZeroOptimizer
 from torch import nn
 from torch.nn import functional as F
 
@@ -226,6 +229,32 @@ def test_a_forgotten_tie_is_caught():
         if not torch.allclose(gradient, expected[name], **TOLERANCE)
     }
     assert wrong == {"embed.weight"}
+
+
+def on_a_grid(world, technique):
+    """Two stages with tied weights, each on two data-parallel ranks: gradients by the plain model's names."""
+    grid = Mesh({"pp": 2, "dp": 2})
+    stages, dp = transformer_stages(new_model(TIED), even_split(TIED.n_layers, 2)), grid["dp"]
+    stage, tied = stages[grid["pp"].rank], tied_weights(new_model(TIED), 2)
+    if technique == "data parallel":
+        stage, tied = DistributedDataParallel(stage, dp), {f"module.{name}": held for name, held in tied.items()}
+    else:
+        ZeroOptimizer(stage.parameters(), torch.optim.SGD, dp)
+    pipeline = Pipeline(one_f_one_b(2, 2), {grid["pp"].rank: stage}, grid["pp"], cross_entropy, tied=tied)
+    pipeline.step(*(whole.chunk(2)[dp.rank] for whole in batch()))
+    return {name.removeprefix("module."): gradient for name, gradient in gradients(pipeline).items()}
+
+
+def test_tied_weights_on_a_grid_have_the_gradient_of_one_process():
+    _, expected = single_process(TIED)
+    for grads in run(on_a_grid, 4, "data parallel"):
+        for name, gradient in grads.items():
+            torch.testing.assert_close(gradient, expected[name], **TOLERANCE)
+
+
+def test_tied_weights_that_zero_shards_are_refused():
+    with pytest.raises(RankError, match="before its copies on other stages are added"):
+        run(on_a_grid, 4, "zero 1")
 
 
 def test_a_loss_that_is_no_mean_is_caught():
