@@ -4,7 +4,7 @@ throughput  all requests at once: output tokens a second through HTTP, beside tr
             same requests (in order of arrival, padded on the left, generated until the longest of a batch is done)
             at its best batch size; ours, theirs, ours
 work        what both sides of `throughput` compute for these requests, counted: tokens read, with padding and less the
-            prefix cache's; steps; and ours without the prefix cache
+            prefix cache's; steps; theirs if the prompts are sorted by length, and ours without the prefix cache
 prefix      requests that share system prompts: TTFT with prefix caching and without, one at a time and under load
 chunked     short requests while long prompts arrive: P99 of TPOT and of the gaps between tokens, with a token
             budget of 128 and with one that takes every prompt whole
@@ -141,12 +141,17 @@ def measure_throughput(options: argparse.Namespace) -> dict:
 
 
 def count_work(options: argparse.Namespace) -> dict:
-    """Tokens of prompts that are computed and steps, of static batches of 8 and of the server's scheduler."""
+    """Tokens of prompts that are computed and steps, of static batches of 8 (also sorted) and of our scheduler."""
     workload = at_once(conversations(options.requests, 1.0, options.seed, sharing(options)))
-    batches = [workload[first : first + 8] for first in range(0, len(workload), 8)]
-    found = {
-        "their_prompt_tokens": sum(len(b) * max(len(item.prompt_token_ids) for item in b) for b in batches),
-        "their_decode_steps": sum(max(item.output_length for item in b) for b in batches),
+    found = {}
+    by_length = sorted(workload, key=lambda item: len(item.prompt_token_ids))
+    for kind, requests in (("their", workload), ("their_sorted", by_length)):
+        batches = [requests[first : first + 8] for first in range(0, len(requests), 8)]
+        found |= {
+            f"{kind}_prompt_tokens": sum(len(b) * max(len(item.prompt_token_ids) for item in b) for b in batches),
+            f"{kind}_decode_steps": sum(max(item.output_length for item in b) for b in batches),
+        }
+    found |= {
         "prompt_tokens": sum(len(item.prompt_token_ids) for item in workload),
         "output_tokens": sum(item.output_length for item in workload),
     }
