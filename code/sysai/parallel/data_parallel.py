@@ -84,7 +84,11 @@ class DistributedDataParallel(nn.Module):
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
-        """Backward passes inside add up this rank's own gradients; the first one outside averages the sum."""
+        """Backward passes inside add up this rank's own gradients; the first one outside averages the sum.
+
+        Where the forward pass stands does not matter. The last backward pass before a step must be outside: an
+        optimizer would take this rank's own gradient, and the ranks would part without a word.
+        """
         self._reducer.enabled = False
         try:
             yield
