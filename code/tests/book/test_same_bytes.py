@@ -30,7 +30,7 @@ SVG('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path id="p" d
 ```{code-cell} ipython3
 ---
 mystnb: {figure: {name: fig-cache, caption: A cache.}, image: {alt: A cache.}}
-mystnb_zh: {figure: {name: fig-cache, caption: 缓存。}, image: {alt: 缓存。}}
+mystnb_zh: {figure: {name: fig-cache, caption: KV缓存。}, image: {alt: KV缓存。}}
 ---
 from sysai.explorables.kv_cache import kv_cache
 
@@ -190,7 +190,7 @@ def test_a_notebook_has_the_captions_of_its_language(first):
     notebook = json.loads(site[f"_build/notebooks/{lang}/chapters/01-demo/chapter.ipynb"])
     captions = {
         "en": ["**Fig. 1.1.** A square.", "**Fig. 1.2.** A cache."],
-        "zh": ["**图 1.1.** 正方形。", "**图 1.2.** 缓存。"],
+        "zh": ["**图 1.1.** 正方形。", "**图 1.2.** KV缓存。"],
     }
     cells = ["".join(cell["source"]) for cell in notebook["cells"]]
     assert [cell for cell in cells if cell.startswith(("**Fig", "**图"))] == captions[lang]
