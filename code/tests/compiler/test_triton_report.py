@@ -17,7 +17,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 def everything(g, x, integers, small, double):
     """All operators that are not in the other groups, in one value."""
     total = x
-    for name in MATH:
+    for name in (name for name in MATH if name != "nonzero"):  # which is a check of kernels, not an operator of graphs
         total = g.emit("add", total, g.emit(name, x))
     for name in ("min", "max", "mod", "floordiv"):
         total = g.emit("sub", total, g.emit(name, x, total))
