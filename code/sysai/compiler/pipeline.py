@@ -23,10 +23,10 @@ from sysai.compiler.passes import optimize
 from sysai.compiler.passes.decompose import legalize
 from sysai.compiler.passes.fusion import fuse_operators
 from sysai.compiler.passes.groups import Group
+from sysai.compiler.passes.memory_plan import storage
 from sysai.compiler.runtime.compiled import Compiled, ModuleCall, Timings
-from sysai.compiler.runtime.entry import make_entry
 from sysai.compiler.runtime.executable import Executable
-from sysai.compiler.runtime.plan import ExecutionPlan, Fallback, KernelCall, PlanStep
+from sysai.compiler.runtime.plan import ExecutionPlan, Fallback, KernelCall, PlanStep, make_entry
 from sysai.compiler.runtime.results import Results
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
@@ -109,11 +109,11 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
             kernel = kernels[alike]
             steps.append(KernelCall(kernel, tuple(operands), tuple(sizes[position] for position in orders[kernel])))
     # A weight that is only read in packed form is not kept in its own.
-    used = {name for step in steps if isinstance(step, KernelCall) for name in step.operands}
-    used |= {value.name for step in steps if isinstance(step, Fallback) for value in step.nodes[0].inputs}
-    used |= {value.name for value in graph.outputs}
-    owners = {group.outputs[0].name: group.inputs[0].name for group in groups if group.kind == "view"}
-    used |= {owners[name] for name in used & set(owners)}
+    read = [value.name for value in graph.outputs]
+    for step in steps:
+        read += step.operands if isinstance(step, KernelCall) else (value.name for value in step.nodes[0].inputs)
+    owners = storage(groups)
+    used = {owners.get(name, name) for name in read}
     constants = {name: tensor for name, tensor in constants.items() if name in used}
     return ExecutionPlan(graph, groups, tuple(steps), tuple(schedules), constants)
 

@@ -2,7 +2,7 @@
 
 What depends on the sizes of a call is computed once for each combination of shapes and kept as a `BoundPlan`: the
 values of the size variables, the shapes of the results, where in the arena each value lies. A call then allocates its
-results, writes their addresses and those of its inputs into a table, and enters one generated C function (`entry.py`),
+results, writes their addresses and those of its inputs into a table, and enters one generated C function (`plan.py`),
 so that a kernel costs a call and not a trip through Python. The arena is planned for classes of sizes, each size
 rounded up to a power of two: a cache that grows by a position a step needs a new plan only when it has doubled.
 
@@ -11,6 +11,7 @@ compiler lacks are run by torch between two segments of kernels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from threading import Lock
 
@@ -23,7 +24,7 @@ from sysai.compiler.graph import Value
 from sysai.compiler.graph.interpret import TORCH_DTYPES, bind_shapes, run_call
 from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.passes.memory_plan import MemoryPlan, lifetimes, plan_memory, storage
-from sysai.compiler.runtime.plan import BoundPlan, ExecutionPlan, Fallback, KernelCall, RunKernels
+from sysai.compiler.runtime.plan import ExecutionPlan, Fallback, KernelCall, RunKernels
 from sysai.compiler.tir.expr import ITEM_BYTES, Expr, Var, print_expr
 
 MOST_BOUND_PLANS = 4096  # combinations of shapes that are remembered
@@ -59,6 +60,28 @@ def _holders(tensor: Tensor) -> int:
     return torch._C._storage_Use_Count(storage._cdata) - 1  # `storage` is one more
 
 
+@dataclass
+class BoundPlan:
+    """The plan for inputs of certain shapes.
+
+    Attributes:
+        sizes: values of the graph's size variables, in order.
+        result_shapes, output_shapes: of the tensors that each call allocates, and of those that it returns.
+        memory: where values lie in the arena, for these sizes or larger ones.
+        addresses: of every value that has memory, as C reads them; `arena` is the one in which they lie.
+    """
+
+    sizes: np.ndarray
+    result_shapes: list[tuple[int, ...]]
+    output_shapes: list[tuple[int, ...]]
+    memory: MemoryPlan
+    addresses: np.ndarray
+    arena: Tensor
+
+    def __post_init__(self) -> None:
+        self.tables = self.sizes.ctypes.data, self.addresses.ctypes.data
+
+
 class Executable:
     """A plan that can be called, from one thread at a time (others wait).
 
@@ -74,7 +97,8 @@ class Executable:
         graph = self.graph = plan.graph
         self.plan = plan
         values = {value.name: value for value in graph.values()}
-        by_torch = {node.output.name for step in plan.steps if isinstance(step, Fallback) for node in step.nodes}
+        fallbacks = [step for step in plan.steps if isinstance(step, Fallback)]
+        by_torch = {node.output.name for step in fallbacks for node in step.nodes}
         self.lives = tuple(life for life in lifetimes(plan.groups, graph.outputs) if life.name not in by_torch)
         # A view has the memory of the value that it renames; outputs are looked up by that name.
         self.alias = storage(plan.groups)
@@ -99,14 +123,17 @@ class Executable:
         self._output_shapes = [sizes_function(value.shape, graph.sizes) for value in graph.outputs]
         self._input_dtypes = [TORCH_DTYPES[value.dtype] for value in graph.inputs]
         self._result_dtypes = [TORCH_DTYPES[value.dtype] for value in result_values]
-        self._constant_outputs = {name: plan.constants[name] for name in self.output_names if name in plan.constants}
+        read = {*self.output_names}.union(
+            self.alias.get(value.name, value.name) for step in fallbacks for value in step.nodes[0].inputs
+        )
+        self._constants = {name: tensor for name, tensor in plan.constants.items() if name in read}
+        self._passed = [*(value.name for value in graph.inputs), *self.results]
         handed_out = {*plan.constants, *(value.name for value in graph.inputs)}
         self._copied: list[int] = []  # positions of outputs whose memory is that of another value
         for index, name in enumerate(self.output_names):
             if name in handed_out:
                 self._copied.append(index)
             handed_out.add(name)
-        self._input_positions = {value.name: position for position, value in enumerate(graph.inputs)}
         self._addresses = np.zeros(len(self.slots), np.int64)
         for name, tensor in plan.constants.items():
             self._addresses[self.slots[name]] = tensor.data_ptr()
@@ -137,40 +164,26 @@ class Executable:
             ]
             addresses = bound.addresses
             addresses[: len(inputs) + len(results)] = [tensor.data_ptr() for tensor in (*inputs, *results)]
-            fallback_outputs = self._run(bound, inputs, results)
-        return self._outputs(bound, inputs, results, fallback_outputs)
+            tensors = {**self._constants, **dict(zip(self._passed, (*inputs, *results), strict=True))}
+            for segment in self.segments:
+                if isinstance(segment, Fallback):
+                    self._fall_back(segment, bound, tensors)
+                else:
+                    segment(*bound.tables)
+        return self._outputs(bound, tensors)
 
-    def _run(self, bound: BoundPlan, inputs: list[Tensor], results: list[Tensor]) -> dict[str, Tensor]:
-        """Run all segments; return the outputs of the operators that torch ran, by name."""
-        fallback_outputs: dict[str, Tensor] = {}
-        for segment in self.segments:
-            if isinstance(segment, Fallback):
-                self._fall_back(segment, bound, inputs, results, fallback_outputs)
-            else:
-                segment(*bound.tables)
-        return fallback_outputs
-
-    def _fall_back(
-        self,
-        step: Fallback,
-        bound: BoundPlan,
-        inputs: list[Tensor],
-        results: list[Tensor],
-        fallback_outputs: dict[str, Tensor],
-    ) -> None:
+    def _fall_back(self, step: Fallback, bound: BoundPlan, tensors: dict[str, Tensor]) -> None:
         """Let torch run an operator, on operands that lie where the kernels have put them.
 
-        Its results have memory of their own: those of views would lie in the arena, which belongs to others later.
+        Its results, added to `tensors`, have memory of their own: views would lie in the arena, which others get later.
         """
         sizes = dict(zip((var.name for var in self.graph.sizes), bound.sizes.tolist(), strict=True))
-        tensors = {**dict(zip(self.results, results, strict=True)), **fallback_outputs, **self.plan.constants}
-        tensors |= {value.name: tensor for value, tensor in zip(self.graph.inputs, inputs, strict=True)}
         operands = [self._tensor(value, bound, sizes, tensors) for value in step.nodes[0].inputs]
         with torch.no_grad():
             outputs = run_call(step.nodes[0], operands, sizes)
         for node in step.nodes:
             name, output = node.output.name, outputs[node.attributes["result"]]
-            fallback_outputs[name] = output
+            tensors[name] = output
             bound.addresses[self.slots[name]] = output.data_ptr()
 
     def _tensor(
@@ -185,20 +198,12 @@ class Executable:
         start = bound.memory.offsets[name] + self._start(bound.arena)
         return bound.arena[start : start + count].view(TORCH_DTYPES[value.dtype]).view(shape)
 
-    def _outputs(
-        self, bound: BoundPlan, inputs: list[Tensor], results: list[Tensor], fallback_outputs: dict[str, Tensor]
-    ) -> tuple[Tensor, ...]:
-        computed = {**dict(zip(self.results, results, strict=True)), **fallback_outputs, **self._constant_outputs}
-        positions = self._input_positions
-        tensors = [computed[name] if name in computed else inputs[positions[name]] for name in self.output_names]
+    def _outputs(self, bound: BoundPlan, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        outputs = [tensors[name] for name in self.output_names]
         for index in self._copied:
-            tensors[index] = tensors[index].detach().clone()
-        return tuple(
-            [
-                tensor if tensor.shape == shape else tensor.view(shape)
-                for tensor, shape in zip(tensors, bound.output_shapes, strict=True)
-            ]
-        )
+            outputs[index] = outputs[index].detach().clone()
+        shaped = zip(outputs, bound.output_shapes, strict=True)
+        return tuple([tensor if tensor.shape == shape else tensor.view(shape) for tensor, shape in shaped])
 
     def _refuse_dtypes(self, inputs: Sequence[Tensor]) -> None:
         wanted = ", ".join(map(str, self.graph.inputs))

@@ -23,8 +23,7 @@ from sysai.compiler.graph.sizes import evaluate, product
 from sysai.compiler.lowering.matmul import pack
 from sysai.compiler.passes.memory_plan import storage
 from sysai.compiler.pipeline import build_all, make_plan
-from sysai.compiler.runtime.entry import CFunction, make_entry
-from sysai.compiler.runtime.plan import ExecutionPlan, KernelCall, RunKernels
+from sysai.compiler.runtime.plan import CFunction, ExecutionPlan, KernelCall, RunKernels, make_entry
 from sysai.compiler.schedule.default import default_schedule
 from sysai.compiler.schedule.schedule import Schedule
 from sysai.compiler.tir.expr import INDEX, Const, Var
