@@ -6,18 +6,21 @@
                         the stack
     other buffer        a part of one piece of memory that the function allocates when it is called; one for each thread
 
-A register tile needs its loops unrolled or vectorized: then C's compiler sees variables, which it can keep in
-registers, instead of memory. TVM and Halide hand over to LLVM at this point and leave that to its passes.
+A register tile needs its loops unrolled or vectorized, and its vectors must not overlap in part: a part of one can be
+read, as a half of it is where lanes are added up, but only all of it be written. Then C's compiler sees variables,
+which it can keep in registers. TVM and Halide leave that to LLVM's passes (SROA).
+
+    float32 c[6, 16], rows unrolled, columns vectorized, AVX2    12 variables of 8 lanes
+    float32 s[1]                                                 one scalar
 """
 
 import keyword
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from sysai.compiler import cpu, tir
 from sysai.compiler.codegen.c_expressions import C_TYPES, COMPUTED, COMPUTED_C, STORED, Expressions, Lanes, bare
 from sysai.compiler.codegen.loop_partition import partition_loops
-from sysai.compiler.codegen.registers import chunks, constant_offset, register_segments
 from sysai.compiler.codegen.vector_header import HEADER_NAME
 from sysai.compiler.cpu import ALIGNMENT
 from sysai.compiler.tir.arith import bounds, size_ranges
@@ -28,6 +31,7 @@ _WORDS = (
     "scratch thread main exp log tanh erf sin cos floor sqrt fabs abs pow NAN INFINITY y0 y1 yn j0 j1 jn gamma failed"
 )
 _PARALLEL = "#pragma omp parallel for num_threads(threads) schedule(static)"
+REGISTERS = 128  # variables of one buffer at most; a compiler keeps in memory what is too much
 
 
 def generate_c(function: tir.PrimFunc, vector_bytes: int | None = None) -> str:
@@ -45,14 +49,6 @@ def generate_c(function: tir.PrimFunc, vector_bytes: int | None = None) -> str:
     return _Writer(partition_loops(function), vector_bytes or cpu.vector_bytes()).write()
 
 
-@dataclass
-class _Registers:
-    """A local buffer as variables: segments (first offset, lanes), in order."""
-
-    segments: tuple[tuple[int, int], ...]
-    names: tuple[str, ...]
-
-
 class _Writer:
     def __init__(self, function: tir.PrimFunc, vector_bytes: int) -> None:
         self.function, self.vector_bytes = function, vector_bytes
@@ -60,7 +56,7 @@ class _Writer:
         self.indent = 1
         self.names: dict[object, str] = {}
         self.taken: set[str] = {*_WORDS.split(), *keyword.kwlist, function.name}
-        self.registers: dict[tir.Buffer, _Registers | None] = {}
+        self.registers: dict[tir.Buffer, dict[tuple[int, int], str]] = {}  # variables by (first offset, lanes)
         self.scratch: dict[tir.Buffer, tuple[str, bool]] = {}
         self.text = Expressions(self.name, self.register)
         self.text.ranges = dict(size_ranges(function.sizes))
@@ -150,7 +146,7 @@ class _Writer:
     def vectorized(self, loop: tir.For) -> None:
         """All iterations, cut in vectors; a rest of one is a scalar."""
         before = self.text.ranges
-        for base, count in chunks(loop, self.vector_bytes):
+        for base, count in _chunks(loop, self.vector_bytes):
             self.text.ranges = {**before, loop.var: (base, base + count)}
             self.statement(loop.body, Lanes(loop.var, base, count))
         self.text.ranges = before
@@ -222,28 +218,25 @@ class _Writer:
             return
         self.line("{")
         self.indent += 1
-        segments = register_segments(buffer, body, self.vector_bytes, self.text)
+        segments = _register_segments(buffer, body, self.vector_bytes, self.text)
         if segments is None:
-            self.registers[buffer] = None
             elements = max(1, math.prod(sizes))
             self.line(f"{C_TYPES[buffer.dtype]} {self.name(buffer)}[{elements}] __attribute__((aligned({ALIGNMENT})));")
         else:
-            names = tuple(self.fresh(f"{buffer.name}_{first}") for first, _ in segments)
-            self.registers[buffer] = _Registers(segments, names)
+            self.registers[buffer] = {segment: self.fresh(f"{buffer.name}_{segment[0]}") for segment in segments}
             kind = COMPUTED[buffer.dtype]
-            for (_, lanes), name in zip(segments, names, strict=True):
+            for (_, lanes), name in self.registers[buffer].items():
                 self.line(f"{f'{kind}x{lanes}' if lanes > 1 else COMPUTED_C[kind]} {name};")
         self.statement(body)
-        self.registers.pop(buffer)
+        self.registers.pop(buffer, None)
         self.indent -= 1
         self.line("}")
 
     def register(self, buffer: tir.Buffer, offset: tir.Expr, lanes: int) -> str | None:
-        variables = self.registers.get(buffer)
-        if variables is None:
+        if buffer not in self.registers:
             return None
-        wanted = constant_offset(offset)
-        for (first, count), name in zip(variables.segments, variables.names, strict=True):
+        wanted = _constant(offset)
+        for (first, count), name in self.registers[buffer].items():
             if first <= wanted < first + count:
                 if count == lanes:
                     return name
@@ -287,3 +280,92 @@ class _Writer:
         if most is None or any(var in tir.walk(most) for var in inner):
             raise ValueError(f"buffer {buffer.name} has the length {extent}, which is not known before its loops run")
         return most - 1
+
+
+def _chunks(loop: tir.For, vector_bytes: int) -> Iterator[tuple[int, int]]:
+    """(first iteration, number of lanes) of the vectors that a vectorized loop is executed in."""
+    doubles = any(node.dtype == "float64" for block in tir.blocks(loop.body) for node in _values(block))
+    most = max(2, vector_bytes // (8 if doubles else 4))
+    base, extent = 0, loop.extent.value
+    while base < extent:
+        count = most
+        while count > extent - base:
+            count //= 2
+        yield base, count
+        base += count
+
+
+def _register_segments(
+    buffer: tir.Buffer, body: tir.Stmt, vector_bytes: int, text: Expressions
+) -> tuple[tuple[int, int], ...] | None:
+    """The variables that a local buffer becomes, as (first offset, lanes); None where it has to be an array."""
+    segments: set[tuple[int, int, bool]] = set()
+    for offset, lanes, writes in _accesses(buffer, body, vector_bytes, text):
+        if offset is None:
+            return None
+        segments.add((offset, lanes, writes))
+        if len(segments) > 16 * REGISTERS:
+            return None
+    variables: list[tuple[int, int]] = []
+    for first, lanes, writes in sorted(segments, key=lambda segment: (-segment[1], segment[0])):
+        overlapping = [(f, n) for f, n in variables if f < first + lanes and first < f + n]
+        if not overlapping:
+            variables.append((first, lanes))
+            continue
+        (start, count), *others = overlapping
+        is_part = count > lanes > 1
+        if others or first < start or first + lanes > start + count or (is_part and writes):
+            return None
+    return tuple(sorted(variables)) if len(variables) <= REGISTERS else None
+
+
+def _accesses(
+    buffer: tir.Buffer, stmt: tir.Stmt, vector_bytes: int, text: Expressions, loop: tir.For | None = None
+) -> Iterator[tuple[int | None, int, bool]]:
+    """(constant offset, lanes, whether it writes) of each access to the buffer; None for an offset that varies."""
+    match stmt:
+        case tir.For():
+            vector = stmt if stmt.kind == tir.VECTORIZED else loop
+            yield from _accesses(buffer, stmt.body, vector_bytes, text, vector)
+        case tir.If(condition, body):
+            if any(isinstance(node, tir.Load) and node.buffer == buffer for node in tir.walk(condition)):
+                yield None, 1, False
+            yield from _accesses(buffer, body, vector_bytes, text, loop)
+        case tir.Allocate() | tir.Seq():
+            for child in tir.substatements(stmt):
+                yield from _accesses(buffer, child, vector_bytes, text, loop)
+        case tir.Block():
+            nodes = [node for expr in (stmt.value, *stmt.indices) for node in tir.walk(expr)]
+            for number, node in enumerate((stmt.target, *nodes)):
+                if isinstance(node, tir.Load) and node.buffer == buffer:
+                    offset = tir.row_major(node.indices, buffer.shape)
+                    for first, lanes in _of_access(offset, loop, vector_bytes, text):
+                        yield first, lanes, number == 0
+
+
+def _of_access(
+    offset: tir.Expr, loop: tir.For | None, vector_bytes: int, text: Expressions
+) -> Iterator[tuple[int | None, int]]:
+    if loop is None or loop.var not in tir.walk(offset):
+        yield _constant(offset), 1
+        return
+    if text.step(offset, loop.var) != 1:
+        yield None, 1
+        return
+    for base, count in _chunks(loop, vector_bytes):
+        yield _constant(tir.substitute(offset, {loop.var: tir.Const(base, tir.INDEX)})), count
+
+
+def _constant(offset: tir.Expr) -> int | None:
+    """The value of an offset that is a constant, else None."""
+    return offset.value if isinstance(offset, tir.Const) else None
+
+
+def _values(block: tir.Block) -> Iterator[tir.Expr]:
+    """The nodes of a block's value, those of indices aside."""
+    waiting = [block.value]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, tir.Load):
+            waiting += tir.children(node)

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from sysai.compiler.cpu import lanes
 from sysai.compiler.graph import Graph, Node, Value
-from sysai.compiler.graph.sizes import product, same
+from sysai.compiler.graph.sizes import broadcast_indices, product, same
 from sysai.compiler.lowering.elements import Elements, Loop, allocate, block, indices, mergeable_axes, nested, spatial
 from sysai.compiler.passes.groups import Group, widens
 from sysai.compiler.tir.accesses import goes_along
@@ -113,7 +113,7 @@ def _matmul(group: Group, name: str, packed: bool) -> PrimFunc:
     loops = spatial(elements.shape(node.output))
     k = Loop("r", a.shape[-1], reduces=True)
     *batch, row, column = indices(loops)
-    a_element = elements.of(a, (*_batch(elements.shape(a), batch), row, k.index))
+    a_element = elements.of(a, (*broadcast_indices(elements.shape(a)[:-2], batch), row, k.index))
     if packed:
         stored = _panels(elements, _stored(group).name, column, (k,))
         b_element = stored if stored.dtype == b.dtype else Cast(b.dtype, stored)
@@ -121,7 +121,7 @@ def _matmul(group: Group, name: str, packed: bool) -> PrimFunc:
 
     def element(batch: Sequence[Expr], row: Expr, column: Expr) -> Expr:
         matrix = (column, row) if node.attributes["transpose_b"] else (row, column)
-        return elements.of(b, (*_batch(elements.shape(b), batch), *matrix))
+        return elements.of(b, (*broadcast_indices(elements.shape(b)[:-2], batch), *matrix))
 
     plain = element(batch, k.index, column)
     if same(loops[-1].extent, 1) or _reads_well(a_element, plain, loops[-2:], k):
@@ -172,12 +172,6 @@ def _packing(
 def zero(dtype: str) -> Const:
     """0 in a dtype."""
     return Const(0.0 if dtype in FLOATS else 0, dtype)
-
-
-def _batch(shape: Sequence[Expr], batch: Sequence[Expr]) -> tuple[Expr, ...]:
-    own = shape[:-2]
-    aligned = batch[len(batch) - len(own) :]
-    return tuple(ZERO if same(size, 1) else index for size, index in zip(own, aligned, strict=True))
 
 
 def _panels(elements: Elements, weight: str, column: Expr, summed: Sequence[Loop]) -> Expr:

@@ -80,7 +80,7 @@ def _reduction(schedule: Schedule) -> None:
     outer = [loop for loop in enclosing if not reduces_over(first, loop)]
     for loop, inside in row_passes(schedule, outer):
         if inside[-1].reduces:
-            _partial_results(schedule, inside[-1].name, schedule.loops_of(inside[-1].name)[len(outer) :], len(inside))
+            _reduce_row(schedule, inside[-1].name, schedule.loops_of(inside[-1].name)[len(outer) :], len(inside))
         else:
             vectors(schedule, loop)
     if not small:
@@ -106,8 +106,8 @@ def _columns(schedule: Schedule) -> None:
             parallelize(schedule, outer)
 
 
-def _partial_results(schedule: Schedule, block: str, loops: Sequence[str], share: int) -> None:
-    """A reduction along a row: one partial result for each lane, of a few vectors; then these are combined in a tree.
+def _reduce_row(schedule: Schedule, block: str, loops: Sequence[str], share: int) -> None:
+    """A reduction along a row, with partial results for the lanes of a vector, or of several in a long row.
 
     Args:
         loops: along the row.
@@ -119,7 +119,11 @@ def _partial_results(schedule: Schedule, block: str, loops: Sequence[str], share
         schedule.decompose_reduction(block, loops[0])
         return
     several = share == 1 and not is_shorter(extent, 2 * PARTIAL_VECTORS * lanes())
-    width = PARTIAL_VECTORS * lanes() if several else lanes()
+    partial_results(schedule, block, loops, PARTIAL_VECTORS * lanes() if several else lanes())
+
+
+def partial_results(schedule: Schedule, block: str, loops: Sequence[str], width: int) -> None:
+    """One partial result for each of `width` lanes of the last of `loops`, over which a block reduces; then a tree."""
     _, lane = schedule.split(loops[-1], width)
     partial = schedule.rfactor(block, lane)
     if f"{partial}_init" not in block_names(schedule):
@@ -164,7 +168,7 @@ def schedule_product(schedule: Schedule) -> None:
     if dots:
         _dot_products(schedule)
     else:
-        _outer_products(schedule)
+        outer_products(schedule)
     if "column" in loops and not dots:
         unroll_tile(schedule, tile)
     else:
@@ -226,7 +230,7 @@ def _dot_tile(rows: tir.Expr) -> tuple[int, int]:
     return height, 8 if height == 1 else 4
 
 
-def _outer_products(schedule: Schedule) -> None:
+def outer_products(schedule: Schedule) -> None:
     """All sums of a tile at once: the summed index outermost, the tile's elements in registers."""
     enclosing, summed, elements = _nest(schedule)
     if not summed:
@@ -280,8 +284,8 @@ def extent_of(schedule: Schedule, loop: str) -> tir.Expr:
 
 def vectors(schedule: Schedule, loop: str, width: int | None = None) -> str | None:
     """Vectorize a loop by `width`, by default one vector; return the loop over vectors. A shorter loop stays."""
-    width, extent = width or lanes(), extent_of(schedule, loop)
-    if isinstance(extent, tir.Const) and extent.value < width:
+    width = width or lanes()
+    if is_shorter(extent_of(schedule, loop), width):
         return None
     outer, inner = schedule.split(loop, width)
     schedule.vectorize(inner)

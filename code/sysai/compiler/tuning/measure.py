@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Timer
-from types import TracebackType
 
 import torch
 
@@ -67,18 +66,14 @@ class Measurer:
 
     def __call__(self, candidate: PrimFunc) -> Measurement:
         """Measure a schedule of the function."""
-        if self._process is None:
-            failure = self._start()
-            if failure:
-                return Measurement(None, f"the function without a schedule: {failure}")
+        if self._process is None and (failure := self._start()):
+            return Measurement(None, f"the function without a schedule: {failure}")
         return self._ask({"program": print_function(candidate)}, self.limit_s)
 
     def __enter__(self) -> "Measurer":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -31,18 +31,19 @@ from dataclasses import dataclass
 from sysai.compiler.cpu import lanes
 from sysai.compiler.errors import IllegalSchedule
 from sysai.compiler.schedule.default import (
-    add_up,
     extent_of,
+    is_shorter,
+    outer_products,
     parallelize,
+    partial_results,
     reduces_over,
     row_passes,
-    unroll_tile,
     vectors,
 )
 from sysai.compiler.schedule.schedule import Schedule, Trace
 from sysai.compiler.schedule.tree import find_block, find_loop
 from sysai.compiler.tir.expr import Const, Expr
-from sysai.compiler.tir.statement import SERIAL, PrimFunc, blocks
+from sysai.compiler.tir.statement import PrimFunc, blocks
 from sysai.compiler.tir.text import print_function
 
 Decision = int | str | bool
@@ -93,10 +94,8 @@ class _Chooser:
         if question in self.decisions:
             raise ValueError(f"{question!r} is asked twice: a rule gives each choice a name of its own")
         wanted = self.wanted.get(question)
-        self.options[question] = tuple(options)
-        self.decisions[question] = (
-            wanted if wanted in self.options[question] else self.rng.choice(self.options[question])
-        )
+        self.options[question] = options = tuple(options)
+        self.decisions[question] = wanted if wanted in options else self.rng.choice(options)
         return self.decisions[question]
 
 
@@ -282,13 +281,7 @@ def product(schedule: Schedule, choose: Choose) -> None:
     enclosing = [*outer, *blocked]
     schedule.reorder(*enclosing, *tile)
     schedule.compute_at("product", enclosing[-1])
-    own = [loop for loop in schedule.loops_of("product") if loop not in enclosing]
-    summed = [loop for loop in own if reduces_over(find_block(schedule.function, "product"), loop)]
-    if summed:
-        schedule.reorder(*summed, *(loop for loop in own if loop not in summed))
-        init = schedule.decompose_reduction("product", summed[0])
-        for block in (init, "product"):
-            unroll_tile(schedule, [loop for loop in schedule.loops_of(block) if loop not in {*enclosing, *summed}])
+    outer_products(schedule)
     if "column" in loops:
         vectors(schedule, tile[-1])
     count = choose("loops over cores", tuple(range(1, len(enclosing) + 1)))
@@ -307,23 +300,10 @@ def rows(schedule: Schedule, choose: Choose) -> None:
         width = lanes() * choose(f"{name}: vectors", (1, 2, 4, 8))
         if not inside[-1].reduces:
             vectors(schedule, loop, width)
-        elif not (isinstance(extent, Const) and extent.value < 2 * width):
-            _partial_results(schedule, name, loop, width)
+        elif not is_shorter(extent, 2 * width):
+            partial_results(schedule, name, [loop], width)
     count = choose("loops over cores", tuple(range(len(enclosing) + 1)))
     parallelize(schedule, enclosing[:count])
-
-
-def _partial_results(schedule: Schedule, name: str, loop: str, width: int) -> None:
-    """One partial result for each lane of some vectors; vectors are added up before lanes are, these in a tree."""
-    _, lane = schedule.split(loop, width)
-    partial = schedule.rfactor(name, lane)
-    schedule.vectorize(lane)
-    if f"{partial}_init" not in {block.name for block in blocks(schedule.function.body)}:
-        schedule.decompose_reduction(partial, schedule.loops_of(partial)[-2])
-    init = schedule.loops_of(f"{partial}_init")[-1]
-    if find_loop(schedule.function, init).kind == SERIAL:
-        schedule.vectorize(init)
-    add_up(schedule, name, width)
 
 
 RULES: dict[str, Rule] = {"matmul": product, "reduction": rows}
