@@ -9,6 +9,7 @@ count: a model of thirty layers has a dozen kernels.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +63,8 @@ def compile_graph(graph: Graph, schedule: Scheduler = default_schedule, timings:
     timings = timings or Timings()
     plan = make_plan(graph, schedule, timings)
     kernels = timings.measure("C", build_all, plan.schedules)
-    executable = timings.measure(
-        "entry", Executable, plan, lambda calls, slots: make_entry(calls, kernels, slots, plan.graph.sizes)
-    )
-    return Compiled(plan, executable, kernels, timings)
+    entry = partial(make_entry, kernels=kernels, sizes=plan.graph.sizes)
+    return Compiled(plan, timings.measure("entry", Executable, plan, entry), kernels, timings)
 
 
 def build_all(schedules: Sequence[Schedule]) -> list[Kernel]:

@@ -301,7 +301,7 @@ def test_arguments_that_do_not_fit_are_refused():
         kernel(x)
     with pytest.raises(ValueError, match="y should have shape"):
         kernel(x, torch.zeros(4, 3))
-    with pytest.raises(ValueError, match="x should be float32, but is float64"):
+    with pytest.raises(ValueError, match=r"x is torch\.float64, but should be float32"):
         kernel(x.double(), y)
     with pytest.raises(ValueError, match="x is not contiguous"):
         kernel(torch.zeros(4, 3).T, y)

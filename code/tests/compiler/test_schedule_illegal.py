@@ -189,8 +189,8 @@ def test_compute_at_where_a_consumer_is_elsewhere():
 
 def test_compute_at_where_a_consumer_has_run_before():
     schedule = Schedule(parse(PREVIOUS))
-    refused(schedule, "block use reads h and has run before make", "compute_at", "make", "i")
-    refused(schedule, "block use reads h and has run before make", "compute_inline", "make")
+    refused(schedule, "block use reads h and runs before make", "compute_at", "make", "i")
+    refused(schedule, "block use reads h and runs before make", "compute_inline", "make")
 
 
 def test_what_is_overwritten_in_between_is_not_computed_later():
@@ -229,7 +229,7 @@ def f(x: float32[4], y: float32[5, 4], z: float32[4]):
     schedule = Schedule(parse(text))
     refused(schedule, "block double reads x, which block step writes after it", "compute_at", "double", "j")
     refused(schedule, "block double reads x, which block step writes after it", "compute_inline", "double")
-    refused(schedule, "several iterations of t may write the same element of x", "reverse_compute_at", "last", "k")
+    refused(schedule, "iterations of t may write the same element of x", "reverse_compute_at", "last", "k")
 
 
 def test_a_buffer_that_carries_values_between_iterations_does_not_shrink():

@@ -95,10 +95,9 @@ class Kernel:
 
     def bind(self, *tensors: Tensor, sizes: Mapping[str, int] | None = None) -> Callable[[], None]:
         """A call for these tensors, checked now; they must stay alive and where they are while it is used."""
-        arguments = tuple(
-            kind(value) for kind, value in zip(self._entry.argtypes, (*self._arguments(tensors, sizes), 0), strict=True)
-        )
-        entry, threads, fixed = self._entry, torch.get_num_threads, arguments[:-1]
+        entry, threads = self._entry, torch.get_num_threads
+        kinds = zip(entry.argtypes[:-1], self._arguments(tensors, sizes), strict=True)
+        fixed = tuple(kind(value) for kind, value in kinds)
 
         def call() -> None:
             if failed := entry(*fixed, threads()):
@@ -149,13 +148,11 @@ class Kernel:
         return tuple(values[size.name] for size in function.sizes), lengths
 
     def _refuse(self, tensors: tuple[Tensor, ...]) -> None:
-        for tensor, buffer in zip(tensors, self.function.buffers, strict=True):
+        for tensor, buffer, dtype in zip(tensors, self.function.buffers, self._dtypes, strict=True):
             subject = f"{self.function.name}: {buffer.name}"
             if tensor.device.type != "cpu":
                 raise ValueError(f"{subject} is on {tensor.device}: move it to the CPU")
-            if tensor.dtype is not getattr(torch, buffer.dtype):
-                raise ValueError(
-                    f"{subject} should be {buffer.dtype}, but is {str(tensor.dtype).removeprefix('torch.')}"
-                )
+            if tensor.dtype is not dtype:
+                raise ValueError(f"{subject} is {tensor.dtype}, but should be {buffer.dtype}")
             if not tensor.is_contiguous():
                 raise ValueError(f"{subject} is not contiguous: call .contiguous() on it")

@@ -141,9 +141,7 @@ class _Partition:
 def _divides(block: tir.Block, var: tir.Var) -> bool:
     """Whether a quotient or a remainder of the variable occurs in a block."""
     nodes = (node for expr in (*block.indices, block.value) for node in tir.walk(expr))
-    return any(
-        isinstance(node, tir.Binary) and node.op in ("floordiv", "mod") and var in tir.walk(node) for node in nodes
-    )
+    return any(getattr(node, "op", "") in ("floordiv", "mod") and var in tir.walk(node) for node in nodes)
 
 
 def _conditions(stmt: tir.Stmt, moving: Ranges) -> Iterator[tuple[tir.Expr, Ranges]]:

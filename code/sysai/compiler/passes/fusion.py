@@ -79,15 +79,9 @@ def traffic(groups: Iterable[Group], sizes: Mapping[str, int] | None = None) -> 
     result = []
     for group in groups:
         fused = 0 if group.kind == "view" else _bytes((*group.inputs, *group.outputs), sizes)
-        apart = (
-            fused
-            if group.kind == "opaque"
-            else sum(
-                _bytes((*{value.name: value for value in node.inputs}.values(), node.output), sizes)
-                for node in group.nodes
-                if node.op != "reshape" and operator_of(node).kind != SOURCE
-            )
-        )
+        moving = [node for node in group.nodes if node.op != "reshape" and operator_of(node).kind != SOURCE]
+        apart = sum(_bytes((*dict.fromkeys(node.inputs), node.output), sizes) for node in moving)
+        apart = fused if group.kind == "opaque" else apart
         result.append(GroupTraffic(group, fused, apart))
     return result
 
@@ -221,9 +215,8 @@ class _Fusion:
             assert group not in open_groups, f"groups wait for each other around {group}"
             open_groups.add(group)
             waiting.extend(missing)
-        return tuple(
-            classify(self.context, self.members[group], self._stored(group, self.members[group])) for group in order
-        )
+        groups = ((name, self.members[name]) for name in order)
+        return tuple(classify(self.context, nodes, self._stored(name, nodes)) for name, nodes in groups)
 
 
 def _free_nodes(context: Context) -> set[str]:

@@ -322,11 +322,8 @@ def _check_operand(producers: Mapping[str, Node], value: Value, anchor: Node) ->
             value = node.inputs[0]
             continue
         if anchor.op != "matmul" or node.op not in ("reshape", "permute", "expand", "slice"):
-            raise IllegalFusion(
-                f"{node.op} before {anchor.op}: each element is read many times, and would be computed as often"
-            )
+            raise IllegalFusion(f"{node.op} before {anchor.op}: each element is read, and would be computed, many times")
         indices, value = moved_indices(node, indices), node.inputs[0]
     if not is_affine(indices, axes[-2:]):
-        raise IllegalFusion(
-            f"the product would read {value.name}[{', '.join(map(str, indices))}]: a division for every element"
-        )
+        element = f"{value.name}[{', '.join(map(str, indices))}]"
+        raise IllegalFusion(f"the product would read {element}: a division for every element")

@@ -103,7 +103,7 @@ def entry_source(calls: Sequence[KernelCall], slots: Mapping[str, int], sizes: S
 
 
 def make_entry(
-    calls: Sequence[KernelCall], kernels: Sequence[CFunction], slots: Mapping[str, int], sizes: Sequence[Var]
+    calls: Sequence[KernelCall], slots: Mapping[str, int], kernels: Sequence[CFunction], sizes: Sequence[Var]
 ) -> RunKernels:
     """The function that makes `calls`, given the values of `sizes` and the addresses of all values.
 

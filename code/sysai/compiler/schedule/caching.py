@@ -65,12 +65,11 @@ def cache_read(
     copying = tree.fresh(function, f"copy_{name}", name)
     nest = _copy(function, copying, copy, source, dimensions)
 
+    def copied(load: tir.Load) -> tir.Load:
+        return copy[tuple(dim.index(load.indices) for dim in dimensions)]
+
     def use(inner: tir.Block) -> tir.Block:
-        if inner.name != block:
-            return inner
-        return tree.change_accesses(
-            inner, buffer, lambda load: tir.Load(copy, tuple(dim.index(load.indices) for dim in dimensions))
-        )
+        return tree.change_accesses(inner, buffer, copied) if inner.name == block else inner
 
     new = tir.Allocate(copy, tir.sequence(nest, tree.change_blocks(consumer_nest, use)))
     function = replace(function, body=tree.replace_statement(function.body, consumer_nest, new))
@@ -87,16 +86,12 @@ def cache_write(function: tir.PrimFunc, block: str, scope: str = "local") -> tup
     buffer = writer.buffer
     others = [other.name for other in tree.writers(function.body, buffer.name) if other.name != block]
     if others:
-        raise IllegalSchedule(
-            f"block {others[0]} writes {buffer.name} too: cache it before it is decomposed or written twice"
-        )
+        raise IllegalSchedule(f"block {others[0]} writes {buffer.name} too: cache it before decomposing the reduction")
     if any(load.buffer.name == buffer.name for load in tree.reads(writer)) or (writer.reduces and writer.init is None):
         raise IllegalSchedule(f"block {block} goes on from what is in {buffer.name}, which a new copy would not hold")
     extents = {axis.var: axis.extent for axis in writer.axes if axis.kind == tir.SPATIAL}
     if len(set(writer.indices)) < len(writer.indices) or [extents.get(i) for i in writer.indices] != list(buffer.shape):
-        raise IllegalSchedule(
-            f"block {block} does not write all of {buffer.name}, but the copy would be copied as a whole"
-        )
+        raise IllegalSchedule(f"block {block} does not write all of {buffer.name}, but all of the copy would be copied")
     conditions = [stmt for stmt in tree.path_to_block(function.body, block) if isinstance(stmt, tir.If)]
     if conditions:
         raise IllegalSchedule(f"block {block} is under the condition {conditions[0].condition}: the copy would not be")
@@ -106,9 +101,7 @@ def cache_write(function: tir.PrimFunc, block: str, scope: str = "local") -> tup
     copying = tree.fresh(function, f"copy_{name}", name)
     dimensions = parse_layout(None, len(buffer.shape))
     nest = _copy(function, copying, buffer, copy, dimensions)
-    inside = tree.change_blocks(
-        writer_nest, lambda inner: replace(inner, buffer=copy) if inner.name == block else inner
-    )
+    inside = tree.change_blocks(writer_nest, lambda old: replace(old, buffer=copy) if old.name == block else old)
     new = tir.Allocate(copy, tir.sequence(inside, nest))
     return replace(function, body=tree.replace_statement(function.body, writer_nest, new)), copying
 
@@ -180,9 +173,8 @@ def _outermost_without_writes(function: tir.PrimFunc, consumer: tir.Block, buffe
 
 def _outermost_alone(function: tir.PrimFunc, writer: tir.Block) -> tir.Stmt:
     """The outermost loop around the writer, or itself."""
-    nest = next(
-        stmt for stmt in tree.path_to_block(function.body, writer.name) if isinstance(stmt, tir.For | tir.Block)
-    )
+    path = tree.path_to_block(function.body, writer.name)
+    nest = next(stmt for stmt in path if isinstance(stmt, tir.For | tir.Block))
     for block in tir.blocks(nest):
         if block.name != writer.name and tree.touches(block, writer.buffer.name):
             raise IllegalSchedule(

@@ -213,9 +213,7 @@ def require_order(function: tir.PrimFunc, producer: tir.Block, consumers: Sequen
     order = list(tir.blocks(function.body))
     for consumer in consumers:
         if order.index(consumer) < order.index(producer):
-            raise IllegalSchedule(
-                f"block {consumer.name} reads {producer.buffer.name} and has run before {producer.name}"
-            )
+            raise IllegalSchedule(f"block {consumer.name} reads {producer.buffer.name} and runs before {producer.name}")
 
 
 def require_unchanged(function: tir.PrimFunc, producer: tir.Block, destination: str) -> None:

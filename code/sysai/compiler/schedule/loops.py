@@ -208,9 +208,7 @@ def _not_nested(function: tir.PrimFunc, outer: str, inner: str, verb: str) -> st
     if not any(loop.var.name == inner for loop in tree.loops(below)):
         return f"cannot {verb} {outer} and {inner}: {inner} is not inside {outer}"
     between = _describe(below)
-    return (
-        f"cannot {verb} {outer} and {inner}: they are not perfectly nested, directly inside {outer} there is {between}"
-    )
+    return f"cannot {verb} {outer} and {inner}: not perfectly nested, directly inside {outer} there is {between}"
 
 
 def _describe(stmt: tir.Stmt) -> str:

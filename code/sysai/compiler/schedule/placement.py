@@ -86,9 +86,7 @@ def compute_inline(function: tir.PrimFunc, block: str) -> tir.PrimFunc:
     """Compute a block's elements where they are read, as often as they are."""
     producer = tree.find_block(function, block)
     if producer.reduces:
-        raise IllegalSchedule(
-            f"block {block} is a reduction: its value takes a loop, and cannot stand in an expression"
-        )
+        raise IllegalSchedule(f"block {block} is a reduction: its value takes a loop, and can stand in no expression")
     consumers = dependence.require_movable(function, producer, f"inline {block}")
     dependence.require_order(function, producer, consumers)
     for consumer in consumers:
@@ -164,9 +162,7 @@ def _rebound(block: tir.Block, bindings: Mapping[tir.Var, tir.Expr], predicate: 
         if condition in domain:
             continue
         if tir.variables(condition) - set(by_loop) - sizes:
-            raise IllegalSchedule(
-                f"block {block.name} has the condition {condition}, which holds for its old loops only"
-            )
+            raise IllegalSchedule(f"block {block.name} has the condition {condition}, which is on its old loops")
         predicate = tir.conjunction(predicate, tir.substitute(tir.substitute(condition, by_loop), bindings))
     axes = tuple(replace(axis, binding=bindings[axis.var]) for axis in block.axes)
     return replace(block, axes=axes, predicate=predicate)
@@ -203,9 +199,8 @@ def _complete_regions(function: tir.PrimFunc, consumer: tir.Block, name: str, ta
     for writer in tree.writers(target.body, name):
         over = [loop.var.name for loop in alone if loop.var in tree.reduction_loops(writer)]
         if over:
-            raise IllegalSchedule(
-                f"{refusal}: {name} is not complete there, {min(over)} is a reduction loop of {writer.name}"
-            )
+            loop = f"{min(over)} is a reduction loop of {writer.name}"
+            raise IllegalSchedule(f"{refusal}: {name} is not complete there, {loop}")
     for writer in tree.writers(function.body, name):
         if writer not in tree.writers(target.body, name):
             raise IllegalSchedule(f"{refusal}: block {writer.name}, outside that loop, writes {name} too")
@@ -214,9 +209,7 @@ def _complete_regions(function: tir.PrimFunc, consumer: tir.Block, name: str, ta
     fixed = dependence.determined(written, [*alone, *tree.loops(target.body)])
     for outer in alone:
         if outer.var not in fixed:
-            raise IllegalSchedule(
-                f"{refusal}: several iterations of {outer.var.name} may write the same element of {name}"
-            )
+            raise IllegalSchedule(f"{refusal}: iterations of {outer.var.name} may write the same element of {name}")
     # Dense, and read at the consumer's own axes: then a region of the buffer is a range of these axes.
     inner_extents = {loop.var: loop.extent for loop in tree.loops(target.body)}
     buffer = next(load.buffer for load in tree.reads(consumer) if load.buffer.name == name)
@@ -245,9 +238,7 @@ def _require_first_region_first(consumer: tir.Block, regions: Regions, alone: Se
     if not over:
         return
     if any(loop.kind != tir.SERIAL for loop in alone):
-        raise IllegalSchedule(
-            f"{refusal}: it reduces over parts, which come in order only if all loops there are serial"
-        )
+        raise IllegalSchedule(f"{refusal}: it reduces over parts, which only serial loops make in order")
     beginning = {loop.var: 0 for loop in alone}
     mixed = {var for a in over for b in others for var in tir.variables(a) & tir.variables(b)} & set(beginning)
     later = any(simplify(tir.substitute(start, beginning)) != tir.ZERO for start in over)

@@ -117,9 +117,7 @@ def _reduction(function: tir.PrimFunc, name: str) -> tir.Block:
     if block.init is None:
         raise IllegalSchedule(f"block {name} does not initialize its elements itself: it has been decomposed already")
     if any(load.buffer.name == block.buffer.name for load in tree.reads(block)):
-        raise IllegalSchedule(
-            f"block {name} also reads elements of {block.buffer.name}, so that sums depend on each other"
-        )
+        raise IllegalSchedule(f"block {name} also reads elements of {block.buffer.name}: sums depend on each other")
     return block
 
 

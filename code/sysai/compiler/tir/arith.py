@@ -232,9 +232,8 @@ class _Knowledge(local):
 
     def _moves(self, atom: tir.Expr) -> bool:
         """Whether it contains a variable that has a range on both sides, or anything but sizes."""
-        return any(
-            node in self.ranged or not isinstance(node, tir.Var | tir.Binary | tir.Const) for node in tir.walk(atom)
-        )
+        of_sizes = tir.Var | tir.Binary | tir.Const
+        return any(node in self.ranged or not isinstance(node, of_sizes) for node in tir.walk(atom))
 
     def _depends(self, expr: tir.Expr, atom: tir.Expr) -> bool:
         ends = (end.get(var) for var in tir.variables(expr) for end in (self.low, self.last))

@@ -132,9 +132,7 @@ class _Parser:
         match node:
             case ast.Subscript(ast.Name(dtype), shape) if dtype in tir.DTYPES:
                 return tir.Buffer(name, self.several(shape), dtype, scope)
-        raise _error(
-            node, f"not the type of a buffer: {ast.unparse(node)}; write a dtype and a shape, as float32[N, 4]"
-        )
+        raise _error(node, f"not the type of a buffer: {ast.unparse(node)}; write dtype and shape, as float32[N, 4]")
 
     def body(self, nodes: Sequence[ast.stmt]) -> tir.Stmt:
         stmts = tuple(_Parser(self.names).statement(node) for node in nodes if not isinstance(node, ast.Pass))

@@ -86,9 +86,8 @@ class Measurer:
     def _start(self) -> str:
         """Start the process with the function to compare with; return what went wrong, or ''."""
         command = [sys.executable, "-m", "sysai.compiler.tuning.measure"]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
         question = {"program": print_function(self.function), "sizes": self.sizes}
         failure = self._ask(question, START_S + self.limit_s).error
         if failure:

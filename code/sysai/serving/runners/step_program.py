@@ -190,7 +190,7 @@ class StepProgram:
             for owner, call in self._calls
         ]
         table = [kernel for several in kernels.values() for kernel in several]
-        return make_entry(calls, table, self._slots, [Var(name) for name in self._sizes])
+        return make_entry(calls, self._slots, table, [Var(name) for name in self._sizes])
 
     def run(self, rows: int, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray]) -> None:
         """Execute all calls.
