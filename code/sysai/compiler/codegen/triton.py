@@ -9,8 +9,7 @@ operands through shared memory, and chooses the matrix instructions. What is lef
 the schedule's outer part: what one program computes, and in which order programs run.
 
 The file is needed because `triton.jit` reads the source of what it compiles. On a machine without a GPU Triton's
-interpreter runs the same kernels in numpy: that is slow, and meant for small sizes. Production: Inductor generates
-Triton in the same manner, with many more operators, and measures candidates of block sizes.
+interpreter runs the same kernels in numpy, for small sizes. Inductor generates Triton in the same manner.
 """
 
 import hashlib

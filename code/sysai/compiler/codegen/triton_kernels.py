@@ -5,16 +5,13 @@
                 else each level of reductions is a pass over the row in blocks of BLOCK_C (softmax: max, sum, result)
     matmul      a program computes a tile of BLOCK_M x BLOCK_N, walking along K; then what follows elementwise
 
-Block sizes are powers of two, as Triton demands: pointwise 1024, 8 elements a thread with 4 warps of 32, two vector
-loads of 16 bytes in float32; rows about 2048 elements or one whole row, 16 elements a thread; matmul tiles of
-128 x 128, or as small as the matrix, not below 16: what tensor cores take.
+Block sizes are powers of two, as Triton demands: pointwise 8 elements a thread, two vector loads of 16 bytes in
+float32; rows 16 elements a thread; matmul tiles as small as the matrix, not below 16: what tensor cores take.
 
 Memory traffic, of operands of S_in bytes and results of S_out: pointwise and rows that fit, S_in + S_out; rows that
 don't, S_in times the passes; matmul, about 2 M N K / BLOCK elements, of which the second-level cache serves those that
 programs running at the same time share. Their order is therefore grouped (Triton's tutorial on matrix products).
-
-Production (Inductor) also splits a reduction between programs where there are few rows, tunes the blocks, and has
-templates that are written by hand for matrix products and attention.
+Inductor also splits a reduction between programs where there are few rows, and tunes the blocks.
 """
 
 from collections.abc import Iterable

@@ -1,18 +1,17 @@
 """The C header that generated kernels include: vectors, loads and stores of every dtype, and functions on them.
 
 GCC's and clang's vector extensions give arithmetic on vectors of any length; `vector_header.h` has the rest, for each
-number of lanes. exp, log, tanh, erf and sigmoid are polynomials after a reduction of the argument, without branches,
-so that they need neither a vector library nor -ffast-math, and NaN, infinities and -0 come out as torch's do.
+number of lanes. exp, log, tanh, erf and sigmoid are polynomials after a reduction of the argument, without branches
+(the method: Cody and Waite, Software Manual for the Elementary Functions, 1980), with torch's NaN, infinities and -0.
 Greatest errors for float32, measured on all of the range (`test_vector_math.py`), in units in the last place:
 
     exp 1.1   pow2 1.1   log 1   tanh 1.5   erf 1.4   rsqrt 1.5   sigmoid 2.5 (0 below -88.7, like torch)
 
 float64 goes to the C library lane by lane, and so do sin and cos. float16 and bfloat16 are what memory holds: they are
-computed with in float32. A kernel that converts vectors of 8 or 16 bits defines SYSAI_NARROW, for the instructions
-that do it (gcc 12 converts most of them one lane after the other); others do without, as to read <immintrin.h> takes a
-C compiler as long as all the rest of a short kernel. W. J. Cody and W. Waite, Software Manual for the Elementary
-Functions (1980) is the source of the method; production uses SLEEF, Intel's SVML, or glibc's libmvec (up to 4 units,
-only with -ffast-math).
+computed with in float32. A kernel that converts vectors of 8 or 16 bits defines SYSAI_NARROW, for the instructions that
+do it (gcc 12 converts most of them one lane after the other); others do without, as to read <immintrin.h> takes a C
+compiler as long as all the rest of a short kernel. Production uses SLEEF, Intel's SVML, or glibc's libmvec (up to 4
+units, only with -ffast-math).
 """
 
 import re

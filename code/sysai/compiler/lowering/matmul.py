@@ -3,8 +3,8 @@
     acc[i, j]  += a[i, k] * b[k, j]       the product
     y[i, j]     = epilogue(acc[i, j])     bias, activation, residual: while the tile is in registers
 
-The schedule makes a tile of registers of `acc`, so that it is never in memory. Leading dimensions that both results
-and left operand have, and the right one has not, are rows like any others: [B, T, K] x [K, N] has B T rows.
+The schedule makes a tile of registers of `acc`. Leading dimensions that the right operand has not are rows like any
+others: [B, T, K] x [K, N] has B T rows.
 
 A right operand that is constant is packed when the graph is compiled: columns in panels of P, two vectors, and each
 panel row by row, so that a loop over k reads it from front to back, whatever the number of rows (Goto and van de Geijn,

@@ -6,13 +6,10 @@ For each row, one after the other while the row is in the nearest cache:
                                 that a later pass needs too is kept, where a result's row will be or in a buffer
     for each result             its elements, or its one element
 
-    bytes moved    inputs + outputs, each once; softmax operator by operator moves four times as much
-
-Where the last axis is not reduced, a row's elements lie far apart, but those of neighbouring rows side by side. Each
-pass then goes over all rows, these innermost: for the elements of a row, for the rows, acc[row] = combine(...).
-
-A library has softmax and LayerNorm as functions of their own, written like this; the rows that come out of fusion
-may hold anything (bias + GELU + residual + LayerNorm is one kernel).
+Inputs and outputs are moved once; softmax operator by operator moves four times as much. Where the last axis is not
+reduced, a row's elements lie far apart, but those of neighbouring rows side by side. Each pass then goes over all rows,
+these innermost: for the elements of a row, for the rows, acc[row] = combine(...). A library has softmax and LayerNorm
+written like this; rows that come out of fusion may hold anything.
 """
 
 from dataclasses import replace

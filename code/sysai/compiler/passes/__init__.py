@@ -7,9 +7,8 @@
     cse                  common subexpressions: what is computed twice is computed once
     dce                  dead code: what no output needs goes
 
-Each makes work for the others: a decomposed softmax computes its maximum twice until `cse` sees it, and a folded
-constant may be a 1 to multiply by. None of the last four adds a node to compute, so that the loop ends. The verifier
-runs after every pass. Fusion and memory planning come after; they do not change what is computed.
+Each makes work for the others: a folded constant may be a 1 to multiply by. None of the last four adds a node to
+compute, so that the loop ends. The verifier runs after every pass. Fusion and memory planning come after.
 """
 
 from collections import Counter

@@ -322,7 +322,7 @@ def _check_operand(producers: Mapping[str, Node], value: Value, anchor: Node) ->
             value = node.inputs[0]
             continue
         if anchor.op != "matmul" or node.op not in ("reshape", "permute", "expand", "slice"):
-            raise IllegalFusion(f"{node.op} before {anchor.op}: each element is read, and would be computed, many times")
+            raise IllegalFusion(f"{node.op} before {anchor.op}: an element is read, and would be computed, many times")
         indices, value = moved_indices(node, indices), node.inputs[0]
     if not is_affine(indices, axes[-2:]):
         element = f"{value.name}[{', '.join(map(str, indices))}]"

@@ -19,10 +19,9 @@ The language is Python's expressions, read so:
 
 The operators `and`, `or` and `not` are written `and_`, `or_`, `not_`, as these words are Python's.
 
-What a rule owes: its two sides have one meaning for all operands, `exact` (every bit, NaN, infinities and the sign
-of zero included, but not which NaN) or up to rounding. The engine checks what can be checked without knowing that:
-the new value has the dtype of the old, and its shape, where needed by expanding. Rules that undo one another
-would go on for ever: the engine stops and names them.
+What a rule owes: its two sides have one meaning for all operands, `exact` (every bit, NaN, infinities and the sign of
+zero included, but not which NaN) or up to rounding. The engine checks that the new value has the dtype of the old, and
+its shape, where needed by expanding, and stops where rules undo one another.
 
 This is the term rewriting of Halide's simplifier, of MLIR's DRR and PDL, and of TASO (Jia et al., SOSP 2019), which
 also finds rules. All rewrite greedily, the first rule that matches; equality saturation (egg, Willsey et al.,

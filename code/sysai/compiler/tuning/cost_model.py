@@ -5,9 +5,9 @@ of speed against the best of the same workload:
 
     score = log(fastest seconds / seconds)          0 for the fastest, -1 for 2.7 times slower
 
-A search needs the order of candidates rather than their times, so what counts is whether pairs are ordered right.
-Production: TVM (Chen et al., NeurIPS 2018, arXiv 1805.08166) trains XGBoost on a rank loss, on records of many
-workloads; TenSet (2021) found networks trained on millions of them better.
+A search needs the order of candidates rather than their times. Production: TVM (Chen et al., NeurIPS 2018, arXiv
+1805.08166) trains XGBoost on a rank loss, on records of many workloads; TenSet (2021) found networks trained on
+millions of them better.
 
 Features of a loop nest are numbers that say, before it runs, what its time may depend on: operations, accesses and
 iterations of loops of the whole execution, for given sizes. The memory hierarchy enters by an estimate of traffic: of
@@ -16,8 +16,7 @@ iteration of the loops outside brings that in again.
 
     traffic(Z) = bytes touched by the loops inside * iterations of the loops outside
 
-Ansor's features (Zheng et al., OSDI 2020, appendix B; 164 numbers a statement) are of the same kinds. How an index
-moves with a loop is found by evaluating it, so that indices with quotients need no theory.
+Ansor's features (Zheng et al., OSDI 2020, appendix B; 164 numbers a statement) are of the same kinds.
 """
 
 import importlib.util

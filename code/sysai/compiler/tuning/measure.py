@@ -2,13 +2,8 @@
 
 The process is kept for one candidate after the other, since to import torch takes longer than to run most of them; it
 is ended and replaced when it exceeds the limit. It gets the program as text, compiles it, compares its results with
-those of the program before any schedule, and times it:
-
-    seconds = least of REPEATS, each over as many calls as take BATCH_S
-
-The least of many short ones, since whatever else the machine does only adds, and comes and goes. Candidates run one
-at a time, so that they do not disturb each other; compilation is outside the clock. TVM sends candidates to a fleet of
-machines over the network.
+those of the program before any schedule, and times it: the least of REPEATS times, each over as many calls as take
+BATCH_S, since whatever else the machine does only adds. TVM sends candidates to a fleet of machines over the network.
 
 Measurements are kept in a database, a file of JSON lines that only grows. A record is appended by one write, under a
 lock: several processes may share a database, and a process that dies leaves at most one incomplete line, which readers

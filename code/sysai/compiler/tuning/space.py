@@ -10,16 +10,9 @@ follows them where they still fit and decides the rest anew: that is mutation (a
 (kept from two parents). Candidates that a primitive refuses are not in the space.
 
 MetaSchedule (Shao et al., arXiv 2205.13603, sections 3 and 4) has the same idea: sampling is part of the trace, and
-evolution changes the sampled values. Its rules are generated from the program; ours are written here, of what is worth
-trying for a loop nest on a CPU:
-
-    tiled      every loop of a nest is cut in up to three: over cores, within a cache, within registers; a sum is kept
-               in registers or in memory; the innermost loop runs in vectors. Ansor calls this structure SSRSRS (Zheng
-               et al., OSDI 2020, arXiv 2006.06762, section 4): S for independent loops, R for those that sum
-    product    for a lowered product with an epilogue: the shape of the register tile, the blocks of rows and columns
-    rows       for lowered reductions along rows: how many partial results, how wide the vectors
-
-A tile's size may be anything that a register or a cache holds, also one that does not divide: the rest is a tail.
+evolution changes the sampled values. Its rules are generated from the program; ours are written here: `tiled` for any
+nest, `product` and `rows` for lowered products and reductions. A tile's size may be anything that a register or a cache
+holds, also one that does not divide: the rest is a tail.
 """
 
 import itertools
@@ -174,7 +167,11 @@ def tile_sizes(extent: Expr, limit: int) -> tuple[int, ...]:
 
 
 def tiled(schedule: Schedule, choose: Choose) -> None:
-    """Tile every perfect nest of the function that has one block."""
+    """Cut every loop of a nest that has one block in up to three: over cores, within a cache, within registers.
+
+    A sum is kept in registers or in memory, and the innermost loop runs in vectors. Ansor calls this structure SSRSRS
+    (Zheng et al., OSDI 2020, arXiv 2006.06762, section 4): S for independent loops, R for those that sum.
+    """
     for block, loops in _nests(schedule):
         _tile_nest(schedule, block, loops, choose)
 
@@ -262,7 +259,7 @@ def _unroll(schedule: Schedule, name: str, loops: Sequence[str], choose: Choose)
 
 
 def product(schedule: Schedule, choose: Choose) -> None:
-    """The schedule of a lowered product (blocks "product" and "store"), its numbers left open."""
+    """The schedule of a lowered product (blocks "product" and "store"); open are tiles, blocks of rows and columns."""
     loops = schedule.loops_of("store")
     outer, tile, blocked = [loop for loop in loops if loop not in ("row", "column")], [], []
     rows = 1

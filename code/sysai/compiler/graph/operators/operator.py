@@ -1,11 +1,5 @@
 """A row of the table of operators, and what rows are written with: checks of shapes, and arguments of ATen's operators.
 
-    Operator("softmax", COMPOSITE, 1, ("axis",),
-             infer=_floats_along_axis,                               shape and dtype of the result
-             reference=lambda torch, x, axis: x.softmax(axis),       its meaning, in PyTorch
-             decomposition=Decomposition("softmax(x, axis=a)", "mul(e := exp(..."),
-             aten=("softmax.int", "_softmax.default"), translate=partial(_along_axis, "softmax"))
-
 In the files of the rows `_softmax_type` would infer, `_softmax_tensor` be the reference and `_softmax` translate, where
 that takes more than a line. An operator of ATen that becomes several nodes, or none, stands in `TRANSLATIONS` there.
 
