@@ -87,9 +87,9 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
     groups = timings.measure("fusion", fuse_operators, graph)
     constants = dict(graph.constants)
     steps: list[PlanStep] = []
-    kernels: dict[PrimFunc, int] = {}  # the number of each function's kernel, whatever its sizes are called
+    # The number of each function's kernel, whatever its sizes are called, and these as positions in its shapes' order.
+    kernels: dict[PrimFunc, tuple[int, list[int]]] = {}
     schedules: list[Schedule] = []
-    orders: list[list[int]] = []  # of each kernel's sizes, as positions in the order of its shapes
     for group in groups:
         if group.kind == "opaque":
             steps.append(Fallback(group.nodes))
@@ -98,15 +98,14 @@ def make_plan(graph: Graph, schedule: Scheduler = default_schedule, timings: Tim
             function = _verified(timings.measure("lowering", lower, group, kernel_name(group), weight is not None))
             alike, sizes = with_canonical_sizes(function)
             if alike not in kernels:
-                kernels[alike] = len(schedules)
-                orders.append([sizes.index(size) for size in function.sizes])
+                kernels[alike] = len(schedules), [sizes.index(size) for size in function.sizes]
                 schedules.append(timings.measure("schedules", schedule, function, group.kind))
                 _verified(schedules[-1].function)
             operands = [*(v.name for v in group.inputs), *(v.name for v in group.outputs)]
             if weight is not None:
                 operands[operands.index(weight)] = _packed(group, weight, constants)
-            kernel = kernels[alike]
-            steps.append(KernelCall(kernel, tuple(operands), tuple(sizes[position] for position in orders[kernel])))
+            kernel, order = kernels[alike]
+            steps.append(KernelCall(kernel, tuple(operands), tuple(sizes[position] for position in order)))
     # A weight that is only read in packed form is not kept in its own.
     read = [value.name for value in graph.outputs]
     for step in steps:

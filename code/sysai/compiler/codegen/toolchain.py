@@ -109,7 +109,8 @@ def writable_folder(kind: str, file_name: str) -> Path:
     folder = cache_folder() / kind
     if (folder / file_name).exists():
         return folder
-    temporary = Path(tempfile.gettempdir()) / f"sysai-{kind}-{_user()}"
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    temporary = Path(tempfile.gettempdir()) / f"sysai-{kind}-{user}"
     for candidate in (folder, temporary):
         try:
             candidate.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -123,10 +124,6 @@ def writable_folder(kind: str, file_name: str) -> Path:
             _note(f"{folder} can't be written; kernels go to {temporary}: set SYSAI_CACHE to a folder that can")
         return candidate
     raise ToolchainError(f"neither {folder} nor {temporary} can be written ({reason}): set SYSAI_CACHE to a folder")
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
 
 
 def _require_own(folder: Path) -> None:

@@ -23,6 +23,7 @@ from sysai.compiler.graph.operators import operator_of
 from sysai.compiler.graph.sizes import Indices, product, reshape_indices
 from sysai.compiler.lowering.elements import Elements
 from sysai.compiler.passes.groups import Group
+from sysai.compiler.schedule.tree import numbered
 from sysai.compiler.tir.arith import proves, simplify, size_ranges
 from sysai.compiler.tir.expr import HALF, INDEX, Expr, Var
 
@@ -89,11 +90,7 @@ class Names:
     def fresh(self, wanted: str) -> str:
         """A name that nothing has yet."""
         base = re.sub(r"\W", "_", wanted)
-        base = f"_{base}" if base[:1].isdigit() or not base else base
-        name, count = base, 1
-        while name in self.taken:
-            count += 1
-            name = f"{base}_{count}"
+        name = numbered(f"_{base}" if base[:1].isdigit() or not base else base, self.taken)
         self.taken.add(name)
         return name
 

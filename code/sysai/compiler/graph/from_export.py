@@ -84,7 +84,7 @@ def import_module(
             inputs.
     """
     arguments, keywords = tuple(example_inputs), dict(keywords or {})
-    axes = _dynamic_axes(_parameter_names(module, arguments, keywords), dynamic or {})
+    axes = _dynamic_axes(module, arguments, keywords, dynamic or {})
     exported = _export(module, arguments, keywords, axes)
     signature = exported.graph_signature
     if changed := [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]:
@@ -134,16 +134,12 @@ def _one_tensor(tied: Mapping[str, Callable[[], Tensor]]) -> Callable[[], Tensor
     return current
 
 
-def _parameter_names(module: nn.Module, inputs: tuple, keywords: dict) -> list[str]:
+def _dynamic_axes(module: nn.Module, inputs: tuple, keywords: dict, dynamic: Dynamic) -> dict[str, dict[int, str]]:
+    """For each argument by name, the names of the sizes of its dynamic axes."""
     try:
-        bound = inspect.signature(module.forward).bind(*inputs, **keywords)
+        names = list(inspect.signature(module.forward).bind(*inputs, **keywords).arguments)
     except TypeError as error:
         raise ValueError(f"the module does not take these example inputs: {error}") from None
-    return list(bound.arguments)
-
-
-def _dynamic_axes(names: list[str], dynamic: Dynamic) -> dict[str, dict[int, str]]:
-    """For each argument by name, the names of the sizes of its dynamic axes."""
     if unknown := set(dynamic) - set(range(len(names))) - set(names):
         raise ValueError(f"dynamic names {sorted(map(str, unknown))}, but the inputs are {names}")
     return {name: {**dynamic.get(position, {}), **dynamic.get(name, {})} for position, name in enumerate(names)}

@@ -78,9 +78,8 @@ class Context:
 
     def escapes(self, value: Value, names: Iterable[str]) -> bool:
         """Whether a value is needed outside the nodes called `names`."""
-        return value.name in self.outputs or any(
-            user.output.name not in names for user in self.users.get(value.name, ())
-        )
+        users = self.users.get(value.name, ())
+        return value.name in self.outputs or any(user.output.name not in names for user in users)
 
 
 def classify(context: Context, names: Iterable[str], stored: Iterable[str] | None = None) -> Group:
@@ -322,7 +321,7 @@ def _check_operand(producers: Mapping[str, Node], value: Value, anchor: Node) ->
             value = node.inputs[0]
             continue
         if anchor.op != "matmul" or node.op not in ("reshape", "permute", "expand", "slice"):
-            raise IllegalFusion(f"{node.op} before {anchor.op}: an element is read, and would be computed, many times")
+            raise IllegalFusion(f"{node.op} before {anchor.op}: elements read many times would be computed as often")
         indices, value = moved_indices(node, indices), node.inputs[0]
     if not is_affine(indices, axes[-2:]):
         element = f"{value.name}[{', '.join(map(str, indices))}]"

@@ -116,16 +116,14 @@ class Executable:
             self.segments += [make_entry(steps, self.slots)] if is_call else steps
         in_arena_values = [values[life.name] for life in self.lives]
         result_values = [values[name] for name in self.results]
-        self._arena_bytes = sizes_function(
-            [product(value.shape) * ITEM_BYTES[value.dtype] for value in in_arena_values], graph.sizes
-        )
+        counts = [product(value.shape) * ITEM_BYTES[value.dtype] for value in in_arena_values]
+        self._arena_bytes = sizes_function(counts, graph.sizes)
         self._result_shapes = [sizes_function(value.shape, graph.sizes) for value in result_values]
         self._output_shapes = [sizes_function(value.shape, graph.sizes) for value in graph.outputs]
         self._input_dtypes = [TORCH_DTYPES[value.dtype] for value in graph.inputs]
         self._result_dtypes = [TORCH_DTYPES[value.dtype] for value in result_values]
-        read = {*self.output_names}.union(
-            self.alias.get(value.name, value.name) for step in fallbacks for value in step.nodes[0].inputs
-        )
+        operands = [value.name for step in fallbacks for value in step.nodes[0].inputs]
+        read = {*self.output_names, *(self.alias.get(name, name) for name in operands)}
         self._constants = {name: tensor for name, tensor in plan.constants.items() if name in read}
         self._passed = [*(value.name for value in graph.inputs), *self.results]
         handed_out = {*plan.constants, *(value.name for value in graph.inputs)}

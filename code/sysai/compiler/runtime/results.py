@@ -47,11 +47,8 @@ class Results:
         self._computed = {node: index for index, node in enumerate(dict.fromkeys(computed))}
         self._sources = [self._source(item) for item in outputs]
         strided = {index: node.meta["val"] for node, index in self._computed.items() if node in bases.values()}
-        self._strides = {
-            index: [self._formula(stride) for stride in fake.stride()]
-            for index, fake in strided.items()
-            if not fake.is_contiguous()
-        }
+        strides = {index: fake.stride() for index, fake in strided.items() if not fake.is_contiguous()}
+        self._strides = {index: list(map(self._formula, numbers)) for index, numbers in strides.items()}
 
     def select(self, graph: Graph) -> Graph:
         """The graph with those outputs only that must be computed, each once."""

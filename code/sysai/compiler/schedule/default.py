@@ -49,17 +49,14 @@ def _elementwise(schedule: Schedule) -> None:
         loops = schedule.loops_of(block)
         small = is_small(schedule, loops)
         vectors(schedule, loops[-1])
-        outer = schedule.loops_of(block)[:-1]
-        if not small:
-            parallelize(schedule, outer)
+        parallelize(schedule, () if small else schedule.loops_of(block)[:-1])
 
 
 def _pooling(schedule: Schedule) -> None:
     loops = schedule.loops_of("pool")
     small = is_small(schedule, loops)
     schedule.decompose_reduction("pool", loops[-2])
-    if not small:
-        parallelize(schedule, loops[:-2])
+    parallelize(schedule, () if small else loops[:-2])
 
 
 def _nests(schedule: Schedule) -> list[str]:
@@ -83,8 +80,7 @@ def _reduction(schedule: Schedule) -> None:
             _reduce_row(schedule, inside[-1].name, schedule.loops_of(inside[-1].name)[len(outer) :], len(inside))
         else:
             vectors(schedule, loop)
-    if not small:
-        parallelize(schedule, tuple(outer))
+    parallelize(schedule, () if small else outer)
 
 
 def _columns(schedule: Schedule) -> None:
@@ -102,8 +98,7 @@ def _columns(schedule: Schedule) -> None:
             init = schedule.decompose_reduction(block.name, along[0])
             schedule.vectorize(schedule.loops_of(init)[-1])
         schedule.vectorize(lane)
-        if not small:
-            parallelize(schedule, outer)
+        parallelize(schedule, () if small else outer)
 
 
 def _reduce_row(schedule: Schedule, block: str, loops: Sequence[str], share: int) -> None:
@@ -174,8 +169,7 @@ def schedule_product(schedule: Schedule) -> None:
     else:
         for loop in tile:
             schedule.unroll(loop)
-    if not small:
-        parallelize(schedule, _shared(schedule, outer, blocked, tiled="row" in loops))
+    parallelize(schedule, () if small else _shared(schedule, outer, blocked, tiled="row" in loops))
 
 
 def _shared(schedule: Schedule, outer: list[str], blocked: list[str], tiled: bool) -> list[str]:
@@ -301,7 +295,7 @@ def unroll_tile(schedule: Schedule, loops: Sequence[str]) -> None:
 
 
 def parallelize(schedule: Schedule, loops: Sequence[str]) -> None:
-    """Distribute the iterations of nested loops over the cores."""
+    """Distribute the iterations of nested loops, if there are any, over the cores."""
     if loops:
         schedule.parallel(schedule.fuse(*loops) if len(loops) > 1 else loops[0])
 

@@ -107,11 +107,8 @@ Fact = tuple
 
 
 def _facts(indices: Sequence[tir.Expr], ranges: Ranges) -> set[Fact]:
-    return {
-        (dimension, *digits)
-        for dimension, index in enumerate(indices)
-        for digits in _digits(polynomial(simplify(index, ranges)), ranges)
-    }
+    known = enumerate(_digits(polynomial(simplify(index, ranges)), ranges) for index in indices)
+    return {(dimension, *digits) for dimension, facts in known for digits in facts}
 
 
 def _digits(index: Polynomial, ranges: Ranges) -> Iterable[Fact]:

@@ -295,10 +295,8 @@ class _Knowledge(local):
             inner, remainder = divide_by_constant(rest, divisor.constant)
             return quotient + inner, remainder
         operands = expression(rest), expression(divisor)
-        return tuple(
-            start + Polynomial({(tir.binary(op, *operands),): 1})
-            for op, start in (("floordiv", quotient), ("mod", Polynomial({})))
-        )
+        inner, remainder = (Polynomial({(tir.binary(op, *operands),): 1}) for op in ("floordiv", "mod"))
+        return quotient + inner, remainder
 
     def _joined(self, value: Polynomial) -> Polynomial:
         """The value with c (x // c) + x % c put together to x."""

@@ -155,10 +155,8 @@ def divide_by_constant(number: Polynomial, size: int) -> tuple[Polynomial, Polyn
             if number.offset == 0:
                 _, quotient = divide_by_constant(divide_by_constant(polynomial(a), size)[0], inner // size)
     operands = expression(number), Const(size, INDEX)
-    return (
-        quotient or Polynomial({(binary("floordiv", *operands),): 1}),
-        remainder or Polynomial({(binary("mod", *operands),): 1}),
-    )
+    plain_quotient, plain_remainder = (Polynomial({(binary(op, *operands),): 1}) for op in ("floordiv", "mod"))
+    return quotient or plain_quotient, remainder or plain_remainder
 
 
 def _polynomial(value: "Polynomial | Coefficient") -> Polynomial:

@@ -160,10 +160,8 @@ class _Names:
                         visible.get(buffer.name) == buffer,
                         f"{where} uses buffer {buffer.name}, not defined there as {buffer.dtype} of this shape",
                     )
-                    _require(
-                        len(indices) == len(buffer.shape),
-                        f"{where}: {node} has {len(indices)} indices for {len(buffer.shape)} dimensions",
-                    )
+                    rank = len(buffer.shape)
+                    _require(len(indices) == rank, f"{where}: {node} has {len(indices)} indices for {rank} dimensions")
                     for index in indices:
                         _require_index(index, where)
                 case tir.Binary(op, a, b):
@@ -244,9 +242,8 @@ class _Watcher:
         self.added: dict[tuple, tuple[str, set]] = {}  # by the same: the block, and its reduction axes so far
         self.stored: set[tuple] = set()
         block_nests = list(nests(function.body)) if complete else []  # else what is read may have been left out
-        self.tracked = {
-            stmt.buffer.name for _, enclosing in block_nests for stmt in enclosing if isinstance(stmt, tir.Allocate)
-        }
+        enclosing = [stmt for _, around in block_nests for stmt in around]
+        self.tracked = {stmt.buffer.name for stmt in enclosing if isinstance(stmt, tir.Allocate)}
         for block, _ in block_nests:
             # Reductions over an empty axis initialize nothing; `interpret.require_initialized` refuses them.
             empty = any(axis.kind == tir.REDUCE and evaluate(axis.extent, sizes) <= 0 for axis in block.axes)

@@ -41,10 +41,8 @@ def _matmul_type(a: Value, b: Value, *, transpose_b: bool) -> ops.Type:
 def _conv2d_type(x: Value, weight: Value, *, stride, padding, dilation, groups: int) -> ops.Type:
     ops.require(len(x.shape) == 4 and len(weight.shape) == 4, "operands must be [B, C, H, W] and [O, C / groups, h, w]")
     ops.require(same(x.shape[1], weight.shape[1] * groups), "channels of input and weight differ")
-    spatial = [
-        _windows(x.shape[2 + k], weight.shape[2 + k], *along_axis)
-        for k, along_axis in enumerate(zip(stride, padding, dilation, strict=True))
-    ]
+    axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+    spatial = [_windows(*along_axis) for along_axis in axes]
     return (x.shape[0], weight.shape[0], *spatial), ops.float_dtype(x, weight)
 
 
