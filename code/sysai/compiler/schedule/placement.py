@@ -238,7 +238,7 @@ def _require_first_region_first(consumer: tir.Block, regions: Regions, alone: Se
     if not over:
         return
     if any(loop.kind != tir.SERIAL for loop in alone):
-        raise IllegalSchedule(f"{refusal}: it reduces over parts, which only serial loops make in order")
+        raise IllegalSchedule(f"{refusal}: it reduces over parts, in order only if all loops there are serial")
     beginning = {loop.var: 0 for loop in alone}
     mixed = {var for a in over for b in others for var in tir.variables(a) & tir.variables(b)} & set(beginning)
     later = any(simplify(tir.substitute(start, beginning)) != tir.ZERO for start in over)
