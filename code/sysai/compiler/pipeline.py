@@ -7,7 +7,7 @@ count: a model of thirty layers has a dozen kernels.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sysai.compiler.codegen.c import generate_c
 from sysai.compiler.codegen.kernel import Kernel
 from sysai.compiler.graph import Graph
-from sysai.compiler.graph.from_export import import_module
+from sysai.compiler.graph.from_export import Dynamic, import_module
 from sysai.compiler.lowering import lower
 from sysai.compiler.lowering.matmul import pack, packable
 from sysai.compiler.passes import optimize
@@ -41,16 +41,12 @@ LONGEST_NAME = 40
 def compile_module(
     module: nn.Module,
     example_inputs: Sequence[object],
-    dynamic: Mapping[str | int, Mapping[int, str]] | None = None,
-    *,
-    keywords: Mapping[str, object] | None = None,
-    fallback: bool = False,
-    freeze: bool = False,
+    dynamic: Dynamic | None = None,
     schedule: Scheduler | None = None,
+    **options: object,
 ) -> Compiled:
-    """Compile a module; see `sysai.compiler.compile`."""
+    """Compile a module; see `sysai.compiler.compile`, whose other options are those of `import_module`."""
     timings = Timings()
-    options = {"keywords": keywords, "fallback": fallback, "freeze": freeze}
     imported = timings.measure("export", lambda: import_module(module, example_inputs, dynamic, **options))
     results = Results(imported.exported.graph_module, imported.weight_names)
     compiled = compile_graph(results.select(imported.graph), schedule or default_schedule, timings)

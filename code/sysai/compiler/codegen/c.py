@@ -357,7 +357,6 @@ def _of_access(
 
 
 def _constant(offset: tir.Expr) -> int | None:
-    """The value of an offset that is a constant, else None."""
     return offset.value if isinstance(offset, tir.Const) else None
 
 

@@ -26,7 +26,6 @@ STORED = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf1
 COMPUTED = {**STORED, "float16": "f32", "bfloat16": "f32", "bool": "i32"}
 """The type that an element is computed in; in vectors, bool is a mask: all bits of a 32-bit lane, or none."""
 COMPUTED_C = {"f32": "float", "f64": "double", "i64": "int64_t", "i32": "int32_t", "i8": "int8_t"}
-SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _KEEP_NATURAL = ("add", "mul", "floordiv", "mod", "min", "max")
 """Operations on numbers that are not negative whose result is not negative either."""
 _AGAINST_ZERO = {"lt": ">", "le": ">=", "eq": "==", "ne": "!="}
@@ -57,7 +56,7 @@ def index_sum(op: str, a: tuple[tir.Expr, str], b: tuple[tir.Expr, str]) -> str:
     left, right = _unless_product(*a), _unless_product(*b)
     if op == "mul":
         return f"({left} * {b[1]})"
-    return f"({bare(a[1]) if _is_sum(a[0]) else left} {SYMBOLS[op]} {right})"
+    return f"({bare(a[1]) if _is_sum(a[0]) else left} {tir.ARITHMETIC[op]} {right})"
 
 
 def _is_sum(expr: tir.Expr) -> bool:
@@ -197,7 +196,7 @@ class Expressions:
             return f"({left} {'|' if op == 'add' else '&'} {right})"
         if a.dtype == tir.INDEX:
             return index_sum(op, (a, left), (b, right))
-        text = f"({left} {SYMBOLS[op]} {right})"
+        text = f"({left} {tir.ARITHMETIC[op]} {right})"
         return f"(int8_t){text}" if a.dtype == "int8" else text
 
     def _natural(self, expr: tir.Expr) -> bool:
@@ -299,7 +298,7 @@ class Expressions:
             return f"({left} {'|' if op in ('add', 'max') else '&'} {right})"
         if op in ("min", "max"):
             return f"{op}_{self._kind(a, lanes)}({left}, {right})"
-        return f"({left} {SYMBOLS[op]} {right})"
+        return f"({left} {tir.ARITHMETIC[op]} {right})"
 
     def _index_comparison(self, op: str, a: tir.Expr, b: tir.Expr, lanes: Lanes) -> str | None:
         """A comparison of sums of indices, in 32 bits: of a gap that is wide only the sign counts."""

@@ -55,13 +55,9 @@ DOT_TYPE = tl.constexpr(tl.float32 if INTERPRETED else tl.bfloat16)  # numpy has
 
 @dataclass(frozen=True)
 class TritonKernel:
-    """A group that can be called.
+    """A group that can be called: its graph, the text of its module, and this as a file and imported.
 
     Attributes:
-        graph: the group.
-        source: the text of the module.
-        path: the file that it was imported from.
-        module: the imported module.
         interpreted: whether Triton's interpreter runs it.
     """
 

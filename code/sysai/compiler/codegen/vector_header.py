@@ -19,9 +19,9 @@ from functools import lru_cache
 from importlib import resources
 from string import Template
 
-HEADER_NAME = "sysai_vector.h"
+from sysai.compiler.codegen.c_expressions import COMPUTED_C
 
-TYPES = {"f32": "float", "f64": "double", "i64": "int64_t", "i32": "int32_t", "i8": "int8_t"}
+HEADER_NAME = "sysai_vector.h"
 _MASKS = {"f32": "i32", "f64": "i64", "i64": "i64", "i32": "i32", "i8": "i8"}
 _F32_BY_LANES = {"sqrt": "__builtin_sqrtf(x[{}])", "rsqrt": "1.0f / __builtin_sqrtf(x[{}])", "sin": "sinf(x[{}])",
                  "cos": "cosf(x[{}])", "floor": "__builtin_floorf(x[{}])"}  # fmt: skip
@@ -62,7 +62,7 @@ def vector_header(vector_bytes: int) -> str:
     ]
     texts += [
         sections["extremes"].substitute(t=t, c=c, nan=" || b != b" if t.startswith("f") else "")
-        for t, c in TYPES.items()
+        for t, c in COMPUTED_C.items()
     ]
     lanes = 2
     while lanes <= max(4, vector_bytes // 4):
@@ -76,7 +76,7 @@ def vector_header(vector_bytes: int) -> str:
 def _of_lanes(lanes: int, vector_bytes: int) -> str:
     sections = _sections()
     texts = [sections["vectors"].substitute(L=lanes)]
-    for t, c in TYPES.items():
+    for t, c in COMPUTED_C.items():
         texts.append(sections["type"].substitute(t=t, c=c, L=lanes, copies=", ".join("x" * lanes)))
     for t, m in _MASKS.items():
         nan = f" | ({m}x{lanes})(b != b)" if t.startswith("f") else ""

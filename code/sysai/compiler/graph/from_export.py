@@ -75,7 +75,7 @@ def from_module(
 
 def import_module(
     module: nn.Module, example_inputs: Sequence[object], dynamic: Dynamic | None = None, *,
-    keywords: Mapping[str, object] | None = None, fallback: bool = False, freeze: bool,
+    keywords: Mapping[str, object] | None = None, fallback: bool = False, freeze: bool = False,
 ) -> Imported:  # fmt: skip
     """The graph as `from_module` gives it, and torch's ExportedProgram.
 

@@ -148,7 +148,6 @@ class Importer:
         return self.symbols.value(name, value)
 
     def _call(self, node: fx.Node) -> object:
-        """Translate a node, or fall back."""
         target = str(node.target)
         if target in _IGNORED:
             return None

@@ -95,7 +95,6 @@ class Instance:
     """One execution of a block.
 
     Attributes:
-        block: the block.
         values: loop variables and sizes, by name.
         axes: the values of the block's axes.
         touches: the elements in order, conditions on integers evaluated.

@@ -176,15 +176,11 @@ def _clocked(call: Callable[[], None], calls: int) -> float:
 
 @dataclass(frozen=True)
 class Record:
-    """One measured candidate.
+    """One measured candidate, of `workload_of` a function on `this_machine`.
 
     Attributes:
-        workload: `workload_of` a function.
-        machine: `machine()`.
-        decisions: of the candidate.
         trace: as `Trace.to_json` writes it.
-        seconds: of one call; None if it failed.
-        error: what went wrong, or ''.
+        seconds: of one call; None if it failed, and `error` says why.
     """
 
     workload: str
