@@ -21,8 +21,8 @@ from sysai.compiler.codegen.triton_expressions import KernelBlock, Scope, comput
 from sysai.compiler.errors import UnsupportedGroup
 from sysai.compiler.graph import Graph, Node, Value
 from sysai.compiler.graph.sizes import Indices, broadcast_indices, product, reshape_indices, same
-from sysai.compiler.lowering.reduction import identity
 from sysai.compiler.tir.expr import FLOATS, ZERO, Const, Expr, Var
+from sysai.compiler.tir.statement import identity
 
 RESIDENT_COLUMNS = 8192
 """Rows up to this length are held in registers: 16 elements a thread, with 16 warps."""

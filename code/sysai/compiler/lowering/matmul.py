@@ -33,8 +33,8 @@ from sysai.compiler.graph.sizes import broadcast_indices, product, same
 from sysai.compiler.lowering.elements import Elements, Loop, allocate, block, indices, mergeable_axes, nested, spatial
 from sysai.compiler.passes.groups import Group, widens
 from sysai.compiler.tir.accesses import goes_along
-from sysai.compiler.tir.expr import FLOATS, INDEX, ONE, ZERO, Buffer, Cast, Const, Expr, Load, Select
-from sysai.compiler.tir.statement import PrimFunc, Stmt, sequence
+from sysai.compiler.tir.expr import INDEX, ONE, ZERO, Buffer, Cast, Const, Expr, Load, Select
+from sysai.compiler.tir.statement import PrimFunc, Stmt, identity, sequence
 
 UNPACKED_ROWS = 16  # of the left operand, for which to pack the right one would take longer than the product
 NARROW_COLUMNS = 256  # columns, of which rows do not yet fall into few sets of the first cache
@@ -160,18 +160,13 @@ def _packing(
     across = Loop("across", Const(panel_columns(), INDEX))
     source_column = indices(nest)[len(batch)] * panel_columns() + across.index
     source = (*indices(nest)[: len(batch)], source_column, *indices(nest)[len(loops) :])
-    value = Select(source_column < column.extent, element(*source), zero(dtype))
+    value = Select(source_column < column.extent, element(*source), identity("add", dtype))
     buffer_loops = [loop for loop in nest if not same(loop.extent, 1)]
     buffer = Buffer("panels", (*(loop.extent for loop in buffer_loops), Const(panel_columns(), INDEX)), dtype)
     copy = block("pack", [*nest, across], buffer, indices([*buffer_loops, across]), value)
     sources = [*indices(batch), column.index // panel_columns(), *indices(summed)]
     read = [index for index, loop in zip(sources, nest, strict=True) if loop in buffer_loops]
     return (nested([*nest, across], copy), buffer), buffer[(*read, column.index % panel_columns())]
-
-
-def zero(dtype: str) -> Const:
-    """0 in a dtype."""
-    return Const(0.0 if dtype in FLOATS else 0, dtype)
 
 
 def _panels(elements: Elements, weight: str, column: Expr, summed: Sequence[Loop]) -> Expr:
@@ -231,7 +226,7 @@ def _product(
     acc_axes = [axis for axis, loop in enumerate(loops) if not same(loop.extent, 1)]
     acc = Buffer("acc", tuple(whole[axis].extent for axis in acc_axes) or (ONE,), node.output.dtype)
     element = [loops[axis].index for axis in acc_axes]
-    multiply = block("product", [*whole, *summed], acc, element, factors, "add", zero(acc.dtype))
+    multiply = block("product", [*whole, *summed], acc, element, factors, "add", identity("add", acc.dtype))
     elements.set_computed(node.output, lambda at: Load(acc, tuple(at[order[axis]] for axis in acc_axes) or (ZERO,)))
     names = [*(loop.name * 2 for loop in loops[:-2]), "row", "column"]
     stored = [replace(loop, name=name) for loop, name in zip(loops, names, strict=True)]

@@ -19,18 +19,9 @@ from sysai.compiler.graph.sizes import Indices, product, same
 from sysai.compiler.lowering.elements import Elements, Loop, allocate, block, indices, mergeable_axes, nested, spatial
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
 from sysai.compiler.tir.expr import INDEX, ONE, TRUE, ZERO, Buffer, Const, Expr, Load, Select, binary
-from sysai.compiler.tir.statement import Block, PrimFunc, Stmt, sequence
+from sysai.compiler.tir.statement import Block, PrimFunc, Stmt, identity, sequence
 
 LONGEST_BUFFER = 8192  # elements of a row that are kept on the stack
-IDENTITY = {"add": 0, "mul": 1, "max": float("-inf"), "min": float("inf")}
-INTEGER_IDENTITY = {"max": lambda bits: -(2 ** (bits - 1)), "min": lambda bits: 2 ** (bits - 1) - 1}
-
-
-def identity(combine: str, dtype: str) -> Const:
-    """The identity element of a combiner: combining it with a number gives that number."""
-    if dtype.startswith("int") and combine in INTEGER_IDENTITY:
-        return Const(INTEGER_IDENTITY[combine](int(dtype.removeprefix("int"))), dtype)
-    return Const(IDENTITY[combine] if dtype.startswith("int") else float(IDENTITY[combine]), dtype)
 
 
 def lower_reduction(group: Group, name: str) -> PrimFunc:

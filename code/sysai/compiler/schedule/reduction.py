@@ -57,7 +57,7 @@ def rfactor(function: tir.PrimFunc, block: str, loop: str) -> tuple[tir.PrimFunc
         buffer=buffer,
         indices=(*old.indices, lane.var),
         value=tir.substitute(old.value, values),
-        init=_neutral(old) if others else None,
+        init=tir.identity(old.combine, old.buffer.dtype) if others else None,
         combine=old.combine if others else None,
     )
 
@@ -164,9 +164,3 @@ def _copies(function: tir.PrimFunc, block: tir.Block, loops: list[tir.For], suff
         renamed[loop.var] = tir.Var(tree.fresh(function, f"{loop.var.name}_{suffix}", *taken))
     copies = [replace(loop, var=renamed[loop.var], extent=tir.substitute(loop.extent, renamed)) for loop in loops]
     return tir.in_loops(copies, tir.substitute_loops(block, renamed))
-
-
-def _neutral(block: tir.Block) -> tir.Expr:
-    """The identity element of a reduction; for extremes its init, which may be combined twice."""
-    neutral = {"add": 0, "mul": 1}.get(block.combine)
-    return block.init if neutral is None else tir.Const(type(block.init.value)(neutral), block.init.dtype)

@@ -18,12 +18,14 @@ TensorIR's blocks nest, declare their regions, and can be opaque (a tensor core'
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from sysai.compiler.tir.expr import TRUE, Buffer, Expr, Load, Operand, Var, binary, substitute, transform, walk
+from sysai.compiler.tir.expr import TRUE, Buffer, Const, Expr, Load, Operand, Var, binary, substitute, transform, walk
 
 SERIAL, PARALLEL, VECTORIZED, UNROLLED = "serial", "parallel", "vectorized", "unrolled"
 LOOP_KINDS = (SERIAL, PARALLEL, VECTORIZED, UNROLLED)
 SPATIAL, REDUCE = "spatial", "reduce"
 COMBINERS = ("add", "mul", "min", "max")
+_IDENTITY = {"add": 0, "mul": 1, "max": float("-inf"), "min": float("inf")}
+_INTEGER_IDENTITY = {"max": lambda bits: -(2 ** (bits - 1)), "min": lambda bits: 2 ** (bits - 1) - 1}
 
 
 class Stmt:
@@ -133,6 +135,14 @@ class PrimFunc:
         """The buffers among the parameters that are written."""
         written = {block.buffer.name for block in blocks(self.body)}
         return tuple(buffer for buffer in self.buffers if buffer.name in written)
+
+
+def identity(combine: str, dtype: str) -> Const:
+    """The identity element of a combiner: combining it with a number gives that number."""
+    if not dtype.startswith("int"):
+        return Const(float(_IDENTITY[combine]), dtype)
+    extreme = _INTEGER_IDENTITY.get(combine)
+    return Const(extreme(int(dtype.removeprefix("int"))) if extreme else _IDENTITY[combine], dtype)
 
 
 def substatements(stmt: Stmt) -> tuple[Stmt, ...]:
