@@ -125,7 +125,8 @@ class Executable:
         operands = [value.name for step in fallbacks for value in step.nodes[0].inputs]
         read = {*self.output_names, *(self.alias.get(name, name) for name in operands)}
         self._constants = {name: tensor for name, tensor in plan.constants.items() if name in read}
-        self._passed = [*(value.name for value in graph.inputs), *self.results]
+        passed = enumerate([*(value.name for value in graph.inputs), *self.results])
+        self._read = [(name, position) for position, name in passed if name in read]
         handed_out = {*plan.constants, *(value.name for value in graph.inputs)}
         self._copied: list[int] = []  # positions of outputs whose memory is that of another value
         for index, name in enumerate(self.output_names):
@@ -160,9 +161,9 @@ class Executable:
                 self._result_memory.tensor(slot, shape, dtype)
                 for slot, (shape, dtype) in enumerate(zip(bound.result_shapes, self._result_dtypes, strict=True))
             ]
-            addresses = bound.addresses
-            addresses[: len(inputs) + len(results)] = [tensor.data_ptr() for tensor in (*inputs, *results)]
-            tensors = {**self._constants, **dict(zip(self._passed, (*inputs, *results), strict=True))}
+            passed = [*inputs, *results]
+            bound.addresses[: len(passed)] = [tensor.data_ptr() for tensor in passed]
+            tensors = {**self._constants, **{name: passed[position] for name, position in self._read}}
             for segment in self.segments:
                 if isinstance(segment, Fallback):
                     self._fall_back(segment, bound, tensors)
