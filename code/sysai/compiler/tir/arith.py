@@ -17,13 +17,7 @@ from functools import lru_cache
 from threading import local
 
 from sysai.compiler import tir
-from sysai.compiler.tir.polynomial import (
-    Polynomial,
-    divide_by_constant,
-    exact_quotient,
-    expression,
-    polynomial,
-)
+from sysai.compiler.tir.polynomial import Polynomial, divide_by_constant, exact_quotient, expression, polynomial
 
 Range = tuple[tir.Operand | None, tir.Operand | None]
 Ranges = Mapping[tir.Var, Range]

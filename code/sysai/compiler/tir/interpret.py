@@ -65,10 +65,10 @@ def infer_sizes(
         ValueError: a shape is missing or does not fit the others, or a size is in none as a dimension of its own.
     """
     values = dict(sizes or {})
+    names = [buffer.name for buffer in function.buffers]
     for buffer in function.buffers:
         if buffer.name not in shapes:
-            names = ", ".join(buffer.name for buffer in function.buffers)
-            raise ValueError(f"no array for buffer {buffer.name}: {function.name} takes {names}")
+            raise ValueError(f"no array for buffer {buffer.name}: {function.name} takes {', '.join(names)}")
         shape = shapes[buffer.name]
         if len(shape) != len(buffer.shape):
             raise ValueError(f"{buffer.name} has {len(buffer.shape)} dimensions, the array has shape {list(shape)}")

@@ -1,14 +1,11 @@
 """Tensor programs: loops around blocks, each of which computes one element of a buffer.
 
-    PrimFunc      parameters (sizes, then buffers) and a body
-    For           a loop from 0 to `extent`: serial, parallel, vectorized or unrolled
-    Block         what is computed, apart from when: an element of `buffer` at `indices`, as a function of the
-                  block's own axes. An axis is spatial (its iterations are independent) or reduces; a loop nest
-                  binds axes to expressions of loop variables. With reducing axes the element is
-                      buffer[indices] = init                               where all reducing axes are at their start
-                      buffer[indices] = combine(buffer[indices], value)    at each iteration
-    Allocate      a buffer that exists in its body only
-    Seq, If       several statements in order; one under a condition
+A block says what is computed, apart from when: an element of `buffer` at `indices`, as a function of the block's own
+axes. An axis is spatial (its iterations are independent) or reduces; a loop nest binds axes to expressions of loop
+variables. With reducing axes the element is
+
+    buffer[indices] = init                               where all reducing axes are at their start
+    buffer[indices] = combine(buffer[indices], value)    at each iteration
 
 Separating the block from the loops is the idea of TensorIR (Feng et al., arXiv 2207.04296): a schedule may
 change loops and bindings at will as long as every iteration of the block's domain is executed as its axes allow.

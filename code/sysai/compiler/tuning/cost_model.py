@@ -97,26 +97,12 @@ def pairs_in_order(scores: Sequence[float], seconds: Sequence[float]) -> float:
 LINE_BYTES = 64
 CACHES = {"registers": 2 << 10, "first cache": 32 << 10, "second cache": 1 << 20, "last cache": 16 << 20}
 FEATURES = (
-    "iterations",
-    "iterations beyond the domain",
-    "operations",
-    "functions",
-    "loads",
-    "stores",
-    "iterations in vectors",
-    "vector lanes",
-    "contiguous vector accesses",
-    "uniform vector accesses",
-    "scattered vector accesses",
-    "copies by unrolling",
-    "iterations of serial loops",
-    "parallel iterations",
-    "work of a parallel iteration",
-    "parallel regions",
-    "local bytes",
-    *(f"bytes into {cache}" for cache in CACHES),
-    *(f"operations a byte into {cache}" for cache in CACHES),
-)
+    "iterations", "iterations beyond the domain", "operations", "functions", "loads", "stores",
+    "iterations in vectors", "vector lanes", "contiguous vector accesses", "uniform vector accesses",
+    "scattered vector accesses", "copies by unrolling", "iterations of serial loops",
+    "parallel iterations", "work of a parallel iteration", "parallel regions", "local bytes",
+    *(f"bytes into {cache}" for cache in CACHES), *(f"operations a byte into {cache}" for cache in CACHES),
+)  # fmt: skip
 """Names of the numbers of `features`, in order."""
 
 
