@@ -76,7 +76,7 @@ class Kernel:
             for other, another in enumerate(function.buffers)
             if buffer.name in written and out != other and (another.name not in written or out < other)
         )
-        self._known: dict[object, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._known: dict[object, tuple[tuple[int, ...], ...]] = {}
 
     def __call__(self, *tensors: Tensor, sizes: Mapping[str, int] | None = None) -> None:
         """Run; outputs are among the tensors.
@@ -133,9 +133,7 @@ class Kernel:
                 raise ValueError(f"{self.function.name}: {names[0]} overlaps {names[1]}: give them memory of their own")
         return *pointers, *values
 
-    def _measure(
-        self, tensors: tuple[Tensor, ...], sizes: Mapping[str, int] | None
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _measure(self, tensors: tuple[Tensor, ...], sizes: Mapping[str, int] | None) -> tuple[tuple[int, ...], ...]:
         """(values of the sizes, bytes of the tensors); refuses shapes that don't fit."""
         function = self.function
         names = [buffer.name for buffer in function.buffers]

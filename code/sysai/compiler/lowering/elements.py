@@ -13,6 +13,7 @@ concat, each part gets loops of its own: a choice between parts for every elemen
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from sysai.compiler import tir
 from sysai.compiler.graph import Node, Value
@@ -211,10 +212,8 @@ def _lower_concat(group: Group, name: str) -> tir.PrimFunc:
 
 def operand_starts(node: Node) -> list[tir.Expr]:
     """The index along its axis at which each operand of a concat begins."""
-    starts: list[tir.Expr] = [tir.ZERO]
-    for value in node.inputs[:-1]:
-        starts.append(starts[-1] + value.shape[node.attributes["axis"]])
-    return starts
+    lengths = (value.shape[node.attributes["axis"]] for value in node.inputs[:-1])
+    return list(accumulate(lengths, initial=tir.ZERO))
 
 
 def scalar(node: Node, operands: Sequence[tir.Expr]) -> tir.Expr:

@@ -127,7 +127,7 @@ class _Candidate:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
 
-    def group(self, kind: str, domain: tuple[Expr, ...], **details: object) -> Group:
+    def group(self, kind: str, domain: Shape, **details: object) -> Group:
         return Group(kind, self.nodes, self.inputs, self.outputs, domain, **details)
 
     def dependents(self, anchors: Iterable[Node]) -> set[str]:
@@ -186,7 +186,7 @@ def _elementwise(candidate: _Candidate) -> Group:
     return candidate.group("elementwise", domain)
 
 
-def _require_shape(values: Iterable[Value], domain: tuple[Expr, ...]) -> None:
+def _require_shape(values: Iterable[Value], domain: Shape) -> None:
     for value in values:
         if not same_shape(value.shape, domain):
             raise IllegalFusion(
@@ -226,9 +226,7 @@ def _reduction(candidate: _Candidate, reductions: list[Node]) -> Group:
     return candidate.group("reduction", domain, axes=axes, roles=roles)
 
 
-def _roles(
-    candidate: _Candidate, reductions: list[Node], domain: tuple[Expr, ...], axes: tuple[int, ...]
-) -> dict[str, str]:
+def _roles(candidate: _Candidate, reductions: list[Node], domain: Shape, axes: tuple[int, ...]) -> dict[str, str]:
     """FULL or ROW for each value that depends on a reduction, and FULL for what the reductions read.
 
     Raises:

@@ -185,9 +185,7 @@ class Executable:
             tensors[name] = output
             bound.addresses[self.slots[name]] = output.data_ptr()
 
-    def _tensor(
-        self, value: Value, bound: BoundPlan, sizes: Mapping[str, int], tensors: Mapping[str, Tensor]
-    ) -> Tensor:
+    def _tensor(self, value: Value, bound: BoundPlan, sizes: dict[str, int], tensors: dict[str, Tensor]) -> Tensor:
         """A value as a tensor: one of `tensors`, or a part of the arena."""
         name = self.alias.get(value.name, value.name)
         shape = [evaluate(size, sizes) for size in value.shape]

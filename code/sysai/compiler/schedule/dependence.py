@@ -117,9 +117,7 @@ def _digits(index: Polynomial, ranges: Ranges) -> Iterable[Fact]:
     24 a + 8 b + c with b < 3 and c < 8 tells all of it, 3 a + b (divided by 8) and a (divided by 24).
     """
     terms = [(m, c) for m, c in index.terms.items() if m]
-    moving = [
-        (m, c) for m, c in terms if any(tir.variables(atom) & set(ranges) or tir.depends_on_data(atom) for atom in m)
-    ]
+    moving = [(m, c) for m, c in terms if tir.variables(*m) & set(ranges) or any(map(tir.depends_on_data, m))]
     if any(len(monomial) > 1 or tir.depends_on_data(monomial[0]) for monomial, _ in moving):
         return
     fixed = frozenset(term for term in terms if term not in moving)

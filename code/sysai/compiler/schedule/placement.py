@@ -271,9 +271,7 @@ def _with_shared_loops(function: tir.PrimFunc, consumer: tir.Block, regions: Reg
 
 def _dense(index: tir.Expr, extents: Mapping[tir.Var, tir.Expr]) -> bool:
     """Whether the index takes every value of its interval."""
-    terms = [
-        (m, c) for m, c in polynomial(index).terms.items() if any(tir.variables(atom) & set(extents) for atom in m)
-    ]
+    terms = [(m, c) for m, c in polynomial(index).terms.items() if tir.variables(*m) & set(extents)]
     reach = 1
     for monomial, coefficient in sorted(terms, key=lambda term: abs(term[1])):
         extent = extents.get(monomial[0]) if len(monomial) == 1 else None

@@ -180,9 +180,7 @@ OPERATORS = (
         "gelu", ops.COMPOSITE, 1, ("approximate",), infer=lambda x, approximate: ops.broadcast_floats(x),
         reference=lambda torch, x, approximate: torch.nn.functional.gelu(x, approximate=approximate),
         decomposition=(
-            Decomposition(
-                "gelu(x, approximate='none')", "mul(mul(x, 0.5), add(erf(mul(x, 0.7071067811865476)), 1))"
-            ),
+            Decomposition("gelu(x, approximate='none')", "mul(mul(x, 0.5), add(erf(mul(x, 0.7071067811865476)), 1))"),
             Decomposition(
                 "gelu(x, approximate='tanh')",
                 "mul(mul(x, 0.5), add(tanh(mul(add(x, mul(mul(x, mul(x, x)), 0.044715)), 0.7978845608028654)), 1))",
