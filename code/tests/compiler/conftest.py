@@ -1,6 +1,6 @@
 """The compiler's own tests verify each tensor program that the pipeline makes, with two exceptions.
 
-Whole models take long. And sizes that only Dynamo's guards bound, as in random functions, have no bound for the verifier.
+Whole models take long, and sizes that only Dynamo's guards bound, as in random functions, have no bound there.
 """
 
 import pytest
