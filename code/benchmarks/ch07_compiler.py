@@ -1,22 +1,33 @@
 """Chapter 07: what the compiler makes, beside eager torch, torch.compile, numpy and JAX (where it is installed).
 
-Each pair runs interleaved in one process (ours, theirs, theirs, ours); the median of the rounds' ratios is the result:
-above 1 ours is faster. A sample repeats its program for some milliseconds, so that threads that still wait actively
-for the other program's next call disturb a small part of it. Results are allocated at each call, as each framework
-does it; "given memory" is torch.compile that writes into tensors that are there, and ours, which keeps the memory of
-results that the caller has dropped, is compared with that as it is. Ours has its weights frozen (`freeze=True`);
-"ours, live" is ours without, which reads them at each call as they are.
-The third column is the fraction that ours reaches of the bandwidth or FLOP rate measured on this machine
-(above 100% where the data stays in a cache).
+Each contestant runs in a process of its own, so that the threads of one, which wait actively for their next call,
+take no core from another. All of a workload take part in every round: once in the order of the table and once in the
+reverse, so that a drift of the machine cancels in the round's ratios. A sample repeats its program for some
+milliseconds. What the contestants have in common and what not:
 
-    python code/benchmarks/ch07_compiler.py [--rounds 7] [--only chain softmax ...] [--max-autotune]
-    python code/benchmarks/ch07_compiler.py --smollm2          prefill and decode of the whole model
+    eager                       allocates its results at each call
+    eager, out=                 PyTorch's kernels into tensors that are there (where they have such a form)
+    torch.compile               as it comes: weights may change between calls
+    torch.compile, frozen       torch._inductor.config.freezing: weights are constants, and packed beforehand
+    torch.compile, best         frozen, mode="max-autotune": C++ templates of products are tried beside the library
+    torch.compile, best, out=   the same into tensors that are there
+    ours                        freeze=False: weights may change between calls; keeps the memory of dropped results
+    ours, frozen                freeze=True: weights are constants, and packed beforehand
+
+SmolLM2 is transformers' Llama everywhere. Its decode runs with a cache that grows by concatenation, and with a static
+one of the prompt's length and a token, written in place.
+
+    python code/benchmarks/ch07_compiler.py [--rounds 7] [--kinds operators SmolLM2] [--only chain "batch 1" ...]
+    python code/benchmarks/ch07_compiler.py --record           all of it, into the record that chapter 07 shows
+    python code/benchmarks/ch07_compiler.py --quick            small: to see that all contestants run and agree
     python code/benchmarks/ch07_compiler.py --first-calls      seconds until the first result, without and with caches
 """
 
 import argparse
-import math
+import multiprocessing
 import os
+import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,15 +35,19 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # or numpy's threads would keep the cores from whoever is next
 import ch07_in_numpy as in_numpy
 import numpy as np
 import sysai.compiler
 import sysai.compiler.backend
 import torch
-from sysai.core.benchmark import compare, measure
+from ch14_record import record
+from sysai.compiler.cpu import description, vector_bytes
+from sysai.core.benchmark import measure
+from sysai.core.device import describe_device
 from sysai.hardware.rates import measure_matmul_rate, measure_read_bandwidth
 from sysai.models.attention import causal_mask
 from sysai.models.formulas import decode_bytes, forward_flops
@@ -49,21 +64,33 @@ try:
 except ImportError:
     jax = None
 
+Program = Callable[[], object]
+SAMPLE_S = 0.01  # a sample repeats its program for about so long
+PAUSE_S = 0.02  # before a sample: the threads of the one before have gone to sleep
+PROMPT = 256
+TOLERANCE = {"rtol": 1e-3, "atol": 1e-3}
+
 
 @dataclass(frozen=True)
 class Workload:
-    """A module with inputs, what it must move or compute, and the same in numpy's functions (for numpy and JAX)."""
+    """A module with inputs, and the least that it must move or compute.
+
+    Attributes:
+        out: gives a program of PyTorch's kernels that write into tensors that are there.
+        array: the same in numpy's functions, for numpy and JAX.
+    """
 
     name: str
     module: nn.Module
     inputs: tuple[Tensor, ...]
     megabytes: float = 0.0
     gigaflops: float = 0.0
+    out: Callable[[], Program] | None = None
     array: Callable | None = None
 
 
 class Chain(nn.Module):
-    """Bias, GELU, residual, LayerNorm."""
+    """Bias, GELU, residual, LayerNorm: the chapter's running example."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -71,7 +98,7 @@ class Chain(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """[M, N] and [M, N] to [M, N]."""
-        return self.norm(F.gelu(x + self.bias, approximate="tanh") + residual)
+        return self.norm(F.gelu(x + self.bias) + residual)
 
 
 class ResidualRMSNorm(nn.Module):
@@ -135,17 +162,32 @@ class Apply(nn.Module):
         return self.function(*inputs)
 
 
-def workloads() -> list[Workload]:
+class Into(nn.Module):
+    """A module whose results go into given tensors; torch.compile writes them there at once."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, given: Sequence[Tensor], *inputs: Tensor) -> None:
+        """Tensors for the results, and the module's arguments; nothing is returned."""
+        for result, value in zip(given, as_tensors(self.module(*inputs)), strict=True):
+            result.copy_(value)
+
+
+def operator_workloads(quick: bool) -> list[Workload]:
     """The parts of transformers that the chapter looks at, float32."""
-    x, r = torch.randn(4096, 1024), torch.randn(4096, 1024)
-    square, mb = torch.randn(4096, 4096), 4 * 4096 * 1024 / 1e6
-    chain, norm, rms, mlp = Chain(1024), nn.LayerNorm(1024), ResidualRMSNorm(1024), SwiGLU(576, 1536)
+    rows, width = (256, 256) if quick else (4096, 1024)
+    x, r, square = torch.randn(rows, width), torch.randn(rows, width), torch.randn(rows, rows)
+    mb, square_mb = x.nbytes / 1e6, square.nbytes / 1e6
+    chain, norm, rms, mlp = Chain(width), nn.LayerNorm(width), ResidualRMSNorm(width), SwiGLU(576, 1536)
+    softmax = Apply(lambda x: F.softmax(x, -1))
     found = [
-        Workload("chain", chain, (x, r), 3 * mb, array=in_numpy.chain(chain)),
-        Workload("softmax", Apply(lambda x: F.softmax(x, -1)), (square,), 8 * mb, array=in_numpy.softmax),
-        Workload("gelu", Apply(F.gelu), (x,), 2 * mb),
-        Workload("layer norm", norm, (x,), 2 * mb, array=in_numpy.layer_norm(norm)),
-        Workload("rms norm + residual", rms, (x, r), 4 * mb, array=in_numpy.residual_rms_norm(rms)),
+        Workload("chain", chain, (x, r), 3 * mb, out=lambda: chain_out(chain, x, r)),
+        Workload("softmax", softmax, (square,), 2 * square_mb, out=lambda: softmax_out(square), array=in_numpy.softmax),
+        Workload("layer norm", norm, (x,), 2 * mb, out=lambda: norm_out(norm, x), array=in_numpy.layer_norm(norm)),
+        Workload("rms norm, residual", rms, (x, r), 4 * mb, array=in_numpy.residual_rms_norm(rms)),
+        Workload("gelu", Apply(F.gelu), (x,), 2 * mb, out=lambda: gelu_out(x)),
         Workload(
             "swiglu mlp",
             mlp,
@@ -154,7 +196,7 @@ def workloads() -> list[Workload]:
             array=in_numpy.swiglu(mlp),
         ),
         Workload(
-            "attention",
+            "attention, 256 tokens",
             Attention(),
             (torch.randn(1, 9, 256, 64), torch.randn(1, 3, 256, 64), torch.randn(1, 3, 256, 64)),
             gigaflops=4 * 9 * 256 * 256 * 64 / 1e9,
@@ -176,41 +218,58 @@ def workloads() -> list[Workload]:
             )
         )
     for m, k, n in ((1, 576, 1536), (8, 576, 1536), (64, 576, 1536), (256, 576, 1536), (1024, 1024, 1024)):
-        linear, inputs = nn.Linear(k, n, bias=False), (torch.randn(m, k),)
-        small = m <= 8
+        linear, a = nn.Linear(k, n, bias=False), torch.randn(m, k)
         found.append(
             Workload(
-                f"matmul {m}x{k}x{n}",
+                f"product {m} x {k} x {n}",
                 linear,
-                inputs,
-                megabytes=4 * (k * n + m * k + m * n) / 1e6 if small else 0.0,
+                (a,),
+                megabytes=4 * (k * n + m * k + m * n) / 1e6 if m <= 8 else 0.0,
                 gigaflops=2 * m * k * n / 1e9,
+                out=lambda linear=linear, a=a: product_out(linear, a),
                 array=in_numpy.linear(linear),
             )
         )
     return found
 
 
-def rivals(workload: Workload, max_autotune: bool) -> dict[str, Callable[[], object]]:
-    """The same computation by others."""
-    module, inputs = workload.module, workload.inputs
-    torch._dynamo.reset()
-    found: dict[str, Callable] = {"eager": lambda: module(*inputs), "torch.compile": compiled_by_torch(module, inputs)}
-    if max_autotune:
-        found["max-autotune"] = compiled_by_torch(module, inputs, mode="max-autotune")
-    found["given memory"] = compiled_by_torch(Into(module, inputs), inputs)
-    if any(True for _ in module.parameters()):
-        live = sysai.compiler.compile(module, inputs)
-        found["ours, live"] = lambda: live(*inputs)
-    if workload.array is not None:
-        arrays = [tensor.numpy() for tensor in inputs]
-        found["numpy"] = lambda: workload.array(np, *arrays)
-        torch.testing.assert_close(as_tensors(found["numpy"]()), as_tensors(module(*inputs)), rtol=1e-3, atol=1e-3)
-        if jax is not None:
-            jitted = jax.jit(lambda *x: workload.array(jnp, *x))
-            on_device = [jnp.asarray(array) for array in arrays]
-            found["jax"] = lambda: jax.block_until_ready(jitted(*on_device))
-    return found
+def norm_out(norm: nn.LayerNorm, x: Tensor) -> Program:
+    """LayerNorm into a tensor that is there."""
+    out, mean, rstd = torch.empty_like(x), torch.empty(len(x), 1), torch.empty(len(x), 1)
+    arguments = x, norm.normalized_shape, norm.weight, norm.bias, norm.eps
+    return lambda: torch.ops.aten.native_layer_norm.out(*arguments, out0=out, out1=mean, out2=rstd)[0]
+
+
+def chain_out(module: Chain, x: Tensor, residual: Tensor) -> Program:
+    """The chain's kernels, one after another, into tensors that are there."""
+    biased, activated, added = (torch.empty_like(x) for _ in range(3))
+    normalize = norm_out(module.norm, added)
+
+    def run() -> Tensor:
+        torch.add(x, module.bias, out=biased)
+        torch.ops.aten.gelu.out(biased, out=activated)
+        torch.add(activated, residual, out=added)
+        return normalize()
+
+    return run
+
+
+def softmax_out(x: Tensor) -> Program:
+    """Softmax of rows into a tensor that is there."""
+    out = torch.empty_like(x)
+    return lambda: torch.softmax(x, -1, out=out)
+
+
+def gelu_out(x: Tensor) -> Program:
+    """GELU into a tensor that is there."""
+    out = torch.empty_like(x)
+    return lambda: torch.ops.aten.gelu.out(x, out=out)
+
+
+def product_out(linear: nn.Linear, a: Tensor) -> Program:
+    """A matrix product into a tensor that is there."""
+    out, transposed = torch.empty(len(a), linear.out_features), linear.weight.t()
+    return lambda: torch.mm(a, transposed, out=out)
 
 
 def as_tensors(results: object) -> list[Tensor]:
@@ -218,107 +277,226 @@ def as_tensors(results: object) -> list[Tensor]:
     return [torch.as_tensor(result) for result in (results if isinstance(results, tuple) else (results,))]
 
 
-def compiled_by_torch(module: nn.Module, inputs: Sequence[Tensor], **options: object) -> Callable[[], object]:
-    """torch.compile's program for these inputs, compiled."""
-    program = torch.compile(module, **options)
-    program(*inputs)
-    return lambda: program(*inputs)
+COMPILED = {  # contestant -> (whether frozen, mode)
+    "torch.compile": (False, None),
+    "torch.compile, frozen": (True, None),
+    "torch.compile, best": (True, "max-autotune"),
+    "torch.compile, best, out=": (True, "max-autotune"),
+}
+FROZEN = {"ours": False, "ours, frozen": True}
 
 
-class Into(nn.Module):
-    """A module whose results go into tensors that are there; torch.compile writes them there at once."""
-
-    def __init__(self, module: nn.Module, inputs: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.module = module
-        results = module(*inputs)
-        self.results = [torch.empty_like(x) for x in (results if isinstance(results, tuple) else (results,))]
-
-    def forward(self, *inputs: Tensor) -> None:
-        """The module's arguments; nothing is returned."""
-        made = self.module(*inputs)
-        for result, value in zip(self.results, made if isinstance(made, tuple) else (made,), strict=True):
-            result.copy_(value)
+def operator_contestants(workload: Workload) -> list[str]:
+    """Who computes this workload, in the order of a round."""
+    others = ["eager, out="] if workload.out else []
+    arrays = ["numpy", *(["jax"] if jax else [])] if workload.array else []
+    return [*FROZEN, "eager", *others, *COMPILED, *arrays]
 
 
-def repeated(program: Callable[[], object], milliseconds: float = 10.0) -> Callable[[], object]:
-    """The program as often as fills some milliseconds."""
-    times = max(1, round(milliseconds / 1e3 / measure(program, repeats=5, warmup=3).minimum))
+def operator_program(workload: Workload, contestant: str) -> Program:
+    """One contestant's program of a workload."""
+    module, inputs = workload.module.eval(), workload.inputs
+    if contestant in FROZEN:
+        compiled = sysai.compiler.compile(module, inputs, freeze=FROZEN[contestant])
+        return lambda: compiled(*inputs)
+    if contestant == "eager":
+        return lambda: module(*inputs)
+    if contestant == "eager, out=":
+        return workload.out()
+    if contestant == "numpy":
+        arrays = [tensor.numpy() for tensor in inputs]
+        return lambda: workload.array(np, *arrays)
+    if contestant == "jax":
+        jitted = jax.jit(lambda *x: workload.array(jnp, *x))
+        on_device = [jnp.asarray(tensor.numpy()) for tensor in inputs]
+        return lambda: jax.block_until_ready(jitted(*on_device))
+    if not contestant.endswith("out="):
+        program = by_torch(module, contestant)
+        return lambda: program(*inputs)
+    given, program = [torch.empty_like(x) for x in as_tensors(module(*inputs))], by_torch(Into(module), contestant)
 
-    def run() -> None:
-        for _ in range(times):
-            program()
+    def run() -> tuple[Tensor, ...]:
+        program(given, *inputs)
+        return tuple(given)
 
-    run.times = times
     return run
 
 
-def measure_workload(
-    workload: Workload, rounds: int, bandwidth: float, rate: float, max_autotune: bool
-) -> dict[str, float]:
-    """Print a line; return by how much ours is faster than each of the others."""
-    module, inputs = workload.module.eval(), workload.inputs
-    compiled = sysai.compiler.compile(module, inputs, freeze=True)
-    mine = repeated(lambda: compiled(*inputs))
-    ratios, ours = {}, math.inf
-    for name, theirs in rivals(workload, max_autotune).items():
-        theirs = repeated(theirs)
-        result = compare({name: theirs, "ours": mine}, rounds)
-        ratios[name] = result.ratio * mine.times / theirs.times
-        ours = min(ours, result.timings["ours"].median / mine.times)
-    moved, computed = workload.megabytes * 1e6 / ours / bandwidth, workload.gigaflops * 1e9 / ours / rate
-    limit = f"{moved:4.0%} of bandwidth" if workload.megabytes else f"{computed:4.0%} of FLOP rate"
-    beside = "  ".join(f"{name} {ratio:5.2f}x" for name, ratio in ratios.items())
-    print(f"{workload.name:22} {ours * 1e3:8.3f} ms  {limit:18}  {beside}", flush=True)
-    return ratios
+def by_torch(module: nn.Module, contestant: str) -> Callable:
+    """torch.compile's program, with the options of a contestant."""
+    torch._inductor.config.freezing, mode = COMPILED[contestant]
+    return torch.compile(module, mode=mode)
 
 
-def smollm2(rounds: int, bandwidth: float, rate: float, max_autotune: bool, prompt: int = 256) -> None:
-    """Prefill of a prompt and decode after it: transformers' Llama by itself and through torch.compile.
+MODEL = {  # whose programs run a step of the model, by the cache of the step
+    "": (*FROZEN, "eager", "torch.compile", "torch.compile, frozen", "torch.compile, best"),
+    "growing cache": (*FROZEN, "eager", "torch.compile"),
+    "static cache": ("ours, frozen", "eager", "torch.compile", "torch.compile, best"),
+}
 
-    Every decode step begins with the prompt's cache, as contiguous tensors, which is what generation has.
-    """
+
+def model_contestants(workload: str) -> list[str]:
+    """Who runs a step of the model, in the order of a round; of a decode, with which cache."""
+    if not workload.startswith("decode"):
+        return list(MODEL[""])
+    return [f"{program}; {cache}" for cache, programs in MODEL.items() if cache for program in programs]
+
+
+def llama(quick: bool) -> nn.Module:
+    """SmolLM2 as transformers has it; with `quick` two layers of it and random weights."""
     from sysai.models.as_transformers import as_transformers
 
-    model = as_transformers(load_smollm2("cpu")[0])
-    tokens = torch.randint(10, 1000, (32, prompt))
+    small = replace(SMOLLM2_135M, n_layers=2, vocab_size=1024)
+    return as_transformers(Transformer(small) if quick else load_smollm2("cpu")[0])
 
-    def prefill(step: Callable) -> Callable[[], object]:
-        return lambda: step(tokens[:1], use_cache=False, logits_to_keep=1).logits
 
-    def decode(step: Callable, batch: int) -> Callable[[], object]:
-        cache = model(tokens[:batch], use_cache=True, logits_to_keep=1).past_key_values
+def model_program(model: nn.Module, workload: str, contestant: str) -> Program:
+    """transformers' Llama on a prompt, or on one token after it.
+
+    Every decode step begins with the prompt's cache: that of the growing one as contiguous tensors, which is what
+    generation has, that of the static one as it is, since a step writes over the position that the one before wrote.
+    """
+    from transformers import StaticCache
+
+    contestant, _, cache_kind = contestant.partition("; ")
+    if contestant in FROZEN:
+        step = torch.compile(model, backend="sysai", options={"freeze": FROZEN[contestant]})
+    else:
+        step = model if contestant == "eager" else by_torch(model, contestant)
+    batch = int(workload.split()[-1]) if workload.startswith("decode") else 1
+    tokens = torch.randint(10, 1000, (batch, PROMPT + 1), generator=torch.Generator().manual_seed(0))
+    if not cache_kind:
+        return lambda: step(tokens[:, :PROMPT], use_cache=False, logits_to_keep=1).logits
+    if cache_kind == "static cache":
+        cache = StaticCache(config=model.config, max_cache_len=PROMPT + 1)
+        model(tokens[:, :PROMPT], past_key_values=cache, use_cache=True, logits_to_keep=1)
+
+        def back_to_the_prompt() -> None:
+            for layer in cache.layers:
+                layer.cumulative_length.fill_(PROMPT)
+    else:
+        cache = model(tokens[:, :PROMPT], use_cache=True, logits_to_keep=1).past_key_values
         kept = [(layer.keys, layer.values) for layer in cache.layers]
         for tensor in (tensor for pair in kept for tensor in pair):
             torch._dynamo.mark_dynamic(tensor, 2)  # as it becomes when a cache has grown
 
-        def one_token() -> Tensor:
+        def back_to_the_prompt() -> None:
             for layer, (keys, values) in zip(cache.layers, kept, strict=True):
                 layer.keys, layer.values = keys, values
-            return step(tokens[:batch, :1], past_key_values=cache, use_cache=True).logits
 
-        return one_token
+    def one_token() -> Tensor:
+        back_to_the_prompt()
+        return step(tokens[:, PROMPT:], past_key_values=cache, use_cache=True).logits
 
-    made = {"prefill of 256": (prefill, forward_flops(SMOLLM2_135M, 1, prompt, last_only=True).total / rate)}
-    for batch in (1, 8, 32):
-        seconds = decode_bytes(SMOLLM2_135M, batch, prompt) / bandwidth
-        made[f"decode, batch {batch}"] = (lambda step, batch=batch: decode(step, batch), seconds)
-    for name, (program, limit) in made.items():
-        torch._dynamo.reset()
-        mine = program(torch.compile(model, backend="sysai", options={"freeze": True}))
-        beside, ours = [], math.inf
-        steps = {"eager": model, "torch.compile": torch.compile(model)}
-        steps["ours, live"] = torch.compile(model, backend="sysai")
-        if max_autotune:
-            steps["max-autotune"] = torch.compile(model, mode="max-autotune")
-        for rival, step in steps.items():
-            result = compare({rival: program(step), "ours": mine}, rounds, warmup=3)
-            ours = min(ours, result.timings["ours"].median)
-            beside.append(f"{rival} {result.ratio:5.2f}x")
+    return one_token
+
+
+def serve(connection: Connection, workload: str, contestant: str, quick: bool) -> None:
+    """Be one contestant: build a program, say that it is ready, then time a sample of it whenever asked to.
+
+    The reference is eager's result, which each contestant computes for itself.
+    """
+    warnings.simplefilter("ignore")
+    with torch.no_grad():
+        torch.manual_seed(0)
+        operators = {made.name: made for made in operator_workloads(quick)}
+        if workload in operators:
+            made = operators[workload]
+            program, reference = operator_program(made, contestant), made.module(*made.inputs)
+        else:
+            _, separator, cache = contestant.partition("; ")
+            model = llama(quick)
+            reference = model_program(model, workload, "eager" + separator + cache)()
+            program = model_program(model, workload, contestant)
+        for result, expected in zip(as_tensors(program()), as_tensors(reference), strict=True):
+            torch.testing.assert_close(result, expected, **TOLERANCE)
+        seconds = measure(program, repeats=3 if quick else 5, warmup=2).minimum
+        times = max(1, round(SAMPLE_S / seconds))
+        connection.send("ready")
+        while connection.recv() == "sample":
+            program()  # untimed: threads wake, and what fits comes back into the cache
+            start = time.perf_counter()
+            for _ in range(times):
+                program()
+            connection.send((time.perf_counter() - start) / times)
+
+
+class Contestant:
+    """The other end of `serve`, in this process."""
+
+    def __init__(self, workload: str, name: str, quick: bool) -> None:
+        context, self.name = multiprocessing.get_context("spawn"), name
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, workload, name, quick), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.connection.recv()
+
+    def sample(self) -> float:
+        """Seconds of one call."""
+        time.sleep(PAUSE_S)
+        self.connection.send("sample")
+        return self.connection.recv()
+
+    def leave(self) -> None:
+        """End the process."""
+        self.connection.send("leave")
+        self.process.join()
+
+
+def measure_workload(workload: str, names: Sequence[str], limit_s: float, limit: str, arguments) -> dict:
+    """Seconds of every contestant in every round, and a printed line for each."""
+    contestants = [Contestant(workload, name, arguments.quick) for name in names]
+    rounds: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(arguments.rounds):
+        samples = [(one.name, one.sample()) for one in (*contestants, *reversed(contestants))]
+        for name in names:
+            rounds[name].append(sum(seconds for other, seconds in samples if other == name) / 2)
+    for one in contestants:
+        one.leave()
+    print(f"{workload}; the limit is {limit}, {limit_s * 1e3:.3f} ms")
+    first = rounds[names[1]]
+    for name, seconds in rounds.items():
+        ratios = [theirs / mine for theirs, mine in zip(seconds, first, strict=True)]
         print(
-            f"SmolLM2 {name:15} {ours * 1e3:8.1f} ms  {limit / ours:4.0%} of the roofline  {'  '.join(beside)}",
+            f"  {name:38}{median(seconds) * 1e3:9.3f} ms {limit_s / median(seconds):5.0%} of the limit "
+            f"{median(ratios):7.2f} x {names[1]} ({min(ratios):.2f} to {max(ratios):.2f})",
             flush=True,
         )
+    return {"workload": workload, "limit": limit, "limit_seconds": limit_s, "seconds": rounds}
+
+
+def measure_operators(bandwidth: float, rate: float, arguments: argparse.Namespace) -> list[dict]:
+    """A row for each operator and block."""
+    rows = []
+    for made in operator_workloads(arguments.quick):
+        if is_chosen(made.name, arguments):
+            bounds = {"bandwidth": made.megabytes * 1e6 / bandwidth, "FLOP rate": made.gigaflops * 1e9 / rate}
+            limit = max(bounds, key=bounds.get)
+            rows.append(measure_workload(made.name, operator_contestants(made), bounds[limit], limit, arguments))
+    return rows
+
+
+def measure_model(bandwidth: float, rate: float, arguments: argparse.Namespace) -> list[dict]:
+    """A row for the prefill of a prompt and one for a decode step at each batch size."""
+    limits = {f"prefill of {PROMPT}": forward_flops(SMOLLM2_135M, 1, PROMPT, last_only=True).total / rate}
+    for batch in (1, 8) if arguments.quick else (1, 8, 32):
+        limits[f"decode, batch {batch}"] = decode_bytes(SMOLLM2_135M, batch, PROMPT) / bandwidth
+    return [
+        measure_workload(
+            name, model_contestants(name), seconds, "FLOP rate" if "prefill" in name else "bandwidth", arguments
+        )
+        for name, seconds in limits.items()
+        if is_chosen(name, arguments)
+    ]
+
+
+def is_chosen(workload: str, arguments: argparse.Namespace) -> bool:
+    """Whether a workload is among those asked for."""
+    return not arguments.only or any(part in workload for part in arguments.only)
+
+
+KINDS = {"operators": measure_operators, "SmolLM2": measure_model}
 
 
 def first_calls() -> None:
@@ -339,26 +517,31 @@ def first_calls() -> None:
 def first_call(name: str, by: str) -> None:
     """Print how long one takes in this process."""
     if name == "SmolLM2":
-        from sysai.models.as_transformers import as_transformers
-
-        model, inputs = as_transformers(load_smollm2("cpu")[0]), (torch.randint(10, 1000, (1, 256)),)
+        model, inputs = llama(quick=False), (torch.randint(10, 1000, (1, PROMPT)),)
         keywords = {"use_cache": False, "logits_to_keep": 1}
     else:
-        (workload,) = (workload for workload in workloads() if workload.name == name)
+        (workload,) = (workload for workload in operator_workloads(False) if workload.name == name)
         model, inputs, keywords = workload.module.eval(), workload.inputs, {}
     start = time.perf_counter()
     torch.compile(model, backend=by)(*inputs, **keywords)
     print(time.perf_counter() - start)
 
 
+def cpu_model() -> str:
+    """The processor and its widest vectors, on which a ratio of two programs depends."""
+    found = re.search(r"model name\s*:\s*(.*)", description())
+    return f"{found[1] if found else platform.processor()}, vectors of {8 * vector_bytes()} bits"
+
+
 @torch.no_grad()
 def main() -> None:
-    """Measure everything, and print geometric means."""
+    """Measure, print, and record if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", nargs="*", default=(), help="names of workloads, or parts of them")
-    parser.add_argument("--max-autotune", action="store_true", help="torch.compile in that mode as well")
-    parser.add_argument("--smollm2", action="store_true", help="the whole model instead")
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS, help="parts to measure; else all")
+    parser.add_argument("--quick", action="store_true", help="small sizes and two layers of the model, one round")
+    parser.add_argument("--record", action="store_true", help="write what is measured where the chapter shows it")
     parser.add_argument("--first-calls", action="store_true", help="the time of compiling instead")
     parser.add_argument("--first-call", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -367,21 +550,17 @@ def main() -> None:
         return first_call(*arguments.first_call)
     if arguments.first_calls:
         return first_calls()
+    if arguments.quick:
+        if arguments.record:
+            parser.error("--quick measures other sizes than the record's: leave one of the two out")
+        arguments.rounds = 1
     bandwidth, rate = measure_read_bandwidth("cpu"), measure_matmul_rate("cpu", size=1024)
-    print(f"{torch.get_num_threads()} threads, {bandwidth / 1e9:.1f} GB/s read, {rate / 1e9:.0f} GFLOP/s", flush=True)
-    if arguments.smollm2:
-        return smollm2(arguments.rounds, bandwidth, rate, arguments.max_autotune)
-    memory_bound: dict[str, list[float]] = {"torch.compile": [], "given memory": []}
-    for workload in workloads():
-        if not arguments.only or any(part in workload.name for part in arguments.only):
-            ratios = measure_workload(workload, arguments.rounds, bandwidth, rate, arguments.max_autotune)
-            if workload.megabytes and not workload.gigaflops:
-                for name, found in memory_bound.items():
-                    found.append(ratios[name])
-    for name, found in memory_bound.items():
-        if found:
-            mean = math.exp(sum(map(math.log, found)) / len(found))
-            print(f"memory-bound workloads, geometric mean: {mean:.2f}x {name}")
+    print(f"{describe_device('cpu')}; {bandwidth / 1e9:.1f} GB/s read, {rate / 1e9:.0f} GFLOP/s", flush=True)
+    for kind in arguments.kinds:
+        rows = KINDS[kind](bandwidth, rate, arguments)
+        if arguments.record:
+            rates = {"bandwidth": bandwidth, "flops": rate}
+            record("ch07_compiler", rates, **{f"{kind} on {cpu_model()}": rows})
     return None
 
 

@@ -39,18 +39,6 @@ def rms_norm(weight: Tensor, eps: float) -> Callable:
     return lambda np_, x: x / np_.sqrt((x**2).mean(-1, keepdims=True) + eps) * scale
 
 
-def chain(module: nn.Module) -> Callable:
-    """Bias, GELU (its tanh form), residual, LayerNorm."""
-    bias, norm = array(module.bias), layer_norm(module.norm)
-
-    def run(np_, x, residual):
-        h = x + bias
-        h = 0.5 * h * (1 + np_.tanh(math.sqrt(2 / math.pi) * (h + 0.044715 * h**3)))
-        return norm(np_, h + residual)
-
-    return run
-
-
 def residual_rms_norm(module: nn.Module) -> Callable:
     """A sum, and its norm."""
     norm = rms_norm(module.norm.weight, 2**-23)
