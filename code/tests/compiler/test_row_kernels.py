@@ -79,3 +79,25 @@ def test_columns_are_added_up_side_by_side():
 def test_machines_with_shorter_vectors(vector_bytes, axis, monkeypatch):
     monkeypatch.setattr(cpu, "vector_bytes", lambda: vector_bytes)
     assert_as_torchs(Statistics((axis,)), torch.randn(45, 150))
+
+
+MOVES = {
+    "other rows": lambda z: z.flip(0),
+    "other places of its row": lambda z: z.flip(1),
+    "other rows, changed": lambda z: (z * 2).flip(0) + z,
+    "places a step before": lambda z: nn.functional.pad(z, (1, 0))[:, :-1],
+    "columns": lambda z: z.t() * 3,
+    "cut and joined": lambda z: torch.cat([z[1:], z[:1]]),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("reduced", [lambda z: z.var(1, correction=0), lambda z: z.softmax(1)])
+def test_a_stored_row_is_read_at_the_elements_that_are_asked_for(name, reduced):
+    class Module(nn.Module):
+        def forward(self, x):
+            z = torch.exp(x.clamp(max=1))
+            return z, reduced(z), MOVES[name](z)
+
+    x = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(sysai.compiler.compile(Module(), (x,))(x), Module()(x))

@@ -15,6 +15,7 @@ written like this; rows that come out of fusion may hold anything.
 from dataclasses import replace
 
 from sysai.compiler.graph import Node, Value
+from sysai.compiler.graph.operators import ELEMENTWISE, operator_of
 from sysai.compiler.graph.sizes import Indices, product, same
 from sysai.compiler.lowering.elements import Elements, Loop, allocate, block, indices, mergeable_axes, nested, spatial
 from sysai.compiler.passes.groups import COSTLY, FULL, ROW, Group
@@ -81,13 +82,14 @@ class _Rows:
         return {name: stages for name, stages in needed_by.items() if roles.get(name) == FULL}
 
     def _is_shared(self, node: Node) -> bool:
-        """Whether to keep a value's row: several passes need it, and it is costly, or stored anyway.
+        """Whether to keep a value's row: several passes need it, each element at its own place, and it is costly, or
+        stored anyway.
 
         Of a chain that the same passes need, the end is kept.
         """
         name = node.output.name
         stages = self.stages.get(name, set())
-        if len(stages) < 2:
+        if len(stages) < 2 or self._is_moved(name):
             return False
         if name in self.elements.outputs:
             return True
@@ -96,6 +98,11 @@ class _Rows:
 
     def _readers(self, name: str) -> list[Node]:
         return [user for user in self.group.nodes if any(value.name == name for value in user.inputs)]
+
+    def _is_moved(self, name: str) -> bool:
+        """Whether a reader, or a reader's, takes elements of other rows or places than its own, as a flip does."""
+        readers = [user for user in self._readers(name) if user.op != "reduce"]
+        return any(operator_of(user).kind != ELEMENTWISE or self._is_moved(user.output.name) for user in readers)
 
     def _is_read_by_elements(self, name: str) -> bool:
         return any(self.group.roles.get(user.output.name) == FULL for user in self._readers(name))
