@@ -7,7 +7,7 @@ weights. The compiler's own tests compare with torch; here `ch07_compiler.py` ch
 import math
 from collections.abc import Callable
 
-from sysai.models.transformer import Block
+from sysai.models.transformer import TransformerBlock
 from torch import Tensor, nn
 
 
@@ -76,7 +76,7 @@ def attention(np_, q, k, v):
     return np_.matmul(softmax(np_, scores), v[:, :, None]).reshape(q.shape)
 
 
-def block(module: Block, cos: Tensor, sin: Tensor) -> Callable:
+def block(module: TransformerBlock, cos: Tensor, sin: Tensor) -> Callable:
     """A layer of a Llama; `cos` and `sin` [P, K/2] of the positions."""
     layer = module.attention
     query, key, value, output = (linear(part) for part in (layer.query, layer.key, layer.value, layer.output))

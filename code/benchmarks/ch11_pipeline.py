@@ -20,7 +20,7 @@ from sysai.models.config import ModelConfig
 from sysai.models.formulas import parameters
 from sysai.models.transformer import Transformer
 from sysai.parallel.pipeline.runtime import Pipeline
-from sysai.parallel.pipeline.schedules import GENERATORS, Schedule
+from sysai.parallel.pipeline.schedules import GENERATORS, PipelineSchedule
 from sysai.parallel.pipeline.stages import even_split, transformer_stages
 from torch import Tensor, nn
 from torch.distributed import pipelining
@@ -40,13 +40,15 @@ def loss_of(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
     return cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten())
 
 
-def make_stages(config: ModelConfig, schedule: Schedule) -> list[nn.Module]:
+def make_stages(config: ModelConfig, schedule: PipelineSchedule) -> list[nn.Module]:
     """The same stages each time."""
     torch.manual_seed(0)
     return transformer_stages(Transformer(config), even_split(config.n_layers, schedule.stages))
 
 
-def torch_step(name: str, schedule: Schedule, stages: list[nn.Module], axis: MeshAxis, tokens: Tensor, targets: Tensor):
+def torch_step(
+    name: str, schedule: PipelineSchedule, stages: list[nn.Module], axis: MeshAxis, tokens: Tensor, targets: Tensor
+):
     """A step of torch's runtime, as a function of nothing."""
     own = schedule.stages_on(axis.rank)
     parts = [

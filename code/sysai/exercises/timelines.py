@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Callable
 
 from sysai.core.language import Text
-from sysai.parallel.pipeline.schedules import Operation, PassOutput, Schedule
+from sysai.parallel.pipeline.schedules import Operation, PassOutput, PipelineSchedule
 from sysai.parallel.pipeline.timeline import Timeline
 
 _CHINESE = {"activation": "激活值", "gradient": "梯度", "weight gradient": "权重梯度"}
 
 
-def deadlock(schedule: Schedule) -> Text | None:
+def deadlock(schedule: PipelineSchedule) -> Text | None:
     """The tensor that each stuck stage waits for, where a schedule does not run to its end."""
     left, computed = [deque(order) for order in schedule.orders], set()
     while order := next((o for o in left if o and computed.issuperset(schedule.needs(o[0]))), None):

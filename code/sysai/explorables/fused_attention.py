@@ -45,7 +45,7 @@ EDGES = (("scores", "mask"), ("mask", "exp"), ("exp", "sum"), ("sum", "div"), ("
 
 
 @dataclass(frozen=True)
-class Plan:
+class FusionPlan:
     """Boxes that share a kernel, in the order in which kernels run, and why the compiler refused an edge."""
 
     kernels: tuple[tuple[str, ...], ...]
@@ -62,7 +62,7 @@ def graph(positions: int, heads: int, size: int) -> Graph:
     return parse_graph(ATTENTION.format(H=heads, T=positions, D=size, scale=size**-0.5))
 
 
-def plan(layer: Graph, wishes: Mapping[str, str]) -> Plan:
+def plan(layer: Graph, wishes: Mapping[str, str]) -> FusionPlan:
     """Fuse edge after edge where that is wished and legal."""
     kernels = [{box} for box in BOXES]
     refused = {}
@@ -76,7 +76,7 @@ def plan(layer: Graph, wishes: Mapping[str, str]) -> Plan:
             kernels.remove(b)
         else:
             refused[edge] = verdict.reason
-    return Plan(tuple(tuple(box for box in BOXES if box in kernel) for kernel in kernels), refused)
+    return FusionPlan(tuple(tuple(box for box in BOXES if box in kernel) for kernel in kernels), refused)
 
 
 def _nodes(boxes: set[str] | tuple[str, ...]) -> list[str]:

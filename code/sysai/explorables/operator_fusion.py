@@ -12,7 +12,7 @@ from sysai.compiler.graph import Graph
 from sysai.core.language import LANGUAGES, Text, in_language
 from sysai.explorables import marks
 from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
-from sysai.explorables.fused_attention import EDGES, Plan, bytes_moved, bytes_of, graph, least, plan
+from sysai.explorables.fused_attention import EDGES, FusionPlan, bytes_moved, bytes_of, graph, least, plan
 from sysai.explorables.units import digits, quantity
 from sysai.viz.palette import INK
 
@@ -61,7 +61,7 @@ def _at(x: str, y: str) -> dict:
     }
 
 
-def _graph(language: str, layer: Graph, plan: Plan) -> dict:
+def _graph(language: str, layer: Graph, plan: FusionPlan) -> dict:
     """Boxes in the colours of their kernels; an edge is thick where nothing is stored, dashed where it was refused."""
     to = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
     layers = []
@@ -88,7 +88,7 @@ def _graph(language: str, layer: Graph, plan: Plan) -> dict:
     return {"width": _WIDTH, "height": _HEIGHT, "layer": layers}
 
 
-def _bars(language: str, plan: Plan, moved: list[int], floor: int) -> dict:
+def _bars(language: str, plan: FusionPlan, moved: list[int], floor: int) -> dict:
     """A bar for each kernel, then all of them, then what must be moved."""
     says = in_language(_TEXTS, language)
     rows = [
@@ -158,7 +158,7 @@ def _names(language: str, boxes: tuple[str, ...]) -> str:
     return " + ".join(_BOXES[box][language] for box in boxes)
 
 
-def _reasons(language: str, made: Plan) -> list[str]:
+def _reasons(language: str, made: FusionPlan) -> list[str]:
     """A sentence for each reason that the compiler gave, with the edges that it is about."""
     edges: dict[str, list[str]] = {}
     says, words = in_language(_TEXTS, language), in_language(_BOXES, language)
@@ -169,7 +169,14 @@ def _reasons(language: str, made: Plan) -> list[str]:
 
 
 def _describe(
-    language: str, made: Plan, moved: list[int], floor: int, reasons: list[str], positions: int, heads: int, size: int
+    language: str,
+    made: FusionPlan,
+    moved: list[int],
+    floor: int,
+    reasons: list[str],
+    positions: int,
+    heads: int,
+    size: int,
 ) -> str:
     says = in_language(_TEXTS, language)
     kernels = says["comma"].join(

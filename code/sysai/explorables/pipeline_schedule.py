@@ -8,7 +8,7 @@ from sysai.explorables import marks
 from sysai.explorables.explorable import Dropdown, Explorable, Prediction, Slider
 from sysai.explorables.pipelines import most_held, timed
 from sysai.explorables.units import digits
-from sysai.parallel.pipeline.schedules import B, F, Schedule, W
+from sysai.parallel.pipeline.schedules import B, F, PipelineSchedule, W
 from sysai.parallel.pipeline.timeline import OperationInterval, Timeline
 from sysai.viz.palette import INK, PAPER
 
@@ -29,7 +29,7 @@ def draw(language: str, **settings: float | str) -> dict:
     }
 
 
-def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixels: float) -> dict:
+def _passes(language: str, schedule: PipelineSchedule, timeline: Timeline, x: dict, pixels: float) -> dict:
     """A bar for each pass, paler in later chunks of a device; the micro-batch's number where it has room."""
     names, chunks = in_language(_TEXTS, language), schedule.stages // schedule.devices
     split = any(interval.operation.kind == W for interval in timeline.devices[0])
@@ -83,7 +83,7 @@ def _passes(language: str, schedule: Schedule, timeline: Timeline, x: dict, pixe
     }
 
 
-def _memory(language: str, schedule: Schedule, timeline: Timeline, x: dict) -> dict:
+def _memory(language: str, schedule: PipelineSchedule, timeline: Timeline, x: dict) -> dict:
     """A line of what is held for the first device, and one for the last."""
     names = in_language(_TEXTS, language)
     colours = {names["held by"].format(0): "purple", names["held by"].format(schedule.devices - 1): "grey"}
@@ -107,7 +107,7 @@ def _memory(language: str, schedule: Schedule, timeline: Timeline, x: dict) -> d
     }
 
 
-def _describe(language: str, generated: Schedule, timeline: Timeline, **settings: float | str) -> str:
+def _describe(language: str, generated: PipelineSchedule, timeline: Timeline, **settings: float | str) -> str:
     says, held = in_language(_TEXTS, language), most_held(generated)
     asked, shown = settings["microbatches"], generated.microbatches
     reference, reference_timeline = timed(**settings | {"schedule": "1f1b", "microbatches": shown})

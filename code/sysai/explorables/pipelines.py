@@ -7,7 +7,7 @@ is counted as of the others (arXiv 2401.10241, table 1, says how much less they 
 from functools import partial
 
 from sysai.parallel.pipeline.memory import peak_held
-from sysai.parallel.pipeline.schedules import GENERATORS, Schedule, interleaved_1f1b
+from sysai.parallel.pipeline.schedules import GENERATORS, PipelineSchedule, interleaved_1f1b
 from sysai.parallel.pipeline.simulate import PassTimes, simulate
 from sysai.parallel.pipeline.timeline import Timeline
 
@@ -30,7 +30,7 @@ def timed(
     backward_weight: float,
     slow: float,
     message: float,
-) -> tuple[Schedule, Timeline]:
+) -> tuple[PipelineSchedule, Timeline]:
     """The schedule with a possible number of micro-batches, and when each pass runs; the last device is `slow`."""
     generated = SCHEDULES[schedule](stages, possible(schedule, stages, microbatches))
     share = stages / generated.stages
@@ -39,6 +39,6 @@ def timed(
     return generated, simulate(generated, PassTimes(*times, message=message))
 
 
-def most_held(schedule: Schedule) -> list[float]:
+def most_held(schedule: PipelineSchedule) -> list[float]:
     """The most activations that each device holds, in micro-batches of its whole part of the model."""
     return [pairs * schedule.devices / schedule.stages for pairs in peak_held(schedule)]

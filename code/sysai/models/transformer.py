@@ -22,7 +22,7 @@ from sysai.models.layers import GELUMLP, RotaryEmbedding, SwiGLU, make_norm
 from sysai.models.moe import MixtureOfExperts
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """One layer: attention and MLP, each after a norm and added to its input."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
@@ -59,7 +59,7 @@ class Transformer(nn.Module):
             self.positions = nn.Embedding(config.max_positions, config.d_model)
         else:
             self.rope = RotaryEmbedding(config.rope_dim, config.max_positions, config.rope_theta)
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.blocks = nn.ModuleList(TransformerBlock(config, layer) for layer in range(config.n_layers))
         self.norm = make_norm(config)
         if not config.tie_embeddings:
             self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)

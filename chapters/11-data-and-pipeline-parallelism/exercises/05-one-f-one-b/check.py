@@ -5,7 +5,7 @@ from itertools import accumulate
 from sysai.core.language import Text
 from sysai.exercises.timelines import deadlock, gantt
 from sysai.exercises.trial import Hint, Trial
-from sysai.parallel.pipeline.schedules import Operation, Schedule
+from sysai.parallel.pipeline.schedules import Operation, PipelineSchedule
 from sysai.parallel.pipeline.simulate import PassTimes, simulate
 
 IN_FLIGHT = Text("micro-batches in flight", "在途的微批次数")
@@ -49,7 +49,7 @@ def _check(trial: Trial, stages: int, microbatches: int) -> None:
         tuple(Operation({"F": "F", "B": "BW"}[kind], stage, j) for kind, j in order)
         for stage, order in enumerate(orders)
     )
-    schedule = Schedule("answer", microbatches, tuple(operations), tuple(range(stages)))
+    schedule = PipelineSchedule("answer", microbatches, tuple(operations), tuple(range(stages)))
     waits = deadlock(schedule)
     trial.expect(not waits, waits, hint=ORDER)
     timeline = simulate(schedule, PassTimes.equal(stages, 1, 1, 1))

@@ -9,7 +9,7 @@ from sysai.core.language import Text
 from sysai.exercises.timelines import deadlock, gantt
 from sysai.exercises.trial import Hint, Trial
 from sysai.parallel.pipeline.memory import peak_held
-from sysai.parallel.pipeline.schedules import Operation, Schedule, one_f_one_b, zb_h1
+from sysai.parallel.pipeline.schedules import Operation, PipelineSchedule, one_f_one_b, zb_h1
 from sysai.parallel.pipeline.simulate import PassTimes, simulate
 from sysai.parallel.pipeline.timeline import Timeline
 
@@ -39,17 +39,17 @@ class Case:
     def stages(self) -> range:
         return range(len(self.forward))
 
-    def schedule(self, orders: Orders) -> Schedule:
+    def schedule(self, orders: Orders) -> PipelineSchedule:
         """Lists of pairs as a schedule."""
         operations = (tuple(Operation(kind, s, j) for kind, j in order) for s, order in enumerate(orders))
-        return Schedule("answer", self.microbatches, tuple(operations), tuple(self.stages))
+        return PipelineSchedule("answer", self.microbatches, tuple(operations), tuple(self.stages))
 
-    def run(self, schedule: Schedule) -> Timeline:
+    def run(self, schedule: PipelineSchedule) -> Timeline:
         """When each pass runs."""
         times = map(tuple, (self.forward, self.backward, self.weight))
         return simulate(schedule, PassTimes(*times, self.message))
 
-    def time(self, schedule: Schedule) -> int:
+    def time(self, schedule: PipelineSchedule) -> int:
         """From the first start to the last end; exact, as all times are whole numbers."""
         return int(self.run(schedule).makespan)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sysai.distributed.p2p import Transport, Work
-from sysai.parallel.pipeline.schedules import PassOutput, Schedule
+from sysai.parallel.pipeline.schedules import PassOutput, PipelineSchedule
 
 
 class Spec(NamedTuple):
@@ -29,7 +29,7 @@ class Spec(NamedTuple):
 class Mailbox:
     """The tensors of one step, on the device `transport.axis.rank`; `outputs[s]` is the spec of stage s's output."""
 
-    def __init__(self, schedule: Schedule, transport: Transport, outputs: Sequence[Spec]) -> None:
+    def __init__(self, schedule: PipelineSchedule, transport: Transport, outputs: Sequence[Spec]) -> None:
         self._schedule, self._transport, self._outputs = schedule, transport, outputs
         self._here: dict[PassOutput, Tensor] = {}
         self._sent: list[tuple[Work, Tensor]] = []
@@ -77,7 +77,7 @@ class Mailbox:
             self._under_way[device] = (value, tensor, self._transport.start(receives=[(tensor, device)]))
 
 
-def messages(schedule: Schedule, device: int) -> list[PassOutput]:
+def messages(schedule: PipelineSchedule, device: int) -> list[PassOutput]:
     """The values that `device` sends to others in a step, in order."""
     values = map(schedule.gives, schedule.orders[device])
     return [value for value in values if schedule.receiver(value) is not None]

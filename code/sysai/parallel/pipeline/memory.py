@@ -9,7 +9,7 @@ The count is of pairs (stage, micro-batch): with v stages on a device, a pair is
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sysai.parallel.pipeline.schedules import BW, B, F, Operation, Schedule, W
+from sysai.parallel.pipeline.schedules import BW, B, F, Operation, PipelineSchedule, W
 
 
 class Held(NamedTuple):
@@ -36,7 +36,7 @@ def held_after_each(operations: Iterable[Operation]) -> Iterator[Held]:
         yield held
 
 
-def peak_held(schedule: Schedule, weights_share: float = 1.0) -> list[float]:
+def peak_held(schedule: PipelineSchedule, weights_share: float = 1.0) -> list[float]:
     """The most that each device holds, in pairs (stage, micro-batch)."""
     return [
         max((held.amount(weights_share) for held in held_after_each(order)), default=0.0) for order in schedule.orders

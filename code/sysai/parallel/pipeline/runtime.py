@@ -26,7 +26,7 @@ from sysai.distributed.mesh import MeshAxis
 from sysai.distributed.p2p import Transport
 from sysai.distributed.shared_memory_transport import transport_for
 from sysai.parallel.pipeline.mailbox import Mailbox, Spec
-from sysai.parallel.pipeline.schedules import BW, B, F, Operation, PassOutput, Schedule, W
+from sysai.parallel.pipeline.schedules import BW, B, F, Operation, PassOutput, PipelineSchedule, W
 from sysai.parallel.pipeline.split_backward import WeightGradientsLater
 from sysai.parallel.pipeline.timeline import OperationInterval, Timeline
 from sysai.parallel.pipeline.validate import validate
@@ -66,7 +66,7 @@ class Pipeline:
 
     def __init__(
         self,
-        schedule: Schedule,
+        schedule: PipelineSchedule,
         stages: Mapping[int, nn.Module],
         axis: MeshAxis,
         loss: Loss,

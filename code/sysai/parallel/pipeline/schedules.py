@@ -58,7 +58,7 @@ class PassOutput(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Schedule:
+class PipelineSchedule:
     """`orders[d]` is what device d does, in order; `device_of[s]` is the device that holds stage s.
 
     Hand-written schedules are welcome: `validate` says whether one is right.
@@ -105,7 +105,7 @@ class Schedule:
         return self.device_of[user]
 
 
-def gpipe(p: int, m: int) -> Schedule:
+def gpipe(p: int, m: int) -> PipelineSchedule:
     """All forwards, then all backwards, the last first: every device holds all m micro-batches at once."""
     _check(p, m)
     orders = [
@@ -114,14 +114,14 @@ def gpipe(p: int, m: int) -> Schedule:
     return _schedule("GPipe", m, orders, range(p))
 
 
-def one_f_one_b(p: int, m: int) -> Schedule:
+def one_f_one_b(p: int, m: int) -> PipelineSchedule:
     """After p - s forwards, stage s does a backward for each forward: as many in flight as hide the way back."""
     _check(p, m)
     orders = [_alternate(_slots(s, m), _slots(s, m), warmup=p - s) for s in range(p)]
     return _schedule("1F1B", m, orders, range(p))
 
 
-def interleaved_1f1b(p: int, m: int, v: int) -> Schedule:
+def interleaved_1f1b(p: int, m: int, v: int) -> PipelineSchedule:
     """1F1B on p * v stages, stage s on device s mod p: the pipeline fills in steps of 1/v of a device's work.
 
     Micro-batches go in rounds of p: a device takes a round through its first chunk, then through its second ...
@@ -143,21 +143,21 @@ def interleaved_1f1b(p: int, m: int, v: int) -> Schedule:
     return _schedule(f"interleaved 1F1B, {v} chunks", m, orders, [s % p for s in range(p * v)])
 
 
-def zb_h1(p: int, m: int) -> Schedule:
+def zb_h1(p: int, m: int) -> PipelineSchedule:
     """1F1B whose stage s keeps s weight gradients for later: its B comes sooner, and W fills the end."""
     _check(p, m)
     orders = [_alternate(_slots(s, m), _slots(s, m), warmup=p - s, w_delay=s) for s in range(p)]
     return _schedule("ZB-H1", m, orders, range(p))
 
 
-def zb_h2(p: int, m: int) -> Schedule:
+def zb_h2(p: int, m: int) -> PipelineSchedule:
     """Nearly twice the forwards before the first backward fill the start too, for nearly twice the memory."""
     _check(p, m)
     orders = [_alternate(_slots(s, m), _slots(s, m), warmup=2 * (p - s) - 1, w_delay=2 * s) for s in range(p)]
     return _schedule("ZB-H2", m, orders, range(p))
 
 
-def zb_v(p: int, m: int) -> Schedule:
+def zb_v(p: int, m: int) -> PipelineSchedule:
     """Stages go down the devices and up again, so that the first device gets the first gradient at once.
 
     Device d holds stages d and 2p - 1 - d. Its pattern goes on for ever; m cuts it off, which leaves gaps.
@@ -172,7 +172,7 @@ def zb_v(p: int, m: int) -> Schedule:
     return _schedule("ZB-V", m, orders, [*range(p), *reversed(range(p))])
 
 
-GENERATORS: dict[str, Callable[..., Schedule]] = {
+GENERATORS: dict[str, Callable[..., PipelineSchedule]] = {
     "gpipe": gpipe,
     "1f1b": one_f_one_b,
     "interleaved_1f1b": interleaved_1f1b,
@@ -227,8 +227,8 @@ def _number(stages: Iterable[int], m: int) -> list[Slot]:
     return slots
 
 
-def _schedule(name: str, m: int, orders: Iterable[Iterable[Operation]], device_of: Iterable[int]) -> Schedule:
-    return Schedule(name, m, tuple(map(tuple, orders)), tuple(device_of))
+def _schedule(name: str, m: int, orders: Iterable[Iterable[Operation]], device_of: Iterable[int]) -> PipelineSchedule:
+    return PipelineSchedule(name, m, tuple(map(tuple, orders)), tuple(device_of))
 
 
 def _check(p: int, m: int) -> None:

@@ -10,7 +10,7 @@ There is no other rule and no constant. Cost: one step for each pass of each dev
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sysai.parallel.pipeline.schedules import BW, B, F, Operation, PassOutput, Schedule, W
+from sysai.parallel.pipeline.schedules import BW, B, F, Operation, PassOutput, PipelineSchedule, W
 from sysai.parallel.pipeline.timeline import OperationInterval, Timeline
 from sysai.parallel.pipeline.validate import validate
 
@@ -55,7 +55,7 @@ class PassTimes:
         return self.message[sender, receiver]
 
 
-def simulate(schedule: Schedule, times: PassTimes) -> Timeline:
+def simulate(schedule: PipelineSchedule, times: PassTimes) -> Timeline:
     """When every pass of `schedule` runs.
 
     Raises:
@@ -78,6 +78,6 @@ def simulate(schedule: Schedule, times: PassTimes) -> Timeline:
     return Timeline(schedule.name, tuple(map(tuple, intervals)))
 
 
-def _travel(schedule: Schedule, times: PassTimes, value: PassOutput, device: int) -> float:
+def _travel(schedule: PipelineSchedule, times: PassTimes, value: PassOutput, device: int) -> float:
     maker = schedule.device_of[value.stage]
     return times.of_message(maker, device) if maker != device else 0.0

@@ -7,10 +7,10 @@ Production checks the same before the first step (`_validate_schedule` of torch.
 
 from collections import Counter
 
-from sysai.parallel.pipeline.schedules import BW, KINDS, F, Operation, PassOutput, Schedule
+from sysai.parallel.pipeline.schedules import BW, KINDS, F, Operation, PassOutput, PipelineSchedule
 
 
-def validate(schedule: Schedule) -> list[Operation]:
+def validate(schedule: PipelineSchedule) -> list[Operation]:
     """All operations of a right schedule, in an order in which each finds what it needs.
 
     Raises:
@@ -22,7 +22,7 @@ def validate(schedule: Schedule) -> list[Operation]:
     return _execute(schedule)
 
 
-def _execute(schedule: Schedule) -> list[Operation]:
+def _execute(schedule: PipelineSchedule) -> list[Operation]:
     order: list[Operation] = []
     computed: set[PassOutput] = set()
     position = [0] * schedule.devices
@@ -41,7 +41,7 @@ def _execute(schedule: Schedule) -> list[Operation]:
     return order
 
 
-def _check_operations(schedule: Schedule) -> None:
+def _check_operations(schedule: PipelineSchedule) -> None:
     for device, operations in enumerate(schedule.orders):
         for operation in operations:
             kind, stage, j = operation
@@ -56,7 +56,7 @@ def _check_operations(schedule: Schedule) -> None:
                 )
 
 
-def _check_counts(schedule: Schedule) -> None:
+def _check_counts(schedule: PipelineSchedule) -> None:
     times = Counter(operation for operations in schedule.orders for operation in operations)
     for stage in range(schedule.stages):
         for j in range(schedule.microbatches):
@@ -70,7 +70,7 @@ def _check_counts(schedule: Schedule) -> None:
                     )
 
 
-def _check_order_on_devices(schedule: Schedule) -> None:
+def _check_order_on_devices(schedule: PipelineSchedule) -> None:
     for device, operations in enumerate(schedule.orders):
         makers = {schedule.gives(operation): operation for operation in operations}
         computed: set[PassOutput] = set()
@@ -84,7 +84,7 @@ def _check_order_on_devices(schedule: Schedule) -> None:
             computed.add(schedule.gives(operation))
 
 
-def _deadlock(schedule: Schedule, position: list[int], computed: set[PassOutput]) -> str:
+def _deadlock(schedule: PipelineSchedule, position: list[int], computed: set[PassOutput]) -> str:
     """Every blocked device, its next operation, and what it waits for."""
     makers = {schedule.gives(o): (o, d) for d, operations in enumerate(schedule.orders) for o in operations}
     lines = []

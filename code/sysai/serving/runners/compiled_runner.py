@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sysai.models.transformer import Block, Transformer
+from sysai.models.transformer import Transformer, TransformerBlock
 from sysai.serving.core.scheduler_config import SchedulerConfig
 from sysai.serving.core.scheduler_output import SchedulerOutput
 from sysai.serving.runners.cpu_attention import TILE, PagedAttention
@@ -39,7 +39,7 @@ from sysai.serving.runners.step_program import ModuleKernels, StepProgram, padde
 class _PreAttention(nn.Module):
     """x [T, D] to query [T, H * K], key and value [T, N * K]; not turned to their positions yet."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: TransformerBlock) -> None:
         super().__init__()
         self.norm, self.attention = block.attention_norm, block.attention
 
@@ -57,7 +57,7 @@ class _PreAttention(nn.Module):
 class _PostAttention(nn.Module):
     """x [T, D] and what attention has mixed [T, H * K] to the next layer's x [T, D]."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: TransformerBlock) -> None:
         super().__init__()
         self.output, self.norm, self.mlp = block.attention.output, block.mlp_norm, block.mlp
 
@@ -180,7 +180,7 @@ class CompiledRunner:
         head.add(kernels, "head", module, {kernels.inputs[0]: "x", kernels.outputs[0]: "logits"})
 
 
-def _quantized(block: Block, weight_dtype: str) -> Block:
+def _quantized(block: TransformerBlock, weight_dtype: str) -> TransformerBlock:
     """A copy of a block, with its linear layers stored as `weight_dtype`."""
     block = copy.deepcopy(block)
     quantize_linears(block, weight_dtype)

@@ -9,7 +9,7 @@ from sysai.parallel.pipeline.schedules import (
     B,
     F,
     Operation,
-    Schedule,
+    PipelineSchedule,
     W,
     gpipe,
     interleaved_1f1b,
@@ -38,7 +38,7 @@ def theirs(ours, name, chunks=None):
         )
         for actions in ranks
     )
-    return Schedule(name, ours.microbatches, orders, ours.device_of)
+    return PipelineSchedule(name, ours.microbatches, orders, ours.device_of)
 
 
 @pytest.mark.parametrize(("p", "m"), [(2, 2), (2, 5), (4, 4), (4, 8), (5, 12)])

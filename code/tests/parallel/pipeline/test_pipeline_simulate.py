@@ -14,7 +14,7 @@ from sysai.parallel.pipeline.memory import peak_held
 from sysai.parallel.pipeline.schedules import (
     GENERATORS,
     Operation,
-    Schedule,
+    PipelineSchedule,
     gpipe,
     interleaved_1f1b,
     one_f_one_b,
@@ -146,7 +146,7 @@ def test_times_must_fit_the_schedule():
 
 
 def test_a_wrong_schedule_is_not_timed():
-    wrong = Schedule("wrong", 1, ((Operation("BW", 0, 0), Operation("F", 0, 0)),), (0,))
+    wrong = PipelineSchedule("wrong", 1, ((Operation("BW", 0, 0), Operation("F", 0, 0)),), (0,))
     with pytest.raises(ValueError, match="stands before"):
         simulate(wrong, PassTimes.equal(1, 1, 1, 1))
 

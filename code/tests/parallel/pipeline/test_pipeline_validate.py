@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pipeline_cases import schedules
-from sysai.parallel.pipeline.schedules import BW, B, F, Operation, Schedule, W, one_f_one_b, zb_h1
+from sysai.parallel.pipeline.schedules import BW, B, F, Operation, PipelineSchedule, W, one_f_one_b, zb_h1
 from sysai.parallel.pipeline.validate import validate
 
 
@@ -49,7 +49,7 @@ def test_any_exchange_is_refused_or_harmless(schedule, data):
         assert len(ran) == sum(map(len, changed.orders))
 
 
-def runs_by_brute_force(schedule: Schedule) -> bool:
+def runs_by_brute_force(schedule: PipelineSchedule) -> bool:
     """Another way to execute: one global step at a time, dependencies written out anew."""
     done, orders = set(), [list(order) for order in schedule.orders]
     last = schedule.stages - 1
